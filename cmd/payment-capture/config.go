@@ -1,0 +1,117 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+
+	"payment-capture/internal/config"
+)
+
+func newConfig() *cobra.Command {
+	var check, markdown bool
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Show the variables, their defaults, and the values in force",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Read()
+			if !check {
+				printConfig(cmd, c, markdown)
+			}
+			if err != nil && check {
+				return usageError{err}
+			}
+			if err != nil && !markdown {
+				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "run would refuse this:\n%v\n", err) // for people only
+			}
+			if check {
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), "the configuration is good")
+				return err
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&check, "check", false, "print nothing but what is wrong; the exit code is 2 then")
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "print the table of variables and defaults as Markdown")
+	return cmd
+}
+
+func printConfig(cmd *cobra.Command, c config.Config, markdown bool) {
+	out := table.NewWriter()
+	out.SetOutputMirror(cmd.OutOrStdout())
+	if markdown {
+		out.AppendHeader(table.Row{"variable", "default", "meaning"})
+		for _, r := range c.Table() {
+			out.AppendRow(table.Row{"`" + r.Name + "`", r.Default, r.Description})
+		}
+		out.RenderMarkdown()
+		return
+	}
+	out.AppendHeader(table.Row{"variable", "default", "in force", "meaning"})
+	out.SetColumnConfigs([]table.ColumnConfig{{Number: 4, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft}})
+	for _, r := range c.Table() {
+		out.AppendRow(table.Row{r.Name, r.Default, r.Value, r.Description})
+	}
+	out.Render()
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Show the version",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			kgo := "unknown"
+			if info, ok := debug.ReadBuildInfo(); ok {
+				for _, dep := range info.Deps {
+					if dep.Path == "github.com/twmb/franz-go" {
+						kgo = dep.Version
+					}
+				}
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "payment-capture %s (%s, franz-go %s)\n", version, runtime.Version(), kgo)
+			return err
+		},
+	}
+}
+
+func newHealthcheck() *cobra.Command {
+	return &cobra.Command{
+		Use:   "healthcheck",
+		Short: "Ask the running service whether it is alive; for container health checks",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.ReadAdmin()
+			if err != nil {
+				return usageError{err}
+			}
+			host, port, err := net.SplitHostPort(c)
+			if err != nil {
+				return usageError{fmt.Errorf("ADMIN_ADDR: %w", err)}
+			}
+			if host == "" || host == "0.0.0.0" || host == "::" {
+				host = "localhost"
+			}
+			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/livez", nil)
+			if err != nil {
+				return err
+			}
+			resp, err := (&http.Client{Timeout: 5 * time.Second}).Do(req)
+			if err != nil {
+				return err
+			}
+			if err := resp.Body.Close(); err != nil {
+				return err
+			}
+			if resp.StatusCode != http.StatusOK {
+				return fmt.Errorf("/livez answers %s", resp.Status)
+			}
+			return nil
+		},
+	}
+}

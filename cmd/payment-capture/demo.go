@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"payment-capture/internal/demo"
+)
+
+func newDemo() *cobra.Command {
+	opts := demo.Options{Version: version}
+	var logs bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show the service at work; nothing needs to be installed",
+		Long: "Run the real service between a broker in memory and the simulated API, send it generated orders with declines and faults, " +
+			"and check that every event has exactly one verdict and no key was charged twice. With a promise broken the exit code is 6.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts.Out = cmd.OutOrStdout()
+			opts.Log = slog.New(slog.DiscardHandler)
+			if logs {
+				opts.Log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil))
+			}
+			opts.Live = !logs && isTerminal(opts.Out)
+			if opts.Events < 1 {
+				return usageError{errors.New("--events: at least 1")}
+			}
+			err := demo.Run(cmd.Context(), opts)
+			if errors.Is(err, demo.ErrNotProven) {
+				return proofError{err}
+			}
+			return err
+		},
+	}
+	cmd.Flags().IntVar(&opts.Events, "events", 2000, "how many events to send")
+	cmd.Flags().Uint64Var(&opts.Seed, "seed", 1, "fixes the orders, declines and faults")
+	cmd.Flags().BoolVar(&opts.KeepRunning, "keep-running", false, "go on until Ctrl-C, so that kcat can be tried")
+	cmd.Flags().StringVar(&opts.Broker, "broker", "", "localhost:PORT for the broker; default: a free port")
+	cmd.Flags().BoolVar(&logs, "logs", false, "write the service's log to standard error instead of drawing a live view")
+	return cmd
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // G115: a file descriptor fits
+}

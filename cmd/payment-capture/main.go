@@ -1,0 +1,114 @@
+// Command payment-capture captures payments for order.ready_to_capture events.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"payment-capture/internal/capture"
+	"payment-capture/internal/config"
+	"payment-capture/internal/kafka"
+)
+
+// version is set when the binary is built.
+var version = "dev" //nolint:gochecknoglobals // the linker needs it
+
+// The exit codes, as docs/operating.md lists them.
+const (
+	exitOK       = 0
+	exitFailed   = 1 // something failed: look at the message
+	exitUsage    = 2 // a flag or a variable is wrong
+	exitHalted   = 3 // the payment API refuses our credential or configuration
+	exitFenced   = 4 // another process has the same INSTANCE_ID
+	exitRefused  = 5 // Kafka refuses us: permissions, topics, limits
+	exitNotProve = 6 // demo: the check of the promises failed
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	_, _ = fmt.Fprintln(stderr, "payment-capture:", err) // nobody is left to tell
+	return exitCode(err)
+}
+
+// usageError marks an error that the caller's flags or environment caused.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// proofError marks a demo whose promises did not hold.
+type proofError struct{ error }
+
+func exitCode(err error) int {
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	if _, ok := errors.AsType[proofError](err); ok {
+		return exitNotProve
+	}
+	if _, ok := errors.AsType[*capture.HaltedError](err); ok {
+		return exitHalted
+	}
+	switch {
+	case errors.Is(err, kafka.ErrFenced):
+		return exitFenced
+	case errors.Is(err, kafka.ErrRefused):
+		return exitRefused
+	case errors.Is(err, kafka.ErrNoStart):
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "payment-capture",
+		Short:         "Captures payments for order.ready_to_capture events, each at most once",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(newRun(), newDemo(), newSimulator(), newTopics(), newConfig(), newVersion(), newHealthcheck())
+	for _, c := range root.Commands() {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if err := cobra.NoArgs(cmd, args); err != nil {
+				return usageError{err}
+			}
+			return nil
+		}
+	}
+	return root
+}
+
+// readConfig reads the environment for a command that needs all of it.
+func readConfig() (config.Config, error) {
+	c, err := config.Read()
+	if err != nil {
+		return c, usageError{fmt.Errorf("the configuration is wrong; payment-capture config shows it:\n%w", err)}
+	}
+	return c, nil
+}
+
+func newLogger(c config.Config, w io.Writer) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: c.LogLevel}))
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"payment-capture/internal/app"
+	"payment-capture/internal/config"
+	"payment-capture/internal/kafka"
+)
+
+func newTopics() *cobra.Command {
+	var dryRun bool
+	var partitions int32
+	var replication int16
+	cmd := &cobra.Command{
+		Use:   "topics",
+		Short: "Create the topics that are missing, and say how the others differ",
+		Long: "Create the topics that are missing, and say how existing ones differ from what they should be. " +
+			"Existing topics are never changed. With a difference the exit code is 1.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.ReadKafka()
+			if err != nil {
+				return usageError{err}
+			}
+			if partitions < 1 || replication < 0 {
+				return usageError{errors.New("--partitions: at least 1; --replication-factor: at least 1, or 0 for as many as fit, up to 3")}
+			}
+			return ensureTopics(cmd, c, dryRun, partitions, replication)
+		},
+	}
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be done")
+	cmd.Flags().Int32Var(&partitions, "partitions", 6, "partitions of a topic that is created")
+	cmd.Flags().Int16Var(&replication, "replication-factor", 0, "replicas of a topic that is created; 0: as many as there are brokers, up to 3")
+	return cmd
+}
+
+// topicSpecs gives the topics as they should be. Outcomes and parked records
+// are not compacted: each is an event, not a state.
+func topicSpecs(c config.Config, partitions int32, replication int16) []kafka.TopicSpec {
+	var specs []kafka.TopicSpec
+	seen := make(map[string]bool)
+	for _, name := range []string{c.TopicInput, c.TopicCaptured, c.TopicRejected, c.TopicParked} {
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		conf := map[string]string{
+			"cleanup.policy": "delete",
+			// An acknowledged outcome outlives one broker, where there are several.
+			"min.insync.replicas": strconv.Itoa(max(1, int(replication)-1)),
+		}
+		if name == c.TopicParked {
+			// A parked record waits for a person for as long as it takes.
+			conf["retention.ms"] = "-1"
+			// It carries the input record and the reason beside it.
+			conf["max.message.bytes"] = "2097152"
+		}
+		specs = append(specs, kafka.TopicSpec{Name: name, Partitions: partitions, ReplicationFactor: replication, Config: conf})
+	}
+	return specs
+}
+
+func ensureTopics(cmd *cobra.Command, c config.Config, dryRun bool, partitions int32, replication int16) error {
+	conf, err := app.KafkaConfig(c, newLogger(c, os.Stderr), nil)
+	if err != nil {
+		return usageError{err}
+	}
+	client, err := conf.NewClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	if replication == 0 {
+		brokers, err := admin.ListBrokers(cmd.Context())
+		if err != nil {
+			return fmt.Errorf("ask %s for the brokers: %w", strings.Join(c.KafkaBrokers, ","), err)
+		}
+		replication = int16(min(3, len(brokers))) //nolint:gosec // G115: at most 3
+	}
+	results, err := kafka.EnsureTopics(cmd.Context(), admin, dryRun, topicSpecs(c, partitions, replication)...)
+	if err != nil {
+		return err
+	}
+	out := table.NewWriter()
+	out.SetOutputMirror(cmd.OutOrStdout())
+	out.AppendHeader(table.Row{"topic", "state"})
+	failed := 0
+	for _, r := range results {
+		switch {
+		case r.Err != nil:
+			failed++
+			out.AppendRow(table.Row{r.Spec.Name, r.Err.Error()})
+		case r.Created && dryRun:
+			out.AppendRow(table.Row{r.Spec.Name, "missing: would be created"})
+		case r.Created:
+			out.AppendRow(table.Row{r.Spec.Name, "created"})
+		case len(r.Differs) > 0:
+			failed++
+			for _, d := range r.Differs {
+				out.AppendRow(table.Row{r.Spec.Name, "differs: " + d})
+			}
+		default:
+			out.AppendRow(table.Row{r.Spec.Name, "as it should be"})
+		}
+	}
+	out.Render()
+	if failed > 0 {
+		return fmt.Errorf("%d of %d topics are not as they should be", failed, len(results))
+	}
+	return nil
+}

@@ -1,0 +1,309 @@
+//go:build synctests || integration
+
+package acceptance
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// sentEvent is an event that was put into the input topic.
+type sentEvent struct {
+	id, order string
+	// parked: the record is expected in the parked topic, skipped: nowhere.
+	skipped bool
+}
+
+// order is an event to send; its zero fields get usual values.
+type order struct {
+	id, order, amount, currency, account string
+	kind                                 string // CloudEvents type
+	token                                string
+	time                                 time.Time
+	raw                                  string // the value as it is, instead of all else
+	key                                  string // default: the order id
+	binary                               bool
+	partition                            int32 // default: by key; else one more than the partition
+	skipped                              bool  // nothing is to come of it
+}
+
+// record makes the Kafka record of an order.
+func (w *world) record(o order) *kgo.Record {
+	def := func(v *string, d string) {
+		if *v == "" {
+			*v = d
+		}
+	}
+	def(&o.order, "order-"+o.id)
+	def(&o.amount, "700.50")
+	def(&o.currency, "MXN")
+	def(&o.kind, "order.ready_to_capture")
+	def(&o.token, payerToken)
+	def(&o.key, o.order)
+	if o.time.IsZero() {
+		o.time = time.Now()
+	}
+	data := map[string]any{
+		"order_id": o.order, "amount": o.amount, "currency": o.currency, "description": "Order " + o.order,
+		"payer": map[string]string{"token": o.token},
+	}
+	if o.account != "" {
+		data["account"] = o.account
+	}
+	attributes := map[string]any{
+		"specversion": "1.0", "id": o.id, "source": "/orders", "type": o.kind, "time": o.time.UTC().Format(time.RFC3339Nano),
+	}
+	r := &kgo.Record{Topic: w.topics.input, Key: []byte(o.key)}
+	switch {
+	case o.raw != "":
+		r.Value = []byte(o.raw)
+	case o.binary:
+		for k, v := range attributes {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: "ce_" + k, Value: []byte(v.(string))})
+		}
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "content-type", Value: []byte("application/json")})
+		r.Value = w.json(data)
+	default:
+		attributes["data"] = data
+		r.Value = w.json(attributes)
+	}
+	if o.partition > 0 {
+		r.Partition = o.partition - 1
+	}
+	w.sent = append(w.sent, sentEvent{id: o.id, order: o.order, skipped: o.skipped})
+	return r
+}
+
+func (w *world) json(v any) []byte {
+	w.t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return raw
+}
+
+// send produces orders to the input topic.
+func (w *world) send(orders ...order) {
+	w.t.Helper()
+	var records []*kgo.Record
+	for _, o := range orders {
+		records = append(records, w.record(o))
+	}
+	if err := w.client.ProduceSync(w.t.Context(), records...).FirstErr(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// verdict is a record of an outcome topic or the parked topic.
+type verdict struct {
+	kind      string // captured, rejected, parked
+	outcomeID string
+	event     string
+	key       string
+	reason    string
+	partition int32
+	data      map[string]any
+	record    *kgo.Record
+}
+
+// verdicts reads all outcomes and parked records that are committed.
+func (w *world) verdicts() []verdict {
+	w.t.Helper()
+	var all []verdict
+	for _, r := range w.readAll(w.topics.captured, w.topics.rejected, w.topics.parked) {
+		all = append(all, w.parse(r))
+	}
+	return all
+}
+
+func (w *world) parse(r *kgo.Record) verdict {
+	w.t.Helper()
+	v := verdict{key: string(r.Key), partition: r.Partition, record: r}
+	if r.Topic == w.topics.parked {
+		v.kind = "parked"
+		for _, h := range r.Headers {
+			if h.Key == "parked_reason" {
+				v.reason = string(h.Value)
+			}
+		}
+		for _, s := range w.sent {
+			if s.id != "" && (strings.Contains(string(r.Value), `"id":"`+s.id+`"`) || headerOf(r, "ce_id") == s.id) {
+				v.event = s.id
+			}
+		}
+		return v
+	}
+	v.kind = strings.TrimPrefix(r.Topic, w.name+".")
+	var doc struct {
+		ID   string         `json:"id"`
+		Data map[string]any `json:"data"`
+	}
+	if err := json.Unmarshal(r.Value, &doc); err != nil {
+		w.t.Fatalf("outcome %q: %v", r.Value, err)
+	}
+	v.outcomeID, v.data = doc.ID, doc.Data
+	v.event, _ = doc.Data["event_id"].(string)
+	v.reason, _ = doc.Data["reason"].(string)
+	return v
+}
+
+func headerOf(r *kgo.Record, key string) string {
+	for _, h := range r.Headers {
+		if h.Key == key {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+// readAll reads topics up to their last stable offsets, as a read-committed
+// consumer.
+func (w *world) readAll(topics ...string) []*kgo.Record {
+	w.t.Helper()
+	var ends kadm.ListedOffsets
+	w.eventually("the outcome topics can be read", func() bool {
+		var err error
+		ends, err = w.admin.ListCommittedOffsets(w.t.Context(), topics...)
+		return err == nil && ends.Error() == nil
+	})
+	left := make(map[string]map[int32]int64)
+	from := make(map[string]map[int32]kgo.Offset)
+	ends.Each(func(o kadm.ListedOffset) {
+		if o.Offset == 0 {
+			return
+		}
+		if left[o.Topic] == nil {
+			left[o.Topic], from[o.Topic] = make(map[int32]int64), make(map[int32]kgo.Offset)
+		}
+		left[o.Topic][o.Partition] = o.Offset
+		from[o.Topic][o.Partition] = kgo.NewOffset().AtStart()
+	})
+	if len(from) == 0 {
+		return nil
+	}
+	cl, err := w.kafkaConfig().NewClient(kgo.ConsumePartitions(from), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer cl.Close()
+	var records []*kgo.Record
+	deadline := time.Now().Add(w.patience)
+	for len(left) > 0 {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("reading %v: not at the end after %s", topics, w.patience)
+		}
+		fetches := cl.PollFetches(w.t.Context())
+		if err := fetches.Err0(); err != nil {
+			w.t.Fatal(err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			if !r.Attrs.IsControl() {
+				records = append(records, r)
+			}
+			if r.Offset >= left[r.Topic][r.Partition]-1 {
+				delete(left[r.Topic], r.Partition)
+				if len(left[r.Topic]) == 0 {
+					delete(left, r.Topic)
+				}
+			}
+		})
+	}
+	return records
+}
+
+// settle waits until the group has committed the end of the input topic, and
+// then checks the promises: one verdict for each event, no key charged twice,
+// no secret in a log.
+func (w *world) settle() []verdict {
+	w.t.Helper()
+	w.eventually("committed offsets are at the end of the input topic", func() bool { return w.lag() == 0 })
+	verdicts := w.verdicts()
+	w.check(verdicts)
+	return verdicts
+}
+
+// lag is how many offsets of the input topic are not committed.
+func (w *world) lag() int64 {
+	w.t.Helper()
+	ends, err := w.admin.ListEndOffsets(w.t.Context(), w.topics.input)
+	if err != nil || ends.Error() != nil {
+		return -1 // the broker is away
+	}
+	committed, err := w.admin.FetchOffsetsForTopics(kadm.RequireStable(w.t.Context()), w.group, w.topics.input)
+	if err != nil {
+		return -1
+	}
+	var lag int64
+	ends.Each(func(e kadm.ListedOffset) {
+		c, ok := committed.Lookup(e.Topic, e.Partition)
+		switch {
+		case !ok || c.Err != nil || c.At < 0:
+			lag += e.Offset + 1
+		default:
+			lag += e.Offset - c.At
+		}
+	})
+	return lag
+}
+
+func (w *world) check(verdicts []verdict) {
+	w.t.Helper()
+	byEvent := make(map[string][]verdict)
+	for _, v := range verdicts {
+		byEvent[v.event] = append(byEvent[v.event], v)
+	}
+	sent := make(map[string]int)
+	for _, s := range w.sent {
+		if !s.skipped {
+			sent[s.id]++
+		} else if n := len(byEvent[s.id]); n != 0 {
+			w.t.Errorf("event %q was to be skipped and has %d verdicts", s.id, n)
+		}
+	}
+	for id, times := range sent {
+		got := byEvent[id]
+		if len(got) != times {
+			w.t.Errorf("event %q was sent %d times and has %d verdicts: %s; log:\n%s", id, times, len(got), summary(got), w.log.tail())
+		}
+		for _, v := range got {
+			if v.kind != got[0].kind || v.outcomeID != got[0].outcomeID {
+				w.t.Errorf("event %q has different verdicts: %s", id, summary(got))
+			}
+		}
+	}
+	ledger := w.sim.Ledger()
+	if double := ledger.DoubleCharges(); len(double) > 0 {
+		w.t.Errorf("keys charged more than once: %v", double)
+	}
+	for id, got := range byEvent {
+		charged := ledger.ByKey[id].Count
+		for _, v := range got {
+			if (v.kind == "captured") != (charged == 1) && v.kind != "parked" {
+				w.t.Errorf("event %q is %s, but was charged %d times", id, v.kind, charged)
+			}
+		}
+	}
+	if ledger.MaxOverlapPerReference > 1 {
+		w.t.Errorf("%d calls for one order at once", ledger.MaxOverlapPerReference)
+	}
+	for _, planted := range []string{accessToken, payerToken} {
+		if strings.Contains(w.log.String(), planted) {
+			w.t.Errorf("the log shows %q", planted)
+		}
+	}
+}
+
+func summary(vs []verdict) string {
+	var out []string
+	for _, v := range vs {
+		out = append(out, fmt.Sprintf("%s %s %s at %s/%d@%d", v.kind, v.outcomeID, v.reason, v.record.Topic, v.record.Partition, v.record.Offset))
+	}
+	return strings.Join(out, "; ")
+}

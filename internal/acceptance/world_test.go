@@ -1,0 +1,258 @@
+//go:build synctests || integration
+
+// Package acceptance holds the suite that runs on a fake broker in virtual
+// time and on a real one in a container: the same scenarios, the same oracle.
+package acceptance
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/app"
+	"payment-capture/internal/config"
+	"payment-capture/internal/kafka"
+	"payment-capture/internal/kafkatest"
+	"payment-capture/internal/secret"
+	"payment-capture/internal/simulator"
+)
+
+// Secrets that are planted; none may be seen anywhere.
+const (
+	accessToken = "APP_USR-planted-access-token"
+	payerToken  = "planted-payer-token"
+)
+
+// world is a broker, an API and the service between them, with topics and a
+// group of its own.
+type world struct {
+	t       *testing.T
+	name    string
+	broker  *kafkatest.Broker
+	sim     *simulator.Simulator
+	apiURL  string
+	apiDial app.DialFunc
+	client  *kgo.Client
+	admin   *kadm.Client
+	topics  struct{ input, captured, rejected, parked string }
+	group   string
+	log     *logBuffer
+	sent    []sentEvent
+	// patience bounds every wait.
+	patience time.Duration
+}
+
+// newWorld makes topics of that many partitions and an API. serve puts a
+// handler on the network and gives its URL and how to dial it.
+func newWorld(t *testing.T, broker *kafkatest.Broker, partitions int32, simConf simulator.Config,
+	serve func(http.Handler) (string, app.DialFunc),
+) *world {
+	t.Helper()
+	name := strings.NewReplacer("/", ".", " ", "-").Replace(t.Name())
+	w := &world{t: t, name: name, broker: broker, group: name + ".group", log: &logBuffer{}, patience: 90 * time.Second}
+	w.topics.input, w.topics.captured = name+".orders", name+".captured"
+	w.topics.rejected, w.topics.parked = name+".rejected", name+".parked"
+	if simConf.AccessToken == "" {
+		simConf.AccessToken = accessToken
+	}
+	sim, err := simulator.New(simConf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.sim = sim
+	w.apiURL, w.apiDial = serve(sim)
+	w.client = w.newClient()
+	w.admin = kadm.NewClient(w.client)
+	specs := []kafka.TopicSpec{{Name: w.topics.input, Partitions: partitions, ReplicationFactor: 1}}
+	for _, topic := range []string{w.topics.captured, w.topics.rejected, w.topics.parked} {
+		specs = append(specs, kafka.TopicSpec{Name: topic, Partitions: 3, ReplicationFactor: 1})
+	}
+	results, err := kafka.EnsureTopics(t.Context(), w.admin, false, specs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	return w
+}
+
+// kafkaConfig reaches the broker as a test does, without the service's TLS.
+func (w *world) kafkaConfig() kafka.Config {
+	return kafka.Config{Brokers: w.broker.Addresses, ClientID: "test", Dial: w.broker.Dial}
+}
+
+func (w *world) newClient(opts ...kgo.Opt) *kgo.Client {
+	w.t.Helper()
+	cl, err := w.kafkaConfig().NewClient(opts...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(cl.Close)
+	return cl
+}
+
+// config is the service's configuration for an instance of this world.
+func (w *world) config(instance string) config.Config {
+	return config.Config{
+		KafkaBrokers: w.broker.Addresses, KafkaGroup: w.group, KafkaStartAt: "earliest",
+		KafkaSessionTimeout: 6 * time.Second, InstanceID: w.name + "." + instance,
+		TopicInput: w.topics.input, TopicCaptured: w.topics.captured, TopicRejected: w.topics.rejected, TopicParked: w.topics.parked,
+		CloudEventsMode: "structured", MercadoPagoURL: w.apiURL, MercadoPagoAccessToken: secret.New(accessToken),
+		MercadoPagoTimeout: 5 * time.Second, Currency: "MXN", MercadoPagoAccount: "main",
+		MaxInFlight: 64, CaptureDeadline: 15 * time.Minute, CaptureMaxTries: 100,
+		CaptureMaxEventAge: 24 * time.Hour, IdempotencyKeyHorizon: 24 * time.Hour,
+		FlushInterval: 25 * time.Millisecond, ShutdownTimeout: 20 * time.Second, AdminAddr: config.AdminOff,
+	}
+}
+
+// instance is a running service.
+type instance struct {
+	w       *world
+	name    string
+	cancel  context.CancelFunc
+	ended   chan error
+	network *cutter
+	service *app.Service
+}
+
+// start runs an instance; each change is applied to its configuration.
+func (w *world) start(name string, changes ...func(*config.Config)) *instance {
+	w.t.Helper()
+	conf := w.config(name)
+	for _, change := range changes {
+		change(&conf)
+	}
+	network := &cutter{}
+	service, err := app.New(app.Options{
+		Config: conf, Version: "test", Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("instance", name),
+		DialKafka: network.wrap(w.broker.Dial), DialAPI: network.wrap(w.apiDial),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	in := &instance{w: w, name: name, cancel: cancel, ended: make(chan error, 1), network: network, service: service}
+	go func() { in.ended <- service.Run(ctx) }()
+	w.t.Cleanup(func() {
+		cancel()
+		network.cut()
+		<-in.ended
+	})
+	return in
+}
+
+// stop stops the instance as SIGTERM does, and wants no error of it.
+func (in *instance) stop() {
+	in.w.t.Helper()
+	in.cancel()
+	if err := in.wait(); err != nil {
+		in.w.t.Errorf("instance %s stopped with: %v", in.name, err)
+	}
+}
+
+func (in *instance) wait() error {
+	in.w.t.Helper()
+	select {
+	case err := <-in.ended:
+		in.ended <- err
+		return err
+	case <-time.After(2 * in.w.patience):
+		in.w.t.Fatalf("instance %s does not end; log:\n%s", in.name, in.w.log.tail())
+		return nil
+	}
+}
+
+// crash cuts the instance off from everything for ever, as a dead process is:
+// nothing it says is heard any more.
+func (in *instance) crash() {
+	in.network.cut()
+	in.cancel()
+}
+
+// cutter is a network that can be cut.
+type cutter struct {
+	mu    sync.Mutex
+	dead  bool
+	conns []net.Conn
+}
+
+func (c *cutter) wrap(dial app.DialFunc) app.DialFunc {
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.dead {
+			_ = conn.Close()
+			return nil, fmt.Errorf("the network is cut")
+		}
+		c.conns = append(c.conns, conn)
+		return conn, nil
+	}
+}
+
+func (c *cutter) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dead = true
+	for _, conn := range c.conns {
+		_ = conn.Close()
+	}
+	c.conns = nil
+}
+
+// logBuffer keeps what the service logged.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func (l *logBuffer) tail() string {
+	s := l.String()
+	return s[max(0, len(s)-6000):]
+}
+
+// eventually waits for a condition.
+func (w *world) eventually(what string, condition func() bool) {
+	w.t.Helper()
+	deadline := time.After(w.patience)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-deadline:
+			w.t.Fatalf("%s: not so after %s; log:\n%s", what, w.patience, w.log.tail())
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,210 @@
+// Package app is the composition root: it builds every part of the service
+// from the configuration, starts them, and stops them in order.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"payment-capture/internal/admin"
+	"payment-capture/internal/capture"
+	"payment-capture/internal/config"
+	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
+	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/pipeline"
+	"payment-capture/internal/secret"
+)
+
+// DialFunc opens a connection.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Options are what a process gives beside the environment.
+type Options struct {
+	Config  config.Config
+	Version string
+	Log     *slog.Logger
+	// DialKafka and DialAPI replace the network in tests; nil: the network.
+	DialKafka, DialAPI DialFunc
+}
+
+// Service is the service, built and not started.
+type Service struct {
+	opts     Options
+	registry *prometheus.Registry
+	client   *mercadopago.Client
+	pipeline *pipeline.Pipeline
+}
+
+// New builds the service. The error names the variable that is wrong.
+func New(opts Options) (*Service, error) {
+	c := opts.Config
+	s := &Service{opts: opts, registry: prometheus.NewRegistry()}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	token, err := source(c.MercadoPagoAccessToken, c.MercadoPagoAccessTokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("MERCADOPAGO_ACCESS_TOKEN_FILE: %w", err)
+	}
+	s.client, err = mercadopago.New(mercadopago.Config{
+		URL: c.MercadoPagoURL, Timeout: c.MercadoPagoTimeout, MaxConnections: c.MaxInFlight,
+		DialContext: opts.DialAPI, UserAgent: "payment-capture/" + opts.Version,
+	}, func() secret.Text {
+		text, err := token.Text()
+		if err != nil {
+			opts.Log.Warn("the access token's file cannot be read; the last token stays in use", "error", err)
+		}
+		return text
+	})
+	if err != nil {
+		return nil, fmt.Errorf("MERCADOPAGO_*: %w", err)
+	}
+	kafkaConfig, err := KafkaConfig(c, opts.Log, opts.DialKafka)
+	if err != nil {
+		return nil, err
+	}
+	start, err := kafka.ParseStartAt(c.KafkaStartAt)
+	if err != nil {
+		return nil, fmt.Errorf("KAFKA_START_AT: %w", err)
+	}
+	capturer := capture.New(capture.Config{
+		Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge, Deadline: c.CaptureDeadline, MaxTries: c.CaptureMaxTries,
+		Log: opts.Log, Metrics: capture.NewMetrics(s.registry),
+	}, s.client)
+	s.pipeline = pipeline.New(pipeline.Config{
+		Kafka: kafkaConfig, Group: c.KafkaGroup, InstanceID: c.InstanceID, Static: c.KafkaStaticMembership,
+		SessionTimeout: c.KafkaSessionTimeout, StartAt: start,
+		Topics:  pipeline.Topics{Input: c.TopicInput, Captured: c.TopicCaptured, Rejected: c.TopicRejected, Parked: c.TopicParked},
+		Account: c.MercadoPagoAccount, Mode: event.Mode(c.CloudEventsMode), MaxInFlight: c.MaxInFlight,
+		FlushInterval: c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
+		Log: opts.Log, Metrics: pipeline.NewMetrics(s.registry),
+	}, capturer)
+	return s, nil
+}
+
+func source(text secret.Text, file string) (*secret.Source, error) {
+	if file == "" {
+		return secret.Fixed(text), nil
+	}
+	return secret.File(file)
+}
+
+// KafkaConfig makes the cluster's part of the configuration. The error names
+// the variable.
+func KafkaConfig(c config.Config, log *slog.Logger, dial DialFunc) (kafka.Config, error) {
+	k := kafka.Config{Brokers: c.KafkaBrokers, ClientID: "payment-capture/" + c.InstanceID, Dial: dial}
+	// The library tells of every reconnect; what matters of it is a warning.
+	if log != nil {
+		k.Log = slog.New(atLeast{log.Handler(), slog.LevelWarn})
+	}
+	if c.KafkaTLS {
+		conf, err := kafka.NewTLS(kafka.TLSFiles{CA: c.KafkaTLSCA, Certificate: c.KafkaTLSCert, Key: c.KafkaTLSKey})
+		if err != nil {
+			return k, fmt.Errorf("KAFKA_TLS_*: %w", err)
+		}
+		k.TLS = conf
+	}
+	if c.KafkaSASLMechanism != "" {
+		password, err := source(c.KafkaSASLPassword, c.KafkaSASLPasswordFile)
+		if err != nil {
+			return k, fmt.Errorf("KAFKA_SASL_PASSWORD_FILE: %w", err)
+		}
+		if k.SASL, err = kafka.NewSASL(c.KafkaSASLMechanism, c.KafkaSASLUser, password.Text); err != nil {
+			return k, fmt.Errorf("KAFKA_SASL_MECHANISM: %w", err)
+		}
+	}
+	return k, nil
+}
+
+// atLeast is a handler that leaves out what is below a level.
+type atLeast struct {
+	slog.Handler
+	level slog.Level
+}
+
+func (h atLeast) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= h.level && h.Handler.Enabled(ctx, l)
+}
+
+func (h atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return atLeast{h.Handler.WithAttrs(attrs), h.level}
+}
+
+func (h atLeast) WithGroup(name string) slog.Handler {
+	return atLeast{h.Handler.WithGroup(name), h.level}
+}
+
+// Handler gives the admin routes.
+func (s *Service) Handler() http.Handler { return admin.Handler(s.registry, s.ready) }
+
+func (s *Service) ready(ctx context.Context) admin.Readiness {
+	status := s.pipeline.Status(ctx)
+	r := admin.Readiness{Detail: status}
+	switch {
+	case status.Stopping:
+		r.Reason = "stopping"
+	case status.Error != "":
+		r.Reason = status.Error
+	case !status.Joined:
+		r.Reason = "not in the consumer group yet"
+	case len(status.Halted) > 0:
+		r.Reason = "partitions are halted; detail says why"
+	default:
+		r.Ready = true
+	}
+	return r
+}
+
+// Run works until ctx ends, then stops in order: no new captures, the ones
+// under way finish, a last flush, the group is left, the admin address closes.
+// It returns nil then, and otherwise the error that ended it.
+func (s *Service) Run(ctx context.Context) error {
+	defer s.client.Close()
+	log := s.opts.Log
+	log.Info("starting", "version", s.opts.Version, "instance_id", s.opts.Config.InstanceID, "group", s.opts.Config.KafkaGroup)
+	stopAdmin, err := s.listen()
+	if err != nil {
+		return err
+	}
+	err = s.pipeline.Run(ctx)
+	if adminErr := stopAdmin(); adminErr != nil {
+		log.Warn("the admin address did not close cleanly", "error", adminErr)
+	}
+	if err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {
+		log.Info("stopped")
+		return nil
+	}
+	return err
+}
+
+// listen serves the admin address until the function that it returns is called.
+func (s *Service) listen() (stop func() error, err error) {
+	addr := s.opts.Config.AdminAddr
+	if addr == config.AdminOff {
+		return func() error { return nil }, nil
+	}
+	listener, err := net.Listen("tcp", addr) //nolint:noctx // it lives as long as the process
+	if err != nil {
+		return nil, fmt.Errorf("ADMIN_ADDR: %w", err)
+	}
+	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	return func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		err := server.Shutdown(ctx)
+		if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+			err = errors.Join(err, serveErr)
+		}
+		return err
+	}, nil
+}

@@ -1,0 +1,235 @@
+// Package config reads the environment. Nothing else does.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/kelseyhightower/envconfig"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
+	"payment-capture/internal/money"
+	"payment-capture/internal/secret"
+)
+
+// Config is the configuration as the environment gives it. The tags are the
+// single source of the names, the defaults and the table in the README.
+type Config struct {
+	KafkaBrokers          []string      `envconfig:"KAFKA_BROKERS" default:"localhost:9092" desc:"brokers to begin with, as host:port, separated by commas"`
+	KafkaGroup            string        `envconfig:"KAFKA_GROUP" default:"payment-capture" desc:"consumer group; with INSTANCE_ID it makes the transactional id"`
+	KafkaStartAt          string        `envconfig:"KAFKA_START_AT" desc:"where a group without committed offsets begins: earliest, latest or an RFC 3339 time; required then, unused later"`
+	KafkaStaticMembership bool          `envconfig:"KAFKA_STATIC_MEMBERSHIP" default:"false" desc:"a restart under the same INSTANCE_ID keeps its partitions"`
+	KafkaSessionTimeout   time.Duration `envconfig:"KAFKA_SESSION_TIMEOUT" default:"45s" desc:"after this time without a heartbeat the group gives an instance's partitions to others"`
+	KafkaTLS              bool          `envconfig:"KAFKA_TLS_ENABLED" default:"false" desc:"TLS to the brokers, version 1.2 or later"`
+	KafkaTLSCA            string        `envconfig:"KAFKA_TLS_CA_FILE" desc:"PEM file of the authorities to trust instead of the system's"`
+	KafkaTLSCert          string        `envconfig:"KAFKA_TLS_CERT_FILE" desc:"PEM file of the client certificate"`
+	KafkaTLSKey           string        `envconfig:"KAFKA_TLS_KEY_FILE" desc:"PEM file of its key"`
+	KafkaSASLMechanism    string        `envconfig:"KAFKA_SASL_MECHANISM" desc:"PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; empty: none"`
+	KafkaSASLUser         string        `envconfig:"KAFKA_SASL_USER" desc:"user name for PLAIN and SCRAM"`
+	KafkaSASLPassword     secret.Text   `envconfig:"KAFKA_SASL_PASSWORD" desc:"password, or for OAUTHBEARER the token"`
+	KafkaSASLPasswordFile string        `envconfig:"KAFKA_SASL_PASSWORD_FILE" desc:"file that holds it instead; read again when it changes"`
+	InstanceID            string        `envconfig:"INSTANCE_ID" desc:"name of this instance, stable over restarts and different for each; default: the host name"`
+
+	TopicInput      string `envconfig:"TOPIC_ORDER_READY_TO_CAPTURE" default:"order.ready_to_capture" desc:"topic to read"`
+	TopicCaptured   string `envconfig:"TOPIC_PAYMENT_CAPTURED" default:"payment.captured" desc:"topic of payment.captured"`
+	TopicRejected   string `envconfig:"TOPIC_PAYMENT_REJECTED" default:"payment.rejected" desc:"topic of payment.rejected; may be that of payment.captured"`
+	TopicParked     string `envconfig:"TOPIC_PARKED" default:"payment-capture.parked" desc:"topic of records that wait for a person"`
+	CloudEventsMode string `envconfig:"CLOUDEVENTS_MODE" default:"structured" desc:"how outcomes are written: structured or binary; both are read"`
+
+	MercadoPagoURL             string         `envconfig:"MERCADOPAGO_URL" default:"https://api.mercadopago.com" desc:"address of the API"`
+	MercadoPagoAccount         string         `envconfig:"MERCADOPAGO_ACCOUNT" desc:"name of this account in events; events that name another one are skipped"`
+	MercadoPagoAccessToken     secret.Text    `envconfig:"MERCADOPAGO_ACCESS_TOKEN" desc:"access token; this or the file is required"`
+	MercadoPagoAccessTokenFile string         `envconfig:"MERCADOPAGO_ACCESS_TOKEN_FILE" desc:"file that holds it instead; read again when it changes"`
+	MercadoPagoTimeout         time.Duration  `envconfig:"MERCADOPAGO_TIMEOUT" default:"30s" desc:"how long one call may take"`
+	Currency                   money.Currency `envconfig:"CURRENCY" desc:"required: the currency of the token's site; events in another one are parked"`
+
+	MaxInFlight           int           `envconfig:"CAPTURE_MAX_IN_FLIGHT" default:"256" desc:"captures at once"`
+	CaptureDeadline       time.Duration `envconfig:"CAPTURE_DEADLINE" default:"15m" desc:"how long one event is tried before it is parked"`
+	CaptureMaxTries       int           `envconfig:"CAPTURE_MAX_TRIES" default:"100" desc:"how often one event is tried before it is parked"`
+	CaptureMaxEventAge    time.Duration `envconfig:"CAPTURE_MAX_EVENT_AGE" default:"24h" desc:"older events are parked, not charged; at most IDEMPOTENCY_KEY_HORIZON"`
+	IdempotencyKeyHorizon time.Duration `envconfig:"IDEMPOTENCY_KEY_HORIZON" default:"24h" desc:"how long the API is trusted to remember an idempotency key"`
+	FlushInterval         time.Duration `envconfig:"FLUSH_INTERVAL" default:"25ms" desc:"the least time between two transactions under load"`
+	ShutdownTimeout       time.Duration `envconfig:"SHUTDOWN_TIMEOUT" default:"45s" desc:"how long a stop may take; at least MERCADOPAGO_TIMEOUT + 5s"`
+
+	AdminAddr string     `envconfig:"ADMIN_ADDR" default:"localhost:8080" desc:"address of /livez, /readyz and /metrics; off: none"`
+	LogLevel  slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
+}
+
+// Read reads and checks the environment. The error lists everything that is
+// wrong, each with the variable's name and what to do.
+func Read() (Config, error) {
+	c, err := read()
+	if err != nil {
+		return c, err
+	}
+	return c, errors.Join(append(c.problems(), misspelt(os.Environ())...)...)
+}
+
+// ReadKafka reads the environment for a command that talks to Kafka alone:
+// what concerns the payment API is not checked.
+func ReadKafka() (Config, error) {
+	c, err := read()
+	if err != nil {
+		return c, err
+	}
+	all := misspelt(os.Environ())
+	c.checkKafka(collect(&all))
+	return c, errors.Join(all...)
+}
+
+// ReadAdmin gives ADMIN_ADDR.
+func ReadAdmin() (string, error) {
+	c, err := read()
+	if err == nil && c.AdminAddr == AdminOff {
+		err = errors.New("ADMIN_ADDR: is off, so there is nothing to ask")
+	}
+	return c.AdminAddr, err
+}
+
+func read() (Config, error) {
+	var c Config
+	if err := envconfig.Process("", &c); err != nil {
+		if parse, ok := errors.AsType[*envconfig.ParseError](err); ok {
+			// The library's message quotes the value, which may be a secret.
+			return c, fmt.Errorf("%s: cannot be read as a %s", parse.KeyName, parse.TypeName)
+		}
+		return c, err
+	}
+	if c.InstanceID == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return c, fmt.Errorf("INSTANCE_ID: not set, and the host name is not known: %w", err)
+		}
+		c.InstanceID = host
+	}
+	return c, nil
+}
+
+// collect gives a report that appends to a list.
+func collect(all *[]error) report {
+	return func(name, format string, args ...any) {
+		*all = append(*all, fmt.Errorf("%s: %w", name, fmt.Errorf(format, args...)))
+	}
+}
+
+func (c Config) problems() []error {
+	var all []error
+	wrong := collect(&all)
+	c.checkKafka(wrong)
+	c.checkAPI(wrong)
+	c.checkCapture(wrong)
+	if c.AdminAddr != AdminOff {
+		if _, _, err := net.SplitHostPort(c.AdminAddr); err != nil {
+			wrong("ADMIN_ADDR", "%q is no host:port; for none, set it to %s", c.AdminAddr, AdminOff)
+		}
+	}
+	return all
+}
+
+// AdminOff as ADMIN_ADDR means that no admin address is listened on.
+const AdminOff = "off"
+
+type report func(name, format string, args ...any)
+
+func (c Config) checkKafka(wrong report) {
+	if len(c.KafkaBrokers) == 0 {
+		wrong("KAFKA_BROKERS", "is empty: set it to host:port")
+	}
+	for _, b := range c.KafkaBrokers {
+		if _, _, err := net.SplitHostPort(b); err != nil {
+			wrong("KAFKA_BROKERS", "%q is no host:port", b)
+		}
+	}
+	if c.KafkaGroup == "" {
+		wrong("KAFKA_GROUP", "is empty")
+	}
+	if _, err := kafka.ParseStartAt(c.KafkaStartAt); err != nil {
+		wrong("KAFKA_START_AT", "%w", err)
+	}
+	if c.KafkaSessionTimeout < time.Second {
+		wrong("KAFKA_SESSION_TIMEOUT", "is %s: at least 1s", c.KafkaSessionTimeout)
+	}
+	if !c.KafkaTLS && (c.KafkaTLSCA != "" || c.KafkaTLSCert != "" || c.KafkaTLSKey != "") {
+		wrong("KAFKA_TLS_ENABLED", "is false, but files for TLS are named: set it to true, or unset them")
+	}
+	switch c.KafkaSASLMechanism {
+	case "":
+		if c.KafkaSASLUser != "" || !c.KafkaSASLPassword.IsZero() || c.KafkaSASLPasswordFile != "" {
+			wrong("KAFKA_SASL_MECHANISM", "is empty, but a user or a password is set: name the mechanism")
+		}
+	case "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512":
+		if c.KafkaSASLUser == "" {
+			wrong("KAFKA_SASL_USER", "is empty: %s needs it", c.KafkaSASLMechanism)
+		}
+		fallthrough
+	case "OAUTHBEARER":
+		if c.KafkaSASLPassword.IsZero() == (c.KafkaSASLPasswordFile == "") {
+			wrong("KAFKA_SASL_PASSWORD", "set either it or KAFKA_SASL_PASSWORD_FILE")
+		}
+	default:
+		wrong("KAFKA_SASL_MECHANISM", "%q is none of %v", c.KafkaSASLMechanism, kafka.SASLMechanisms())
+	}
+	for _, t := range []struct{ name, topic string }{
+		{"TOPIC_ORDER_READY_TO_CAPTURE", c.TopicInput}, {"TOPIC_PAYMENT_CAPTURED", c.TopicCaptured},
+		{"TOPIC_PAYMENT_REJECTED", c.TopicRejected}, {"TOPIC_PARKED", c.TopicParked},
+	} {
+		if t.topic == "" {
+			wrong(t.name, "is empty")
+		}
+	}
+	if c.TopicParked == c.TopicInput {
+		wrong("TOPIC_PARKED", "is the topic that is read: a parked record would be read, and parked, for ever")
+	}
+	if m := event.Mode(c.CloudEventsMode); m != event.Structured && m != event.Binary {
+		wrong("CLOUDEVENTS_MODE", "%q is neither %s nor %s", c.CloudEventsMode, event.Structured, event.Binary)
+	}
+}
+
+func (c Config) checkAPI(wrong report) {
+	u, err := url.Parse(c.MercadoPagoURL)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
+		wrong("MERCADOPAGO_URL", "must be an address such as https://api.mercadopago.com, without a user")
+	}
+	if c.MercadoPagoAccessToken.IsZero() == (c.MercadoPagoAccessTokenFile == "") {
+		wrong("MERCADOPAGO_ACCESS_TOKEN", "set either it or MERCADOPAGO_ACCESS_TOKEN_FILE")
+	}
+	if c.MercadoPagoTimeout < time.Second {
+		wrong("MERCADOPAGO_TIMEOUT", "is %s: at least 1s, or a charge is given up before the API can answer", c.MercadoPagoTimeout)
+	}
+	if _, err := money.ParseCurrency(string(c.Currency)); err != nil {
+		wrong("CURRENCY", "%q %w: set it to that of the access token's site", c.Currency, err)
+	}
+}
+
+func (c Config) checkCapture(wrong report) {
+	if c.MaxInFlight < 1 || c.MaxInFlight > 10_000 {
+		wrong("CAPTURE_MAX_IN_FLIGHT", "is %d: 1 to 10000", c.MaxInFlight)
+	}
+	if c.CaptureDeadline < time.Second {
+		wrong("CAPTURE_DEADLINE", "is %s: at least 1s", c.CaptureDeadline)
+	}
+	if c.CaptureMaxTries < 1 {
+		wrong("CAPTURE_MAX_TRIES", "is %d: at least 1", c.CaptureMaxTries)
+	}
+	if c.IdempotencyKeyHorizon <= 0 {
+		wrong("IDEMPOTENCY_KEY_HORIZON", "is %s: it must be over zero", c.IdempotencyKeyHorizon)
+	}
+	// Without a ledger an event's age is all that tells that the API still
+	// remembers its key: an older one may have been charged and forgotten.
+	if c.CaptureMaxEventAge <= 0 || c.CaptureMaxEventAge > c.IdempotencyKeyHorizon {
+		wrong("CAPTURE_MAX_EVENT_AGE", "is %s: it must be over zero and at most IDEMPOTENCY_KEY_HORIZON (%s), "+
+			"or a replay could charge what the API has forgotten", c.CaptureMaxEventAge, c.IdempotencyKeyHorizon)
+	}
+	if c.FlushInterval < 0 || c.FlushInterval > 10*time.Second {
+		wrong("FLUSH_INTERVAL", "is %s: 0s to 10s", c.FlushInterval)
+	}
+	if least := c.MercadoPagoTimeout + 5*time.Second; c.ShutdownTimeout < least {
+		wrong("SHUTDOWN_TIMEOUT", "is %s: at least MERCADOPAGO_TIMEOUT + 5s (%s), or a stop breaks off charges", c.ShutdownTimeout, least)
+	}
+}

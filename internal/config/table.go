@@ -1,0 +1,77 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+
+	"payment-capture/internal/secret"
+)
+
+// Row is a variable in the table.
+type Row struct {
+	Name        string
+	Default     string
+	Value       string // in force, secrets redacted
+	Description string
+}
+
+// Table lists the variables with their values in c, secrets redacted.
+func (c Config) Table() []Row {
+	var rows []Row
+	v := reflect.ValueOf(c)
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag
+		row := Row{Name: tag.Get("envconfig"), Default: tag.Get("default"), Description: tag.Get("desc")}
+		switch value := v.Field(i).Interface().(type) {
+		case secret.Text:
+			row.Value = value.String()
+		case []string:
+			row.Value = strings.Join(value, ",")
+		default:
+			row.Value = fmt.Sprint(value)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// later lists variables of features that are not there yet. Setting one must
+// not look as if it had an effect.
+func later() []string {
+	return []string{
+		"KAFKA_GROUP_PROTOCOL", "TOPIC_LEDGER", "LEDGER_DIR", "CAPTURE_RATE_LIMIT", "CAPTURE_ONCE_PER", "REPLAYED_OUTCOMES",
+	}
+}
+
+// misspelt finds variables that are set and are within two edits of one of
+// ours. Others are none of our business: a cluster injects many.
+func misspelt(environ []string) []error {
+	known := make(map[string]bool)
+	for _, row := range (Config{}).Table() {
+		known[row.Name] = true
+	}
+	var all []error
+	for _, name := range later() {
+		known[name] = true
+		for _, kv := range environ {
+			if n, _, _ := strings.Cut(kv, "="); n == name {
+				all = append(all, fmt.Errorf("%s: is not supported yet: unset it", name))
+			}
+		}
+	}
+	for _, kv := range environ {
+		name, _, _ := strings.Cut(kv, "=")
+		if known[name] {
+			continue
+		}
+		for _, row := range (Config{}).Table() {
+			if levenshtein.ComputeDistance(name, row.Name) <= 2 {
+				all = append(all, fmt.Errorf("%s: is not a variable of this service; %s is: correct it, or unset it", name, row.Name))
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,188 @@
+// Package demo shows the service at work without anything installed: a broker
+// in memory and the API's simulator, the real service between them, a stream
+// of generated orders, and at the end the proof that every event has exactly
+// one verdict and no buyer paid twice.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/app"
+	"payment-capture/internal/config"
+	"payment-capture/internal/secret"
+	"payment-capture/internal/simulator"
+)
+
+// Options are the demo's.
+type Options struct {
+	Events      int
+	Seed        uint64
+	KeepRunning bool // go on after the table, so that kcat can be tried
+	Broker      string
+	Version     string
+	Out         io.Writer // for the view and the table
+	Live        bool      // Out is a terminal: draw a live view
+	Log         *slog.Logger
+}
+
+const (
+	currency   = "MXN"
+	partitions = 6
+	// apiLatency is what the simulated API takes for an answer.
+	apiLatency = 20 * time.Millisecond
+	// patience is how long a demo may go without any progress.
+	patience = 60 * time.Second
+)
+
+// ErrNotProven says that a promise did not hold.
+var ErrNotProven = errors.New("the check of the promises failed")
+
+// stage is what the demo runs on.
+type stage struct {
+	opts    Options
+	conf    config.Config
+	cluster *kfake.Cluster
+	sim     *simulator.Simulator
+	api     *http.Server
+	client  *kgo.Client
+}
+
+// Run runs the demo. The error is [ErrNotProven] when a promise did not hold.
+func Run(ctx context.Context, opts Options) error {
+	if opts.Events < 1 {
+		return errors.New("--events: at least 1")
+	}
+	s, err := setUp(opts)
+	if err != nil {
+		return err
+	}
+	defer s.tearDown()
+	service, err := app.New(app.Options{Config: s.conf, Version: opts.Version, Log: opts.Log})
+	if err != nil {
+		return err
+	}
+	// The service ends after the demo has seen all that it wants to see.
+	serviceCtx, stopService := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopService()
+	ended := make(chan error, 1)
+	go func() { ended <- service.Run(serviceCtx) }()
+
+	report, err := s.play(ctx, ended)
+	if err != nil {
+		return err
+	}
+	report.print(opts.Out)
+	if opts.KeepRunning {
+		s.invite()
+		select {
+		case <-ctx.Done():
+		case err := <-ended:
+			return fmt.Errorf("the service ended: %w", err)
+		}
+	}
+	stopService()
+	if err := <-ended; err != nil {
+		return fmt.Errorf("the service did not stop cleanly: %w", err)
+	}
+	if !report.proven() {
+		return ErrNotProven
+	}
+	return nil
+}
+
+func setUp(opts Options) (*stage, error) {
+	port := 0
+	if opts.Broker != "" {
+		_, p, err := net.SplitHostPort(opts.Broker)
+		if err == nil {
+			port, err = net.LookupPort("tcp", p)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--broker: %w", err)
+		}
+	}
+	s := &stage{opts: opts}
+	s.conf = config.Config{
+		KafkaGroup: "payment-capture", KafkaStartAt: "earliest", KafkaSessionTimeout: 30 * time.Second, InstanceID: "demo",
+		TopicInput: "order.ready_to_capture", TopicCaptured: "payment.captured", TopicRejected: "payment.rejected",
+		TopicParked: "payment-capture.parked", CloudEventsMode: "structured",
+		MercadoPagoAccount: "demo", MercadoPagoAccessToken: secret.New("APP_USR-demo"), MercadoPagoTimeout: 2 * time.Second,
+		Currency: currency, MaxInFlight: 256, CaptureDeadline: 5 * time.Minute, CaptureMaxTries: 50,
+		CaptureMaxEventAge: 24 * time.Hour, IdempotencyKeyHorizon: 24 * time.Hour,
+		FlushInterval: 25 * time.Millisecond, ShutdownTimeout: 15 * time.Second, AdminAddr: config.AdminOff,
+	}
+	var err error
+	s.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.SeedTopics(partitions,
+		s.conf.TopicInput, s.conf.TopicCaptured, s.conf.TopicRejected, s.conf.TopicParked))
+	if err != nil {
+		return nil, fmt.Errorf("start the broker in memory: %w", err)
+	}
+	s.conf.KafkaBrokers = s.cluster.ListenAddrs()
+	if err := s.startAPI(); err != nil {
+		s.tearDown()
+		return nil, err
+	}
+	s.client, err = kgo.NewClient(kgo.SeedBrokers(s.conf.KafkaBrokers...), kgo.ProducerLinger(5*time.Millisecond))
+	if err != nil {
+		s.tearDown()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *stage) startAPI() error {
+	sim, err := simulator.New(simulator.Config{
+		AccessToken: s.conf.MercadoPagoAccessToken.Reveal(), Latency: apiLatency, Seed: s.opts.Seed, Script: script(),
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "localhost:0") //nolint:noctx // it lives as long as the demo
+	if err != nil {
+		return fmt.Errorf("start the simulated API: %w", err)
+	}
+	s.sim = sim
+	s.api = &http.Server{Handler: sim, ReadHeaderTimeout: 10 * time.Second}
+	s.conf.MercadoPagoURL = "http://" + listener.Addr().String()
+	go func() {
+		if err := s.api.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.opts.Log.Error("the simulated API ended", "error", err)
+		}
+	}()
+	return nil
+}
+
+func (s *stage) tearDown() {
+	if s.client != nil {
+		s.client.Close()
+	}
+	if s.api != nil {
+		if err := s.api.Close(); err != nil {
+			s.opts.Log.Warn("the simulated API did not close", "error", err)
+		}
+	}
+	s.cluster.Close()
+}
+
+// invite says how to try it by hand.
+func (s *stage) invite() {
+	broker := s.conf.KafkaBrokers[0]
+	_, _ = fmt.Fprintf(s.opts.Out, `
+The broker stays at %[1]s until Ctrl-C. Try:
+
+  kcat -b %[1]s -t %[2]s -P -k order-1 <<EOF
+  {"specversion":"1.0","id":"my-event-1","source":"/me","type":"order.ready_to_capture","data":{"order_id":"order-1","amount":"700.50","currency":"%[3]s","description":"By hand","payer":{"token":"any"}}}
+  EOF
+  kcat -b %[1]s -t %[4]s -C -e -o -1 -X isolation.level=read_committed
+`, broker, s.conf.TopicInput, currency, s.conf.TopicCaptured) // nobody is left to tell
+}

@@ -1,0 +1,222 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/progress"
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"payment-capture/internal/simulator"
+)
+
+// seen is a verdict as a read-committed consumer saw it.
+type seen struct{ id, kind, reason string }
+
+// report collects what came of the events.
+type report struct {
+	expect           map[string]expectation
+	verdicts         map[string][]seen
+	counts           kinds
+	providerReplayed int
+	other            int
+	began            time.Time
+	took             time.Duration
+	committed        bool
+	ledger           simulator.Ledger
+}
+
+type kinds map[string]int
+
+// decided counts the events that have a verdict.
+func (r *report) decided() int { return len(r.verdicts) }
+
+// tally is the proof in numbers; all but the first two must be zero.
+type tally struct {
+	right      int // events with exactly the verdict that they must have
+	rightMoney int // captured events that were charged once, and others never
+	lost       int // events without a verdict
+	doubled    int // events with more than one
+	wrong      int // events with another verdict than they must have
+	unknown    int // verdicts on events that nobody sent
+	wrongMoney int // events whose charges do not fit their verdict
+	twice      int // keys charged more than once
+}
+
+func (r *report) tally() tally {
+	var t tally
+	for id, want := range r.expect {
+		got := r.verdicts[id]
+		switch {
+		case len(got) == 0:
+			t.lost++
+		case len(got) > 1:
+			t.doubled++
+		case got[0].kind != want.kind || got[0].reason != want.reason:
+			t.wrong++
+		default:
+			t.right++
+		}
+		if charged := r.ledger.ByKey[id].Count; (want.kind == "captured") == (charged == 1) && charged <= 1 {
+			t.rightMoney++
+		} else {
+			t.wrongMoney++
+		}
+	}
+	for id := range r.verdicts {
+		if _, ok := r.expect[id]; !ok {
+			t.unknown++
+		}
+	}
+	t.twice = len(r.ledger.DoubleCharges())
+	return t
+}
+
+// proven reports whether the promises held.
+func (r *report) proven() bool {
+	t := r.tally()
+	return r.committed && t == tally{right: len(r.expect), rightMoney: len(r.expect)}
+}
+
+// print writes the table.
+func (r *report) print(w io.Writer) {
+	t := r.tally()
+	out := table.NewWriter()
+	out.SetOutputMirror(w)
+	out.SetStyle(table.StyleLight)
+	out.AppendRows([]table.Row{
+		{"events", len(r.expect)},
+		{"  captured", r.counts["captured"]},
+		{"  rejected", r.counts["rejected"]},
+	})
+	reasons := make(map[string]int)
+	for _, vs := range r.verdicts {
+		for _, v := range vs {
+			if v.kind != "captured" {
+				reasons[v.kind+" "+v.reason]++
+			}
+		}
+	}
+	for _, kind := range []string{"rejected", "parked"} {
+		if kind == "parked" {
+			out.AppendRow(table.Row{"  parked", r.counts["parked"]})
+		}
+		for _, name := range slices.Sorted(maps.Keys(reasons)) {
+			if reason, ok := cutKind(name, kind); ok {
+				out.AppendRow(table.Row{"    " + reason, reasons[name]})
+			}
+		}
+	}
+	out.AppendRow(table.Row{"records of other types, skipped", r.other})
+	out.AppendSeparator()
+	out.AppendRows([]table.Row{
+		{"API calls", r.ledger.Calls},
+		{"  answered from the API's memory of the key", r.providerReplayed},
+		{"real charges", len(r.ledger.Charges)},
+		{"double charges", t.twice},
+	})
+	out.AppendSeparator()
+	out.AppendRows([]table.Row{
+		{"events with exactly one verdict, the right one", t.right},
+		{"lost", t.lost},
+		{"doubled", t.doubled},
+		{"wrong", t.wrong + t.unknown},
+		{"charges that do not fit the verdict", t.wrongMoney},
+		{"committed offsets at the end of the topic", yesNo(r.committed)},
+	})
+	out.AppendSeparator()
+	out.AppendRow(table.Row{"took", fmt.Sprintf("%.1f s, %.0f events/s", r.took.Seconds(), float64(len(r.expect))/r.took.Seconds())})
+	out.Render()
+}
+
+func cutKind(name, kind string) (string, bool) {
+	if len(name) > len(kind) && name[:len(kind)] == kind {
+		return name[len(kind)+1:], true
+	}
+	return "", false
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// view shows the verdicts as they come: bars on a terminal, a line a few
+// seconds elsewhere.
+type view struct {
+	report *report
+	out    io.Writer
+	writer progress.Writer // nil: no terminal
+	all    *progress.Tracker
+	bars   map[string]*progress.Tracker
+	shown  time.Time
+	ended  chan struct{}
+}
+
+func (s *stage) newView(r *report) *view {
+	v := &view{report: r, out: s.opts.Out, shown: time.Now(), ended: make(chan struct{})}
+	r.counts = make(kinds)
+	if !s.opts.Live {
+		close(v.ended)
+		return v
+	}
+	v.writer = progress.NewWriter()
+	v.writer.SetOutputWriter(s.opts.Out)
+	v.writer.SetUpdateFrequency(100 * time.Millisecond)
+	v.writer.SetTrackerLength(30)
+	v.writer.SetStyle(progress.StyleBlocks)
+	v.writer.Style().Visibility.ETA = true
+	v.writer.Style().Visibility.Speed = true
+	events := int64(len(r.expect))
+	v.all = &progress.Tracker{Message: "verdicts", Total: events}
+	v.writer.AppendTracker(v.all)
+	v.bars = make(map[string]*progress.Tracker)
+	for _, kind := range []string{"captured", "rejected", "parked", "API calls"} {
+		v.bars[kind] = &progress.Tracker{Message: kind, Units: progress.UnitsDefault}
+		v.writer.AppendTracker(v.bars[kind])
+	}
+	go func() {
+		defer close(v.ended)
+		v.writer.Render()
+	}()
+	return v
+}
+
+// show updates the view.
+func (v *view) show(calls int) {
+	if v.writer == nil {
+		if time.Since(v.shown) >= 2*time.Second {
+			v.shown = time.Now()
+			v.line(calls)
+		}
+		return
+	}
+	v.all.SetValue(int64(v.report.decided()))
+	for kind, bar := range v.bars {
+		if kind == "API calls" {
+			bar.SetValue(int64(calls))
+		} else {
+			bar.SetValue(int64(v.report.counts[kind]))
+		}
+	}
+}
+
+func (v *view) line(calls int) {
+	_, _ = fmt.Fprintf(v.out, "%d of %d events have a verdict; %d API calls\n", v.report.decided(), len(v.report.expect), calls) // for people only
+}
+
+func (v *view) stop() {
+	if v.writer != nil {
+		v.all.MarkAsDone()
+		for _, bar := range v.bars {
+			bar.MarkAsDone()
+		}
+		v.writer.Stop()
+	}
+	<-v.ended
+}

@@ -1,0 +1,123 @@
+package event
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// InvalidError says which field of a record is wrong, and how. It never
+// quotes the payer token.
+type InvalidError struct {
+	Field   string // such as "data.amount", or "" for the record as a whole
+	Problem string
+}
+
+func (e *InvalidError) Error() string {
+	if e.Field == "" {
+		return e.Problem
+	}
+	return e.Field + " " + e.Problem
+}
+
+// OtherTypeError says that a record is a CloudEvent of another type, which is
+// none of our business.
+type OtherTypeError struct{ Type string }
+
+func (e *OtherTypeError) Error() string { return fmt.Sprintf("event of type %q", printable(e.Type, 64)) }
+
+func invalid(field, format string, args ...any) *InvalidError {
+	return &InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}
+}
+
+// notJSON says what is wrong with a JSON text without quoting it: it may hold
+// the payer token, even as the name of a member where the text is broken.
+func notJSON(prefix string, value []byte, err error) *InvalidError {
+	field := prefix
+	var pointer jsontext.Pointer
+	if se, ok := errors.AsType[*json.SemanticError](err); ok {
+		pointer = se.JSONPointer
+	} else if se, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		pointer = se.JSONPointer
+	}
+	depth := 0
+	for token := range pointer.Tokens() {
+		if depth++; depth > maxDepth {
+			break
+		}
+		if field != "" {
+			field += "."
+		}
+		if !isMember(token) {
+			token = "?"
+		}
+		field += token
+	}
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return invalid(field, "stands twice in its object%s", position(err))
+	case len(value) > 0 && value[0] == 0:
+		return invalid(field, "begins with a zero byte, as a schema registry's formats do: only JSON is read")
+	}
+	if se, ok := errors.AsType[*json.SemanticError](err); ok {
+		return invalid(field, "is a JSON %s, which is not what it should be", kindName(se.JSONKind))
+	}
+	return invalid(field, "is not JSON%s", position(err))
+}
+
+func position(err error) string {
+	if se, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		return fmt.Sprintf(" (at byte %d)", se.ByteOffset)
+	}
+	return ""
+}
+
+// maxDepth is how deep the event's own members lie.
+const maxDepth = 3
+
+// isMember reports whether the name is of a member of the event, at any
+// depth: other names are not quoted.
+func isMember(name string) bool {
+	switch name {
+	case "specversion", "id", "source", "type", "subject", "time", "datacontenttype", "traceparent", "data", "data_base64",
+		"order_id", "amount", "currency", "description", "external_reference", "payer", "token", "account", "device_session_id",
+		"sub_merchant", "sub_merchant_id", "mcc", "country", "address_door_number", "zip", "document_number", "city",
+		"address_street", "legal_name", "region_code_iso", "region_code", "document_type", "phone", "url":
+		return true
+	}
+	return false
+}
+
+func kindName(k jsontext.Kind) string {
+	switch byte(k) {
+	case '"':
+		return "string"
+	case '0':
+		return "number"
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	case 't', 'f':
+		return "boolean"
+	case 'n':
+		return "null"
+	}
+	return "value"
+}
+
+// printable cuts text to at most limit bytes of printable ASCII, for messages.
+func printable(text string, limit int) string {
+	if len(text) > limit {
+		text = text[:limit] + "..."
+	}
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r > 0x7e {
+			return '?'
+		}
+		return r
+	}, text)
+}

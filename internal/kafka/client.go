@@ -1,0 +1,135 @@
+// Package kafka holds what the service needs of Kafka beyond the client
+// library: options for every client, the start offsets of a new group, the
+// topics, and the transaction that carries outcomes and offsets together.
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+	"github.com/twmb/franz-go/plugin/kslog"
+
+	"payment-capture/internal/secret"
+)
+
+// Config says how to reach a cluster. It is the same for every client.
+type Config struct {
+	Brokers  []string
+	ClientID string
+	TLS      *tls.Config    // nil: plaintext
+	SASL     sasl.Mechanism // nil: none
+	// Dial opens connections; nil means the network. Tests give a virtual one.
+	Dial func(ctx context.Context, network, host string) (net.Conn, error)
+	Log  *slog.Logger
+}
+
+// Options gives the client options that every client shares.
+func (c Config) Options() []kgo.Opt {
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.ClientID(c.ClientID),
+		// A lost response is known to be lost within this time; the
+		// library then asks again by itself.
+		kgo.RequestTimeoutOverhead(10 * time.Second),
+		// How soon a leader that moved is found again.
+		kgo.MetadataMinAge(250 * time.Millisecond),
+	}
+	if c.Log != nil {
+		opts = append(opts, kgo.WithLogger(kslog.New(c.Log)))
+	}
+	if c.SASL != nil {
+		opts = append(opts, kgo.SASL(c.SASL))
+	}
+	switch {
+	case c.Dial != nil:
+		opts = append(opts, kgo.Dialer(c.Dial))
+	case c.TLS != nil:
+		opts = append(opts, kgo.DialTLSConfig(c.TLS))
+	}
+	return opts
+}
+
+// NewClient makes a client with the shared options and more.
+func (c Config) NewClient(more ...kgo.Opt) (*kgo.Client, error) {
+	cl, err := kgo.NewClient(append(c.Options(), more...)...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka client for %s: %w", strings.Join(c.Brokers, ","), err)
+	}
+	return cl, nil
+}
+
+// TLSFiles names the files that a TLS configuration is made of; "" leaves one
+// out.
+type TLSFiles struct{ CA, Certificate, Key string }
+
+// NewTLS reads a TLS configuration of at least version 1.2. The errors name
+// the file.
+func NewTLS(files TLSFiles) (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if files.CA != "" {
+		pem, err := os.ReadFile(files.CA)
+		if err != nil {
+			return nil, err
+		}
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no PEM certificate", files.CA)
+		}
+	}
+	if (files.Certificate == "") != (files.Key == "") {
+		return nil, errors.New("a client certificate needs its key, and a key its certificate")
+	}
+	if files.Certificate != "" {
+		pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key)
+		if err != nil {
+			return nil, err
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	return conf, nil
+}
+
+// SASLMechanisms lists the mechanisms that NewSASL takes.
+func SASLMechanisms() []string {
+	return []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"}
+}
+
+// NewSASL makes a mechanism. The credential is the password, or for
+// OAUTHBEARER the token; it is asked for at every connection, so that one that
+// was renewed is used without a restart.
+func NewSASL(mechanism, user string, credential func() (secret.Text, error)) (sasl.Mechanism, error) {
+	scramAuth := func(context.Context) (scram.Auth, error) {
+		pass, err := credential()
+		return scram.Auth{User: user, Pass: pass.Reveal()}, err
+	}
+	switch mechanism {
+	case "PLAIN":
+		return plain.Plain(func(context.Context) (plain.Auth, error) {
+			pass, err := credential()
+			return plain.Auth{User: user, Pass: pass.Reveal()}, err
+		}), nil
+	case "SCRAM-SHA-256":
+		return scram.Sha256(scramAuth), nil
+	case "SCRAM-SHA-512":
+		return scram.Sha512(scramAuth), nil
+	case "OAUTHBEARER":
+		return oauth.Oauth(func(context.Context) (oauth.Auth, error) {
+			token, err := credential()
+			return oauth.Auth{Token: token.Reveal()}, err
+		}), nil
+	}
+	return nil, fmt.Errorf("%q is none of %s", mechanism, strings.Join(SASLMechanisms(), ", "))
+}

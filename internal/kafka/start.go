@@ -1,0 +1,122 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// StartAt says where a group without committed offsets begins. Its zero value
+// says nothing, which is refused when it is needed.
+type StartAt struct {
+	Earliest, Latest bool
+	Time             time.Time
+}
+
+// ParseStartAt reads "earliest", "latest", an RFC 3339 time, or "" for none.
+func ParseStartAt(text string) (StartAt, error) {
+	switch text {
+	case "":
+		return StartAt{}, nil
+	case "earliest":
+		return StartAt{Earliest: true}, nil
+	case "latest":
+		return StartAt{Latest: true}, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return StartAt{}, errors.New("must be earliest, latest or a time such as 2026-11-23T10:00:00Z")
+	}
+	return StartAt{Time: t}, nil
+}
+
+// ErrNoStart says that a group has no committed offsets and nobody said where
+// to begin.
+var ErrNoStart = errors.New("the group has no committed offsets, and KAFKA_START_AT is not set: " +
+	"set it to earliest, latest or a time; it is used only this once")
+
+// EnsureStart commits the start offsets of every partition for a group that
+// has none, before any member joins, in one request. So all members, and
+// every later start, begin at the same place; a partition that has no offset
+// later is one that was added, and begins at its beginning. It reports whether
+// it committed anything.
+func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt) (bool, error) {
+	for {
+		known, err := hasOffsets(ctx, admin, group, topic)
+		if err != nil || known {
+			return false, err
+		}
+		if at == (StartAt{}) {
+			return false, fmt.Errorf("group %q, topic %q: %w", group, topic, ErrNoStart)
+		}
+		offsets, err := startOffsets(ctx, admin, topic, at)
+		if err != nil {
+			return false, err
+		}
+		responses, err := admin.CommitOffsets(ctx, group, offsets)
+		if err == nil {
+			err = responses.Error()
+		}
+		switch {
+		case err == nil:
+			return true, nil
+		case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.RebalanceInProgress), errors.Is(err, kerr.StaleMemberEpoch),
+			errors.Is(err, kerr.IllegalGeneration):
+			// A member has joined meanwhile, so another instance did this.
+		default:
+			return false, fmt.Errorf("commit the start offsets of group %q: %w", group, err)
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func hasOffsets(ctx context.Context, admin *kadm.Client, group, topic string) (bool, error) {
+	responses, err := admin.FetchOffsetsForTopics(ctx, group, topic)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the committed offsets of group %q: %w", group, err)
+	}
+	known := false
+	var failed error
+	responses.Each(func(r kadm.OffsetResponse) {
+		if r.Err != nil {
+			failed = fmt.Errorf("read the committed offset of %s/%d: %w", r.Topic, r.Partition, r.Err)
+		}
+		known = known || r.At >= 0
+	})
+	return known, failed
+}
+
+func startOffsets(ctx context.Context, admin *kadm.Client, topic string, at StartAt) (kadm.Offsets, error) {
+	var listed kadm.ListedOffsets
+	var err error
+	switch {
+	case at.Earliest:
+		listed, err = admin.ListStartOffsets(ctx, topic)
+	case at.Latest:
+		listed, err = admin.ListEndOffsets(ctx, topic)
+	default:
+		listed, err = admin.ListOffsetsAfterMilli(ctx, at.Time.UnixMilli(), topic)
+	}
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the offsets of topic %q: %w", topic, err)
+	}
+	offsets := make(kadm.Offsets)
+	listed.Each(func(l kadm.ListedOffset) {
+		offsets.Add(kadm.Offset{Topic: topic, Partition: l.Partition, At: l.Offset, LeaderEpoch: -1})
+	})
+	return offsets, nil
+}

@@ -1,0 +1,152 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// TopicInfo is what a topic is like.
+type TopicInfo struct {
+	ID                [16]byte
+	Partitions        int
+	ReplicationFactor int
+	Config            map[string]string
+	MaxMessageBytes   int32 // the largest record batch that it takes
+}
+
+// defaultMaxMessageBytes is the broker's default of max.message.bytes, used
+// where the configuration may not be read.
+const defaultMaxMessageBytes = 1048588
+
+// Inspect looks at topics. The error names those that are not there, or that
+// cannot be read.
+func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[string]TopicInfo, error) {
+	details, err := admin.ListTopics(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("look at the topics: %w", err)
+	}
+	info := make(map[string]TopicInfo)
+	var wrong []error
+	for _, name := range topics {
+		d, ok := details[name]
+		if !ok || d.Err != nil {
+			wrong = append(wrong, fmt.Errorf("topic %q: %w: create it (payment-capture topics does), or name another one", name, orMissing(d.Err)))
+			continue
+		}
+		info[name] = TopicInfo{
+			ID: d.ID, Partitions: len(d.Partitions), ReplicationFactor: d.Partitions.NumReplicas(),
+			Config: make(map[string]string), MaxMessageBytes: defaultMaxMessageBytes,
+		}
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
+	}
+	configs, err := admin.DescribeTopicConfigs(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration of the topics: %w", err)
+	}
+	for _, c := range configs {
+		t, ok := info[c.Name]
+		if !ok || c.Err != nil { // not allowed to read it: the defaults stand
+			continue
+		}
+		for _, kv := range c.Configs {
+			t.Config[kv.Key] = kv.MaybeValue()
+		}
+		if n, err := strconv.ParseInt(t.Config["max.message.bytes"], 10, 32); err == nil {
+			t.MaxMessageBytes = int32(n)
+		}
+		info[c.Name] = t
+	}
+	return info, nil
+}
+
+var errNotThere = errors.New("is not there")
+
+func orMissing(err error) error {
+	if err == nil {
+		return errNotThere
+	}
+	return err
+}
+
+// TopicSpec is a topic as the service wants it.
+type TopicSpec struct {
+	Name              string
+	Partitions        int32
+	ReplicationFactor int16
+	Config            map[string]string
+}
+
+// TopicResult is what [EnsureTopics] found or did.
+type TopicResult struct {
+	Spec    TopicSpec
+	Created bool     // made now, or to be made where it is a dry run
+	Differs []string // how an existing topic differs; it is not changed
+	Err     error
+}
+
+// EnsureTopics creates the topics that are missing, unless it is a dry run,
+// and says how the others differ from what they should be. Existing topics are
+// never changed: more partitions would move keys to other partitions.
+func EnsureTopics(ctx context.Context, admin *kadm.Client, dryRun bool, specs ...TopicSpec) ([]TopicResult, error) {
+	var results []TopicResult
+	for _, spec := range specs {
+		r := TopicResult{Spec: spec}
+		details, err := admin.ListTopics(ctx, spec.Name)
+		if err != nil {
+			return nil, fmt.Errorf("look at topic %q: %w", spec.Name, err)
+		}
+		if d, ok := details[spec.Name]; ok && d.Err == nil {
+			r.Differs, r.Err = differs(ctx, admin, spec)
+		} else {
+			r.Created = true
+			if !dryRun {
+				r.Err = create(ctx, admin, spec)
+			}
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+func create(ctx context.Context, admin *kadm.Client, spec TopicSpec) error {
+	configs := make(map[string]*string, len(spec.Config))
+	for k, v := range spec.Config {
+		configs[k] = &v
+	}
+	resp, err := admin.CreateTopic(ctx, spec.Partitions, spec.ReplicationFactor, configs, spec.Name)
+	if err != nil {
+		if resp.ErrMessage != "" {
+			return fmt.Errorf("create topic %q: %w: %s", spec.Name, err, resp.ErrMessage)
+		}
+		return fmt.Errorf("create topic %q: %w", spec.Name, err)
+	}
+	return nil
+}
+
+func differs(ctx context.Context, admin *kadm.Client, spec TopicSpec) ([]string, error) {
+	info, err := Inspect(ctx, admin, spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	t := info[spec.Name]
+	var out []string
+	if spec.Partitions > 0 && t.Partitions != int(spec.Partitions) {
+		out = append(out, fmt.Sprintf("%d partitions instead of %d", t.Partitions, spec.Partitions))
+	}
+	if spec.ReplicationFactor > 0 && t.ReplicationFactor != int(spec.ReplicationFactor) {
+		out = append(out, fmt.Sprintf("replication factor %d instead of %d", t.ReplicationFactor, spec.ReplicationFactor))
+	}
+	for _, key := range []string{"cleanup.policy", "min.insync.replicas", "retention.ms", "max.message.bytes"} {
+		want, ok := spec.Config[key]
+		if got := t.Config[key]; ok && got != want {
+			out = append(out, fmt.Sprintf("%s=%s instead of %s", key, got, want))
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,36 @@
+// Package kafkatest gives tests a broker: a fake one in memory, fit for
+// virtual time, or a real one in a container.
+package kafkatest
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// Broker is a cluster that a test can reach.
+type Broker struct {
+	Addresses []string
+	// Dial opens a connection to it; nil: the network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Fake is the fake cluster, for scripting its answers; nil for a real one.
+	Fake *kfake.Cluster
+	// Network is the fake's network, on which a test can put more servers; nil
+	// for a real one.
+	Network *kfake.VirtualNetwork
+}
+
+// Fake starts a cluster in memory on a network of its own. It works inside a
+// synctest bubble, and is closed with the test.
+func Fake(t testing.TB, opts ...kfake.Opt) *Broker {
+	t.Helper()
+	network := &kfake.VirtualNetwork{}
+	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.ListenFn(network.Listen)}, opts...)...)
+	if err != nil {
+		t.Fatalf("start the fake cluster: %v", err)
+	}
+	t.Cleanup(cluster.Close)
+	return &Broker{Addresses: cluster.ListenAddrs(), Dial: network.DialContext, Fake: cluster, Network: network}
+}

@@ -1,0 +1,184 @@
+package mercadopago
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/secret"
+)
+
+// path is that of the charges; a payment's own is below it.
+const path = "/v1/advanced_payments"
+
+// Client calls the API. It is safe for concurrent use.
+type Client struct {
+	base      string // the charges' address
+	timeout   time.Duration
+	userAgent string
+	transport *http.Transport
+	token     func() secret.Text
+}
+
+// New makes a client. The token is asked for at each try, so that a new one
+// needs no restart. The error names the field that is wrong.
+func New(cfg Config, token func() secret.Text) (*Client, error) {
+	if token == nil {
+		return nil, errors.New("mercadopago: token is nil")
+	}
+	base, err := cfg.check()
+	if err != nil {
+		return nil, fmt.Errorf("mercadopago: %w", err)
+	}
+	return &Client{
+		base:      base + path,
+		timeout:   cfg.Timeout,
+		userAgent: cfg.UserAgent,
+		transport: cfg.transport(),
+		token:     token,
+	}, nil
+}
+
+// Close closes idle connections. Calls under way are not interrupted.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Capture asks the API to charge, once: one call is at most one request on the
+// wire. It always gives an answer; where ctx is done before the API's, that is
+// a Retry with Sent telling whether the request may have gone out, and the
+// caller looks at ctx itself. The caller waits between tries.
+func (c *Client) Capture(ctx context.Context, r Request) Answer {
+	if err := r.check(); err != nil {
+		// Sent without a key, a retry of it would charge again.
+		return Answer{Meaning: Park, ParkReason: event.ParkInvalidEvent, Detail: "not sent: " + err.Error()}
+	}
+	return c.try(ctx, r, http.MethodPost, c.base)
+}
+
+// Get reads a payment by the id that an earlier answer gave, and judges it
+// against the request that made it. Only a payment in the answer decides; an
+// error is never Rejected or Park, but Poll: read again.
+func (c *Client) Get(ctx context.Context, r Request, paymentID string) Answer {
+	if paymentID == "" || identifier(paymentID) == "" {
+		return Answer{
+			Meaning: Park, ParkReason: event.ParkUndecided, Read: true,
+			Detail: "not read: the payment's id is empty or no id",
+		}
+	}
+	return c.try(ctx, r, http.MethodGet, c.base+"/"+url.PathEscape(paymentID))
+}
+
+// try makes one HTTP call and judges what comes of it.
+func (c *Client) try(ctx context.Context, r Request, method, address string) Answer {
+	token := c.token().Reveal()
+	read := method == http.MethodGet
+	if !visible(token) {
+		return Answer{
+			Meaning: Halt, Row: rowCredential, Read: read, Detail: "not sent: the access token cannot be used",
+			Reason: "the access token is empty, or has a space, line break or other character in it that no header takes: " +
+				"check MERCADOPAGO_ACCESS_TOKEN and its file",
+		}
+	}
+	scrub := newScrubber(token, r.payerToken())
+	tryCtx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	// GotConn comes, on this goroutine, before any byte of the request can be
+	// written; the hooks after it (WroteHeaders) come on another one that may
+	// still be writing when the call has returned.
+	var sent atomic.Bool
+	tryCtx = httptrace.WithClientTrace(tryCtx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
+	})
+	req, err := c.request(tryCtx, r, method, address, token)
+	if err != nil {
+		return c.noAnswer(ctx, err, 0, Answer{Read: read}, scrub)
+	}
+	// The transport itself, without an http.Client around it: that would follow
+	// redirects (row 31), or stumble over a malformed one.
+	resp, err := c.transport.RoundTrip(req)
+	if err != nil {
+		return c.noAnswer(ctx, err, 0, Answer{Read: read, Sent: sent.Load()}, scrub)
+	}
+	defer func() { _ = resp.Body.Close() }() // all that is wanted of it was read
+	seen := Answer{
+		Read: read, Sent: true,
+		RequestID:  scrub.text(resp.Header.Get("X-Request-Id"), maxText),
+		RetryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
+	}
+	// One byte more than is allowed tells a body that is too large. Up to there
+	// it is drained, so the connection can be used again; beyond, it is closed.
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if err != nil {
+		return c.noAnswer(ctx, err, resp.StatusCode, seen, scrub)
+	}
+	a := decide(exchange{status: resp.StatusCode, read: read, raw: raw, body: parseBody(raw), request: r, scrub: scrub})
+	a.RequestID, a.RetryAfter = seen.RequestID, seen.RetryAfter
+	return a
+}
+
+// request builds the HTTP request. Its body cannot be read twice: net/http
+// takes a request with an idempotency key for one that it may send again by
+// itself when a kept connection breaks, if only it can rewind the body. That
+// would be a second try that nobody counted.
+func (c *Client) request(ctx context.Context, r Request, method, address, token string) (*http.Request, error) {
+	var once io.Reader
+	if method == http.MethodPost {
+		// A type that http.NewRequest does not know, so it sets no GetBody.
+		once = struct{ io.Reader }{bytes.NewReader(r.Body)}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, once)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Accept", "application/json")
+	if c.userAgent != "" {
+		req.Header.Set("User-Agent", c.userAgent)
+	}
+	if method == http.MethodPost {
+		req.ContentLength = int64(len(r.Body))
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("X-Idempotency-Key", r.Key)
+		if r.SessionID != "" {
+			req.Header.Set("X-Meli-Session-Id", r.SessionID)
+		}
+	}
+	return req, nil
+}
+
+// noAnswer is rows 32 and 33: no complete answer. Half an answer counts as
+// none, whatever its status. seen is what is known besides; status is 0 where
+// not even that came.
+func (c *Client) noAnswer(ctx context.Context, err error, status int, seen Answer, scrub *scrubber) Answer {
+	seen.Meaning, seen.ParkReason, seen.HTTPStatus = Retry, event.ParkUndecided, status
+	// Row 33: idempotency.en.md, the same key marks the same process.
+	// Row 32: nothing was sent.
+	seen.Row = rowNoAnswer
+	if !seen.Sent {
+		seen.Row = rowNotSent
+	}
+	what := "no connection: "
+	switch {
+	case status != 0:
+		what = fmt.Sprintf("HTTP %d, then half an answer: ", status)
+	case seen.Sent:
+		what = "sent, no answer: "
+	}
+	switch {
+	case ctx.Err() != nil:
+		what += "given up by this service"
+	case errors.Is(err, context.DeadlineExceeded):
+		what += "nothing for " + c.timeout.String()
+	default:
+		what += err.Error()
+	}
+	seen.Detail = scrub.text(what, maxDetail)
+	return seen
+}

@@ -1,0 +1,88 @@
+package mercadopago
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Config is what a client needs to know.
+type Config struct {
+	URL            string        // such as https://api.mercadopago.com; paths are added to it
+	Timeout        time.Duration // per try, from the dial to the last byte of the answer
+	MaxConnections int           // open at once, and kept idle at most
+	// DialContext makes the connections. nil: a net.Dialer, through the proxy
+	// that the environment names. With a DialContext no proxy is used: it was
+	// asked to connect, not to be told where.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	TLS         *tls.Config // nil: the defaults; TLS 1.2 at the least in any case
+	UserAgent   string      // "": Go's
+}
+
+const (
+	// connectTimeout bounds dial and TLS handshake each: failing there is
+	// certain not to have charged, so the sooner the better.
+	connectTimeout = 10 * time.Second
+	// idleTimeout is under what servers and load balancers commonly keep, 60 s,
+	// so that seldom a request goes out on a connection that they just closed.
+	idleTimeout = 30 * time.Second
+	// pingAfter and pingTimeout find an HTTP/2 connection whose peer is gone;
+	// without them each try would wait on it until its own timeout.
+	pingAfter   = 15 * time.Second
+	pingTimeout = 10 * time.Second
+)
+
+// check gives the URL without a slash at its end, or says which field is wrong.
+func (cfg Config) check() (string, error) {
+	u, err := url.Parse(cfg.URL)
+	switch {
+	// url.Parse's error quotes the text, which may have a password in it.
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+		return "", errors.New("field URL must be an address such as https://api.mercadopago.com")
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "", errors.New("field URL must have no user, query or fragment in it")
+	case cfg.Timeout <= 0:
+		return "", errors.New("field Timeout must be over zero")
+	case cfg.MaxConnections <= 0:
+		return "", errors.New("field MaxConnections must be over zero")
+	case strings.ContainsFunc(cfg.UserAgent, func(r rune) bool { return r < 0x20 || r > 0x7e }):
+		return "", errors.New("field UserAgent must be printable ASCII")
+	}
+	if cfg.DialContext == nil {
+		// Asked here, for its error at each try would quote the proxy's password.
+		if _, err := http.ProxyFromEnvironment(&http.Request{URL: u}); err != nil {
+			return "", errors.New("field URL cannot be reached by the proxy of the environment: HTTPS_PROXY or HTTP_PROXY is no address")
+		}
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// transport makes the pool.
+func (cfg Config) transport() *http.Transport {
+	t := &http.Transport{
+		DialContext:         cfg.DialContext,
+		TLSHandshakeTimeout: connectTimeout,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		MaxIdleConns:        cfg.MaxConnections,
+		MaxIdleConnsPerHost: cfg.MaxConnections,
+		MaxConnsPerHost:     cfg.MaxConnections,
+		IdleConnTimeout:     idleTimeout,
+		// Go offers HTTP/2 by itself only where dial and TLS are its own.
+		ForceAttemptHTTP2: true,
+		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+	}
+	if cfg.TLS != nil {
+		t.TLSClientConfig = cfg.TLS.Clone()
+		t.TLSClientConfig.MinVersion = max(cfg.TLS.MinVersion, tls.VersionTLS12)
+	}
+	if t.DialContext == nil {
+		t.Proxy = http.ProxyFromEnvironment
+		t.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	}
+	return t
+}

@@ -1,0 +1,166 @@
+package mercadopago
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/money"
+)
+
+// maxTransactions bounds what is kept of a payment's children. Every sample of
+// a wallet payment has one.
+const maxTransactions = 32
+
+// payment gives what the answer carries as a payment, or nil.
+func (x exchange) payment() *Payment {
+	b := x.body
+	if b.id == "" && len(b.children) == 0 {
+		return nil
+	}
+	p := &Payment{
+		ID:        x.scrub.text(b.id, maxText),
+		Status:    x.scrub.text(b.status, maxText),
+		PayerID:   x.scrub.text(b.payerID, maxText),
+		CreatedAt: parseTime(b.created),
+		UpdatedAt: parseTime(b.updated),
+		Replayed:  !x.read && x.status == http.StatusOK,
+	}
+	for _, c := range b.children[:min(len(b.children), maxTransactions)] {
+		amount := c.amount
+		if a, err := money.Parse(c.amount, x.request.Amount.Currency()); err == nil {
+			amount = a.String()
+		}
+		p.Transactions = append(p.Transactions, event.Transaction{
+			ID:            x.scrub.text(c.id, maxText),
+			Status:        x.scrub.text(c.status, maxText),
+			StatusDetail:  x.scrub.text(c.detail, maxText),
+			PaymentMethod: x.scrub.text(c.method, maxText),
+			Amount:        x.scrub.text(amount, maxText),
+		})
+	}
+	return p
+}
+
+// parseTime reads the API's dates, ISO 8601 with milliseconds and an offset,
+// and gives the zero time for all else: no date decides anything.
+func parseTime(text string) time.Time {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t
+		}
+	}
+	return time.Time{}
+}
+
+// contradiction says how the payment in the answer disagrees with itself or
+// with what was asked, or "". A rejected answer with another amount in it is
+// as little ours as an approved one.
+func (x exchange) contradiction() string {
+	if why := x.wrongEcho(); why != "" {
+		return why
+	}
+	b := x.body
+	if b.problem.present {
+		return "it has a payment and an error in one"
+	}
+	switch b.status {
+	case "approved":
+		return x.wrongApproval()
+	case "rejected":
+		for _, c := range b.children {
+			// Without a status a child says nothing; any word other than these
+			// may be money taken, or about to be.
+			if c.status != "rejected" && c.status != "cancelled" && c.status != "canceled" && c.status != "" {
+				return fmt.Sprintf("it is rejected, but a payment in it is %q", c.status)
+			}
+		}
+	}
+	return ""
+}
+
+// wrongEcho compares what the answer repeats of the request. Absent and null
+// are no contradiction: the documented rejections drop the reference, and on
+// wallet payments the one at the top is null.
+func (x exchange) wrongEcho() string {
+	b, want := x.body, x.request
+	references := []string{b.reference, b.wallet.reference}
+	for _, c := range b.children {
+		references = append(references, c.reference)
+	}
+	for _, r := range references {
+		if r != "" && r != want.ExternalReference {
+			return fmt.Sprintf("its external_reference is %q, not %q", r, want.ExternalReference)
+		}
+	}
+	if site, ok := money.SiteOf(want.Amount.Currency()); b.site != "" && (!ok || b.site != site.ID) {
+		return fmt.Sprintf("its site_id is %q, not %q", b.site, site.ID)
+	}
+	if b.wallet.amount == "" {
+		return ""
+	}
+	if a, err := money.Parse(b.wallet.amount, want.Amount.Currency()); err != nil || a != want.Amount {
+		return fmt.Sprintf("its transaction_amount is %s, not %s", b.wallet.amount, want.Amount)
+	}
+	return ""
+}
+
+// wrongApproval checks that an approved payment was paid in full: the approved
+// children sum up to the amount less the discount that the answer names (page
+// wallet-connect/process-payments-with-discounts: 550, discount 50, child
+// 500), and no other child is in a state where money could move still.
+func (x exchange) wrongApproval() string {
+	b, amount := x.body, x.request.Amount
+	if b.id == "" {
+		return "it is approved, but has no usable id"
+	}
+	discount, ok := minorUnits(b.wallet.discount, amount.Currency())
+	if !ok || discount >= amount.Minor() {
+		return fmt.Sprintf("its discount is %s of %s", b.wallet.discount, amount)
+	}
+	var sum int64
+	approved := 0
+	for _, c := range b.children {
+		switch c.status {
+		case "approved":
+			part, ok := minorUnits(c.amount, amount.Currency())
+			if !ok || c.amount == "" {
+				return fmt.Sprintf("the amount of an approved payment in it is %q", c.amount)
+			}
+			approved++
+			// Nothing overflows: maxBody bounds the children to some thousands
+			// of at most 10^14 each.
+			sum += part
+		case "rejected", "cancelled", "canceled":
+			// Account money is tried first, then the buyer's card: the first
+			// try of the two may stand here.
+		default:
+			return fmt.Sprintf("it is approved, but a payment in it is %q", c.status)
+		}
+	}
+	if approved == 0 {
+		return "it is approved, but no payment in it is"
+	}
+	if sum != amount.Minor()-discount {
+		return fmt.Sprintf("its approved payments sum up to %d in the smallest unit, not %d", sum, amount.Minor()-discount)
+	}
+	return ""
+}
+
+// minorUnits reads an amount that may be nothing at all: "" and zero are 0.
+func minorUnits(text string, c money.Currency) (int64, bool) {
+	if text == "" {
+		return 0, true
+	}
+	a, err := money.Parse(text, c)
+	if err == nil {
+		return a.Minor(), true
+	}
+	if errors.Is(err, money.ErrPositive) && !strings.HasPrefix(text, "-") {
+		return 0, true
+	}
+	return 0, false
+}

@@ -1,0 +1,62 @@
+package mercadopago
+
+import "payment-capture/internal/event"
+
+// The reasons of our own for a rejection. All others are the API's
+// status_detail, an open list.
+const (
+	reasonPayerToken      = "invalid_payer_token"  // rows 13 and 14: the buyer cancelled the agreement
+	reasonPayerNotFound   = "payer_not_found"      // row 15
+	reasonPayerPermission = "payer_permission"     // row 16
+	reasonUnspecified     = "rejected_unspecified" // rejected without a status_detail
+)
+
+// ReasonInvalidPayerToken is the reason that, over many payers in a short
+// time, is our wiring and not the buyers' doing.
+const ReasonInvalidPayerToken = reasonPayerToken
+
+// ReasonDuplicatedPayment is the API's word that it took the same value
+// before. It is a rejection of this try; after a try of the same event whose
+// effect is unknown it may well mean that the money was taken, so a caller
+// with such a try behind it looks for that payment, or parks.
+const ReasonDuplicatedPayment = "cc_rejected_duplicated_payment"
+
+// Classify gives the kind of a rejection, and what a new event could do
+// better. The table is §6 of the API reference notes (pages
+// web-tokenize-checkout/handling-responses and the OpenAPI status_detail
+// enum). Where its "buyer" column asks for anything, other means included,
+// the retry is the buyer's; where the same agreement may succeed by itself,
+// later, it is later.
+//
+// The list is open. A detail that it does not have is a refusal all the same,
+// hence declined; nothing is known to make a new try better, and repeated
+// tries can get a payer blocked (devsite-docs issue 2615), hence never.
+func Classify(reason string) (event.Category, event.Retry) {
+	switch reason {
+	case "insufficient_money", "insufficient_amount", "cc_rejected_insufficient_amount":
+		return event.CategoryInsufficientFunds, event.RetryLater
+	case "cc_rejected_other_reason", "rejected_other_reason", "rejected_by_bank", "bank_error",
+		"cc_rejected_time_out", "cc_rejected_card_error":
+		return event.CategoryDeclined, event.RetryLater
+	case "cc_rejected_call_for_authorize", "cc_rejected_max_attempts", "cc_amount_rate_limit_exceeded",
+		"cc_rejected_3ds_challenge", "cc_rejected_3ds_mandatory":
+		return event.CategoryDeclined, event.RetryBuyerAction
+	case "cc_rejected_card_disabled", "cc_rejected_card_type_not_allowed",
+		"cc_rejected_bad_filled_card_number", "cc_rejected_bad_filled_date",
+		"cc_rejected_bad_filled_security_code", "cc_rejected_bad_filled_other",
+		"cc_rejected_invalid_installments":
+		return event.CategoryInvalidPaymentMethod, event.RetryBuyerAction
+	case "cc_rejected_high_risk", "rejected_high_risk", "cc_rejected_blacklist":
+		return event.CategoryFraud, event.RetryBuyerAction
+	case ReasonDuplicatedPayment,
+		"rejected_by_regulations", "rejected_by_biz_rule", "rejected_insufficient_data":
+		return event.CategoryOther, event.RetryNever
+	case reasonPayerToken:
+		return event.CategoryAgreementCancelled, event.RetryBuyerAction
+	case reasonPayerNotFound:
+		return event.CategoryOther, event.RetryBuyerAction
+	case reasonPayerPermission:
+		return event.CategoryOther, event.RetryNever
+	}
+	return event.CategoryDeclined, event.RetryNever
+}

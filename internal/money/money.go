@@ -1,0 +1,163 @@
+// Package money holds amounts of the currencies that Wallet Connect charges
+// in, exact to the smallest unit and without floats.
+package money
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/shopspring/decimal"
+)
+
+// Currency is an ISO 4217 code in capitals, one of those in [Sites].
+type Currency string
+
+// Site is a Mercado Pago country site. The API has no currency field: the
+// currency is that of the access token's site (mercadopago reference §3).
+type Site struct {
+	ID       string // as the API echoes it in site_id, such as "MLM"
+	Currency Currency
+	Scale    int32 // decimal places that the API accepts
+}
+
+// Sites lists the sites that offer Wallet Connect. CLP takes no decimals (the
+// OpenAPI overlay for MLC says 400 to them); COP takes none in practice.
+func Sites() []Site {
+	return []Site{
+		{"MLA", "ARS", 2},
+		{"MLB", "BRL", 2},
+		{"MLC", "CLP", 0},
+		{"MCO", "COP", 0},
+		{"MLM", "MXN", 2},
+		{"MPE", "PEN", 2},
+		{"MLU", "UYU", 2},
+	}
+}
+
+// SiteOf gives the site that charges in the currency.
+func SiteOf(c Currency) (Site, bool) {
+	switch c {
+	case "ARS":
+		return Site{"MLA", c, 2}, true
+	case "BRL":
+		return Site{"MLB", c, 2}, true
+	case "CLP":
+		return Site{"MLC", c, 0}, true
+	case "COP":
+		return Site{"MCO", c, 0}, true
+	case "MXN":
+		return Site{"MLM", c, 2}, true
+	case "PEN":
+		return Site{"MPE", c, 2}, true
+	case "UYU":
+		return Site{"MLU", c, 2}, true
+	}
+	return Site{}, false
+}
+
+// ParseCurrency reads a currency code; the error names those that there are.
+func ParseCurrency(code string) (Currency, error) {
+	if site, ok := SiteOf(Currency(code)); ok {
+		return site.Currency, nil
+	}
+	var known []string
+	for _, s := range Sites() {
+		known = append(known, string(s.Currency))
+	}
+	return "", fmt.Errorf("is not a currency that Wallet Connect charges in (%s)", strings.Join(known, ", "))
+}
+
+const (
+	// MaxText is the longest text of an amount that is read, in bytes.
+	MaxText = 32
+	// maxMinor bounds an amount to twelve digits before the point, far over
+	// any payment and far under what overflows.
+	maxMinor = 1_000_000_000_000_00 - 1
+)
+
+// The ways in which an amount can be wrong.
+var (
+	ErrSyntax   = errors.New("is not a decimal number")
+	ErrPositive = errors.New("is not greater than zero")
+	ErrTooLarge = errors.New("has more than twelve digits before the point")
+	ErrTooFine  = errors.New("is finer than its currency")
+)
+
+// Amount is a positive sum of money. Its zero value is no amount.
+// Two amounts are equal with == when they are the same money.
+type Amount struct {
+	minor    int64
+	currency Currency
+}
+
+// Parse reads an amount from a JSON number's text or a decimal string. It
+// takes any spelling of the number, such as 7.005e2, and never rounds: one
+// that is finer than its currency is ErrTooFine.
+func Parse(text string, c Currency) (Amount, error) {
+	site, ok := SiteOf(c)
+	if !ok {
+		return Amount{}, fmt.Errorf("currency %q: unknown", c)
+	}
+	// An exponent of many digits would make the library build a huge number.
+	if len(text) == 0 || len(text) > MaxText || exponentDigits(text) > 3 || strings.Trim(text, "0123456789+-.eE") != "" {
+		return Amount{}, ErrSyntax
+	}
+	d, err := decimal.NewFromString(text)
+	if err != nil {
+		return Amount{}, ErrSyntax
+	}
+	if d.Sign() <= 0 {
+		return Amount{}, ErrPositive
+	}
+	if d.GreaterThanOrEqual(decimal.New(1, 12)) {
+		return Amount{}, ErrTooLarge
+	}
+	minor := d.Shift(site.Scale)
+	if !minor.IsInteger() {
+		return Amount{}, fmt.Errorf("%w: %s has %d decimal places", ErrTooFine, c, site.Scale)
+	}
+	return Amount{minor: minor.IntPart(), currency: c}, nil
+}
+
+func exponentDigits(text string) int {
+	i := strings.IndexAny(text, "eE")
+	if i < 0 {
+		return 0
+	}
+	return len(strings.TrimLeft(text[i+1:], "+-"))
+}
+
+// Currency gives the amount's currency.
+func (a Amount) Currency() Currency { return a.currency }
+
+// IsZero reports whether there is no amount.
+func (a Amount) IsZero() bool { return a == Amount{} }
+
+// Minor gives the amount in the currency's smallest unit, such as cents.
+func (a Amount) Minor() int64 { return a.minor }
+
+// FromMinor makes an amount of a whole number of smallest units.
+func FromMinor(minor int64, c Currency) (Amount, error) {
+	if _, ok := SiteOf(c); !ok {
+		return Amount{}, fmt.Errorf("currency %q: unknown", c)
+	}
+	if minor <= 0 {
+		return Amount{}, ErrPositive
+	}
+	if minor > maxMinor {
+		return Amount{}, ErrTooLarge
+	}
+	return Amount{minor: minor, currency: c}, nil
+}
+
+// String gives the amount with exactly its currency's decimal places and no
+// exponent: 700.50, or 700 where the currency has none. It is a JSON number's
+// text as well.
+func (a Amount) String() string {
+	site, ok := SiteOf(a.currency)
+	if !ok {
+		return ""
+	}
+	return decimal.New(a.minor, -site.Scale).StringFixed(site.Scale)
+}

@@ -1,0 +1,150 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"payment-capture/internal/kafka"
+)
+
+// flushJob is one commit: a transaction, or offsets alone.
+type flushJob struct {
+	batch kafka.Batch
+	parts []flushPart
+	began time.Time
+}
+
+// flushPart is what a flush carries of a partition.
+type flushPart struct {
+	part    *partition
+	pending []settlement
+}
+
+// maybeFlush begins a flush when one is due, else says when one will be.
+func (o *owner) maybeFlush() time.Time {
+	if o.flushing || o.dropAll {
+		return time.Time{}
+	}
+	due, ok := o.flushDue()
+	if !ok {
+		return time.Time{}
+	}
+	if wait := time.Until(due); wait > 0 {
+		return due
+	}
+	job := o.buildFlush()
+	if len(job.parts) == 0 {
+		return time.Time{}
+	}
+	o.flushing = true
+	o.p.flushes <- job // has room: at most one is under way
+	return time.Time{}
+}
+
+// flushDue says when the next flush may begin: at once when the last one is
+// FLUSH_INTERVAL ago (a transaction that begins sooner waits at the broker for
+// the markers of the one before), later where no outcome waits.
+func (o *owner) flushDue() (time.Time, bool) {
+	dirty, urgent := false, false
+	for _, pt := range o.parts {
+		if !pt.dirty || pt.window == nil {
+			continue
+		}
+		dirty = true
+		urgent = urgent || len(pt.pending) > 0 || pt.draining
+	}
+	interval := skipFlushInterval
+	if urgent {
+		interval = o.p.conf.FlushInterval
+	}
+	due := o.lastFlush.Add(interval)
+	if o.retryAt.After(due) {
+		due = o.retryAt
+	}
+	return due, dirty
+}
+
+// buildFlush takes, in one step, what is owned and settled, and the member and
+// generation that own it: the broker checks these, not the ownership.
+func (o *owner) buildFlush() flushJob {
+	job := flushJob{began: time.Now()}
+	job.batch.Member, job.batch.Generation = o.p.consumer.GroupMetadata()
+	meta := metadata{topic: o.p.commits.TopicID, token: rand.Uint64()} //nolint:gosec // G404: a mark, not a secret
+	for _, pt := range o.parts {
+		if !pt.dirty || pt.window == nil {
+			continue
+		}
+		low := pt.window.low()
+		meta.settled = pt.window.settledAbove()
+		job.batch.Offsets = append(job.batch.Offsets, kafka.Offset{
+			Partition: pt.number, At: low, LeaderEpoch: pt.window.lowEpoch(), Metadata: meta.encode(low),
+		})
+		job.parts = append(job.parts, flushPart{part: pt, pending: pt.pending})
+		for _, s := range pt.pending {
+			job.batch.Records = append(job.batch.Records, s.record())
+		}
+		pt.pending, pt.dirty = nil, false
+	}
+	return job
+}
+
+// flushLoop carries out flushes, one at a time.
+func (p *Pipeline) flushLoop(ctx context.Context, committer *kafka.Committer) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case job := <-p.flushes:
+			var err error
+			if len(job.batch.Records) == 0 {
+				err = p.commitOffsets(ctx, job)
+			} else {
+				err = committer.Commit(ctx, job.batch)
+			}
+			p.conf.Metrics.flushed(job, err)
+			p.send(flushed{job: job, err: err})
+		}
+	}
+}
+
+func (p *Pipeline) commitOffsets(ctx context.Context, job flushJob) error {
+	ctx, cancel := context.WithTimeout(ctx, kafka.TransactionTimeout)
+	defer cancel()
+	return kafka.CommitOffsets(ctx, p.consumer, p.commits, job.batch)
+}
+
+// flushed is a flush's end.
+type flushed struct {
+	job flushJob
+	err error
+}
+
+func (m flushed) apply(o *owner) {
+	o.flushing = false
+	o.lastFlush = time.Now()
+	if m.err == nil {
+		o.flushErr = ""
+		for _, fp := range m.job.parts {
+			fp.part.unflushed -= len(fp.pending)
+			o.p.conf.Metrics.settled(fp.pending)
+			o.takeUp(fp.part)
+		}
+		return
+	}
+	o.flushErr = m.err.Error()
+	o.retryAt = o.lastFlush.Add(retryFlush)
+	for _, fp := range m.job.parts {
+		// What is still ours is flushed again, without a new call; the rest
+		// was dropped with its partition.
+		fp.part.pending = append(fp.pending, fp.part.pending...)
+		fp.part.dirty = true
+	}
+	switch {
+	case errors.Is(m.err, kafka.ErrFenced), errors.Is(m.err, kafka.ErrRefused), errors.Is(m.err, kafka.ErrUnknown):
+		o.stopNow(m.err)
+	default:
+		o.log.Warn("flush failed; it will be tried again", "error", m.err)
+	}
+}

@@ -1,0 +1,82 @@
+package pipeline
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+)
+
+// item is one record on its way: polled, taken up into the window, in flight,
+// settled, flushed.
+type item struct {
+	part   *partition
+	offset int64
+	record *kgo.Record           // dropped when settled
+	event  *event.ReadyToCapture // nil where the record is no valid event
+	lanes  []laneKey
+
+	blockedBy   int   // lanes in which others are before it
+	epochBefore int32 // leader epoch of the record before; -1: not known
+	inFlight    bool
+	left        bool // it stands in no lane any more
+	settled     bool
+}
+
+// settlement is a settled record's contribution to a flush.
+type settlement struct {
+	topic   string
+	key     []byte
+	value   []byte
+	headers []kgo.RecordHeader
+	kind    string // for the metrics: captured, rejected or parked
+	offset  int64
+}
+
+// record makes the Kafka record, a new one each time: a record may not be
+// produced twice.
+func (s settlement) record() *kgo.Record {
+	return &kgo.Record{Topic: s.topic, Key: s.key, Value: s.value, Headers: s.headers}
+}
+
+// partition is what this instance knows of a partition that it owns.
+type partition struct {
+	number int32
+	ctx    context.Context //nolint:containedctx // ends with the ownership: captures of this partition run under it
+	cancel context.CancelFunc
+	giveUp chan struct{} // closed when no further try shall begin
+
+	window  *window        // nil until the committed offset is known
+	backlog []polledRecord // polled, not taken up
+	pending []settlement
+	// unflushed counts what is settled and not committed, pending or in the
+	// transaction under way.
+	unflushed int
+	inFlight  int
+	dirty     bool // what would be committed differs from what was
+	paused    bool
+	halted    string // why it is not worked; "" when it is
+	draining  bool   // no new capture is begun
+}
+
+// held counts the records in memory.
+func (pt *partition) held() int {
+	n := len(pt.backlog) + pt.unflushed
+	if pt.window != nil {
+		n += pt.window.unsettled
+	}
+	return n
+}
+
+// drained reports whether nothing is left to do for the partition.
+func (pt *partition) drained() bool {
+	return pt.inFlight == 0 && pt.unflushed == 0 && !pt.dirty
+}
+
+func (pt *partition) stopTries() {
+	if !pt.draining {
+		pt.draining = true
+		close(pt.giveUp)
+	}
+}

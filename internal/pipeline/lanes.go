@@ -1,0 +1,71 @@
+package pipeline
+
+// laneKey names what at most one record at a time may be in flight for: a
+// record key, an order, an event.
+type laneKey struct {
+	kind laneKind
+	name string
+}
+
+type laneKind uint8
+
+const (
+	laneRecordKey laneKind = iota + 1
+	laneOrder
+	laneEvent
+)
+
+// lanes keeps order: a record may go when it is at the head of every lane that
+// it stands in. All of a record's places are taken in one step, so no two
+// records can wait for each other.
+type lanes struct {
+	byKey map[laneKey]*lane
+}
+
+type lane struct {
+	queue []*item // the head is in flight, or may go as far as this lane goes
+}
+
+func newLanes() *lanes { return &lanes{byKey: make(map[laneKey]*lane)} }
+
+// enter puts an item at the end of its lanes and reports whether it may go.
+func (l *lanes) enter(it *item) bool {
+	for _, key := range it.lanes {
+		ln := l.byKey[key]
+		if ln == nil {
+			ln = &lane{}
+			l.byKey[key] = ln
+		}
+		if len(ln.queue) > 0 {
+			it.blockedBy++
+		}
+		ln.queue = append(ln.queue, it)
+	}
+	return it.blockedBy == 0
+}
+
+// leave takes an item out of its lanes and gives those that may go now. One
+// that is not at a head stays there, marked, until the lane reaches it.
+func (l *lanes) leave(it *item) (free []*item) {
+	it.left = true
+	for _, key := range it.lanes {
+		ln := l.byKey[key]
+		if ln == nil || ln.queue[0] != it {
+			continue
+		}
+		for len(ln.queue) > 0 && ln.queue[0].left {
+			ln.queue[0] = nil
+			ln.queue = ln.queue[1:]
+		}
+		if len(ln.queue) == 0 {
+			delete(l.byKey, key)
+			continue
+		}
+		head := ln.queue[0]
+		head.blockedBy--
+		if head.blockedBy == 0 {
+			free = append(free, head)
+		}
+	}
+	return free
+}

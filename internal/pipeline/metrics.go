@@ -1,0 +1,87 @@
+package pipeline
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are the pipeline's. Make them with [NewMetrics].
+type Metrics struct {
+	settledTotal  *prometheus.CounterVec
+	skippedTotal  *prometheus.CounterVec
+	staleTotal    prometheus.Counter
+	flushesTotal  *prometheus.CounterVec
+	flushSeconds  prometheus.Histogram
+	inFlight      prometheus.Gauge
+	ownedGauge    prometheus.Gauge
+	fetchFailures prometheus.Counter
+}
+
+// NewMetrics makes the metrics and registers them.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		settledTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "payment_capture_events_settled_total",
+			Help: "Events whose verdict was committed, by verdict: captured, rejected, parked.",
+		}, []string{"verdict"}),
+		skippedTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "payment_capture_records_skipped_total",
+			Help: "Records that are not ours to handle, by reason: other_type, other_account.",
+		}, []string{"reason"}),
+		staleTotal: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "payment_capture_results_stale_total",
+			Help: "Results of captures that came after their partition was handed over; its new owner asks again under the same key.",
+		}),
+		flushesTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "payment_capture_flushes_total",
+			Help: "Commits by kind (transaction, offsets) and result (ok, failed).",
+		}, []string{"kind", "result"}),
+		flushSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "payment_capture_flush_seconds",
+			Help:    "How long a commit took.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "payment_capture_captures_in_flight",
+			Help: "Captures under way.",
+		}),
+		ownedGauge: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "payment_capture_partitions_owned",
+			Help: "Partitions of the input topic that this instance has.",
+		}),
+		fetchFailures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "payment_capture_fetch_failures_total",
+			Help: "Errors that fetching gave, those that the client repeats by itself left out.",
+		}),
+	}
+	reg.MustRegister(m.settledTotal, m.skippedTotal, m.staleTotal, m.flushesTotal, m.flushSeconds, m.inFlight, m.ownedGauge, m.fetchFailures)
+	for _, v := range []string{kindCaptured, kindRejected, kindParked} {
+		m.settledTotal.WithLabelValues(v)
+	}
+	return m
+}
+
+func (m *Metrics) settled(pending []settlement) {
+	for _, s := range pending {
+		m.settledTotal.WithLabelValues(s.kind).Inc()
+	}
+}
+
+func (m *Metrics) skipped(reason string) { m.skippedTotal.WithLabelValues(reason).Inc() }
+func (m *Metrics) stale()                { m.staleTotal.Inc() }
+func (m *Metrics) capturing(n int)       { m.inFlight.Set(float64(n)) }
+func (m *Metrics) owned(n int)           { m.ownedGauge.Set(float64(n)) }
+func (m *Metrics) fetchFailed()          { m.fetchFailures.Inc() }
+
+func (m *Metrics) flushed(job flushJob, err error) {
+	kind, result := "transaction", "ok"
+	if len(job.batch.Records) == 0 {
+		kind = "offsets"
+	}
+	if err != nil {
+		result = "failed"
+	}
+	m.flushesTotal.WithLabelValues(kind, result).Inc()
+	m.flushSeconds.Observe(time.Since(job.began).Seconds())
+}

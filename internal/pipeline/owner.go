@@ -1,0 +1,305 @@
+package pipeline
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// owner is the one goroutine that owns the state: partitions, windows, lanes.
+// Everything reaches it as a message, so nothing here needs a lock; it never
+// waits for a capture, a poll or a transaction.
+type owner struct {
+	p     *Pipeline
+	log   *slog.Logger
+	work  context.Context //nolint:containedctx // under which captures run; ends after the last of them
+	start positions       // between two callbacks of the consumer, not the owner's
+
+	parts    map[int32]*partition
+	lanes    *lanes
+	ready    []*item // may go as soon as there is room
+	inFlight int
+	captures sync.WaitGroup
+	joined   bool
+
+	flushing  bool
+	lastFlush time.Time // when the last one ended
+	retryAt   time.Time // no flush before, after one that failed
+	flushErr  string
+
+	drains   []*drain
+	stopping bool
+	cause    error // why it stops by itself
+	dropAll  bool  // stop without a flush: what is unflushed must not be flushed by us
+}
+
+// message is something that happened; apply changes the state by it.
+type message interface{ apply(o *owner) }
+
+func newOwner(p *Pipeline) *owner {
+	return &owner{p: p, log: p.conf.Log, parts: make(map[int32]*partition), lanes: newLanes()}
+}
+
+// run works until ctx ends or something makes it stop, and returns the latter.
+func (o *owner) run(ctx context.Context, stopPolling func()) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	done := ctx.Done()
+	for {
+		o.dispatch()
+		o.adjustIntake()
+		wake := earliest(o.maybeFlush(), o.checkDrains())
+		if o.stopping && (len(o.parts) == 0 || o.dropAll) {
+			o.dropEverything()
+			return o.cause
+		}
+		if wake.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(wake))
+		}
+		select {
+		case m := <-o.p.messages:
+			m.apply(o)
+		case <-timer.C:
+		case <-done:
+			done = nil
+			o.log.Info("stopping", "cause", context.Cause(ctx))
+			o.stop(nil)
+		}
+		if o.stopping {
+			stopPolling()
+		}
+	}
+}
+
+// earliest gives the earlier of two times, of which either may be zero.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+// stop begins no further capture, and lets what is under way finish and be
+// flushed within the shutdown time-out.
+func (o *owner) stop(cause error) {
+	if cause != nil && o.cause == nil {
+		o.cause = cause
+	}
+	if o.stopping {
+		return
+	}
+	o.stopping = true
+	var all []*partition
+	for _, pt := range o.parts {
+		all = append(all, pt)
+	}
+	o.drain(all, o.p.conf.ShutdownTimeout, nil)
+}
+
+// stopNow stops without a flush: what is unflushed stays uncommitted, and the
+// next owner asks the API again under the same keys.
+func (o *owner) stopNow(cause error) {
+	o.stop(cause)
+	o.dropAll = true
+}
+
+// polled hands over what a poll gave.
+type polled struct {
+	batch []polledPartition
+	taken chan<- struct{}
+}
+
+func (m polled) apply(o *owner) {
+	defer close(m.taken)
+	// Errors first: after a truncation the records that follow are not those
+	// that the window knows by their offsets.
+	for _, part := range m.batch {
+		if part.err != nil {
+			o.fetchFailed(part.number, part.err)
+		}
+	}
+	for _, part := range m.batch {
+		pt := o.parts[part.number]
+		if pt == nil || pt.window == nil || pt.halted != "" || pt.draining {
+			continue
+		}
+		pt.backlog = append(pt.backlog, part.records...)
+		o.takeUp(pt)
+	}
+}
+
+// heldLimit is how many records of a partition are taken up at most; twice as
+// many are fetched.
+func (o *owner) heldLimit() int { return max(2*o.p.conf.MaxInFlight, 512) }
+
+// takeUp moves records from the backlog into the window as far as it has room.
+func (o *owner) takeUp(pt *partition) {
+	if pt.window == nil || pt.draining {
+		return
+	}
+	w := pt.window
+	for len(pt.backlog) > 0 && w.unsettled+pt.unflushed < o.heldLimit() {
+		r := pt.backlog[0]
+		at, epoch := r.record.Offset, r.record.LeaderEpoch
+		switch {
+		case at < w.next: // a second delivery
+		case r.skip || w.wasSettled(at):
+			w.skipTo(at+1, epoch)
+			pt.dirty = true
+		case !w.fits(at):
+			return
+		default:
+			o.take(pt, r, epoch)
+		}
+		pt.backlog[0] = polledRecord{}
+		pt.backlog = pt.backlog[1:]
+	}
+	if len(pt.backlog) == 0 {
+		pt.backlog = nil
+	}
+}
+
+func (o *owner) take(pt *partition, r polledRecord, epoch int32) {
+	it := &item{part: pt, offset: r.record.Offset, record: r.record, event: r.event}
+	pt.window.take(it, epoch)
+	if r.invalid != nil {
+		o.settle(it, o.p.parkInvalid(r.record, r.invalid))
+		return
+	}
+	it.lanes = lanesOf(r)
+	if o.lanes.enter(it) {
+		o.ready = append(o.ready, it)
+	}
+}
+
+// lanesOf gives what a record waits for: its key, its order and its event id,
+// each at most one at a time.
+func lanesOf(r polledRecord) []laneKey {
+	keys := []laneKey{{laneOrder, r.event.OrderID}, {laneEvent, r.event.ID}}
+	if key := string(r.record.Key); r.record.Key != nil && key != r.event.OrderID {
+		keys = append(keys, laneKey{laneRecordKey, key})
+	}
+	return keys
+}
+
+// settle records a verdict: what it adds to the next flush, and room in the
+// window when that is committed.
+func (o *owner) settle(it *item, s settlement) {
+	pt := it.part
+	pt.window.settle(it)
+	pt.pending = append(pt.pending, s)
+	pt.unflushed++
+	pt.dirty = true
+	it.record, it.event = nil, nil
+}
+
+// adjustIntake stops fetching partitions of which enough is held, and fetches
+// them again when half of it is gone.
+func (o *owner) adjustIntake() {
+	var pause, resume []int32
+	for n, pt := range o.parts {
+		held := pt.held()
+		switch {
+		case !pt.paused && (held >= 2*o.heldLimit() || pt.halted != ""):
+			pt.paused = true
+			pause = append(pause, n)
+		case pt.paused && held <= o.heldLimit() && pt.halted == "" && !pt.draining:
+			pt.paused = false
+			resume = append(resume, n)
+		}
+	}
+	topic := o.p.conf.Topics.Input
+	if len(pause) > 0 {
+		o.p.consumer.PauseFetchPartitions(map[string][]int32{topic: pause})
+	}
+	if len(resume) > 0 {
+		o.p.consumer.ResumeFetchPartitions(map[string][]int32{topic: resume})
+	}
+}
+
+// drop forgets partitions: their records, and the calls under way for them,
+// whose results will be stale.
+func (o *owner) drop(parts []*partition) {
+	var numbers []int32
+	for _, pt := range parts {
+		if o.parts[pt.number] != pt {
+			continue
+		}
+		delete(o.parts, pt.number)
+		numbers = append(numbers, pt.number)
+		pt.stopTries()
+		pt.cancel()
+		if pt.window == nil {
+			continue
+		}
+		for _, it := range pt.window.entries {
+			// One in flight keeps its lanes until its call is over, so that
+			// nobody else asks for the same order meanwhile.
+			if !it.settled && !it.inFlight && !it.left {
+				o.free(o.lanes.leave(it))
+			}
+		}
+	}
+	if len(numbers) > 0 {
+		// Pauses outlive an assignment in the client.
+		o.p.consumer.ResumeFetchPartitions(map[string][]int32{o.p.conf.Topics.Input: numbers})
+	}
+	o.p.conf.Metrics.owned(len(o.parts))
+}
+
+func (o *owner) dropEverything() {
+	var all []*partition
+	for _, pt := range o.parts {
+		all = append(all, pt)
+	}
+	o.drop(all)
+	for _, d := range o.drains {
+		d.finish()
+	}
+	o.drains = nil
+}
+
+// free makes items ready whose turn has come.
+func (o *owner) free(items []*item) {
+	for _, it := range items {
+		if !it.left {
+			o.ready = append(o.ready, it)
+		}
+	}
+}
+
+// statusQuery asks for a copy of the state.
+type statusQuery struct{ reply chan<- Status }
+
+func (m statusQuery) apply(o *owner) {
+	s := Status{Joined: o.joined, Partitions: len(o.parts), InFlight: o.inFlight, Stopping: o.stopping, Error: o.flushErr}
+	for n, pt := range o.parts {
+		s.Unsettled += pt.held() - pt.unflushed
+		if pt.halted != "" {
+			if s.Halted == nil {
+				s.Halted = make(map[int32]string)
+			}
+			s.Halted[n] = pt.halted
+		}
+	}
+	m.reply <- s
+}
+
+// readyNext takes the next item that can go, dropping those that cannot any
+// more.
+func (o *owner) readyNext() *item {
+	for len(o.ready) > 0 {
+		it := o.ready[0]
+		o.ready[0] = nil
+		o.ready = o.ready[1:]
+		if !it.left && !it.part.draining {
+			return it
+		}
+	}
+	o.ready = slices.Clip(o.ready[:0])
+	return nil
+}

@@ -1,0 +1,273 @@
+// Package pipeline takes order.ready_to_capture records from Kafka to their
+// verdicts: it polls, keeps order by key, runs captures at once across keys,
+// and commits outcomes and offsets in one transaction. See
+// docs/architecture.md for the whole, and docs/commit.md for the commit.
+package pipeline
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
+)
+
+// Capturer takes one event to its verdict.
+type Capturer interface {
+	// Capture calls the API as often as it needs to and returns the verdict.
+	// It blocks; it is called from many goroutines at once, for one event id
+	// and one order at a time.
+	//
+	// An error means that there is no verdict. With ctx ended or giveUp closed
+	// the event is left for its next owner; any other error means that no
+	// event at all can be captured until somebody mends the cause (a wrong
+	// credential, say), and the pipeline stops with it, offsets kept. When
+	// giveUp is closed no further call is begun, but the one under way is
+	// finished; when ctx ends that one is broken off too.
+	Capture(ctx context.Context, e *event.ReadyToCapture, giveUp <-chan struct{}) (event.Verdict, error)
+}
+
+// Config fixes a pipeline.
+type Config struct {
+	Kafka           kafka.Config
+	Group           string
+	InstanceID      string // with the group it makes the transactional id
+	Static          bool   // static membership, under InstanceID
+	SessionTimeout  time.Duration
+	StartAt         kafka.StartAt
+	Topics          Topics
+	Account         string // events that name another account are skipped
+	Mode            event.Mode
+	MaxInFlight     int           // captures at once
+	FlushInterval   time.Duration // the least time between two transactions under load
+	ShutdownTimeout time.Duration // how long a stop may take
+	Log             *slog.Logger
+	Metrics         *Metrics
+}
+
+// Topics names the topics.
+type Topics struct{ Input, Captured, Rejected, Parked string }
+
+// RebalanceTimeout is how long a member may take to hand a partition over.
+// Five seconds of it are kept for the last flush.
+const RebalanceTimeout = 60 * time.Second
+
+const (
+	drainReserve = 5 * time.Second
+	// pollLimit bounds the records of one poll, and so how long a rebalance
+	// waits for a poll to be taken over.
+	pollLimit = 1000
+	// skipFlushInterval paces commits that carry no outcome.
+	skipFlushInterval = time.Second
+	// retryFlush is how long a flush waits after one that failed.
+	retryFlush = 250 * time.Millisecond
+)
+
+// Pipeline is one member of the consumer group.
+type Pipeline struct {
+	conf     Config
+	capturer Capturer
+	consumer *kgo.Client
+	commits  kafka.CommitterConfig
+	limits   recordLimits
+	messages chan message
+	flushes  chan flushJob
+	ended    chan struct{} // closed when the owner takes no more messages
+}
+
+// Status is what the pipeline shows of itself.
+type Status struct {
+	Joined     bool             // partitions have been assigned at least once
+	Partitions int              // assigned now
+	InFlight   int              // captures under way
+	Unsettled  int              // records held without a verdict
+	Stopping   bool             // no new capture is begun
+	Halted     map[int32]string // partitions that are not worked, and why
+	Error      string           // why nothing can be committed or seen; "" when all is well
+}
+
+// Status asks the owner for its state; after the end it is that of a stopped
+// pipeline.
+func (p *Pipeline) Status(ctx context.Context) Status {
+	reply := make(chan Status, 1)
+	select {
+	case p.messages <- statusQuery{reply: reply}:
+	case <-p.ended:
+		return Status{Stopping: true}
+	case <-ctx.Done():
+		return Status{Error: "the pipeline does not answer"}
+	}
+	select {
+	case s := <-reply:
+		return s
+	case <-p.ended:
+		return Status{Stopping: true}
+	case <-ctx.Done():
+		return Status{Error: "the pipeline does not answer"}
+	}
+}
+
+// New makes a pipeline; nothing is contacted before Run.
+func New(conf Config, capturer Capturer) *Pipeline {
+	return &Pipeline{
+		conf:     conf,
+		capturer: capturer,
+		messages: make(chan message, 64),
+		flushes:  make(chan flushJob, 1),
+		ended:    make(chan struct{}),
+	}
+}
+
+// StoppedError is why a pipeline stopped by itself, offsets kept.
+type StoppedError struct{ Cause error }
+
+func (e *StoppedError) Error() string { return e.Cause.Error() }
+
+func (e *StoppedError) Unwrap() error { return e.Cause }
+
+// Run works until ctx ends, then finishes what is under way within
+// ShutdownTimeout, flushes, leaves the group and returns nil. Any other end is
+// an error: a [*StoppedError] with the Capturer's error, or with
+// [kafka.ErrFenced] or [kafka.ErrRefused], or an error of the start.
+func (p *Pipeline) Run(ctx context.Context) error {
+	if err := p.prepare(ctx); err != nil {
+		return err
+	}
+	committer, err := kafka.NewCommitter(ctx, p.commits)
+	if err != nil {
+		return err
+	}
+	defer committer.Close()
+	o := newOwner(p)
+	p.consumer, err = p.conf.Kafka.NewClient(p.consumerOptions(o)...)
+	if err != nil {
+		return err
+	}
+
+	work, cancelWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancelWork()
+	o.work = work
+	polling, stopPolling := context.WithCancel(work)
+	defer stopPolling()
+
+	var running sync.WaitGroup
+	running.Go(func() { p.poll(polling) })
+	running.Go(func() { p.flushLoop(work, committer) })
+
+	cause := o.run(ctx, stopPolling)
+	cancelWork()
+	// The callbacks of the leaving find nothing owned.
+	p.leave(o)
+	running.Wait()
+	o.captures.Wait()
+	if cause != nil {
+		return &StoppedError{Cause: cause}
+	}
+	return nil
+}
+
+// leave closes the consumer while the owner's messages are still answered:
+// closing calls the rebalance callbacks.
+func (p *Pipeline) leave(o *owner) {
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		p.consumer.Close()
+	}()
+	for {
+		select {
+		case m := <-p.messages:
+			m.apply(o)
+		case <-left:
+			close(p.ended)
+			return
+		}
+	}
+}
+
+func (p *Pipeline) consumerOptions(o *owner) []kgo.Opt {
+	opts := []kgo.Opt{
+		kgo.ConsumerGroup(p.conf.Group),
+		kgo.ConsumeTopics(p.conf.Topics.Input),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.DisableAutoCommit(),
+		// An aborted transaction of the order service was never said.
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// Markers are records to us: they tell how far the topic was read.
+		kgo.KeepControlRecords(),
+		// Out of range is an error, never a jump.
+		kgo.ConsumeResetOffset(kgo.NoResetOffset().AtStart()),
+		kgo.BlockRebalanceOnPoll(),
+		kgo.SessionTimeout(p.conf.SessionTimeout),
+		kgo.HeartbeatInterval(min(3*time.Second, p.conf.SessionTimeout/3)),
+		kgo.RebalanceTimeout(RebalanceTimeout),
+		// A paused partition resumes no sooner than the fetch parked at the
+		// broker ends.
+		kgo.FetchMaxWait(200 * time.Millisecond),
+		kgo.FetchMaxPartitionBytes(512 << 10),
+		kgo.FetchMaxBytes(8 << 20),
+		kgo.OnPartitionsAssigned(o.onAssigned),
+		kgo.OnPartitionsRevoked(o.onRevoked),
+		kgo.OnPartitionsLost(o.onLost),
+		kgo.OnOffsetsFetched(o.onOffsetsFetched),
+		kgo.AdjustFetchOffsetsFn(o.adjustOffsets),
+	}
+	if p.conf.Static {
+		opts = append(opts, kgo.InstanceID(p.conf.InstanceID))
+	}
+	return opts
+}
+
+// send hands a message to the owner; false when the owner has ended.
+func (p *Pipeline) send(m message) bool {
+	select {
+	case p.messages <- m:
+		return true
+	case <-p.ended:
+		return false
+	}
+}
+
+// prepare looks at the topics and settles where the group begins.
+func (p *Pipeline) prepare(ctx context.Context) error {
+	client, err := p.conf.Kafka.NewClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	topics := p.conf.Topics
+	info, err := kafka.Inspect(ctx, admin, topics.Input, topics.Captured, topics.Rejected, topics.Parked)
+	if err != nil {
+		return err
+	}
+	first, err := kafka.EnsureStart(ctx, admin, p.conf.Group, topics.Input, p.conf.StartAt)
+	if err != nil {
+		return err
+	}
+	if first {
+		p.conf.Log.Info("the group is new: its start offsets are committed", "group", p.conf.Group, "topic", topics.Input)
+	}
+	p.limits = recordLimits{
+		parked: info[topics.Parked].MaxMessageBytes,
+		all:    max(info[topics.Parked].MaxMessageBytes, info[topics.Captured].MaxMessageBytes, info[topics.Rejected].MaxMessageBytes),
+	}
+	p.commits = kafka.CommitterConfig{
+		Kafka:           p.conf.Kafka,
+		TransactionalID: p.conf.Group + "/" + p.conf.InstanceID,
+		Group:           p.conf.Group,
+		Topic:           topics.Input,
+		TopicID:         info[topics.Input].ID,
+		MaxRecordBytes:  p.limits.all,
+		Log:             p.conf.Log,
+	}
+	if p.conf.Static {
+		p.commits.GroupInstanceID = &p.conf.InstanceID
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+)
+
+// polledPartition is what one poll gave of a partition.
+type polledPartition struct {
+	number  int32
+	err     error
+	records []polledRecord
+}
+
+type polledRecord struct {
+	record  *kgo.Record
+	event   *event.ReadyToCapture
+	skip    bool // a marker, an event of another type, or for another account
+	invalid *event.InvalidError
+}
+
+// poll reads records and hands them to the owner. A rebalance waits for the
+// hand-over only: it must not come between a poll and the taking over of what
+// was polled, and must not wait for anything else.
+func (p *Pipeline) poll(ctx context.Context) {
+	for {
+		fetches := p.consumer.PollRecords(ctx, pollLimit)
+		if ctx.Err() != nil || fetches.IsClientClosed() {
+			p.consumer.AllowRebalance()
+			return
+		}
+		batch := p.decode(fetches)
+		taken := make(chan struct{})
+		ok := p.send(polled{batch: batch, taken: taken})
+		if ok {
+			select {
+			case <-taken:
+			case <-p.ended:
+				ok = false
+			}
+		}
+		p.consumer.AllowRebalance()
+		if !ok {
+			return
+		}
+	}
+}
+
+// decode turns fetched records into events, outside the owner's goroutine.
+func (p *Pipeline) decode(fetches kgo.Fetches) []polledPartition {
+	var batch []polledPartition
+	fetches.EachPartition(func(ft kgo.FetchTopicPartition) {
+		if ft.Topic != "" && ft.Topic != p.conf.Topics.Input {
+			return
+		}
+		part := polledPartition{number: ft.Partition, err: ft.Err, records: make([]polledRecord, 0, len(ft.Records))}
+		for _, r := range ft.Records {
+			part.records = append(part.records, p.decodeRecord(r))
+		}
+		batch = append(batch, part)
+	})
+	return batch
+}
+
+func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
+	if r.Attrs.IsControl() {
+		return polledRecord{record: r, skip: true}
+	}
+	e, err := event.Decode(messageOf(r))
+	if err == nil {
+		if e.Account != "" && e.Account != p.conf.Account {
+			p.conf.Metrics.skipped("other_account")
+			return polledRecord{record: r, skip: true}
+		}
+		return polledRecord{record: r, event: e}
+	}
+	if invalid, ok := errors.AsType[*event.InvalidError](err); ok {
+		return polledRecord{record: r, invalid: invalid}
+	}
+	p.conf.Metrics.skipped("other_type")
+	return polledRecord{record: r, skip: true}
+}
+
+func messageOf(r *kgo.Record) event.Message {
+	m := event.Message{Key: r.Key, Value: r.Value, Headers: make([]event.Header, 0, len(r.Headers))}
+	for _, h := range r.Headers {
+		m.Headers = append(m.Headers, event.Header{Key: h.Key, Value: h.Value})
+	}
+	if r.Timestamp.UnixMilli() >= 0 {
+		m.Timestamp = r.Timestamp
+	}
+	return m
+}
+
+// lossOf reports whether a fetch error means that records were lost to us:
+// retention overtook the committed offset, or the log was truncated.
+func lossOf(err error) bool {
+	_, truncated := errors.AsType[*kgo.ErrDataLoss](err)
+	return truncated || errors.Is(err, kerr.OffsetOutOfRange)
+}
