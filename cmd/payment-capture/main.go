@@ -15,11 +15,12 @@ import (
 
 	"payment-capture/internal/capture"
 	"payment-capture/internal/config"
+	"payment-capture/internal/demo"
 	"payment-capture/internal/kafka"
 )
 
 // version is set when the binary is built.
-var version = "dev" //nolint:gochecknoglobals // the linker needs it
+var version = "dev"
 
 // The exit codes, as docs/operating.md lists them.
 const (
@@ -56,20 +57,18 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// proofError marks a demo whose promises did not hold.
-type proofError struct{ error }
-
+// exitCode gives the exit code for an error; of several that are joined, the
+// first that stands below.
 func exitCode(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
-	}
-	if _, ok := errors.AsType[proofError](err); ok {
-		return exitNotProve
 	}
 	if _, ok := errors.AsType[*capture.HaltedError](err); ok {
 		return exitHalted
 	}
 	switch {
+	case errors.Is(err, demo.ErrNotProven):
+		return exitNotProve
 	case errors.Is(err, kafka.ErrFenced):
 		return exitFenced
 	case errors.Is(err, kafka.ErrRefused):
@@ -86,7 +85,17 @@ func newRoot() *cobra.Command {
 		Short:         "Captures payments for order.ready_to_capture events, each at most once",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		// Nothing of a shell's belongs to the exit codes above.
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
+	// Without these two, an unknown command would not be a usage error.
+	root.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageError{fmt.Errorf("there is no command %q; payment-capture --help lists them", args[0])}
+		}
+		return nil
+	}
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newRun(), newDemo(), newSimulator(), newTopics(), newConfig(), newVersion(), newHealthcheck())
 	for _, c := range root.Commands() {

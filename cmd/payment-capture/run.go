@@ -18,11 +18,13 @@ import (
 
 // simulatorFlags are those of a simulator, shared by the commands that run one.
 type simulatorFlags struct {
+	prefix               string // of the flags' names
 	listen, script, site string
 	latency              time.Duration
 }
 
 func (f *simulatorFlags) add(cmd *cobra.Command, prefix string) {
+	f.prefix = prefix
 	cmd.Flags().StringVar(&f.listen, prefix+"listen", "localhost:8081", "address to listen on")
 	cmd.Flags().StringVar(&f.script, prefix+"script", "", "JSON file with payers, declines and faults (docs/simulator.md)")
 	cmd.Flags().StringVar(&f.site, prefix+"site", "", "site whose currency it charges in, such as MLM")
@@ -64,32 +66,46 @@ func runService(cmd *cobra.Command) error {
 // runSimulated charges against a simulator of its own; the variables of the
 // real API are set to it, so that none of them is used by mistake.
 func runSimulated(cmd *cobra.Command, flags simulatorFlags) error {
-	currency := os.Getenv("CURRENCY")
-	if currency == "" {
-		currency = "MXN"
+	site, err := simulatedSite(flags.site, os.Getenv("CURRENCY"))
+	if err != nil {
+		return usageError{err}
 	}
-	if flags.site == "" {
-		site, ok := money.SiteOf(money.Currency(currency))
-		if !ok {
-			return usageError{fmt.Errorf("CURRENCY: %q is none that the simulator has a site for", currency)}
-		}
-		flags.site = site.ID
-	}
+	flags.site = site.ID
 	server, err := flags.serve(cmd)
 	if err != nil {
 		return err
 	}
-	for name, value := range map[string]string{
-		"MERCADOPAGO_URL": "http://" + server.address, "MERCADOPAGO_ACCESS_TOKEN": "APP_USR-simulator", "CURRENCY": currency,
-	} {
-		if err := os.Setenv(name, value); err != nil {
-			return errors.Join(err, server.stop())
+	err = errors.Join(
+		os.Setenv("MERCADOPAGO_URL", "http://"+server.address),
+		os.Setenv("MERCADOPAGO_ACCESS_TOKEN", "any"),
+		os.Unsetenv("MERCADOPAGO_ACCESS_TOKEN_FILE"),
+		os.Setenv("CURRENCY", string(site.Currency)),
+	)
+	if err == nil {
+		err = runService(cmd)
+	}
+	return errors.Join(err, server.stop())
+}
+
+// simulatedSite gives the site to simulate. A site and a currency that are both
+// given have to agree, or every answer would contradict its request; "" is
+// either's default, and Mexico that of both.
+func simulatedSite(id, currency string) (money.Site, error) {
+	if id == "" && currency == "" {
+		currency = "MXN"
+	}
+	for _, site := range money.Sites() {
+		if id != "" && id != site.ID {
+			continue
+		}
+		if currency == "" || currency == string(site.Currency) {
+			return site, nil
 		}
 	}
-	if err := os.Unsetenv("MERCADOPAGO_ACCESS_TOKEN_FILE"); err != nil {
-		return errors.Join(err, server.stop())
+	if id == "" {
+		return money.Site{}, fmt.Errorf("CURRENCY: %q is none that the simulator has a site for", currency)
 	}
-	return errors.Join(runService(cmd), server.stop())
+	return money.Site{}, fmt.Errorf("--simulator-site: %q is none that charges in CURRENCY (%s)", id, currency)
 }
 
 func newSimulator() *cobra.Command {
@@ -128,20 +144,24 @@ func (f simulatorFlags) serve(cmd *cobra.Command) (*simulatorServer, error) {
 	if f.script != "" {
 		file, err := os.Open(f.script)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("script: %w", err)}
+			return nil, usageError{fmt.Errorf("--%sscript: %w", f.prefix, err)}
 		}
 		conf.Script, err = simulator.ParseScript(file)
 		if err = errors.Join(err, file.Close()); err != nil {
-			return nil, usageError{fmt.Errorf("script %s: %w", f.script, err)}
+			return nil, usageError{fmt.Errorf("--%sscript %s: %w", f.prefix, f.script, err)}
 		}
 	}
 	sim, err := simulator.New(conf)
 	if err != nil {
 		return nil, usageError{err}
 	}
+	if _, _, err := net.SplitHostPort(f.listen); err != nil {
+		return nil, usageError{fmt.Errorf("--%slisten: %q is no host:port", f.prefix, f.listen)}
+	}
 	listener, err := (&net.ListenConfig{}).Listen(cmd.Context(), "tcp", f.listen)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("listen: %w", err)}
+		// Not the flag's fault: the address may be taken only now.
+		return nil, fmt.Errorf("--%slisten: %w", f.prefix, err)
 	}
 	s := &simulatorServer{
 		address: listener.Addr().String(),
@@ -152,11 +172,17 @@ func (f simulatorFlags) serve(cmd *cobra.Command) (*simulatorServer, error) {
 	return s, nil
 }
 
+// stop ends the simulator: requests under way get five seconds. When it
+// returns the address is free.
 func (s *simulatorServer) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := s.server.Shutdown(ctx); err != nil {
-		return s.server.Close()
+	var err error
+	if s.server.Shutdown(ctx) != nil {
+		err = s.server.Close()
 	}
-	return nil
+	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -69,7 +68,7 @@ func topicSpecs(c config.Config, partitions int32, replication int16) []kafka.To
 }
 
 func ensureTopics(cmd *cobra.Command, c config.Config, dryRun bool, partitions int32, replication int16) error {
-	conf, err := app.KafkaConfig(c, newLogger(c, os.Stderr), nil)
+	conf, err := app.KafkaConfig(c, newLogger(c, cmd.ErrOrStderr()), nil)
 	if err != nil {
 		return usageError{err}
 	}
@@ -84,7 +83,7 @@ func ensureTopics(cmd *cobra.Command, c config.Config, dryRun bool, partitions i
 		if err != nil {
 			return fmt.Errorf("ask %s for the brokers: %w", strings.Join(c.KafkaBrokers, ","), err)
 		}
-		replication = int16(min(3, len(brokers))) //nolint:gosec // G115: at most 3
+		replication = int16(min(3, len(brokers)))
 	}
 	results, err := kafka.EnsureTopics(cmd.Context(), admin, dryRun, topicSpecs(c, partitions, replication)...)
 	if err != nil {

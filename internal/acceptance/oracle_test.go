@@ -5,6 +5,7 @@ package acceptance
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -224,6 +225,19 @@ func (w *world) readAll(topics ...string) []*kgo.Record {
 func (w *world) settle() []verdict {
 	w.t.Helper()
 	w.eventually("committed offsets are at the end of the input topic", func() bool { return w.lag() == 0 })
+	// A dead instance may leave a transaction open; until the broker aborts it,
+	// what others wrote after it cannot be seen.
+	w.eventually("no transaction is open over the outcome topics", func() bool {
+		topics := []string{w.topics.captured, w.topics.rejected, w.topics.parked}
+		ends, err := w.admin.ListEndOffsets(w.t.Context(), topics...)
+		if err != nil || ends.Error() != nil {
+			return false
+		}
+		stable, err := w.admin.ListCommittedOffsets(w.t.Context(), topics...)
+		return err == nil && stable.Error() == nil && maps.EqualFunc(ends, stable, func(a, b map[int32]kadm.ListedOffset) bool {
+			return maps.EqualFunc(a, b, func(a, b kadm.ListedOffset) bool { return a.Offset == b.Offset })
+		})
+	})
 	verdicts := w.verdicts()
 	w.check(verdicts)
 	return verdicts

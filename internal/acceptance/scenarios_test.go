@@ -3,10 +3,18 @@
 package acceptance
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/capture"
+	"payment-capture/internal/config"
+	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 	"payment-capture/internal/simulator"
 )
 
@@ -19,9 +27,35 @@ type scenario struct {
 }
 
 func scenarios() []scenario {
+	slow := simulator.Config{Latency: 20 * time.Millisecond}
 	return []scenario{
-		{name: "captured", partitions: 1, run: captured},
-		{name: "many orders at once", partitions: 3, sim: simulator.Config{Latency: 20 * time.Millisecond}, run: manyOrders},
+		{"captured in both modes", 1, simulator.Config{}, captured},
+		{"rejected", 1, simulator.Config{Script: simulator.Script{Payers: []simulator.Payer{
+			{Token: "poor", Balance: "1"}, {Token: "gone", State: "cancelled"}, {Token: "declined", Decline: "cc_rejected_other_reason"},
+		}}}, rejected},
+		{"replayed key", 1, simulator.Config{}, replayedKey},
+		{"invalid events are parked", 1, simulator.Config{}, invalidEvents},
+		{"other types and accounts are skipped", 2, simulator.Config{}, skipped},
+		{"two events of one order stay in order", 3, simulator.Config{Latency: 50 * time.Millisecond}, keyOrder},
+		{"a slow capture holds back its own key only", 1, simulator.Config{Script: simulator.Script{Rules: []simulator.Rule{
+			{Match: simulator.Match{Key: "slow"}, Action: simulator.ActionUsual, Delay: simulator.Duration(3 * time.Second)},
+		}}}, slowCapture},
+		{"many orders at once", 3, slow, manyOrders},
+		{"faults of the API", 3, faultyAPI(), faults},
+		{"undecided events are parked", 1, simulator.Config{}, undecided},
+		{"instances join and leave", 3, slow, joinAndLeave},
+		{"an instance dies", 3, slow, instanceDies},
+		{"a death above a stuck capture", 1, simulator.Config{Script: simulator.Script{Rules: []simulator.Rule{
+			{Match: simulator.Match{Key: "stuck", ToTry: 1}, Action: simulator.ActionHang},
+		}}}, stuckAndDead},
+		{"a stop finishes what is under way", 1, simulator.Config{Latency: 500 * time.Millisecond}, gracefulStop},
+		{"old events are not charged", 1, simulator.Config{}, oldEvents},
+		{"aborted input is not charged", 1, simulator.Config{}, abortedInput},
+		{"a new group needs to be told where to start", 1, simulator.Config{}, startAt},
+		{"a refused token stops the service", 1, simulator.Config{}, refusedToken},
+		{"two processes of one identity", 1, slow, sameIdentity},
+		{"a partition whose records were deleted halts", 2, simulator.Config{}, outOfRange},
+		{"the offsets are reset to zero", 2, simulator.Config{}, offsetsReset},
 	}
 }
 
@@ -32,6 +66,34 @@ func runAll(t *testing.T, in func(t *testing.T, s scenario)) {
 	}
 }
 
+func numbered(n int, change func(i int, o *order)) []order {
+	orders := make([]order, n)
+	for i := range orders {
+		orders[i] = order{id: fmt.Sprintf("e%d", i), order: fmt.Sprintf("o%d", i)}
+		if change != nil {
+			change(i, &orders[i])
+		}
+	}
+	return orders
+}
+
+func (w *world) want(vs []verdict, kinds map[string]int) {
+	w.t.Helper()
+	got := make(map[string]int)
+	for _, v := range vs {
+		got[strings.TrimSpace(v.kind+" "+v.reason)]++
+	}
+	for k, n := range kinds {
+		if got[k] != n {
+			w.t.Errorf("%d verdicts are %q, want %d; all: %v", got[k], k, n, got)
+		}
+		delete(got, k)
+	}
+	if len(got) > 0 {
+		w.t.Errorf("verdicts that were not wanted: %v", got)
+	}
+}
+
 func captured(w *world) {
 	w.start("a")
 	w.send(order{id: "e1"}, order{id: "e2", binary: true})
@@ -39,18 +101,337 @@ func captured(w *world) {
 		if v.kind != "captured" || v.key != "order-"+v.event || v.data["amount"] != "700.50" {
 			w.t.Errorf("got %s", summary([]verdict{v}))
 		}
+		if v.outcomeID != event.OutcomeID(v.event, event.TypeCaptured).String() {
+			w.t.Errorf("outcome id %s of event %s", v.outcomeID, v.event)
+		}
 	}
 }
 
-func manyOrders(w *world) {
-	var orders []order
-	for i := range 1000 {
-		orders = append(orders, order{id: fmt.Sprintf("e%d", i), order: fmt.Sprintf("o%d", i%700)})
+func rejected(w *world) {
+	w.start("a")
+	w.send(order{id: "e1", token: "poor"}, order{id: "e2", token: "gone"}, order{id: "e3", token: "declined"}, order{id: "e4"})
+	w.want(w.settle(), map[string]int{
+		"rejected insufficient_money": 1, "rejected invalid_payer_token": 1, "rejected cc_rejected_other_reason": 1, "captured": 1,
+	})
+}
+
+// replayedKey sends one event twice: the API answers the second from its
+// memory, and both outcomes are the same one.
+func replayedKey(w *world) {
+	w.start("a")
+	at := time.Now()
+	w.send(order{id: "e1", time: at}, order{id: "e1", time: at})
+	vs := w.settle()
+	w.want(vs, map[string]int{"captured": 2})
+	replayed := 0
+	for _, v := range vs {
+		if v.data["provider_replayed"] == true {
+			replayed++
+		}
+		if v.data["payment_id"] != vs[0].data["payment_id"] || v.data["captured_at"] != vs[0].data["captured_at"] {
+			w.t.Errorf("the two outcomes differ: %v and %v", vs[0].data, v.data)
+		}
 	}
+	if replayed != 1 {
+		w.t.Errorf("%d outcomes are marked as replayed by the provider, want 1", replayed)
+	}
+}
+
+func invalidEvents(w *world) {
+	w.start("a")
+	w.send(
+		order{id: "e1", amount: "700.505"}, order{id: "e2", amount: "-1"}, order{id: "e3", currency: "USD"},
+		order{id: "e4", currency: "BRL"}, order{id: "e5"},
+		order{raw: "this is no JSON", order: "o6"},
+	)
+	vs := w.settle()
+	w.want(vs, map[string]int{"parked invalid_event": 4, "parked wrong_currency": 1, "captured": 1})
+	for _, v := range vs {
+		if v.kind == "parked" && (headerOf(v.record, "parked_detail") == "" || headerOf(v.record, "parked_topic") != w.topics.input ||
+			strings.Contains(headerOf(v.record, "parked_detail"), payerToken)) {
+			w.t.Errorf("parked record's headers: %v", v.record.Headers)
+		}
+	}
+	if calls := w.sim.Ledger().Calls; calls != 1 {
+		w.t.Errorf("%d API calls, want 1", calls)
+	}
+}
+
+// skipped has a partition with nothing for us: its offset moves all the same.
+func skipped(w *world) {
+	w.start("a")
+	w.send(numbered(50, func(i int, o *order) {
+		o.skipped = true
+		if i%2 == 0 {
+			o.kind = "order.shipped"
+		} else {
+			o.account = "another"
+		}
+	})...)
+	if vs := w.settle(); len(vs) != 0 {
+		w.t.Errorf("verdicts: %s", summary(vs))
+	}
+	w.send(order{id: "mine", account: "main"})
+	w.want(w.settle(), map[string]int{"captured": 1})
+}
+
+func keyOrder(w *world) {
+	w.start("a")
+	w.send(numbered(120, func(i int, o *order) { o.order = fmt.Sprintf("o%d", i%12) })...)
+	w.want(w.settle(), map[string]int{"captured": 120})
+	for reference, keys := range w.sim.Ledger().KeysByReference {
+		last := -1
+		for _, key := range keys {
+			var n int
+			if _, err := fmt.Sscanf(key, "e%d", &n); err != nil {
+				w.t.Fatal(err)
+			}
+			if n <= last {
+				w.t.Errorf("order %s was captured in the order %v", reference, keys)
+				break
+			}
+			last = n
+		}
+	}
+}
+
+// slowCapture has one slow capture among many: the others overtake it, and it
+// holds back the next of its own order.
+func slowCapture(w *world) {
+	w.start("a")
+	orders := append([]order{{id: "slow", order: "o-slow"}, {id: "after", order: "o-slow"}}, numbered(300, nil)...)
 	w.send(orders...)
+	w.eventually("the others are captured before the slow one", func() bool { return w.sim.Ledger().Calls >= 301 })
+	ledger := w.sim.Ledger()
+	if len(ledger.KeysByReference["o-slow"]) != 1 {
+		w.t.Errorf("calls of the slow order before it is done: %v", ledger.KeysByReference["o-slow"])
+	}
+	w.settle()
+}
+
+func manyOrders(w *world) {
+	w.send(numbered(1000, func(i int, o *order) { o.order = fmt.Sprintf("o%d", i%700) })...)
 	w.start("a")
 	w.settle()
 	if most := w.sim.Ledger().MaxConcurrent; most < 32 {
 		w.t.Errorf("at most %d captures were under way at once; 64 were allowed", most)
+	}
+}
+
+// faultyAPI fails in every way, with and without having charged.
+func faultyAPI() simulator.Config {
+	rule := func(key string, r simulator.Rule) simulator.Rule {
+		r.Match = simulator.Match{Key: key, ToTry: 1}
+		return r
+	}
+	return simulator.Config{Latency: 5 * time.Millisecond, Script: simulator.Script{Rules: []simulator.Rule{
+		rule("e0", simulator.Rule{Action: simulator.ActionDrop, Charge: true}),
+		rule("e1", simulator.Rule{Action: simulator.ActionDrop}),
+		rule("e2", simulator.Rule{Action: simulator.ActionHang, Charge: true}),
+		rule("e3", simulator.Rule{Action: simulator.ActionHang}),
+		rule("e4", simulator.Rule{Action: simulator.ActionError, Status: 500, Charge: true}),
+		rule("e5", simulator.Rule{Action: simulator.ActionError, Status: 503}),
+		rule("e6", simulator.Rule{Action: simulator.ActionTruncated}),
+		rule("e7", simulator.Rule{Action: simulator.ActionHTML, Charge: true}),
+		rule("e8", simulator.Rule{Action: simulator.ActionTooManyRequests, RetryAfter: new(2)}),
+		rule("e9", simulator.Rule{Action: simulator.ActionBusy, Charge: true}),
+		rule("e10", simulator.Rule{Action: simulator.ActionLocked}),
+		rule("e11", simulator.Rule{Action: simulator.ActionSlowBody, Delay: simulator.Duration(time.Second)}),
+		rule("e12", simulator.Rule{Action: simulator.ActionKeyUsed}),
+	}}}
+}
+
+func faults(w *world) {
+	w.start("a")
+	w.send(numbered(20, nil)...)
+	w.want(w.settle(), map[string]int{"captured": 19, "parked idempotency_key_used": 1})
+}
+
+func undecided(w *world) {
+	if err := w.sim.Apply(simulator.Script{Rules: []simulator.Rule{
+		{Match: simulator.Match{Key: "e0"}, Action: simulator.ActionError, Status: 500, Charge: true},
+		{Match: simulator.Match{Key: "e1"}, Action: simulator.ActionError, Status: 503},
+		{Match: simulator.Match{Key: "e2", ToTry: 1}, Action: simulator.ActionDrop, Charge: true},
+		{Match: simulator.Match{Key: "e2"}, Action: simulator.ActionInvalidPayerToken},
+	}}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.start("a", func(c *config.Config) { c.CaptureMaxTries = 4 })
+	w.send(numbered(4, nil)...)
+	w.want(w.settle(), map[string]int{"parked undecided": 2, "parked error_after_unknown": 1, "captured": 1})
+}
+
+func joinAndLeave(w *world) {
+	first := w.start("a")
+	w.send(numbered(400, nil)...)
+	w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 50 })
+	second := w.start("b")
+	w.eventually("the second has partitions", func() bool { return second.service.Partitions(w.t.Context()) > 0 })
+	w.send(numbered(400, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
+	w.eventually("more are captured", func() bool { return w.sim.Ledger().Calls > 450 })
+	first.stop()
+	w.settle()
+	for key, calls := range w.sim.Ledger().CallsByKey {
+		if calls > 1 {
+			w.t.Errorf("event %s was asked for %d times; nothing failed, so once was enough", key, calls)
+		}
+	}
+}
+
+func instanceDies(w *world) {
+	first := w.start("a")
+	w.start("b")
+	w.send(numbered(600, nil)...)
+	w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 100 })
+	first.crash()
+	w.settle()
+}
+
+// stuckAndDead dies while one capture is stuck under hundreds of settled ones:
+// the map in the commit's metadata keeps the next owner from asking for these
+// again.
+func stuckAndDead(w *world) {
+	first := w.start("a", func(c *config.Config) { c.MercadoPagoTimeout = 10 * time.Minute })
+	w.send(append([]order{{id: "stuck"}}, numbered(300, nil)...)...)
+	w.eventually("all others have a verdict", func() bool { return len(w.verdicts()) == 300 })
+	first.crash()
+	w.start("a")
+	w.want(w.settle(), map[string]int{"captured": 301})
+	for key, calls := range w.sim.Ledger().CallsByKey {
+		if calls > 1 && key != "stuck" {
+			w.t.Errorf("event %s was asked for %d times although it was settled", key, calls)
+		}
+	}
+}
+
+// gracefulStop stops in the middle of captures: each is finished, and none is
+// asked for twice by the next instance.
+func gracefulStop(w *world) {
+	first := w.start("a")
+	w.send(numbered(40, nil)...)
+	w.eventually("captures are under way", func() bool { return w.sim.Ledger().Calls >= 40 })
+	first.stop()
+	if vs := w.verdicts(); len(vs) != 40 {
+		w.t.Errorf("%d verdicts after the stop, want 40", len(vs))
+	}
+	w.start("a")
+	w.settle()
+	if calls := w.sim.Ledger().Calls; calls != 40 {
+		w.t.Errorf("%d API calls, want 40", calls)
+	}
+}
+
+func oldEvents(w *world) {
+	w.send(numbered(30, func(_ int, o *order) { o.time = time.Now().Add(-25 * time.Hour) })...)
+	w.send(order{id: "young"}, order{id: "future", time: time.Now().Add(time.Hour)})
+	w.start("a")
+	w.want(w.settle(), map[string]int{"parked too_old": 30, "parked time_in_future": 1, "captured": 1})
+}
+
+func abortedInput(w *world) {
+	producer := w.newClient(kgo.TransactionalID(w.name + ".orders"))
+	produce := func(end kgo.TransactionEndTry, orders ...order) {
+		if err := producer.BeginTransaction(); err != nil {
+			w.t.Fatal(err)
+		}
+		var records []*kgo.Record
+		for _, o := range orders {
+			records = append(records, w.record(o))
+		}
+		if err := producer.ProduceSync(w.t.Context(), records...).FirstErr(); err != nil {
+			w.t.Fatal(err)
+		}
+		if err := producer.EndTransaction(w.t.Context(), end); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.start("a")
+	produce(kgo.TryCommit, order{id: "said"})
+	produce(kgo.TryAbort, order{id: "unsaid1", skipped: true}, order{id: "unsaid2", skipped: true})
+	w.want(w.settle(), map[string]int{"captured": 1})
+	if calls := w.sim.Ledger().Calls; calls != 1 {
+		w.t.Errorf("%d API calls, want 1", calls)
+	}
+}
+
+func startAt(w *world) {
+	w.send(order{id: "before", skipped: true})
+	refused := w.start("a", func(c *config.Config) { c.KafkaStartAt = "" })
+	if err := refused.wait(); !errors.Is(err, kafka.ErrNoStart) {
+		w.t.Fatalf("without a start the service ended with %v", err)
+	}
+	first := w.start("a", func(c *config.Config) { c.KafkaStartAt = "latest" })
+	w.eventually("it has its partition", func() bool { return first.service.Partitions(w.t.Context()) == 1 })
+	w.send(order{id: "after"})
+	w.want(w.settle(), map[string]int{"captured": 1})
+	first.stop()
+	w.start("a", func(c *config.Config) { c.KafkaStartAt = "" })
+	w.send(order{id: "later"})
+	w.want(w.settle(), map[string]int{"captured": 2})
+}
+
+// refusedToken: nothing is rejected or parked for a credential of ours, and
+// all goes on where it was once that is mended.
+func refusedToken(w *world) {
+	w.sim.SetAccessToken("", simulator.TokenExpired)
+	first := w.start("a")
+	w.send(numbered(20, nil)...)
+	var halted *capture.HaltedError
+	if err := first.wait(); !errors.As(err, &halted) || strings.Contains(err.Error(), accessToken) {
+		w.t.Fatalf("the service ended with %v", err)
+	}
+	if vs := w.verdicts(); len(vs) != 0 {
+		w.t.Errorf("verdicts: %s", summary(vs))
+	}
+	w.sim.SetAccessToken("", simulator.TokenOK)
+	w.start("a")
+	w.want(w.settle(), map[string]int{"captured": 20})
+}
+
+func sameIdentity(w *world) {
+	first := w.start("a")
+	w.send(numbered(50, nil)...)
+	w.eventually("the first works", func() bool { return w.sim.Ledger().Calls > 0 })
+	w.start("b", func(c *config.Config) { c.InstanceID = w.name + ".a" })
+	w.send(numbered(50, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
+	w.settle()
+	first.cancel() // it has ended, or has had no partition since
+	if err := first.wait(); err != nil && !errors.Is(err, kafka.ErrFenced) {
+		w.t.Errorf("the first ended with %v", err)
+	}
+}
+
+// outOfRange deletes records that were not read yet. Their partition halts and
+// the other goes on.
+func outOfRange(w *world) {
+	first := w.start("a")
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
+	w.settle()
+	first.stop()
+	w.send(order{id: "lost1", partition: 1, skipped: true}, order{id: "lost2", partition: 1, skipped: true}, order{id: "kept", partition: 1, skipped: true})
+	w.deleteRecords(0, 3)
+	second := w.start("a")
+	w.eventually("the partition is halted, and its lost range named", func() bool {
+		return strings.Contains(second.service.HaltedPartitions(w.t.Context())[0], "offsets 1 to 2 were deleted")
+	})
+	w.send(order{id: "e3", partition: 2})
+	w.eventually("the other partition goes on", func() bool { return len(w.verdicts()) == 3 })
+	w.check(w.verdicts())
+}
+
+// offsetsReset replays the topic within the API's memory: every outcome is
+// produced again, the same, and nobody pays again.
+func offsetsReset(w *world) {
+	first := w.start("a")
+	w.send(numbered(40, nil)...)
+	w.settle()
+	first.stop()
+	w.resetOffsets()
+	w.sent = append(w.sent, w.sent...)
+	w.start("a")
+	w.want(w.settle(), map[string]int{"captured": 80})
+	if charges := len(w.sim.Ledger().Charges); charges != 40 {
+		w.t.Errorf("%d charges, want 40", charges)
 	}
 }

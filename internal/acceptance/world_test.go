@@ -137,7 +137,7 @@ func (w *world) start(name string, changes ...func(*config.Config)) *instance {
 	}
 	network := &cutter{}
 	service, err := app.New(app.Options{
-		Config: conf, Version: "test", Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("instance", name),
+		Config: conf, Version: "test", Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With(slog.String("instance", name)),
 		DialKafka: network.wrap(w.broker.Dial), DialAPI: network.wrap(w.apiDial),
 	})
 	if err != nil {
@@ -145,7 +145,13 @@ func (w *world) start(name string, changes ...func(*config.Config)) *instance {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	in := &instance{w: w, name: name, cancel: cancel, ended: make(chan error, 1), network: network, service: service}
-	go func() { in.ended <- service.Run(ctx) }()
+	go func() {
+		err := service.Run(ctx)
+		if err != nil {
+			_, _ = fmt.Fprintf(w.log, "instance %s ended: %v\n", name, err)
+		}
+		in.ended <- err
+	}()
 	w.t.Cleanup(func() {
 		cancel()
 		network.cut()
@@ -237,6 +243,8 @@ func (l *logBuffer) String() string {
 	return l.buf.String()
 }
 
+func (l *logBuffer) contains(text string) bool { return strings.Contains(l.String(), text) }
+
 func (l *logBuffer) tail() string {
 	s := l.String()
 	return s[max(0, len(s)-6000):]
@@ -255,4 +263,32 @@ func (w *world) eventually(what string, condition func() bool) {
 		case <-tick.C:
 		}
 	}
+}
+
+// deleteRecords deletes the records of an input partition below an offset.
+func (w *world) deleteRecords(partition int32, below int64) {
+	w.t.Helper()
+	var offsets kadm.Offsets
+	offsets.Add(kadm.Offset{Topic: w.topics.input, Partition: partition, At: below})
+	resp, err := w.admin.DeleteRecords(w.t.Context(), offsets)
+	if err == nil {
+		err = resp.Error()
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// resetOffsets does what kafka-consumer-groups --reset-offsets --to-earliest
+// does; no member may be in the group.
+func (w *world) resetOffsets() {
+	w.t.Helper()
+	starts, err := w.admin.ListStartOffsets(w.t.Context(), w.topics.input)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.eventually("the offsets can be reset", func() bool {
+		resp, err := w.admin.CommitOffsets(w.t.Context(), w.group, starts.Offsets())
+		return err == nil && resp.Error() == nil
+	})
 }

@@ -60,7 +60,7 @@ func New(opts Options) (*Service, error) {
 	}, func() secret.Text {
 		text, err := token.Text()
 		if err != nil {
-			opts.Log.Warn("the access token's file cannot be read; the last token stays in use", "error", err)
+			opts.Log.Warn("the access token's file cannot be read; the last token stays in use", slog.Any("error", err))
 		}
 		return text
 	})
@@ -169,29 +169,31 @@ func (s *Service) ready(ctx context.Context) admin.Readiness {
 func (s *Service) Run(ctx context.Context) error {
 	defer s.client.Close()
 	log := s.opts.Log
-	log.Info("starting", "version", s.opts.Version, "instance_id", s.opts.Config.InstanceID, "group", s.opts.Config.KafkaGroup)
-	stopAdmin, err := s.listen()
+	log.InfoContext(ctx, "starting", slog.String("version", s.opts.Version),
+		slog.String("instance_id", s.opts.Config.InstanceID), slog.String("group", s.opts.Config.KafkaGroup))
+	stopAdmin, err := s.listen(ctx)
 	if err != nil {
 		return err
 	}
 	err = s.pipeline.Run(ctx)
 	if adminErr := stopAdmin(); adminErr != nil {
-		log.Warn("the admin address did not close cleanly", "error", adminErr)
+		log.WarnContext(ctx, "the admin address did not close cleanly", slog.Any("error", adminErr))
 	}
 	if err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {
-		log.Info("stopped")
+		log.InfoContext(ctx, "stopped")
 		return nil
 	}
 	return err
 }
 
-// listen serves the admin address until the function that it returns is called.
-func (s *Service) listen() (stop func() error, err error) {
+// listen serves the admin address until the function that it returns is
+// called: it answers while the service stops, after ctx has ended.
+func (s *Service) listen(ctx context.Context) (stop func() error, err error) {
 	addr := s.opts.Config.AdminAddr
 	if addr == config.AdminOff {
 		return func() error { return nil }, nil
 	}
-	listener, err := net.Listen("tcp", addr) //nolint:noctx // it lives as long as the process
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("ADMIN_ADDR: %w", err)
 	}
@@ -199,7 +201,7 @@ func (s *Service) listen() (stop func() error, err error) {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	return func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
 		err := server.Shutdown(ctx)
 		if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
@@ -207,4 +209,12 @@ func (s *Service) listen() (stop func() error, err error) {
 		}
 		return err
 	}, nil
+}
+
+// Partitions gives how many partitions the service works now.
+func (s *Service) Partitions(ctx context.Context) int { return s.pipeline.Status(ctx).Partitions }
+
+// HaltedPartitions gives the partitions that are not worked, and why.
+func (s *Service) HaltedPartitions(ctx context.Context) map[int32]string {
+	return s.pipeline.Status(ctx).Halted
 }

@@ -81,21 +81,20 @@ type attempt struct {
 	// unknown: one of the tries may have charged without telling. From then on
 	// an error does not decide any more, only an answer with a payment does.
 	unknown bool
-	pollID  string // the payment to read instead of charging again
-	last    mercadopago.Answer
+	// askedToWait is the time that the API asked for. It does not count toward
+	// the budget: an API that is short of capacity must not park everybody.
+	askedToWait time.Duration
+	pollID      string // the payment to read instead of charging again
+	last        mercadopago.Answer
 }
 
 // Capture returns the event's verdict, or a [*HaltedError], or an
 // [*AbandonedError] when ctx ended or giveUp was closed.
 func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, giveUp <-chan struct{}) (event.Verdict, error) {
-	if parking := c.unfit(e); parking != nil {
+	a, parking := c.begin(e)
+	if parking != nil {
 		return event.Verdict{Parking: parking}, nil
 	}
-	request, err := mercadopago.NewRequest(e)
-	if err != nil {
-		return event.Verdict{Parking: &event.Parking{Reason: event.ParkInvalidEvent, Detail: err.Error()}}, nil
-	}
-	a := &attempt{event: e, request: request, began: time.Now()}
 	for {
 		if err := stopped(ctx, giveUp); err != nil {
 			return event.Verdict{}, err
@@ -104,18 +103,36 @@ func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, giveUp 
 		if ctx.Err() != nil && a.last.Meaning != mercadopago.Captured && a.last.Meaning != mercadopago.Rejected {
 			return event.Verdict{}, &AbandonedError{Cause: context.Cause(ctx)}
 		}
-		verdict, decided, err := c.judge(a)
+		verdict, decided, err := c.judge(ctx, a)
 		if decided || err != nil {
 			return verdict, err
 		}
 		wait := c.backoff(a)
-		if a.tries >= c.conf.MaxTries || time.Since(a.began)+wait > c.conf.Deadline {
+		if a.tries >= c.conf.MaxTries || time.Since(a.began)-a.askedToWait+wait-a.last.RetryAfter > c.conf.Deadline {
 			return c.park(a, undecidedReason(a.last), "the budget is spent and the answers did not decide: "+a.last.Detail), nil
 		}
 		if err := sleep(ctx, giveUp, wait); err != nil {
 			return event.Verdict{}, err
 		}
+		a.askedToWait += a.last.RetryAfter
+		// Not only the first try: an earlier owner may have used the key when
+		// the event was young, and what the API has forgotten it charges again.
+		if old := c.unfit(e); old != nil {
+			return c.park(a, old.Reason, old.Detail+"; the last answer: "+a.last.Detail), nil
+		}
 	}
+}
+
+// begin prepares the tries of an event, or says why it is parked without one.
+func (c *Capturer) begin(e *event.ReadyToCapture) (*attempt, *event.Parking) {
+	if parking := c.unfit(e); parking != nil {
+		return nil, parking
+	}
+	request, err := mercadopago.NewRequest(e)
+	if err != nil {
+		return nil, &event.Parking{Reason: event.ParkInvalidEvent, Detail: err.Error()}
+	}
+	return &attempt{event: e, request: request, began: time.Now()}, nil
 }
 
 // unfit parks what must not be charged whatever the API would say.
@@ -145,21 +162,23 @@ func (c *Capturer) try(ctx context.Context, a *attempt) {
 		a.last = c.api.Capture(ctx, a.request)
 	}
 	c.conf.Metrics.called(a.last, time.Since(began))
-	c.conf.Log.Debug("call", "event_id", a.event.ID, "order_id", a.event.OrderID, "try", a.tries, "row", a.last.Row,
-		"meaning", a.last.Meaning.String(), "http_status", a.last.HTTPStatus, "request_id", a.last.RequestID)
+	c.conf.Log.LogAttrs(ctx, slog.LevelDebug, "call",
+		slog.String("event_id", a.event.ID), slog.String("order_id", a.event.OrderID), slog.Int("try", a.tries),
+		slog.Int("row", a.last.Row), slog.String("meaning", a.last.Meaning.String()),
+		slog.Int("http_status", a.last.HTTPStatus), slog.String("request_id", a.last.RequestID))
 }
 
 // judge turns the last answer into a verdict, if it decides.
-func (c *Capturer) judge(a *attempt) (verdict event.Verdict, decided bool, err error) {
+func (c *Capturer) judge(ctx context.Context, a *attempt) (verdict event.Verdict, decided bool, err error) {
 	answer := a.last
 	switch answer.Meaning {
 	case mercadopago.Captured:
-		return c.outcome(a, event.TypeCaptured), true, nil
+		return c.outcome(ctx, a, event.TypeCaptured), true, nil
 	case mercadopago.Rejected:
 		if why := a.doubt(); why != "" {
 			return c.park(a, event.ParkErrorAfterUnknown, why), true, nil
 		}
-		return c.outcome(a, event.TypeRejected), true, nil
+		return c.outcome(ctx, a, event.TypeRejected), true, nil
 	case mercadopago.Halt:
 		return event.Verdict{}, false, &HaltedError{Reason: answer.Reason, HTTPStatus: answer.HTTPStatus, RequestID: answer.RequestID}
 	case mercadopago.Park:
@@ -189,7 +208,7 @@ func (a *attempt) doubt() string {
 	return ""
 }
 
-func (c *Capturer) outcome(a *attempt, outcomeType string) event.Verdict {
+func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) event.Verdict {
 	e, answer := a.event, a.last
 	o := &event.Outcome{
 		Type: outcomeType, Subject: e.OrderID, Time: time.Now(), TraceParent: e.TraceParent,
@@ -211,8 +230,10 @@ func (c *Capturer) outcome(a *attempt, outcomeType string) event.Verdict {
 		o.Reason = answer.Reason
 		o.Category, o.Retry = mercadopago.Classify(answer.Reason)
 	}
-	c.conf.Log.Info(outcomeType, "event_id", e.ID, "order_id", e.OrderID, "payment_id", o.PaymentID, "reason", o.Reason,
-		"tries", a.tries, "seconds", time.Since(a.began).Seconds(), "provider_replayed", o.ProviderReplayed)
+	c.conf.Log.LogAttrs(ctx, slog.LevelInfo, "verdict", slog.String("type", outcomeType),
+		slog.String("event_id", e.ID), slog.String("order_id", e.OrderID), slog.String("payment_id", o.PaymentID),
+		slog.String("reason", o.Reason), slog.Int("tries", a.tries), slog.Float64("seconds", time.Since(a.began).Seconds()),
+		slog.Bool("provider_replayed", o.ProviderReplayed))
 	return event.Verdict{Outcome: o}
 }
 

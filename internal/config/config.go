@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
@@ -62,7 +63,8 @@ type Config struct {
 }
 
 // Read reads and checks the environment. The error lists everything that is
-// wrong, each with the variable's name and what to do.
+// wrong, each with the variable's name and what to do. Where some values cannot
+// be read it lists those alone: the others are checked against them.
 func Read() (Config, error) {
 	c, err := read()
 	if err != nil {
@@ -94,12 +96,21 @@ func ReadAdmin() (string, error) {
 
 func read() (Config, error) {
 	var c Config
-	if err := envconfig.Process("", &c); err != nil {
+	var all []error
+	v := reflect.ValueOf(&c).Elem()
+	for i := range v.NumField() {
+		// One at a time, for the library stops at the first error.
+		one := reflect.New(reflect.StructOf([]reflect.StructField{v.Type().Field(i)}))
+		err := envconfig.Process("", one.Interface())
+		v.Field(i).Set(one.Elem().Field(0))
 		if parse, ok := errors.AsType[*envconfig.ParseError](err); ok {
 			// The library's message quotes the value, which may be a secret.
-			return c, fmt.Errorf("%s: cannot be read as a %s", parse.KeyName, parse.TypeName)
+			err = fmt.Errorf("%s: cannot be read as a %s", parse.KeyName, parse.TypeName)
 		}
-		return c, err
+		all = append(all, err)
+	}
+	if err := errors.Join(all...); err != nil {
+		return c, errors.Join(append(all, misspelt(os.Environ())...)...)
 	}
 	if c.InstanceID == "" {
 		host, err := os.Hostname()
@@ -143,7 +154,7 @@ func (c Config) checkKafka(wrong report) {
 	}
 	for _, b := range c.KafkaBrokers {
 		if _, _, err := net.SplitHostPort(b); err != nil {
-			wrong("KAFKA_BROKERS", "%q is no host:port", b)
+			wrong("KAFKA_BROKERS", "%q is no host:port", address(b))
 		}
 	}
 	if c.KafkaGroup == "" {
@@ -176,8 +187,10 @@ func (c Config) checkKafka(wrong report) {
 		wrong("KAFKA_SASL_MECHANISM", "%q is none of %v", c.KafkaSASLMechanism, kafka.SASLMechanisms())
 	}
 	for _, t := range []struct{ name, topic string }{
-		{"TOPIC_ORDER_READY_TO_CAPTURE", c.TopicInput}, {"TOPIC_PAYMENT_CAPTURED", c.TopicCaptured},
-		{"TOPIC_PAYMENT_REJECTED", c.TopicRejected}, {"TOPIC_PARKED", c.TopicParked},
+		{"TOPIC_ORDER_READY_TO_CAPTURE", c.TopicInput},
+		{"TOPIC_PAYMENT_CAPTURED", c.TopicCaptured},
+		{"TOPIC_PAYMENT_REJECTED", c.TopicRejected},
+		{"TOPIC_PARKED", c.TopicParked},
 	} {
 		if t.topic == "" {
 			wrong(t.name, "is empty")
@@ -193,8 +206,8 @@ func (c Config) checkKafka(wrong report) {
 
 func (c Config) checkAPI(wrong report) {
 	u, err := url.Parse(c.MercadoPagoURL)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
-		wrong("MERCADOPAGO_URL", "must be an address such as https://api.mercadopago.com, without a user")
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		wrong("MERCADOPAGO_URL", "must be an address such as https://api.mercadopago.com, without a user, a query or a fragment")
 	}
 	if c.MercadoPagoAccessToken.IsZero() == (c.MercadoPagoAccessTokenFile == "") {
 		wrong("MERCADOPAGO_ACCESS_TOKEN", "set either it or MERCADOPAGO_ACCESS_TOKEN_FILE")

@@ -33,9 +33,21 @@ func (c Config) Table() []Row {
 		default:
 			row.Value = fmt.Sprint(value)
 		}
+		if row.Name == "KAFKA_BROKERS" || row.Name == "MERCADOPAGO_URL" {
+			row.Value = address(row.Value)
+		}
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// address gives an address as it can be shown: one that names a user, which is
+// refused, may hold a password.
+func address(text string) string {
+	if strings.Contains(text, "@") {
+		return secret.Redacted
+	}
+	return text
 }
 
 // later lists variables of features that are not there yet. Setting one must

@@ -27,8 +27,8 @@ import (
 type Options struct {
 	Events      int
 	Seed        uint64
-	KeepRunning bool // go on after the table, so that kcat can be tried
-	Broker      string
+	KeepRunning bool   // go on after the table, so that kcat can be tried
+	BrokerPort  uint16 // of localhost, for the broker; 0: a free one
 	Version     string
 	Out         io.Writer // for the view and the table
 	Live        bool      // Out is a terminal: draw a live view
@@ -54,15 +54,41 @@ type stage struct {
 	cluster *kfake.Cluster
 	sim     *simulator.Simulator
 	api     *http.Server
+	served  chan struct{} // closed when the API is served no more
 	client  *kgo.Client
 }
 
-// Run runs the demo. The error is [ErrNotProven] when a promise did not hold.
+// run is the service at work.
+type run struct {
+	ended chan struct{} // closed when it has ended
+	err   error         // why; only to be read once ended is closed
+}
+
+func begin(service func() error) *run {
+	r := &run{ended: make(chan struct{})}
+	go func() {
+		defer close(r.ended)
+		r.err = service()
+	}()
+	return r
+}
+
+// early is the error of a service that ended though nobody stopped it.
+func (r *run) early() error {
+	if r.err == nil {
+		return errors.New("the service ended by itself")
+	}
+	return fmt.Errorf("the service ended: %w", r.err)
+}
+
+// Run runs the demo until it has its proof, or with KeepRunning until ctx ends
+// after that. The error is [ErrNotProven] when a promise did not hold; any
+// other one, the end of ctx included, says why there is no proof.
 func Run(ctx context.Context, opts Options) error {
 	if opts.Events < 1 {
-		return errors.New("--events: at least 1")
+		return errors.New("the demo needs at least 1 event")
 	}
-	s, err := setUp(opts)
+	s, err := setUp(ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -71,46 +97,43 @@ func Run(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
-	// The service ends after the demo has seen all that it wants to see.
+	// The service ends after the demo has seen all that it wants to see, and
+	// before what it runs on is taken down.
 	serviceCtx, stopService := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopService()
-	ended := make(chan error, 1)
-	go func() { ended <- service.Run(serviceCtx) }()
-
-	report, err := s.play(ctx, ended)
-	if err != nil {
-		return err
-	}
-	report.print(opts.Out)
-	if opts.KeepRunning {
-		s.invite()
-		select {
-		case <-ctx.Done():
-		case err := <-ended:
-			return fmt.Errorf("the service ended: %w", err)
-		}
-	}
+	running := begin(func() error { return service.Run(serviceCtx) })
+	proof, err := s.perform(ctx, running)
 	stopService()
-	if err := <-ended; err != nil {
-		return fmt.Errorf("the service did not stop cleanly: %w", err)
-	}
-	if !report.proven() {
+	<-running.ended
+	switch {
+	case err != nil:
+		return err
+	case running.err != nil:
+		return fmt.Errorf("the service did not stop cleanly: %w", running.err)
+	case !proof.proven():
 		return ErrNotProven
 	}
 	return nil
 }
 
-func setUp(opts Options) (*stage, error) {
-	port := 0
-	if opts.Broker != "" {
-		_, p, err := net.SplitHostPort(opts.Broker)
-		if err == nil {
-			port, err = net.LookupPort("tcp", p)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("--broker: %w", err)
+// perform plays, shows the table, and with KeepRunning waits for ctx's end.
+func (s *stage) perform(ctx context.Context, running *run) (*report, error) {
+	proof, err := s.play(ctx, running)
+	if err != nil {
+		return nil, err
+	}
+	proof.print(s.opts.Out)
+	if s.opts.KeepRunning {
+		s.invite()
+		select {
+		case <-ctx.Done():
+		case <-running.ended:
+			return nil, running.early()
 		}
 	}
+	return proof, nil
+}
+
+func setUp(ctx context.Context, opts Options) (*stage, error) {
 	s := &stage{opts: opts}
 	s.conf = config.Config{
 		KafkaGroup: "payment-capture", KafkaStartAt: "earliest", KafkaSessionTimeout: 30 * time.Second, InstanceID: "demo",
@@ -122,13 +145,13 @@ func setUp(opts Options) (*stage, error) {
 		FlushInterval: 25 * time.Millisecond, ShutdownTimeout: 15 * time.Second, AdminAddr: config.AdminOff,
 	}
 	var err error
-	s.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.SeedTopics(partitions,
+	s.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(int(opts.BrokerPort)), kfake.SeedTopics(partitions,
 		s.conf.TopicInput, s.conf.TopicCaptured, s.conf.TopicRejected, s.conf.TopicParked))
 	if err != nil {
 		return nil, fmt.Errorf("start the broker in memory: %w", err)
 	}
 	s.conf.KafkaBrokers = s.cluster.ListenAddrs()
-	if err := s.startAPI(); err != nil {
+	if err := s.startAPI(ctx); err != nil {
 		s.tearDown()
 		return nil, err
 	}
@@ -140,23 +163,25 @@ func setUp(opts Options) (*stage, error) {
 	return s, nil
 }
 
-func (s *stage) startAPI() error {
+func (s *stage) startAPI(ctx context.Context) error {
 	sim, err := simulator.New(simulator.Config{
 		AccessToken: s.conf.MercadoPagoAccessToken.Reveal(), Latency: apiLatency, Seed: s.opts.Seed, Script: script(),
 	})
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", "localhost:0") //nolint:noctx // it lives as long as the demo
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "localhost:0")
 	if err != nil {
 		return fmt.Errorf("start the simulated API: %w", err)
 	}
 	s.sim = sim
 	s.api = &http.Server{Handler: sim, ReadHeaderTimeout: 10 * time.Second}
 	s.conf.MercadoPagoURL = "http://" + listener.Addr().String()
+	s.served = make(chan struct{})
 	go func() {
+		defer close(s.served)
 		if err := s.api.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			s.opts.Log.Error("the simulated API ended", "error", err)
+			s.opts.Log.ErrorContext(ctx, "the simulated API ended", slog.Any("error", err))
 		}
 	}()
 	return nil
@@ -167,8 +192,10 @@ func (s *stage) tearDown() {
 		s.client.Close()
 	}
 	if s.api != nil {
-		if err := s.api.Close(); err != nil {
-			s.opts.Log.Warn("the simulated API did not close", "error", err)
+		err := s.api.Close()
+		<-s.served
+		if err != nil {
+			s.opts.Log.Warn("the simulated API did not close", slog.Any("error", err))
 		}
 	}
 	s.cluster.Close()
@@ -183,6 +210,6 @@ The broker stays at %[1]s until Ctrl-C. Try:
   kcat -b %[1]s -t %[2]s -P -k order-1 <<EOF
   {"specversion":"1.0","id":"my-event-1","source":"/me","type":"order.ready_to_capture","data":{"order_id":"order-1","amount":"700.50","currency":"%[3]s","description":"By hand","payer":{"token":"any"}}}
   EOF
-  kcat -b %[1]s -t %[4]s -C -e -o -1 -X isolation.level=read_committed
+  kcat -b %[1]s -t %[4]s -C -e -o beginning -X isolation.level=read_committed
 `, broker, s.conf.TopicInput, currency, s.conf.TopicCaptured) // nobody is left to tell
 }

@@ -115,7 +115,7 @@ type randomReader struct{ random *rand.Rand }
 
 func (r randomReader) Read(p []byte) (int, error) {
 	for i := range p {
-		p[i] = byte(r.random.Uint32())
+		p[i] = byte(r.random.UintN(256)) //nolint:gosec // G115: below 256
 	}
 	return len(p), nil
 }

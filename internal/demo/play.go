@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -14,8 +15,8 @@ import (
 )
 
 // play sends the orders and watches until each has a verdict and all offsets
-// are committed.
-func (s *stage) play(ctx context.Context, serviceEnded <-chan error) (*report, error) {
+// are committed. It fails when the service ends before that.
+func (s *stage) play(ctx context.Context, running *run) (*report, error) {
 	orders, err := generate(s.conf.TopicInput, s.opts.Events, s.opts.Seed)
 	if err != nil {
 		return nil, err
@@ -29,26 +30,28 @@ func (s *stage) play(ctx context.Context, serviceEnded <-chan error) (*report, e
 	defer watcher.Close()
 
 	ctx, cancel := context.WithCancelCause(ctx)
+	var others sync.WaitGroup
+	defer others.Wait()
 	defer cancel(nil)
-	go func() {
+	others.Go(func() {
 		select {
-		case err := <-serviceEnded:
-			cancel(fmt.Errorf("the service ended: %w", err))
+		case <-running.ended:
+			cancel(running.early())
 		case <-ctx.Done():
 		}
-	}()
-	sent := make(chan error, 1)
-	go func() { sent <- s.client.ProduceSync(ctx, orders.records...).FirstErr() }()
+	})
+	others.Go(func() {
+		if err := s.client.ProduceSync(ctx, orders.records...).FirstErr(); err != nil {
+			cancel(fmt.Errorf("send the orders: %w", err))
+		}
+	})
 
-	r := &report{expect: orders.expect, other: orders.other, began: time.Now(), verdicts: make(map[string][]seen)}
+	r := newReport(orders)
 	view := s.newView(r)
 	err = s.watch(ctx, watcher, r, view)
 	view.stop()
 	if err != nil {
 		return nil, err
-	}
-	if err := <-sent; err != nil {
-		return nil, fmt.Errorf("send the orders: %w", err)
 	}
 	r.took = time.Since(r.began)
 	// What comes now would be one verdict too many.
@@ -63,7 +66,7 @@ func (s *stage) play(ctx context.Context, serviceEnded <-chan error) (*report, e
 func (s *stage) watch(ctx context.Context, watcher *kgo.Client, r *report, view *view) error {
 	stalled := time.NewTimer(patience)
 	defer stalled.Stop()
-	for r.decided() < len(r.expect) {
+	for r.decided < len(r.expect) {
 		pollCtx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 		fetches := watcher.PollFetches(pollCtx)
 		cancel()
@@ -85,7 +88,7 @@ func (s *stage) watch(ctx context.Context, watcher *kgo.Client, r *report, view 
 		}
 		select {
 		case <-stalled.C:
-			return fmt.Errorf("no verdict came for %s; %d of %d events have one", patience, r.decided(), len(r.expect))
+			return fmt.Errorf("no verdict came for %s; %d of %d events have one", patience, r.decided, len(r.expect))
 		default:
 		}
 	}
@@ -99,8 +102,11 @@ func (s *stage) waitCommitted(ctx context.Context, watcher *kgo.Client, r *repor
 	deadline := time.Now().Add(patience)
 	for {
 		lags, err := admin.Lag(ctx, s.conf.KafkaGroup)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
-			return err
+			return fmt.Errorf("ask for the committed offsets: %w", err)
 		}
 		lag := lags[s.conf.KafkaGroup]
 		pollCtx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
@@ -117,9 +123,6 @@ func (s *stage) waitCommitted(ctx context.Context, watcher *kgo.Client, r *repor
 		}
 		if time.Now().After(deadline) {
 			return nil // the table says that offsets are not at the end
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
 		}
 	}
 }
@@ -151,6 +154,9 @@ func (r *report) see(conf config.Config, rec *kgo.Record) error {
 	}
 	if doc.Data.ProviderReplayed {
 		r.providerReplayed++
+	}
+	if _, ours := r.expect[v.id]; ours && len(r.verdicts[v.id]) == 0 {
+		r.decided++
 	}
 	r.verdicts[v.id] = append(r.verdicts[v.id], v)
 	r.counts[v.kind]++

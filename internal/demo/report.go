@@ -20,7 +20,8 @@ type seen struct{ id, kind, reason string }
 type report struct {
 	expect           map[string]expectation
 	verdicts         map[string][]seen
-	counts           kinds
+	decided          int // events of expect that have a verdict
+	counts           map[string]int
 	providerReplayed int
 	other            int
 	began            time.Time
@@ -29,10 +30,12 @@ type report struct {
 	ledger           simulator.Ledger
 }
 
-type kinds map[string]int
-
-// decided counts the events that have a verdict.
-func (r *report) decided() int { return len(r.verdicts) }
+func newReport(orders *generated) *report {
+	return &report{
+		expect: orders.expect, other: orders.other, began: time.Now(),
+		verdicts: make(map[string][]seen), counts: make(map[string]int),
+	}
+}
 
 // tally is the proof in numbers; all but the first two must be zero.
 type tally struct {
@@ -42,7 +45,7 @@ type tally struct {
 	doubled    int // events with more than one
 	wrong      int // events with another verdict than they must have
 	unknown    int // verdicts on events that nobody sent
-	wrongMoney int // events whose charges do not fit their verdict
+	wrongMoney int // events whose charges do not fit their verdict, and charges for no event
 	twice      int // keys charged more than once
 }
 
@@ -69,6 +72,11 @@ func (r *report) tally() tally {
 	for id := range r.verdicts {
 		if _, ok := r.expect[id]; !ok {
 			t.unknown++
+		}
+	}
+	for key := range r.ledger.ByKey {
+		if _, ok := r.expect[key]; !ok {
+			t.wrongMoney++
 		}
 	}
 	t.twice = len(r.ledger.DoubleCharges())
@@ -160,7 +168,6 @@ type view struct {
 
 func (s *stage) newView(r *report) *view {
 	v := &view{report: r, out: s.opts.Out, shown: time.Now(), ended: make(chan struct{})}
-	r.counts = make(kinds)
 	if !s.opts.Live {
 		close(v.ended)
 		return v
@@ -196,7 +203,7 @@ func (v *view) show(calls int) {
 		}
 		return
 	}
-	v.all.SetValue(int64(v.report.decided()))
+	v.all.SetValue(int64(v.report.decided))
 	for kind, bar := range v.bars {
 		if kind == "API calls" {
 			bar.SetValue(int64(calls))
@@ -207,16 +214,28 @@ func (v *view) show(calls int) {
 }
 
 func (v *view) line(calls int) {
-	_, _ = fmt.Fprintf(v.out, "%d of %d events have a verdict; %d API calls\n", v.report.decided(), len(v.report.expect), calls) // for people only
+	_, _ = fmt.Fprintf(v.out, "%d of %d events have a verdict; %d API calls\n", v.report.decided, len(v.report.expect), calls) // for people only
 }
 
+// stop ends the view, and returns when nothing of it is written any more.
 func (v *view) stop() {
 	if v.writer != nil {
 		v.all.MarkAsDone()
 		for _, bar := range v.bars {
 			bar.MarkAsDone()
 		}
-		v.writer.Stop()
 	}
-	<-v.ended
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		if v.writer != nil {
+			// It has no effect on a writer that has not begun to draw.
+			v.writer.Stop()
+		}
+		select {
+		case <-v.ended:
+			return
+		case <-again.C:
+		}
+	}
 }

@@ -1,6 +1,8 @@
 package event
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"time"
@@ -159,4 +161,15 @@ func EncodeParked(input Message, at Position, p *Parking) Message {
 		add("request_id", p.RequestID)
 	}
 	return out
+}
+
+// Digest stands for an input that is larger than the parked topic takes: the
+// length and the SHA-256 of its value, in two headers, and nothing else. The
+// record itself is where it was.
+func Digest(input Message) Message {
+	sum := sha256.Sum256(input.Value)
+	return Message{Headers: []Header{
+		{Key: "parked_value_bytes", Value: []byte(strconv.Itoa(len(input.Value)))},
+		{Key: "parked_value_sha256", Value: []byte(hex.EncodeToString(sum[:]))},
+	}}
 }

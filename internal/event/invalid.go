@@ -27,7 +27,9 @@ func (e *InvalidError) Error() string {
 // none of our business.
 type OtherTypeError struct{ Type string }
 
-func (e *OtherTypeError) Error() string { return fmt.Sprintf("event of type %q", printable(e.Type, 64)) }
+func (e *OtherTypeError) Error() string {
+	return fmt.Sprintf("event of type %q", printable(e.Type, 64))
+}
 
 func invalid(field, format string, args ...any) *InvalidError {
 	return &InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}

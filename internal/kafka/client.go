@@ -54,12 +54,33 @@ func (c Config) Options() []kgo.Opt {
 		opts = append(opts, kgo.SASL(c.SASL))
 	}
 	switch {
+	case c.Dial != nil && c.TLS != nil:
+		opts = append(opts, kgo.Dialer(c.dialTLS))
 	case c.Dial != nil:
 		opts = append(opts, kgo.Dialer(c.Dial))
 	case c.TLS != nil:
 		opts = append(opts, kgo.DialTLSConfig(c.TLS))
 	}
 	return opts
+}
+
+// dialTLS speaks TLS over a connection that Dial opened.
+func (c Config) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := c.Dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	conf := c.TLS.Clone()
+	if conf.ServerName == "" {
+		if conf.ServerName, _, err = net.SplitHostPort(address); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+	}
+	secured := tls.Client(conn, conf)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return secured, nil
 }
 
 // NewClient makes a client with the shared options and more.
@@ -95,7 +116,7 @@ func NewTLS(files TLSFiles) (*tls.Config, error) {
 	if files.Certificate != "" {
 		pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s with the key %s: %w", files.Certificate, files.Key, err)
 		}
 		conf.Certificates = []tls.Certificate{pair}
 	}
@@ -109,8 +130,18 @@ func SASLMechanisms() []string {
 
 // NewSASL makes a mechanism. The credential is the password, or for
 // OAUTHBEARER the token; it is asked for at every connection, so that one that
-// was renewed is used without a restart.
-func NewSASL(mechanism, user string, credential func() (secret.Text, error)) (sasl.Mechanism, error) {
+// was renewed is used without a restart. A source that gives an error beside a
+// credential is taken to give the last one it knows.
+func NewSASL(mechanism, user string, source func() (secret.Text, error)) (sasl.Mechanism, error) {
+	credential := func() (secret.Text, error) {
+		text, err := source()
+		if !text.IsZero() {
+			// Its file cannot be read just now; the last one that could may
+			// still be good, and the broker says if it is not.
+			err = nil
+		}
+		return text, err
+	}
 	scramAuth := func(context.Context) (scram.Auth, error) {
 		pass, err := credential()
 		return scram.Auth{User: user, Pass: pass.Reveal()}, err

@@ -60,8 +60,18 @@ type CommitterConfig struct {
 	GroupInstanceID *string // of a static member
 	Topic           string  // the input topic
 	TopicID         [16]byte
-	MaxRecordBytes  int32
-	Log             *slog.Logger
+	// MaxBatchBytes is the largest record batch that each topic takes, its
+	// max.message.bytes; a topic that is not named has the default.
+	MaxBatchBytes map[string]int32
+	Log           *slog.Logger
+}
+
+func (c CommitterConfig) maxBatchBytes(topic string) int32 {
+	const least, most = 512, 1 << 30 // what the library takes
+	if limit, ok := c.MaxBatchBytes[topic]; ok {
+		return min(max(limit, least), most)
+	}
+	return defaultMaxMessageBytes
 }
 
 // Committer produces records and commits offsets in one transaction at a time.
@@ -112,7 +122,9 @@ func (c *Committer) open(ctx context.Context) error {
 		kgo.TransactionalID(c.conf.TransactionalID),
 		kgo.TransactionTimeout(TransactionTimeout),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerBatchMaxBytes(c.conf.MaxRecordBytes),
+		// Many small records make one batch: it must fit its own topic, not
+		// the one that takes most.
+		kgo.ProducerBatchMaxBytesFn(c.conf.maxBatchBytes),
 		kgo.ProducerLinger(0),
 		// Past this a transaction is not worth waiting for: the broker has
 		// aborted it.
@@ -167,27 +179,36 @@ func (c *Committer) abort(ctx context.Context, began time.Time, cause error) err
 	}
 	if abortErr != nil {
 		// The broker aborts it when this identity's producer id is taken anew.
-		c.conf.Log.Warn("abort of a transaction was not confirmed; its producer is replaced", "error", abortErr)
+		c.conf.Log.WarnContext(ctx, "abort of a transaction was not confirmed; its producer is replaced", slog.Any("error", abortErr))
 		c.discard()
 	}
 	return c.sort(began, cause)
 }
 
-// sort says which of the four errors a cause is.
+// sort says which of the errors above a cause is, and gives up a producer that
+// the cause has spoilt.
 func (c *Committer) sort(began time.Time, cause error) error {
+	fenced := errors.Is(cause, kerr.ProducerFenced) || errors.Is(cause, kerr.InvalidProducerEpoch)
+	// The broker raises the epoch too when it aborts a transaction that took
+	// too long, after a suspension of this process, say. Sooner than that, it
+	// can only be another process.
+	if fenced && time.Since(began) < TransactionTimeout {
+		c.discard()
+		return fmt.Errorf("%w: %w", ErrFenced, cause)
+	}
+	err := classify(cause)
+	if fenced || errors.Is(err, ErrRefused) {
+		c.discard()
+	}
+	return err
+}
+
+// classify says whether a cause is another process's doing, lasts, or passes.
+func classify(cause error) error {
 	switch {
 	case errors.Is(cause, kerr.FencedInstanceID):
 		return fmt.Errorf("%w: %w", ErrFenced, cause)
-	case errors.Is(cause, kerr.ProducerFenced), errors.Is(cause, kerr.InvalidProducerEpoch):
-		c.discard()
-		// The broker raises the epoch too when it aborts a transaction that
-		// took too long, after a suspension of this process, say. Sooner than
-		// that, it can only be another process.
-		if time.Since(began) < TransactionTimeout {
-			return fmt.Errorf("%w: %w", ErrFenced, cause)
-		}
 	case slices.ContainsFunc(lasting(), func(e error) bool { return errors.Is(cause, e) }):
-		c.discard()
 		return fmt.Errorf("%w: %w", ErrRefused, cause)
 	}
 	return fmt.Errorf("%w: %w", ErrNotCommitted, cause)
@@ -208,7 +229,7 @@ func lasting() []error {
 // the other; then the metadata of the committed offsets tells which. Asking the
 // library to abort instead would say nil for a committed one.
 func (c *Committer) findOut(ctx context.Context, b Batch, cause error) error {
-	c.conf.Log.Warn("the end of a transaction was not confirmed; asking the broker what became of it", "error", cause)
+	c.conf.Log.WarnContext(ctx, "the end of a transaction was not confirmed; asking the broker what became of it", slog.Any("error", cause))
 	c.discard()
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		committed, err := c.lookForBatch(ctx, b)
@@ -220,7 +241,7 @@ func (c *Committer) findOut(ctx context.Context, b Batch, cause error) error {
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w", ErrUnknown, cause)
 		}
-		c.conf.Log.Warn("what became of a transaction is not known yet", "error", err)
+		c.conf.Log.WarnContext(ctx, "what became of a transaction is not known yet", slog.Any("error", err))
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", ErrUnknown, cause)
@@ -255,8 +276,11 @@ func (c *Committer) lookForBatch(ctx context.Context, b Batch) (bool, error) {
 func (c *Committer) readBatch(ctx context.Context, b Batch) (found, stable bool, err error) {
 	responses, err := c.admin.FetchOffsetsForTopics(kadm.RequireStable(ctx), c.conf.Group, c.conf.Topic)
 	if err != nil {
-		if errors.Is(err, kerr.UnstableOffsetCommit) {
+		switch {
+		case errors.Is(err, kerr.UnstableOffsetCommit):
 			return false, false, nil
+		case errors.Is(err, kerr.GroupIDNotFound):
+			return false, true, nil // the group's first commit did not come to be
 		}
 		return false, false, err
 	}
@@ -361,12 +385,12 @@ func CommitOffsets(ctx context.Context, consumer *kgo.Client, conf CommitterConf
 	req.Topics = append(req.Topics, topic)
 	resp, err := req.RequestWith(ctx, consumer)
 	if err != nil {
-		return fmt.Errorf("%w: OffsetCommit: %w", ErrNotCommitted, err)
+		return classify(fmt.Errorf("OffsetCommit: %w", err))
 	}
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("%w: OffsetCommit of %s/%d: %w", ErrNotCommitted, conf.Topic, p.Partition, err)
+				return classify(fmt.Errorf("OffsetCommit of %s/%d: %w", conf.Topic, p.Partition, err))
 			}
 		}
 	}

@@ -2,8 +2,10 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -76,6 +78,41 @@ func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, a
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+// Patiently repeats a start until it succeeds, as long as what fails is likely
+// to pass: a broker that is not there yet, a coordinator that moves.
+func Patiently(ctx context.Context, patience time.Duration, log *slog.Logger, start func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the cluster was waited for %s", patience))
+	defer cancel()
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := start(ctx)
+		if err == nil || !passing(err) {
+			return err
+		}
+		log.WarnContext(ctx, "the cluster is not ready; it is asked again", slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		case <-time.After(wait):
+		}
+	}
+}
+
+// passing reports whether an error is likely to pass by itself.
+func passing(err error) bool {
+	if errors.Is(err, ErrNoStart) || errors.Is(err, errNotThere) {
+		return false
+	}
+	if broker, ok := errors.AsType[*kerr.Error](err); ok {
+		// Retriable, says the protocol; but a topic that is unknown or a
+		// permission that lacks is for somebody to mend.
+		return broker.Retriable && broker.Code != kerr.UnknownTopicOrPartition.Code
+	}
+	// What is no answer of a broker is the network's doing, but for a
+	// certificate that is not trusted.
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	return !untrusted
 }
 
 func hasOffsets(ctx context.Context, admin *kadm.Client, group, topic string) (bool, error) {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // TopicInfo is what a topic is like.
@@ -23,11 +25,24 @@ type TopicInfo struct {
 const defaultMaxMessageBytes = 1048588
 
 // Inspect looks at topics. The error names those that are not there, or that
-// cannot be read.
+// cannot be read. A topic that was just created is waited for a moment: not
+// every broker knows it at once.
 func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[string]TopicInfo, error) {
-	details, err := admin.ListTopics(ctx, topics...)
-	if err != nil {
-		return nil, fmt.Errorf("look at the topics: %w", err)
+	const looks, pause = 10, 300 * time.Millisecond
+	var details kadm.TopicDetails
+	for look := 1; ; look++ {
+		var err error
+		if details, err = admin.ListTopics(ctx, topics...); err != nil {
+			return nil, fmt.Errorf("look at the topics: %w", err)
+		}
+		if details.Error() == nil || look == looks {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(pause):
+		}
 	}
 	info := make(map[string]TopicInfo)
 	var wrong []error
@@ -46,12 +61,14 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 		return nil, errors.Join(wrong...)
 	}
 	configs, err := admin.DescribeTopicConfigs(ctx, topics...)
-	if err != nil {
+	// Not to be allowed to read the configuration is no fault: the defaults
+	// stand then.
+	if err != nil && !errors.Is(err, kerr.TopicAuthorizationFailed) && !errors.Is(err, kerr.ClusterAuthorizationFailed) {
 		return nil, fmt.Errorf("read the configuration of the topics: %w", err)
 	}
 	for _, c := range configs {
 		t, ok := info[c.Name]
-		if !ok || c.Err != nil { // not allowed to read it: the defaults stand
+		if !ok || c.Err != nil {
 			continue
 		}
 		for _, kv := range c.Configs {

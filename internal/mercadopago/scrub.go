@@ -35,7 +35,8 @@ func newScrubber(secrets ...string) *scrubber {
 	s := &scrubber{grams: make(map[string]struct{})}
 	for _, plain := range secrets {
 		quoted := strconv.Quote(plain)
-		for _, form := range []string{plain, url.QueryEscape(plain), quoted[1 : len(quoted)-1]} {
+		forms := []string{plain, url.QueryEscape(plain), quoted[1 : len(quoted)-1]}
+		for _, form := range slices.Compact(forms) {
 			s.add(strings.ToLower(form))
 		}
 	}

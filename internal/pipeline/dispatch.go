@@ -2,11 +2,9 @@ package pipeline
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
+	"log/slog"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -33,7 +31,7 @@ func (o *owner) capture(it *item, ctx context.Context, giveUp <-chan struct{}, r
 	verdict, err := o.p.capturer.Capture(ctx, e, giveUp)
 	m := captured{it: it}
 	if err == nil {
-		m.settlement, err = o.p.settlementOf(r, verdict)
+		m.settlement, err = o.p.settlementOf(ctx, r, e, verdict)
 		if err != nil {
 			err = &encodeError{err}
 		}
@@ -77,30 +75,46 @@ func (m captured) apply(o *owner) {
 	}
 }
 
-// recordLimits are the largest records that the topics take, in bytes.
-type recordLimits struct{ parked, all int32 }
-
 // recordOverhead is what a record takes beside its key, value and headers, at
 // most: batch header, lengths, and the parked_* headers.
 const recordOverhead = 4096
 
 // settlementOf writes a verdict.
-func (p *Pipeline) settlementOf(r *kgo.Record, v event.Verdict) (settlement, error) {
+func (p *Pipeline) settlementOf(ctx context.Context, r *kgo.Record, e *event.ReadyToCapture, v event.Verdict) (settlement, error) {
 	if v.Parking != nil {
-		return p.park(r, v.Parking), nil
+		return p.park(ctx, r, e.ID, v.Parking), nil
 	}
 	if v.Outcome == nil {
 		return settlement{}, fmt.Errorf("the verdict on %s/%d@%d is empty", r.Topic, r.Partition, r.Offset)
-	}
-	m, err := v.Outcome.Encode(r.Key, p.conf.Mode)
-	if err != nil {
-		return settlement{}, err
 	}
 	topic, kind := p.conf.Topics.Rejected, kindRejected
 	if v.Outcome.Type == event.TypeCaptured {
 		topic, kind = p.conf.Topics.Captured, kindCaptured
 	}
-	return settle(topic, kind, r.Offset, m), nil
+	limit := int(p.commits.MaxBatchBytes[topic])
+	// A key that leaves no room for the outcome gives way to the order id: a
+	// flush must not fail by it.
+	for _, key := range [][]byte{r.Key, nil} {
+		m, err := v.Outcome.Encode(key, p.conf.Mode)
+		if err != nil {
+			return settlement{}, err
+		}
+		if recordSize(m.Key, m.Value, nil)+outcomeHeaders <= limit {
+			return settle(topic, kind, r.Offset, m), nil
+		}
+	}
+	return settlement{}, fmt.Errorf("the outcome of event %s is larger than topic %q takes (%d bytes): raise its max.message.bytes", e.ID, topic, limit)
+}
+
+// outcomeHeaders is what the headers of an outcome take at most, in bytes.
+const outcomeHeaders = 4096
+
+func recordSize(key, value []byte, headers []kgo.RecordHeader) int {
+	size := recordOverhead + len(key) + len(value)
+	for _, h := range headers {
+		size += len(h.Key) + len(h.Value) + 10
+	}
+	return size
 }
 
 // The kinds of settlement, as metrics name them.
@@ -118,28 +132,21 @@ func settle(topic, kind string, offset int64, m event.Message) settlement {
 	return s
 }
 
-func (p *Pipeline) parkInvalid(r *kgo.Record, invalid *event.InvalidError) settlement {
-	return p.park(r, &event.Parking{Reason: event.ParkInvalidEvent, Detail: invalid.Error()})
+func (p *Pipeline) parkInvalid(ctx context.Context, r *kgo.Record, invalid *event.InvalidError) settlement {
+	return p.park(ctx, r, "", &event.Parking{Reason: event.ParkInvalidEvent, Detail: invalid.Error()})
 }
 
 // park writes a record for the parked topic. One that the topic would not take
 // is parked as its position, its size and its digest: a flush must not fail by
 // it, and the record itself is where it was.
-func (p *Pipeline) park(r *kgo.Record, parking *event.Parking) settlement {
+func (p *Pipeline) park(ctx context.Context, r *kgo.Record, eventID string, parking *event.Parking) settlement {
 	at := event.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
 	input := messageOf(r)
-	size := recordOverhead + len(r.Key) + len(r.Value)
-	for _, h := range r.Headers {
-		size += len(h.Key) + len(h.Value) + 10
+	if recordSize(r.Key, r.Value, r.Headers) > int(p.commits.MaxBatchBytes[p.conf.Topics.Parked]) {
+		input = event.Digest(input)
 	}
-	if size > int(p.limits.parked) {
-		sum := sha256.Sum256(r.Value)
-		input = event.Message{Headers: []event.Header{
-			{Key: "parked_value_bytes", Value: []byte(strconv.Itoa(len(r.Value)))},
-			{Key: "parked_value_sha256", Value: []byte(hex.EncodeToString(sum[:]))},
-		}}
-	}
-	p.conf.Log.Warn("record parked", "reason", parking.Reason, "detail", parking.Detail,
-		"topic", r.Topic, "partition", r.Partition, "offset", r.Offset)
+	p.conf.Log.LogAttrs(ctx, slog.LevelWarn, "record parked", slog.String("event_id", eventID),
+		slog.String("reason", string(parking.Reason)), slog.String("detail", parking.Detail),
+		slog.String("topic", r.Topic), slog.Int64("partition", int64(r.Partition)), slog.Int64("offset", r.Offset))
 	return settle(p.conf.Topics.Parked, kindParked, r.Offset, event.EncodeParked(input, at, parking))
 }

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -145,6 +146,6 @@ func (m flushed) apply(o *owner) {
 	case errors.Is(m.err, kafka.ErrFenced), errors.Is(m.err, kafka.ErrRefused), errors.Is(m.err, kafka.ErrUnknown):
 		o.stopNow(m.err)
 	default:
-		o.log.Warn("flush failed; it will be tried again", "error", m.err)
+		o.log.WarnContext(o.work, "flush failed; it will be tried again", slog.Any("error", m.err))
 	}
 }

@@ -66,9 +66,9 @@ type metadata struct {
 	settled settledMap
 }
 
-// payloadLimit gives how many bytes of map fit under a limit of metadata.
-func payloadLimit(limit int) int {
-	return base64.RawStdEncoding.DecodedLen(limit) - metadataHeader
+// payloadLimit gives how many bytes of map fit under MetadataLimit.
+func payloadLimit() int {
+	return base64.RawStdEncoding.DecodedLen(MetadataLimit) - metadataHeader
 }
 
 // encode gives the metadata text for the committed offset low.

@@ -66,7 +66,7 @@ func (o *owner) run(ctx context.Context, stopPolling func()) error {
 		case <-timer.C:
 		case <-done:
 			done = nil
-			o.log.Info("stopping", "cause", context.Cause(ctx))
+			o.log.InfoContext(ctx, "stopping", slog.Any("cause", context.Cause(ctx)))
 			o.stop(nil)
 		}
 		if o.stopping {
@@ -167,7 +167,7 @@ func (o *owner) take(pt *partition, r polledRecord, epoch int32) {
 	it := &item{part: pt, offset: r.record.Offset, record: r.record, event: r.event}
 	pt.window.take(it, epoch)
 	if r.invalid != nil {
-		o.settle(it, o.p.parkInvalid(r.record, r.invalid))
+		o.settle(it, o.p.parkInvalid(o.work, r.record, r.invalid))
 		return
 	}
 	it.lanes = lanesOf(r)

@@ -64,6 +64,8 @@ const (
 	pollLimit = 1000
 	// skipFlushInterval paces commits that carry no outcome.
 	skipFlushInterval = time.Second
+	// startPatience is how long a start waits for the cluster to be there.
+	startPatience = time.Minute
 	// retryFlush is how long a flush waits after one that failed.
 	retryFlush = 250 * time.Millisecond
 )
@@ -74,26 +76,31 @@ type Pipeline struct {
 	capturer Capturer
 	consumer *kgo.Client
 	commits  kafka.CommitterConfig
-	limits   recordLimits
 	messages chan message
 	flushes  chan flushJob
+	started  chan struct{} // closed when the owner takes messages
 	ended    chan struct{} // closed when the owner takes no more messages
 }
 
 // Status is what the pipeline shows of itself.
 type Status struct {
-	Joined     bool             // partitions have been assigned at least once
-	Partitions int              // assigned now
-	InFlight   int              // captures under way
-	Unsettled  int              // records held without a verdict
-	Stopping   bool             // no new capture is begun
-	Halted     map[int32]string // partitions that are not worked, and why
-	Error      string           // why nothing can be committed or seen; "" when all is well
+	Joined     bool             `json:"joined"`           // partitions have been assigned at least once
+	Partitions int              `json:"partitions"`       // assigned now
+	InFlight   int              `json:"in_flight"`        // captures under way
+	Unsettled  int              `json:"unsettled"`        // records held without a verdict
+	Stopping   bool             `json:"stopping"`         // no new capture is begun
+	Halted     map[int32]string `json:"halted,omitempty"` // partitions that are not worked, and why
+	Error      string           `json:"error,omitempty"`  // why nothing can be committed or seen; "" when all is well
 }
 
 // Status asks the owner for its state; after the end it is that of a stopped
 // pipeline.
 func (p *Pipeline) Status(ctx context.Context) Status {
+	select {
+	case <-p.started:
+	default:
+		return Status{Error: "starting: the cluster was not reached yet"}
+	}
 	reply := make(chan Status, 1)
 	select {
 	case p.messages <- statusQuery{reply: reply}:
@@ -119,6 +126,7 @@ func New(conf Config, capturer Capturer) *Pipeline {
 		capturer: capturer,
 		messages: make(chan message, 64),
 		flushes:  make(chan flushJob, 1),
+		started:  make(chan struct{}),
 		ended:    make(chan struct{}),
 	}
 }
@@ -135,10 +143,15 @@ func (e *StoppedError) Unwrap() error { return e.Cause }
 // an error: a [*StoppedError] with the Capturer's error, or with
 // [kafka.ErrFenced] or [kafka.ErrRefused], or an error of the start.
 func (p *Pipeline) Run(ctx context.Context) error {
-	if err := p.prepare(ctx); err != nil {
+	var committer *kafka.Committer
+	err := kafka.Patiently(ctx, startPatience, p.conf.Log, func(ctx context.Context) error {
+		if err := p.prepare(ctx); err != nil {
+			return err
+		}
+		var err error
+		committer, err = kafka.NewCommitter(ctx, p.commits)
 		return err
-	}
-	committer, err := kafka.NewCommitter(ctx, p.commits)
+	})
 	if err != nil {
 		return err
 	}
@@ -159,6 +172,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	running.Go(func() { p.poll(polling) })
 	running.Go(func() { p.flushLoop(work, committer) })
 
+	close(p.started)
 	cause := o.run(ctx, stopPolling)
 	cancelWork()
 	// The callbacks of the leaving find nothing owned.
@@ -251,11 +265,12 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 		return err
 	}
 	if first {
-		p.conf.Log.Info("the group is new: its start offsets are committed", "group", p.conf.Group, "topic", topics.Input)
+		p.conf.Log.InfoContext(ctx, "the group is new: its start offsets are committed",
+			slog.String("group", p.conf.Group), slog.String("topic", topics.Input))
 	}
-	p.limits = recordLimits{
-		parked: info[topics.Parked].MaxMessageBytes,
-		all:    max(info[topics.Parked].MaxMessageBytes, info[topics.Captured].MaxMessageBytes, info[topics.Rejected].MaxMessageBytes),
+	limits := make(map[string]int32)
+	for name, topic := range info {
+		limits[name] = topic.MaxMessageBytes
 	}
 	p.commits = kafka.CommitterConfig{
 		Kafka:           p.conf.Kafka,
@@ -263,7 +278,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 		Group:           p.conf.Group,
 		Topic:           topics.Input,
 		TopicID:         info[topics.Input].ID,
-		MaxRecordBytes:  p.limits.all,
+		MaxBatchBytes:   limits,
 		Log:             p.conf.Log,
 	}
 	if p.conf.Static {

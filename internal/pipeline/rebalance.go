@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -67,7 +68,7 @@ func (m assigned) apply(o *owner) {
 	}
 	o.p.conf.Metrics.owned(len(o.parts))
 	if len(m.numbers) > 0 {
-		o.log.Info("partitions assigned", "partitions", m.numbers, "owned", len(o.parts))
+		o.log.InfoContext(o.work, "partitions assigned", slog.Any("partitions", m.numbers), slog.Int("owned", len(o.parts)))
 	}
 }
 
@@ -77,7 +78,7 @@ type revoked struct {
 }
 
 func (m revoked) apply(o *owner) {
-	o.log.Info("partitions revoked", "partitions", m.numbers)
+	o.log.InfoContext(o.work, "partitions revoked", slog.Any("partitions", m.numbers))
 	o.drain(o.owned(m.numbers), RebalanceTimeout, m.done)
 }
 
@@ -87,7 +88,7 @@ type lost struct {
 }
 
 func (m lost) apply(o *owner) {
-	o.log.Warn("partitions lost: another member may have them already", "partitions", m.numbers)
+	o.log.WarnContext(o.work, "partitions lost: another member may have them already", slog.Any("partitions", m.numbers))
 	o.drop(o.owned(m.numbers))
 	close(m.done)
 }
@@ -150,7 +151,7 @@ func (o *owner) checkDrains() time.Time {
 			wake = earliest(wake, d.giveUpAt)
 			return false
 		case open:
-			o.log.Warn("hand-over took too long; what is not committed is left to the next owner")
+			o.log.WarnContext(o.work, "hand-over took too long; what is not committed is left to the next owner")
 		}
 		o.drop(d.parts)
 		d.finish()
@@ -219,13 +220,13 @@ func (o *owner) positionOf(c kmsg.OffsetFetchResponseGroupTopicPartition) (_ pos
 	}
 	m, err := decodeMetadata(*c.Metadata, c.Offset)
 	if err != nil {
-		o.log.Warn("the metadata of a committed offset is not read: what was settled above it may be asked for again, under the same keys",
-			"partition", c.Partition, "offset", c.Offset, "error", err)
+		o.log.WarnContext(o.work, "the metadata of a committed offset is not read: what was settled above it may be asked for again, under the same keys",
+			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset), slog.Any("error", err))
 		return p, false
 	}
 	if m.topic != o.p.commits.TopicID {
-		o.log.Warn("the input topic was deleted and made anew since the last commit: its partition is read from the beginning",
-			"partition", c.Partition, "offset", c.Offset)
+		o.log.WarnContext(o.work, "the input topic was deleted and made anew since the last commit: its partition is read from the beginning",
+			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset))
 		return position{epoch: -1}, true
 	}
 	p.settled = m.settled
@@ -244,8 +245,9 @@ func (m positioned) apply(o *owner) {
 		if pt == nil {
 			continue
 		}
-		pt.window = newWindow(at.offset, at.epoch, at.settled, payloadLimit(MetadataLimit))
-		o.log.Info("partition starts", "partition", n, "offset", at.offset, "settled_above", at.settled.count(at.offset))
+		pt.window = newWindow(at.offset, at.epoch, at.settled, payloadLimit())
+		o.log.InfoContext(o.work, "partition starts", slog.Int64("partition", int64(n)), slog.Int64("offset", at.offset),
+			slog.Int64("settled_above", at.settled.count(at.offset)))
 	}
 }
 
@@ -263,7 +265,7 @@ func (o *owner) fetchFailed(number int32, err error) {
 	pt := o.parts[number]
 	if pt == nil || pt.window == nil || !lossOf(err) {
 		o.p.conf.Metrics.fetchFailed()
-		o.log.Warn("fetch failed", "partition", number, "error", err)
+		o.log.WarnContext(o.work, "fetch failed", slog.Int64("partition", int64(number)), slog.Any("error", err))
 		return
 	}
 	if pt.halted != "" {
@@ -272,7 +274,7 @@ func (o *owner) fetchFailed(number int32, err error) {
 	pt.backlog = nil
 	next := pt.window.next
 	pt.halted = fmt.Sprintf("records from offset %d on are not in the topic any more (%v)", next, err)
-	o.log.Error("partition halted", "partition", number, "reason", pt.halted)
+	o.log.ErrorContext(o.work, "partition halted", slog.Int64("partition", int64(number)), slog.String("reason", pt.halted))
 	o.captures.Go(func() { o.p.nameLostRange(pt, next) })
 }
 
@@ -310,5 +312,6 @@ func (m lostRange) apply(o *owner) {
 		m.pt.halted = fmt.Sprintf("the topic ends at offset %d, but was read up to %d: it was truncated", m.end, m.next)
 	}
 	m.pt.halted += "; find out what was lost, then set the group's offset of this partition"
-	o.log.Error("partition halted", "topic", o.p.conf.Topics.Input, "partition", m.pt.number, "reason", m.pt.halted)
+	o.log.ErrorContext(o.work, "partition halted", slog.String("topic", o.p.conf.Topics.Input),
+		slog.Int64("partition", int64(m.pt.number)), slog.String("reason", m.pt.halted))
 }

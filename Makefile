@@ -1,0 +1,86 @@
+# Everything a contributor runs. `make` alone lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+IMAGE ?= payment-capture:local
+EVENTS ?= 2000
+FUZZTIME ?= 20s
+
+TOOL := go tool -modfile=internal/tools/go.mod
+# franz-go needs this tag to run in a testing/synctest bubble.
+UNIT_TAGS := synctests
+ALL_TAGS := integration,synctests
+# The race detector wants cgo and a C compiler; without them the tests run all the same.
+RACE = $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $(firstword $(shell go env CC)) >/dev/null && echo -race)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## Build bin/payment-capture
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/payment-capture ./cmd/payment-capture
+
+.PHONY: test
+test: ## Run the unit and virtual-time tests (needs Go alone; no Docker)
+	go test $(RACE) -shuffle=on -tags $(UNIT_TAGS) ./...
+
+.PHONY: integration
+integration: ## Run the acceptance tests on a real broker (needs Docker)
+	@mkdir -p bin
+	$(TOOL) gotestsum --format testname --jsonfile bin/integration.json -- \
+		$(RACE) -tags $(ALL_TAGS) -count=1 -timeout 30m ./internal/acceptance/...
+
+.PHONY: check
+check: ## Check formatting, vet, go fix, lint and modules; change nothing
+	$(TOOL) golangci-lint config verify
+	$(TOOL) golangci-lint fmt --diff
+	go vet ./...
+	go vet -tags $(UNIT_TAGS) ./...
+	go vet -tags $(ALL_TAGS) ./...
+	go fix -diff -tags $(ALL_TAGS) ./...
+	$(TOOL) golangci-lint run
+	go mod tidy -diff
+	go mod verify
+
+.PHONY: fmt
+fmt: ## Format the code and apply go fix
+	go fix -tags $(ALL_TAGS) ./...
+	$(TOOL) golangci-lint fmt
+
+.PHONY: demo
+demo: ## Run the service on a fake broker and a simulated API: EVENTS=2000
+	go run ./cmd/payment-capture demo --events $(EVENTS)
+
+.PHONY: cover
+cover: ## Measure coverage: the total, and bin/cover.html
+	@mkdir -p bin
+	go test -tags $(UNIT_TAGS) -coverpkg=./... -coverprofile=bin/cover.out ./...
+	go tool cover -html=bin/cover.out -o bin/cover.html
+	go tool cover -func=bin/cover.out | tail -n 1
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz test for a short time: FUZZTIME=20s
+	@for pkg in $$(go list -tags $(UNIT_TAGS) ./...); do \
+		for name in $$(go test -tags $(UNIT_TAGS) -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+			echo "$$pkg $$name"; \
+			go test -tags $(UNIT_TAGS) -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+		done; \
+	done
+
+.PHONY: image
+image: ## Build the container image: IMAGE=payment-capture:local
+	docker build --build-arg VERSION=$(VERSION) --build-arg GOPROXY --build-arg GOSUMDB \
+		$(DOCKER_BUILD_FLAGS) -t $(IMAGE) -f deploy/Dockerfile .
+
+.PHONY: smoke
+smoke: ## Start the Compose stack, capture two orders, take it down (needs Docker, kcat)
+	deploy/smoke.sh
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin

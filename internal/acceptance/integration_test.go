@@ -1,0 +1,123 @@
+//go:build integration
+
+package acceptance
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"payment-capture/internal/app"
+	"payment-capture/internal/config"
+	"payment-capture/internal/kafkatest"
+	"payment-capture/internal/secret"
+	"payment-capture/internal/simulator"
+)
+
+// TestIntegration runs every scenario on a real broker.
+func TestIntegration(t *testing.T) {
+	broker := kafkatest.Run(t, kafkatest.ContainerOptions{})
+	t.Run("scenarios", func(t *testing.T) {
+		runAll(t, func(t *testing.T, s scenario) {
+			t.Parallel()
+			s.run(newWorld(t, &broker.Broker, s.partitions, s.sim, serveReal(t)))
+		})
+	})
+	// After all others: it takes the broker away from everybody.
+	t.Run("the broker is killed and comes back", func(t *testing.T) {
+		w := newWorld(t, &broker.Broker, 3, simulator.Config{Latency: 20 * time.Millisecond}, serveReal(t))
+		w.start("a")
+		w.start("b")
+		w.send(numbered(1500, nil)...)
+		w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 300 })
+		if err := broker.Kill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+	})
+}
+
+// serveReal serves on a free port of this machine.
+func serveReal(t *testing.T) func(http.Handler) (string, app.DialFunc) {
+	return func(h http.Handler) (string, app.DialFunc) {
+		t.Helper()
+		return "http://" + serve(t, h), nil
+	}
+}
+
+func serve(t *testing.T, h http.Handler) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: h}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-ended
+	})
+	return listener.Addr().String()
+}
+
+// TestSecureKafka captures over SASL_SSL with SCRAM.
+func TestSecureKafka(t *testing.T) {
+	certificate := newCertificate(t)
+	broker := kafkatest.Run(t, kafkatest.ContainerOptions{
+		Secure: true,
+		Properties: map[string]string{
+			"ssl.keystore.type":                                 "PEM",
+			"ssl.keystore.certificate.chain":                    propertyText(certificate.certPEM),
+			"ssl.keystore.key":                                  propertyText(certificate.keyPEM),
+			"sasl.enabled.mechanisms":                           "SCRAM-SHA-512",
+			"listener.name.main.sasl.enabled.mechanisms":        "SCRAM-SHA-512",
+			"listener.name.main.scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+		},
+	})
+	const user, password = "capture", "planted-sasl-password"
+	w := newWorld(t, &broker.Plain, 1, simulator.Config{}, serveReal(t))
+	users, err := w.admin.AlterUserSCRAMs(t.Context(), nil, []kadm.UpsertSCRAM{
+		{User: user, Mechanism: kadm.ScramSha512, Iterations: 4096, Password: password},
+	})
+	if err == nil {
+		err = users.Error()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure := func(c *config.Config) {
+		c.KafkaBrokers = broker.Addresses
+		c.KafkaTLS, c.KafkaTLSCA = true, certificate.caFile
+		c.KafkaSASLMechanism, c.KafkaSASLUser, c.KafkaSASLPassword = "SCRAM-SHA-512", user, secret.New(password)
+	}
+	w.send(order{id: "e1"}, order{id: "e2"})
+	w.start("a", secure)
+	w.want(w.settle(), map[string]int{"captured": 2})
+	if w.log.contains(password) {
+		t.Error("the log shows the SASL password")
+	}
+
+	wrong := w.start("b", secure, func(c *config.Config) { c.KafkaSASLPassword = secret.New(password + "-wrong") })
+	if err := wrong.wait(); err == nil {
+		t.Error("a wrong password is no error")
+	} else {
+		t.Logf("a wrong password gives: %v", err)
+	}
+	if w.log.contains(password) {
+		t.Error("the log shows the SASL password")
+	}
+	// The address speaks TLS and nothing else.
+	conn, err := tls.Dial("tcp", broker.Addresses[0], &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+}

@@ -1,0 +1,75 @@
+package admin_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"payment-capture/internal/admin"
+)
+
+// get asks the handler.
+func get(t *testing.T, h http.Handler, method, path string) *httptest.ResponseRecorder {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	h.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), method, path, nil))
+	return recorder
+}
+
+func handler(r admin.Readiness) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "test_events_total", Help: "Events."}))
+	return admin.Handler(registry, func(context.Context) admin.Readiness { return r })
+}
+
+func TestRoutes(t *testing.T) {
+	t.Parallel()
+	ready, busy := admin.Readiness{Ready: true}, admin.Readiness{Reason: "stopping", Detail: map[string]int{"InFlight": 3}}
+	for name, test := range map[string]struct {
+		state        admin.Readiness
+		method, path string
+		status       int
+		body         string
+	}{
+		"live":            {ready, http.MethodGet, "/livez", 200, `{"live":true}`},
+		"live, not ready": {busy, http.MethodGet, "/livez", 200, `{"live":true}`},
+		"ready":           {ready, http.MethodGet, "/readyz", 200, `{"ready":true}`},
+		"not ready":       {busy, http.MethodGet, "/readyz", 503, `{"ready":false,"reason":"stopping","detail":{"InFlight":3}}`},
+		"metrics":         {busy, http.MethodGet, "/metrics", 200, "test_events_total 0"},
+		"nothing there":   {ready, http.MethodGet, "/", 404, ""},
+		"only to read":    {ready, http.MethodPost, "/readyz", 405, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := get(t, handler(test.state), test.method, test.path)
+			if got.Code != test.status || !strings.Contains(got.Body.String(), test.body) {
+				t.Errorf("got %d\n%s\nwant %d\n%s", got.Code, got.Body, test.status, test.body)
+			}
+			if test.body != "" && test.path != "/metrics" && (got.Header().Get("Content-Type") != "application/json" || !json.Valid(got.Body.Bytes())) {
+				t.Errorf("%s %q is not JSON", got.Header().Get("Content-Type"), got.Body)
+			}
+		})
+	}
+}
+
+// A probe is answered though the service is too busy to say how it is.
+func TestReadinessIsAskedForTwoSeconds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		h := admin.Handler(prometheus.NewRegistry(), func(ctx context.Context) admin.Readiness {
+			<-ctx.Done()
+			return admin.Readiness{Reason: "no answer"}
+		})
+		if got := get(t, h, http.MethodGet, "/readyz"); got.Code != http.StatusServiceUnavailable || time.Since(began) != 2*time.Second {
+			t.Errorf("got %d after %s", got.Code, time.Since(began))
+		}
+	})
+}

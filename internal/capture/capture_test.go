@@ -1,0 +1,203 @@
+package capture_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"payment-capture/internal/capture"
+	"payment-capture/internal/event"
+	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/money"
+)
+
+// ending is how an event ended, in short.
+func ending(v event.Verdict) string {
+	switch {
+	case v.Outcome != nil && v.Parking != nil:
+		return "both"
+	case v.Outcome != nil:
+		return v.Outcome.Type + " " + v.Outcome.Reason
+	case v.Parking != nil:
+		return "parked " + string(v.Parking.Reason)
+	}
+	return "none"
+}
+
+func TestAnswersDecide(t *testing.T) {
+	t.Parallel()
+	const (
+		isCaptured = event.TypeCaptured + " "
+		isRejected = event.TypeRejected + " "
+	)
+	duplicated := mercadopago.ReasonDuplicatedPayment
+	for name, test := range map[string]struct {
+		answers []mercadopago.Answer
+		want    string
+	}{
+		"captured":                {[]mercadopago.Answer{captured()}, isCaptured},
+		"declined":                {[]mercadopago.Answer{declined("cc_rejected_high_risk")}, isRejected + "cc_rejected_high_risk"},
+		"refused":                 {[]mercadopago.Answer{refused(13, "invalid_payer_token")}, isRejected + "invalid_payer_token"},
+		"duplicate at once":       {[]mercadopago.Answer{declined(duplicated)}, isRejected + duplicated},
+		"retry, then captured":    {[]mercadopago.Answer{unavailable(), noAnswer(), captured()}, isCaptured},
+		"retry, then declined":    {[]mercadopago.Answer{noAnswer(), declined("insufficient_money")}, isRejected + "insufficient_money"},
+		"wait, then captured":     {[]mercadopago.Answer{wait(time.Second), captured()}, isCaptured},
+		"wait, then refused":      {[]mercadopago.Answer{wait(time.Second), refused(13, "invalid_payer_token")}, isRejected + "invalid_payer_token"},
+		"not sent, then refused":  {[]mercadopago.Answer{unsent(), refused(13, "invalid_payer_token")}, isRejected + "invalid_payer_token"},
+		"parked":                  {[]mercadopago.Answer{parked()}, "parked idempotency_key_used"},
+		"unknown, 13":             {[]mercadopago.Answer{noAnswer(), refused(13, "invalid_payer_token")}, "parked error_after_unknown"},
+		"unknown, 14":             {[]mercadopago.Answer{unavailable(), refused(14, "invalid_payer_token")}, "parked error_after_unknown"},
+		"unknown, 15":             {[]mercadopago.Answer{noAnswer(), refused(15, "payer_not_found")}, "parked error_after_unknown"},
+		"unknown, 16":             {[]mercadopago.Answer{noAnswer(), refused(16, "payer_permission")}, "parked error_after_unknown"},
+		"unknown, then duplicate": {[]mercadopago.Answer{noAnswer(), declined(duplicated)}, "parked error_after_unknown"},
+		"unknown is not forgotten": {
+			[]mercadopago.Answer{noAnswer(), wait(time.Second), unsent(), refused(16, "payer_permission")}, "parked error_after_unknown",
+		},
+		"unknown, then parked": {[]mercadopago.Answer{noAnswer(), parked()}, "parked idempotency_key_used"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(test.answers...)
+				verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), nil)
+				if err != nil || ending(verdict) != test.want {
+					t.Errorf("got %q, %v; want %q", ending(verdict), err, test.want)
+				}
+				if len(a.calls) != len(test.answers) {
+					t.Errorf("%d calls, want %d", len(a.calls), len(test.answers))
+				}
+			})
+		})
+	}
+}
+
+// A second try must be the first one again, or the API would take it for
+// another charge.
+func TestEveryTryIsTheSame(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(noAnswer(), wait(time.Second), unavailable(), unsent(), captured())
+		if _, err := newCapturer(a).Capture(t.Context(), newEvent(t), nil); err != nil {
+			t.Fatal(err)
+		}
+		want, err := mercadopago.NewRequest(newEvent(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range a.calls {
+			if c.request.Key != "event-1" || !bytes.Equal(c.request.Body, want.Body) || c.request.SessionID != "device-1" {
+				t.Errorf("try %d: key %q, session %q, body\n%s\nwant\n%s", i+1, c.request.Key, c.request.SessionID, c.request.Body, want.Body)
+			}
+		}
+	})
+}
+
+// A payment that exists is read, not asked for again.
+func TestPoll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(pending(), pending(), unavailable(), captured())
+		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), nil)
+		if err != nil || verdict.Outcome == nil || verdict.Outcome.Type != event.TypeCaptured {
+			t.Fatalf("got %+v, %v", verdict, err)
+		}
+		for i, c := range a.calls {
+			if want := []string{"", "payment-1", "payment-1", "payment-1"}[i]; c.pollID != want {
+				t.Errorf("call %d reads %q, want %q", i+1, c.pollID, want)
+			}
+		}
+	})
+}
+
+func TestPollThatNeverEndsIsParked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		verdict, err := newCapturer(newAPI(pending())).Capture(t.Context(), newEvent(t), nil)
+		if err != nil || ending(verdict) != "parked undecided" {
+			t.Errorf("got %q, %v", ending(verdict), err)
+		}
+	})
+}
+
+func TestHalt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(noAnswer(), halted())
+		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), nil)
+		halt, ok := errors.AsType[*capture.HaltedError](err)
+		if !ok {
+			t.Fatalf("got %v, want a HaltedError", err)
+		}
+		if want := (capture.HaltedError{Reason: "the access token is refused: renew it", HTTPStatus: 401, RequestID: "request-1"}); *halt != want {
+			t.Errorf("got %+v, want %+v", *halt, want)
+		}
+		if ending(verdict) != "none" {
+			t.Errorf("a halt decided: %q", ending(verdict))
+		}
+	})
+}
+
+func TestParkingSaysWhatHappened(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		a := newAPI(unavailable(), parked())
+		a.takes = time.Second
+		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), nil)
+		if err != nil || verdict.Parking == nil {
+			t.Fatalf("got %+v, %v", verdict, err)
+		}
+		want := event.Parking{
+			Reason: event.ParkKeyUsed, Detail: "the key is used", FirstAttempt: began, Tries: 2, HTTPStatus: 422, RequestID: "request-1",
+		}
+		if *verdict.Parking != want {
+			t.Errorf("got %+v, want %+v", *verdict.Parking, want)
+		}
+	})
+}
+
+func TestUnfitEventsAreParkedWithoutACall(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*event.ReadyToCapture)
+		want   event.ParkReason // "": it is charged
+	}{
+		"another currency": {func(e *event.ReadyToCapture) { e.Amount = amount(t, "700.50", "ARS") }, event.ParkWrongCurrency},
+		"too old":          {func(e *event.ReadyToCapture) { e.Time = e.Time.Add(-24*time.Hour - time.Second) }, event.ParkTooOld},
+		"just not too old": {func(e *event.ReadyToCapture) { e.Time = e.Time.Add(-24 * time.Hour) }, ""},
+		"in the future":    {func(e *event.ReadyToCapture) { e.Time = e.Time.Add(5*time.Minute + time.Second) }, event.ParkTimeInFuture},
+		"clocks differ":    {func(e *event.ReadyToCapture) { e.Time = e.Time.Add(5 * time.Minute) }, ""},
+		"no key":           {func(e *event.ReadyToCapture) { e.ID = "" }, event.ParkInvalidEvent},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(captured())
+				e := newEvent(t)
+				test.change(e)
+				verdict, err := newCapturer(a).Capture(t.Context(), e, nil)
+				switch {
+				case err != nil:
+					t.Fatal(err)
+				case test.want == "" && verdict.Outcome == nil, test.want != "" && ending(verdict) != "parked "+string(test.want):
+					t.Errorf("got %q, want %q", ending(verdict), test.want)
+				case test.want != "" && len(a.calls) > 0:
+					t.Errorf("%d calls, want none", len(a.calls))
+				case test.want != "" && verdict.Parking.Detail == "":
+					t.Error("nothing says why")
+				}
+			})
+		})
+	}
+}
+
+func amount(t *testing.T, text string, c money.Currency) money.Amount {
+	t.Helper()
+	a, err := money.Parse(text, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}

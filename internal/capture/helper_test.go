@@ -1,0 +1,163 @@
+package capture_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"payment-capture/internal/capture"
+	"payment-capture/internal/event"
+	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/money"
+	"payment-capture/internal/secret"
+)
+
+// call is what the API saw of one call.
+type call struct {
+	at      time.Duration // since the test's API was made
+	request mercadopago.Request
+	pollID  string // "" for a charge
+}
+
+// api answers from a list; its last answer is repeated for ever. It is for one
+// event at a time.
+type api struct {
+	began   time.Time
+	answers []mercadopago.Answer
+	takes   time.Duration               // how long a call takes; the end of its ctx ends it earlier
+	during  func(context.Context, *api) // called in each call, before its answer; may be nil
+	calls   []call
+}
+
+func newAPI(answers ...mercadopago.Answer) *api {
+	return &api{began: time.Now(), answers: answers}
+}
+
+func (a *api) Capture(ctx context.Context, r mercadopago.Request) mercadopago.Answer {
+	return a.answer(ctx, r, "")
+}
+
+func (a *api) Get(ctx context.Context, r mercadopago.Request, paymentID string) mercadopago.Answer {
+	got := a.answer(ctx, r, paymentID)
+	got.Read = true
+	return got
+}
+
+func (a *api) answer(ctx context.Context, r mercadopago.Request, pollID string) mercadopago.Answer {
+	a.calls = append(a.calls, call{at: time.Since(a.began), request: r, pollID: pollID})
+	if a.during != nil {
+		a.during(ctx, a)
+	}
+	if a.takes > 0 {
+		select {
+		case <-time.After(a.takes):
+		case <-ctx.Done():
+			return noAnswer()
+		}
+	}
+	return a.answers[min(len(a.calls), len(a.answers))-1]
+}
+
+// gaps gives the time between the calls.
+func (a *api) gaps() []time.Duration {
+	var gaps []time.Duration
+	for i := 1; i < len(a.calls); i++ {
+		gaps = append(gaps, a.calls[i].at-a.calls[i-1].at)
+	}
+	return gaps
+}
+
+// newCapturer makes one that charges in Mexican pesos, with a generous budget;
+// each change is applied to its configuration.
+func newCapturer(a capture.API, changes ...func(*capture.Config)) *capture.Capturer {
+	conf := capture.Config{
+		Currency: "MXN", MaxEventAge: 24 * time.Hour, Deadline: 15 * time.Minute, MaxTries: 100,
+		Log: slog.New(slog.DiscardHandler), Metrics: capture.NewMetrics(prometheus.NewRegistry()),
+	}
+	for _, change := range changes {
+		change(&conf)
+	}
+	return capture.New(conf, a)
+}
+
+// newEvent makes an event of now over 700.50 pesos.
+func newEvent(t *testing.T) *event.ReadyToCapture {
+	t.Helper()
+	amount, err := money.Parse("700.50", "MXN")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &event.ReadyToCapture{
+		ID: "event-1", Source: "/orders", Time: time.Now(), TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+		OrderID: "order-1", Amount: amount, Description: "An order", ExternalReference: "reference-1",
+		PayerToken: secret.New("payer-token"), DeviceSessionID: "device-1",
+	}
+}
+
+// The answers that the tests are made of.
+
+func payment() *mercadopago.Payment {
+	return &mercadopago.Payment{
+		ID: "payment-1", Status: "approved",
+		Transactions: []event.Transaction{{ID: "1", Status: "approved", StatusDetail: "accredited", Amount: "700.50"}},
+		CreatedAt:    time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC),
+		UpdatedAt:    time.Date(2026, 11, 23, 10, 0, 1, 0, time.UTC),
+	}
+}
+
+func captured() mercadopago.Answer {
+	return mercadopago.Answer{Meaning: mercadopago.Captured, Row: 1, Payment: payment(), HTTPStatus: 201, Sent: true}
+}
+
+// declined is a rejection that carries the rejected payment.
+func declined(reason string) mercadopago.Answer {
+	p := payment()
+	p.Status = "rejected"
+	return mercadopago.Answer{Meaning: mercadopago.Rejected, Row: 3, Reason: reason, Payment: p, HTTPStatus: 201, Sent: true}
+}
+
+// refused is an error that means rejected: no payment was made.
+func refused(row int, reason string) mercadopago.Answer {
+	return mercadopago.Answer{Meaning: mercadopago.Rejected, Row: row, Reason: reason, HTTPStatus: 400, RequestID: "request-1", Sent: true}
+}
+
+// noAnswer is what a call ends with whose connection broke after the request
+// went out: the buyer may have been charged.
+func noAnswer() mercadopago.Answer {
+	return mercadopago.Answer{Meaning: mercadopago.Retry, Row: 33, Detail: "the connection broke", Sent: true}
+}
+
+// unsent is what a call ends with that never reached the API.
+func unsent() mercadopago.Answer {
+	return mercadopago.Answer{Meaning: mercadopago.Retry, Row: 32, Detail: "connection refused"}
+}
+
+func unavailable() mercadopago.Answer {
+	return mercadopago.Answer{Meaning: mercadopago.Retry, Row: 36, Detail: "HTTP 503", HTTPStatus: 503, RequestID: "request-1", Sent: true}
+}
+
+// wait asks for time and has no effect.
+func wait(after time.Duration) mercadopago.Answer {
+	return mercadopago.Answer{Meaning: mercadopago.Wait, Row: 37, HTTPStatus: 429, RetryAfter: after, Sent: true}
+}
+
+// pending says that the payment exists and is not final.
+func pending() mercadopago.Answer {
+	p := payment()
+	p.Status = "in_process"
+	return mercadopago.Answer{Meaning: mercadopago.Poll, Row: 5, ParkReason: event.ParkUndecided, Payment: p, HTTPStatus: 201, Sent: true}
+}
+
+func halted() mercadopago.Answer {
+	return mercadopago.Answer{Meaning: mercadopago.Halt, Row: 27, Reason: "the access token is refused: renew it", HTTPStatus: 401, RequestID: "request-1", Sent: true}
+}
+
+func parked() mercadopago.Answer {
+	return mercadopago.Answer{
+		Meaning: mercadopago.Park, Row: 22, ParkReason: event.ParkKeyUsed, Detail: "the key is used",
+		HTTPStatus: 422, RequestID: "request-1", Sent: true,
+	}
+}

@@ -1,0 +1,306 @@
+package event_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"payment-capture/internal/event"
+	"payment-capture/schemas"
+)
+
+// planted is the payer token of the documents that are compared: no error may
+// show it.
+const planted = "PLANTED-payer-token-9c1f"
+
+// candidate is a record, and what a schema can see of it.
+type candidate struct {
+	message  event.Message
+	document any   // the event as encoding/json reads it
+	notJSON  error // why there is no document
+}
+
+func structuredCandidate(value []byte) candidate {
+	c := candidate{message: structuredMessage(value)}
+	c.document, c.notJSON = jsonschema.UnmarshalJSON(bytes.NewReader(value))
+	return c
+}
+
+// binaryCandidate lays the headers and the value of a record in binary mode
+// out as the structured document that means the same.
+func binaryCandidate(m event.Message) candidate {
+	c := candidate{message: m}
+	members := map[string]any{}
+	for _, h := range m.Headers {
+		name, isAttribute := strings.CutPrefix(h.Key, "ce_")
+		switch {
+		case isAttribute && name != "data" && name != "data_base64" && name != "datacontenttype":
+			members[name] = string(h.Value)
+		case h.Key == "content-type" && len(h.Value) > 0:
+			members["datacontenttype"] = string(h.Value)
+		}
+	}
+	if len(m.Value) > 0 {
+		members["data"], c.notJSON = jsonschema.UnmarshalJSON(bytes.NewReader(m.Value))
+	}
+	c.document = members
+	return c
+}
+
+// at gives a member of the document, or nil.
+func (c candidate) at(names ...string) any {
+	node := c.document
+	for _, name := range names {
+		object, ok := node.(map[string]any)
+		if !ok {
+			return nil
+		}
+		node = object[name]
+	}
+	return node
+}
+
+// rule is one that the decoder has and a schema cannot say.
+type rule struct {
+	name    string
+	field   string // that the decoder names; "*" for any
+	holds   func(candidate) bool
+	example candidate
+}
+
+var plainDecimal = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
+
+// beyondTheSchema lists every rule of the decoder that the schemas do not
+// have. A document that the schema takes is refused for one of these alone.
+var beyondTheSchema = sync.OnceValue(func() []rule {
+	const event0 = `{"specversion":"1.0","id":"e-1","source":"/s","type":"order.ready_to_capture","time":"2026-11-23T10:00:00Z","data":` +
+		`{"order_id":"o-1","amount":"700.50","currency":"MXN","description":"d","payer":{"token":"` + planted + `"}}}`
+	const door = `"address_door_number":`
+	sub := `"sub_merchant":{` + door + `1.0,"sub_merchant_id":"1","mcc":"1","country":"1","zip":"1","document_number":"1","city":"1",` +
+		`"address_street":"1","legal_name":"1","region_code_iso":"1","region_code":"1","document_type":"1","phone":"1","url":"1"},`
+	changed := func(old, changed string) candidate {
+		if strings.Count(event0, old) != 1 {
+			panic(old + " is not in the event once")
+		}
+		return structuredCandidate([]byte(strings.Replace(event0, old, changed, 1)))
+	}
+	undated := changed(`"time":"2026-11-23T10:00:00Z",`, "")
+	undated.message.Timestamp = time.Time{}
+	return []rule{
+		{"a member or a header stands twice", "*", hasDuplicates, changed(`"id":"e-1"`, `"id":"e-1","id":"e-1"`)},
+		{"text is UTF-8, and no half of a surrogate pair", "*", hasInvalidUTF8, changed(`"d"`, `"\ud83d"`)},
+		{"the amount is no finer than its currency", "data.amount", amountTooFine, changed(`"700.50"`, `700.505`)},
+		{
+			"an amount's number has at most 32 characters, three of them an exponent's digits", "data.amount", amountTooLong,
+			changed(`"700.50"`, `7.005e0002`),
+		},
+		{
+			"a door number is written plainly", "data.sub_merchant.address_door_number",
+			func(c candidate) bool {
+				n, ok := c.at("data", "sub_merchant", "address_door_number").(json.Number)
+				return ok && !plainDecimal.MatchString(n.String())
+			},
+			changed(`"payer"`, sub+`"payer"`),
+		},
+		{
+			"a time is not before 1970 by its offset", "time",
+			func(c candidate) bool {
+				text, ok := c.at("time").(string)
+				t, err := time.Parse(time.RFC3339, text)
+				return ok && err == nil && t.Year() >= 1970 && t.Unix() < 0
+			},
+			changed("2026-11-23T10:00:00Z", "1970-01-01T00:00:00+01:00"),
+		},
+		{
+			"without a time the record has a timestamp", "time",
+			func(c candidate) bool { return c.at("time") == nil && c.message.Timestamp.UnixMilli() < 0 },
+			undated,
+		},
+	}
+})
+
+func hasDuplicates(c candidate) bool {
+	seen := map[string]bool{}
+	for _, h := range c.message.Headers {
+		if seen[h.Key] && strings.HasPrefix(h.Key, "ce_") {
+			return true
+		}
+		seen[h.Key] = true
+	}
+	return errors.Is(scan(c.message.Value, jsontext.AllowInvalidUTF8(true)), jsontext.ErrDuplicateName)
+}
+
+func hasInvalidUTF8(c candidate) bool {
+	for _, h := range c.message.Headers {
+		if !utf8.Valid(h.Value) {
+			return true
+		}
+	}
+	return scan(c.message.Value, jsontext.AllowDuplicateNames(true)) != nil
+}
+
+// scan reads a JSON text token by token.
+func scan(text []byte, options ...jsontext.Options) error {
+	d := jsontext.NewDecoder(bytes.NewReader(text), options...)
+	_, err := d.ReadValue()
+	return err
+}
+
+func amountTooFine(c candidate) bool {
+	text := fmt.Sprint(c.at("data", "amount"))
+	if amountTooLong(c) {
+		return false
+	}
+	value, ok := new(big.Rat).SetString(text)
+	if !ok {
+		return false
+	}
+	if currency := c.at("data", "currency"); currency != "CLP" && currency != "COP" {
+		value.Mul(value, big.NewRat(100, 1))
+	}
+	return !value.IsInt()
+}
+
+func amountTooLong(c candidate) bool {
+	n, ok := c.at("data", "amount").(json.Number)
+	return ok && (len(n) > 32 || exponentDigits(n.String()) > 3)
+}
+
+func exponentDigits(number string) int {
+	_, exponent, _ := strings.Cut(strings.ToLower(number), "e")
+	return len(strings.TrimLeft(exponent, "+-"))
+}
+
+// computable gives the document with exponents of more than three digits cut
+// to three nines: the schema's verdict is the same, and the validator can
+// reach it.
+func computable(node any) any {
+	switch node := node.(type) {
+	case map[string]any:
+		copied := make(map[string]any, len(node))
+		for name, child := range node {
+			copied[name] = computable(child)
+		}
+		return copied
+	case []any:
+		copied := make([]any, len(node))
+		for i, child := range node {
+			copied[i] = computable(child)
+		}
+		return copied
+	case json.Number:
+		exponent := strings.IndexAny(node.String(), "eE")
+		if exponent < 0 || exponentDigits(node.String()) <= 3 {
+			return node
+		}
+		digits := strings.TrimLeft(strings.TrimLeft(node.String()[exponent+1:], "+-"), "0")
+		if len(digits) > 3 {
+			digits = "999"
+		}
+		sign := ""
+		if node[exponent+1] == '-' {
+			sign = "-"
+		}
+		return node[:exponent+1] + json.Number(sign+digits+strings.Repeat("0", max(0, 1-len(digits))))
+	}
+	return node
+}
+
+// verdict is how a comparison ended.
+type verdict string
+
+// compare holds the decoder to the schema over one record. It gives "taken",
+// "refused", or the rule beyond the schema that the decoder refused it for.
+func compare(tb testing.TB, c candidate) (verdict, error) {
+	tb.Helper()
+	decoded, err := event.Decode(c.message)
+	if err != nil {
+		if err := checkError(c, err); err != nil {
+			return "", err
+		}
+	}
+	refusal := c.notJSON
+	if refusal == nil {
+		refusal = schema(tb, schemas.Envelope(event.TypeReadyToCapture)).Validate(computable(c.document))
+	}
+	if err == nil {
+		if refusal != nil {
+			return "", fmt.Errorf("the decoder takes what the schema refuses: %w", refusal)
+		}
+		return "taken", checkDecoded(decoded)
+	}
+	if schemaTakes := refusal == nil; !schemaTakes {
+		return "refused", nil
+	}
+	wrong, ok := errors.AsType[*event.InvalidError](err)
+	if !ok {
+		return "", fmt.Errorf("the schema takes what the decoder skips: %w", err)
+	}
+	for _, r := range beyondTheSchema() {
+		if (r.field == "*" || r.field == wrong.Field) && r.holds(c) {
+			return verdict(r.name), nil
+		}
+	}
+	return "", fmt.Errorf("the schema takes what the decoder refuses: %w", err)
+}
+
+// checkError holds every error to what all of them promise.
+func checkError(c candidate, err error) error {
+	if _, ok := errors.AsType[*event.OtherTypeError](err); ok {
+		if len(err.Error()) > 256 {
+			return fmt.Errorf("a message of %d bytes", len(err.Error()))
+		}
+		return nil
+	}
+	wrong, ok := errors.AsType[*event.InvalidError](err)
+	if !ok {
+		return fmt.Errorf("an error of another kind, %T: %w", err, err)
+	}
+	if len(wrong.Field) > 64 || len(wrong.Problem) > 256 || strings.ContainsFunc(wrong.Error(), func(r rune) bool { return r < 0x20 || r > 0x7e }) {
+		return fmt.Errorf("an error that is too long or holds odd characters: %q", wrong.Error())
+	}
+	// A producer that writes the token elsewhere as well is beyond help.
+	token, isText := c.at("data", "payer", "token").(string)
+	if (c.notJSON != nil || (isText && strings.Contains(token, planted))) && strings.Contains(fmt.Sprintf("%+v %q", *wrong, err), planted) {
+		return fmt.Errorf("an error that shows the payer token: %q", wrong.Error())
+	}
+	return nil
+}
+
+// checkDecoded holds an event to what the rest of the service relies on.
+func checkDecoded(e *event.ReadyToCapture) error {
+	switch {
+	case e.ID == "" || len(e.ID) > 64 || strings.ContainsAny(e.ID, " \r\n"):
+		return fmt.Errorf("id %q", e.ID)
+	case e.Amount.Minor() <= 0:
+		return fmt.Errorf("amount %v", e.Amount)
+	case e.OrderID == "" || e.ExternalReference == "" || e.Description == "":
+		return errors.New("a required text is empty")
+	case e.PayerToken.IsZero():
+		return errors.New("no payer token")
+	case e.Time.Unix() < 0:
+		return fmt.Errorf("time %v", e.Time)
+	}
+	return nil
+}
+
+func TestEveryRuleBeyondTheSchemaIsNeeded(t *testing.T) {
+	t.Parallel()
+	for _, r := range beyondTheSchema() {
+		got, err := compare(t, r.example)
+		if err != nil || got != verdict(r.name) {
+			t.Errorf("%s: the example gives %q, %v", r.name, got, err)
+		}
+	}
+}

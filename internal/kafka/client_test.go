@@ -1,0 +1,150 @@
+package kafka
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"payment-capture/internal/secret"
+)
+
+func TestParseStartAt(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	for text, want := range map[string]StartAt{
+		"": {}, "earliest": {Earliest: true}, "latest": {Latest: true},
+		"2026-11-23T10:00:00Z": {Time: at}, "2026-11-23T11:00:00+01:00": {Time: at},
+	} {
+		got, err := ParseStartAt(text)
+		if err != nil || got.Earliest != want.Earliest || got.Latest != want.Latest || !got.Time.Equal(want.Time) {
+			t.Errorf("%q: got %+v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"Earliest", " latest", "2026-11-23", "2026-11-23 10:00:00", "10", "2026-13-01T00:00:00Z"} {
+		if got, err := ParseStartAt(text); err == nil {
+			t.Errorf("%q is taken: %+v", text, got)
+		}
+	}
+}
+
+// writePair writes a certificate of its own and its key.
+func writePair(t *testing.T) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, kind string, der []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	return write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", pkcs8)
+}
+
+func TestNewTLS(t *testing.T) {
+	t.Parallel()
+	cert, key := writePair(t)
+	_, otherKey := writePair(t)
+	garbage := filepath.Join(t.TempDir(), "garbage.pem")
+	if err := os.WriteFile(garbage, []byte("no PEM"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	missing := filepath.Join(t.TempDir(), "missing.pem")
+
+	conf, err := NewTLS(TLSFiles{})
+	if err != nil || conf.MinVersion != tls.VersionTLS12 || conf.RootCAs != nil || conf.Certificates != nil {
+		t.Errorf("no files: %+v, %v", conf, err)
+	}
+	conf, err = NewTLS(TLSFiles{CA: cert, Certificate: cert, Key: key})
+	if err != nil || conf.RootCAs == nil || len(conf.Certificates) != 1 || conf.InsecureSkipVerify {
+		t.Errorf("all files: %+v, %v", conf, err)
+	}
+	tests := []struct {
+		name  string
+		files TLSFiles
+		names string // what the error must name
+	}{
+		{"no CA file", TLSFiles{CA: missing}, missing},
+		{"a CA file that is none", TLSFiles{CA: garbage}, garbage},
+		{"a certificate alone", TLSFiles{Certificate: cert}, "key"},
+		{"a key alone", TLSFiles{Key: key}, "certificate"},
+		{"no certificate file", TLSFiles{Certificate: missing, Key: key}, missing},
+		{"no key file", TLSFiles{Certificate: cert, Key: missing}, missing},
+		{"a certificate file that is none", TLSFiles{Certificate: garbage, Key: key}, garbage},
+		{"a key file that is none", TLSFiles{Certificate: cert, Key: garbage}, garbage},
+		{"the key of another certificate", TLSFiles{Certificate: cert, Key: otherKey}, otherKey},
+	}
+	for _, tt := range tests {
+		_, err := NewTLS(tt.files)
+		if err == nil || !strings.Contains(err.Error(), tt.names) {
+			t.Errorf("%s: error %v does not name %s", tt.name, err, tt.names)
+		}
+		if tt.names == missing && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: error %v", tt.name, err)
+		}
+	}
+}
+
+func TestNewSASL(t *testing.T) {
+	t.Parallel()
+	refused := errors.New("no credential")
+	for _, name := range SASLMechanisms() {
+		asked := 0
+		m, err := NewSASL(name, "user", func() (secret.Text, error) {
+			asked++
+			if asked == 2 {
+				return secret.Text{}, refused
+			}
+			return secret.New("pass"), nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if m.Name() != name || asked != 0 {
+			t.Errorf("%s: named %s, asked %d times before a connection", name, m.Name(), asked)
+		}
+		if _, _, err := m.Authenticate(t.Context(), "host"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, _, err := m.Authenticate(t.Context(), "host"); !errors.Is(err, refused) || asked != 2 {
+			t.Errorf("%s: the credential is not asked for at every connection: %v", name, err)
+		}
+	}
+	for _, name := range []string{"", "plain", "GSSAPI", "SCRAM-SHA-1"} {
+		if _, err := NewSASL(name, "user", nil); err == nil || !strings.Contains(err.Error(), "SCRAM-SHA-256") {
+			t.Errorf("%q: error %v does not list the mechanisms", name, err)
+		}
+	}
+}
+
+func TestNewClientNamesTheBrokers(t *testing.T) {
+	t.Parallel()
+	_, err := Config{Brokers: []string{"one:9092", "two:port"}, ClientID: "c"}.NewClient()
+	if err == nil || !strings.Contains(err.Error(), "one:9092,two:port") {
+		t.Errorf("error %v", err)
+	}
+}

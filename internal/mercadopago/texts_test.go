@@ -1,0 +1,166 @@
+package mercadopago
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"payment-capture/internal/event"
+)
+
+func TestScrubber(t *testing.T) {
+	t.Parallel()
+	const odd = `to"ken\with/odd+chars=0123456789`
+	s := newScrubber(accessToken, payerToken, odd, "short", "")
+	for name, text := range map[string]string{
+		"whole":        "token " + payerToken + " is invalid",
+		"bearer":       "Bearer " + accessToken,
+		"upper case":   strings.ToUpper(payerToken),
+		"cut":          "token " + payerToken[:20] + "... is invalid",
+		"middle":       payerToken[30:50],
+		"both joined":  accessToken + payerToken,
+		"quoted":       `"to\"ken\\with/odd+chars=0123456789"`,
+		"URL":          "to%22ken%5Cwith%2Fodd%2Bchars%3D0123456789",
+		"short":        "a short one",
+		"after a rune": "é" + payerToken,
+		"many":         strings.Repeat(payerToken+" ", 1000),
+	} {
+		got := s.text(text, maxDetail)
+		for _, piece := range []string{payerToken[:gramSize], payerToken[32:44], accessToken[10:30], "odd", "short"} {
+			if strings.Contains(strings.ToLower(got), strings.ToLower(piece)) {
+				t.Errorf("%s: got %q", name, got)
+			}
+		}
+		if !strings.Contains(got, "[redacted]") || len(got) > maxDetail {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+	for text, want := range map[string]string{
+		"plain text, ñ":                 "plain text, ñ",
+		"two\r\nlines\x1b[0m\u202e\xff": "two??lines?[0m??",
+		payerToken[:gramSize-1]:         payerToken[:gramSize-1],
+		"":                              "",
+	} {
+		if got := s.text(text, maxDetail); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got := s.text(strings.Repeat("é", 100), 9); got != "éééé" || !utf8.ValidString(got) {
+		t.Errorf("got %q, cut within a character", got)
+	}
+}
+
+// TestTokensInAnswers plants the tokens wherever an answer has text.
+func TestTokensInAnswers(t *testing.T) {
+	t.Parallel()
+	approved, rejected := testdata(t, "approved"), testdata(t, "rejected_card")
+	for _, token := range []string{payerToken, accessToken} {
+		for _, tt := range []struct {
+			status int
+			body   string
+		}{
+			{400, `{"message":"token ` + token + ` is not valid","cause":[{"code":"` + token + `","description":"` + token + `"}]}`},
+			{401, `{"error":"` + token + `"}`},
+			{401, `{"status":"401","message":"Bearer ` + token + `"}`},
+			{403, token},
+			{500, `bad ` + token},
+			{201, mustReplace(t, approved, `"visa"`, `"`+token+`"`)},
+			{201, mustReplace(t, approved, `"Pago_123"`, `"`+token+`"`)},
+			{201, mustReplace(t, approved, `"MLM"`, `"`+token+`"`)},
+			{201, mustReplace(t, approved, `10458724`, `"`+token+`"`)},
+			{201, mustReplace(t, approved, `786547`, `"`+token+`"`)},
+			{201, mustReplace(t, approved, `700.50`, `"`+token+`"`)},
+			{201, mustReplace(t, approved, `"status":"approved","wallet`, `"status":"`+token+`","wallet`)},
+			{201, mustReplace(t, rejected, `cc_rejected_other_reason`, token)},
+			{201, mustReplace(t, approved, `{"id":786547}`, `{"id":1,"token":"`+token+`","email":"a@b"}`)},
+		} {
+			checkSound(t, judge(sampleRequest(t), tt.status, tt.body))
+		}
+	}
+}
+
+func TestParseRetryAfter(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"":                               0,
+		"0":                              0,
+		"7":                              7 * time.Second,
+		" 30 ":                           30 * time.Second,
+		"900":                            15 * time.Minute,
+		"901":                            15 * time.Minute,
+		"99999999999999999999999":        15 * time.Minute,
+		"9223372036854775807":            15 * time.Minute,
+		"-5":                             0,
+		"+5":                             0,
+		"1.5":                            0,
+		"5s":                             0,
+		"soon":                           0,
+		"Mon, 23 Nov 2026 10:00:20 GMT":  20 * time.Second,
+		"Mon, 23 Nov 2026 09:00:20 GMT":  0,
+		"Mon, 23 Nov 2099 10:00:20 GMT":  15 * time.Minute,
+		"Monday, 23-Nov-26 10:00:20 GMT": 20 * time.Second,
+		"2026-11-23T10:00:20Z":           0,
+	} {
+		if got := parseRetryAfter(value, now); got != want {
+			t.Errorf("%q: got %s, want %s", value, got, want)
+		}
+	}
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	for _, seed := range []string{"", "7", "-1", "99999999999999999999", now.Format(http.TimeFormat), "Mon, 99 Nov"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		if got := parseRetryAfter(value, now); got < 0 || got > maxRetryAfter {
+			t.Errorf("%q: got %s", value, got)
+		}
+	})
+}
+
+func TestClassify(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		category event.Category
+		retry    event.Retry
+		reasons  []string
+	}{
+		{event.CategoryInsufficientFunds, event.RetryLater, []string{
+			"insufficient_money", "insufficient_amount", "cc_rejected_insufficient_amount",
+		}},
+		{event.CategoryDeclined, event.RetryLater, []string{
+			"cc_rejected_other_reason", "rejected_other_reason", "rejected_by_bank", "bank_error", "cc_rejected_time_out",
+			"cc_rejected_card_error",
+		}},
+		{event.CategoryDeclined, event.RetryBuyerAction, []string{
+			"cc_rejected_call_for_authorize", "cc_rejected_max_attempts", "cc_amount_rate_limit_exceeded",
+			"cc_rejected_3ds_challenge", "cc_rejected_3ds_mandatory",
+		}},
+		{event.CategoryInvalidPaymentMethod, event.RetryBuyerAction, []string{
+			"cc_rejected_card_disabled", "cc_rejected_card_type_not_allowed", "cc_rejected_bad_filled_card_number",
+			"cc_rejected_bad_filled_date", "cc_rejected_bad_filled_security_code", "cc_rejected_bad_filled_other",
+			"cc_rejected_invalid_installments",
+		}},
+		{event.CategoryFraud, event.RetryBuyerAction, []string{
+			"cc_rejected_high_risk", "rejected_high_risk", "cc_rejected_blacklist",
+		}},
+		{event.CategoryOther, event.RetryNever, []string{
+			ReasonDuplicatedPayment, "rejected_by_regulations", "rejected_by_biz_rule", "rejected_insufficient_data",
+			"payer_permission",
+		}},
+		{event.CategoryAgreementCancelled, event.RetryBuyerAction, []string{ReasonInvalidPayerToken}},
+		{event.CategoryOther, event.RetryBuyerAction, []string{"payer_not_found"}},
+		{event.CategoryDeclined, event.RetryNever, []string{"rejected_unspecified", "cc_rejected_of_tomorrow", "", "Insufficient_money"}},
+	}
+	for _, tt := range tests {
+		for _, reason := range tt.reasons {
+			if category, retry := Classify(reason); category != tt.category || retry != tt.retry {
+				t.Errorf("%q: got %s, %s, want %s, %s", reason, category, retry, tt.category, tt.retry)
+			}
+		}
+	}
+}

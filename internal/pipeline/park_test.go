@@ -1,0 +1,162 @@
+package pipeline
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+)
+
+func parkingPipeline(limit int32) *Pipeline {
+	p := New(Config{Topics: Topics{Parked: "parked"}, Log: slog.New(slog.DiscardHandler)}, nil)
+	p.commits.MaxBatchBytes = map[string]int32{p.conf.Topics.Captured: limit, p.conf.Topics.Rejected: limit, p.conf.Topics.Parked: limit}
+	return p
+}
+
+func headersOf(s settlement) map[string]string {
+	out := make(map[string]string)
+	for _, h := range s.headers {
+		out[h.Key] = string(h.Value)
+	}
+	return out
+}
+
+func TestParkKeepsARecordAsItWas(t *testing.T) {
+	t.Parallel()
+	r := &kgo.Record{
+		Topic: "orders", Partition: 3, Offset: 77, Key: []byte("k"), Value: []byte(`{"x":1}`),
+		Headers: []kgo.RecordHeader{{Key: "ce_type", Value: []byte("t")}, {Key: "empty"}},
+	}
+	s := parkingPipeline(1<<20).park(t.Context(), r, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
+	if s.topic != "parked" || s.kind != kindParked || s.offset != 77 || string(s.key) != "k" || string(s.value) != `{"x":1}` {
+		t.Errorf("got %+v", s)
+	}
+	if len(s.headers) < 2 || s.headers[0].Key != "ce_type" || s.headers[1].Value != nil {
+		t.Errorf("the record's own headers do not come first, as they were: %v", s.headers)
+	}
+	h := headersOf(s)
+	for key, want := range map[string]string{
+		"parked_reason": string(event.ParkInvalidEvent), "parked_detail": "why", "parked_topic": "orders",
+		"parked_partition": "3", "parked_offset": "77",
+	} {
+		if h[key] != want {
+			t.Errorf("%s = %q, want %q", key, h[key], want)
+		}
+	}
+	if _, ok := h["parked_value_sha256"]; ok {
+		t.Error("a record that fits is parked by its digest")
+	}
+	s = parkingPipeline(1<<20).park(t.Context(), &kgo.Record{Key: []byte{}, Value: nil}, "", &event.Parking{Reason: event.ParkInvalidEvent})
+	if s.value != nil || s.key == nil {
+		t.Errorf("key %#v and value %#v are not as they were: empty and null", s.key, s.value)
+	}
+}
+
+func TestParkOversizeByDigest(t *testing.T) {
+	t.Parallel()
+	const limit = 10_000
+	value := bytes.Repeat([]byte("v"), 9_000)
+	sum := sha256.Sum256(value)
+	long := strings.Repeat("h", 9_000)
+	tests := map[string]*kgo.Record{
+		"value":   {Topic: "orders", Value: value},
+		"key":     {Topic: "orders", Key: []byte(long), Value: value[:1]},
+		"headers": {Topic: "orders", Value: value[:1], Headers: []kgo.RecordHeader{{Key: long, Value: []byte(long)}}},
+	}
+	for name, r := range tests {
+		s := parkingPipeline(limit).park(t.Context(), r, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
+		if s.value != nil || s.key != nil {
+			t.Errorf("%s: key of %d and value of %d bytes are kept", name, len(s.key), len(s.value))
+		}
+		h := headersOf(s)
+		if name == "value" && (h["parked_value_bytes"] != "9000" || h["parked_value_sha256"] != hex.EncodeToString(sum[:])) {
+			t.Errorf("headers %v", h)
+		}
+		if h["parked_reason"] == "" || h["parked_offset"] != "0" {
+			t.Errorf("%s: headers %v", name, h)
+		}
+		if size := sizeOf(s); size > limit {
+			t.Errorf("%s: %d bytes", name, size)
+		}
+	}
+}
+
+// TestParkAtTheLimit finds every size at which a record is kept to be one that
+// the topic takes.
+func TestParkAtTheLimit(t *testing.T) {
+	t.Parallel()
+	const limit = 20_000
+	kept, digested := 0, 0
+	for size := 15_000; size < limit+100; size += 7 {
+		r := &kgo.Record{Topic: "orders", Key: []byte("key"), Value: make([]byte, size)}
+		s := parkingPipeline(limit).park(t.Context(), r, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
+		if s.value != nil {
+			kept++
+		} else {
+			digested++
+		}
+		if got := sizeOf(s); got > limit {
+			t.Fatalf("a value of %d bytes is parked with %d", size, got)
+		}
+	}
+	if kept == 0 || digested == 0 {
+		t.Errorf("%d kept, %d digested", kept, digested)
+	}
+}
+
+// sizeOf is what a record takes in a batch of its own, and a little more.
+func sizeOf(s settlement) int {
+	n := 61 + 30 + len(s.key) + len(s.value)
+	for _, h := range s.headers {
+		n += 10 + len(h.Key) + len(h.Value)
+	}
+	return n
+}
+
+// TestParkInvalidOfHostileRecords holds the promise that a flush cannot fail by
+// a record's size, whatever is in the record.
+func TestParkInvalidOfHostileRecords(t *testing.T) {
+	t.Parallel()
+	const limit = 30_000
+	p := parkingPipeline(limit)
+	long := strings.Repeat("é\"\x01", 6_000)
+	eventType := event.TypeReadyToCapture
+	for name, r := range map[string]*kgo.Record{
+		"header values": {Headers: []kgo.RecordHeader{{Key: "ce_specversion", Value: []byte(long)}, {Key: "ce_type", Value: []byte(eventType)}}},
+		"an id":         {Value: []byte(`{"specversion":"1.0","type":"` + eventType + `","id":"` + strings.Repeat("i", 24_000) + `"}`)},
+		"a field name":  {Value: []byte(`{"specversion":"1.0","type":"` + eventType + `","id":"i","` + strings.Repeat("n", 24_000) + `":1,"data":{"` + strings.Repeat("n", 20) + `":2}}`)},
+		"no JSON":       {Value: bytes.Repeat([]byte{0xff}, 24_000)},
+	} {
+		got := p.decodeRecord(r)
+		if got.invalid == nil {
+			t.Logf("%s: not invalid", name)
+			continue
+		}
+		if size := sizeOf(p.parkInvalid(t.Context(), r, got.invalid)); size > limit {
+			t.Errorf("%s: parked with %d bytes, the limit is %d", name, size, limit)
+		}
+	}
+}
+
+// TestOutcomeOfAHugeKey holds the same promise for outcomes: they take the
+// input's key, and the input topic may take larger records than theirs.
+func TestOutcomeOfAHugeKey(t *testing.T) {
+	t.Parallel()
+	const limit = 30_000
+	p := parkingPipeline(limit)
+	r := &kgo.Record{Topic: "orders", Key: bytes.Repeat([]byte("k"), limit)}
+	e := &event.ReadyToCapture{ID: "e", OrderID: "o"}
+	s, err := p.settlementOf(t.Context(), r, e, event.Verdict{Outcome: &event.Outcome{Type: event.TypeCaptured, EventID: "e", OrderID: "o"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := sizeOf(s); size > limit {
+		t.Errorf("an outcome of %d bytes, the topics take %d", size, limit)
+	}
+}
