@@ -166,7 +166,11 @@ func (c *Committer) Commit(ctx context.Context, b Batch) error {
 	if err != nil {
 		return c.abort(steps, began, err)
 	}
-	if err := c.client.EndTransaction(steps, kgo.TryCommit); err != nil {
+	// Past this the broker has ended it one way or the other, and which is
+	// found out: the library by itself would go on asking.
+	end, cancel := context.WithTimeout(steps, 2*TransactionTimeout)
+	defer cancel()
+	if err := c.client.EndTransaction(end, kgo.TryCommit); err != nil {
 		return c.findOut(ctx, b, err)
 	}
 	return nil
@@ -387,12 +391,17 @@ func CommitOffsets(ctx context.Context, consumer *kgo.Client, conf CommitterConf
 	if err != nil {
 		return classify(fmt.Errorf("OffsetCommit: %w", err))
 	}
+	answered := 0
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
+			answered++
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
 				return classify(fmt.Errorf("OffsetCommit of %s/%d: %w", conf.Topic, p.Partition, err))
 			}
 		}
+	}
+	if answered != len(b.Offsets) {
+		return fmt.Errorf("%w: OffsetCommit of %s: %d of %d partitions were answered", ErrNotCommitted, conf.Topic, answered, len(b.Offsets))
 	}
 	return nil
 }

@@ -125,6 +125,10 @@ func EnsureTopics(ctx context.Context, admin *kadm.Client, dryRun bool, specs ..
 			if !dryRun {
 				r.Err = create(ctx, admin, spec)
 			}
+			if errors.Is(r.Err, kerr.TopicAlreadyExists) { // somebody else was quicker
+				r.Created = false
+				r.Differs, r.Err = differs(ctx, admin, spec)
+			}
 		}
 		results = append(results, r)
 	}

@@ -35,10 +35,13 @@ func (o *owner) maybeFlush() time.Time {
 	if wait := time.Until(due); wait > 0 {
 		return due
 	}
-	job := o.buildFlush()
-	if len(job.parts) == 0 {
-		return time.Time{}
+	// Out of the group there is no generation that the broker could check, and
+	// it must not be left unchecked.
+	member, generation := o.p.consumer.GroupMetadata()
+	if member == "" || generation < 0 {
+		return time.Now().Add(retryFlush)
 	}
+	job := o.buildFlush(member, generation)
 	o.flushing = true
 	o.p.flushes <- job // has room: at most one is under way
 	return time.Time{}
@@ -67,11 +70,11 @@ func (o *owner) flushDue() (time.Time, bool) {
 	return due, dirty
 }
 
-// buildFlush takes, in one step, what is owned and settled, and the member and
-// generation that own it: the broker checks these, not the ownership.
-func (o *owner) buildFlush() flushJob {
-	job := flushJob{began: time.Now()}
-	job.batch.Member, job.batch.Generation = o.p.consumer.GroupMetadata()
+// buildFlush takes what is owned and settled, in one step with the member and
+// generation that own it: the broker checks these, not the ownership. No
+// message is taken in between, so none of it can have been handed over.
+func (o *owner) buildFlush(member string, generation int32) flushJob {
+	job := flushJob{began: time.Now(), batch: kafka.Batch{Member: member, Generation: generation}}
 	meta := metadata{topic: o.p.commits.TopicID, token: rand.Uint64()} //nolint:gosec // G404: a mark, not a secret
 	for _, pt := range o.parts {
 		if !pt.dirty || pt.window == nil {

@@ -31,11 +31,15 @@ func (w *window) wasSettled(offset int64) bool { return w.restored.has(offset) }
 // merge when what lies between is settled, and the bytes never grow by it).
 func (w *window) fits(offset int64) bool {
 	const maxDelta, maxSpanText = 4, 6
+	ahead := len(w.restoredAhead())
+	if w.unsettled+ahead == 0 {
+		return true // nothing is settled above an unsettled offset
+	}
 	span := max(offset+1, w.restored.end) - w.low()
 	if span <= int64(w.limit)*8 {
 		return true
 	}
-	count := w.unsettled + 1 + len(w.restoredAhead())
+	count := w.unsettled + 1 + ahead
 	return span < 1<<28 && count*maxDelta+maxSpanText <= w.limit
 }
 

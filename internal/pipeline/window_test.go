@@ -336,3 +336,13 @@ func TestWindowFullOfUnsettledRecords(t *testing.T) {
 		}
 	}
 }
+
+// TestWindowFitsAnythingWhenAllIsSettled: a partition without a commit, whose
+// log begins far above zero.
+func TestWindowFitsAnythingWhenAllIsSettled(t *testing.T) {
+	t.Parallel()
+	w := newWindow(0, -1, settledMap{}, payloadLimit())
+	if !w.fits(1 << 40) {
+		t.Error("the first record of a log that begins high is never taken up")
+	}
+}
