@@ -33,16 +33,7 @@ func serveVirtual(t *testing.T, broker *kafkatest.Broker) func(http.Handler) (st
 		if err != nil {
 			t.Fatal(err)
 		}
-		server := &http.Server{Handler: h}
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			_ = server.Serve(listener)
-		}()
-		t.Cleanup(func() {
-			_ = server.Close()
-			<-ended
-		})
+		serveOn(t, listener, h)
 		return "http://" + address, broker.Network.DialContext
 	}
 }

@@ -292,3 +292,18 @@ func (w *world) resetOffsets() {
 		return err == nil && resp.Error() == nil
 	})
 }
+
+// serveOn serves until the end of the test.
+func serveOn(t *testing.T, listener net.Listener, h http.Handler) {
+	t.Helper()
+	server := &http.Server{Handler: h}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-ended
+	})
+}

@@ -1,0 +1,74 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"payment-capture/internal/kafka"
+)
+
+// fetchFailed deals with an error that a fetch gave for a partition.
+func (o *owner) fetchFailed(number int32, err error) {
+	if errors.Is(err, kerr.FencedInstanceID) {
+		o.stopNow(fmt.Errorf("%w: %w", kafka.ErrFenced, err))
+		return
+	}
+	pt := o.parts[number]
+	if pt == nil || pt.window == nil || !lossOf(err) {
+		o.p.conf.Metrics.fetchFailed()
+		o.log.WarnContext(o.work, "fetch failed", slog.Int64("partition", int64(number)), slog.Any("error", err))
+		return
+	}
+	if pt.halted != "" {
+		return
+	}
+	pt.backlog = nil
+	next := pt.window.next
+	pt.halted = fmt.Sprintf("records from offset %d on are not in the topic any more (%v)", next, err)
+	o.log.ErrorContext(o.work, "partition halted", slog.Int64("partition", int64(number)), slog.String("reason", pt.halted))
+	o.captures.Go(func() { o.p.nameLostRange(pt, next) })
+}
+
+// nameLostRange finds out which records are gone.
+func (p *Pipeline) nameLostRange(pt *partition, next int64) {
+	ctx, cancel := context.WithTimeout(pt.ctx, 10*time.Second)
+	defer cancel()
+	topic := p.conf.Topics.Input
+	admin := kadm.NewClient(p.consumer)
+	starts, err := admin.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return
+	}
+	ends, err := admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return
+	}
+	first, ok1 := starts.Lookup(topic, pt.number)
+	end, ok2 := ends.Lookup(topic, pt.number)
+	if !ok1 || !ok2 {
+		return
+	}
+	p.send(lostRange{pt: pt, next: next, first: first.Offset, end: end.Offset})
+}
+
+type lostRange struct {
+	pt               *partition
+	next, first, end int64
+}
+
+func (m lostRange) apply(o *owner) {
+	if m.next < m.first {
+		m.pt.halted = fmt.Sprintf("records at offsets %d to %d were deleted before they were read (retention?)", m.next, m.first-1)
+	} else {
+		m.pt.halted = fmt.Sprintf("the topic ends at offset %d, but was read up to %d: it was truncated", m.end, m.next)
+	}
+	m.pt.halted += "; find out what was lost, then set the group's offset of this partition"
+	o.log.ErrorContext(o.work, "partition halted", slog.String("topic", o.p.conf.Topics.Input),
+		slog.Int64("partition", int64(m.pt.number)), slog.String("reason", m.pt.halted))
+}

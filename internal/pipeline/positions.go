@@ -1,0 +1,106 @@
+package pipeline
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// positions keeps the committed offsets between the two callbacks that the
+// consumer makes in a row.
+type positions struct {
+	mu        sync.Mutex
+	committed map[int32]kmsg.OffsetFetchResponseGroupTopicPartition
+}
+
+func (o *owner) onOffsetsFetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
+	o.start.mu.Lock()
+	defer o.start.mu.Unlock()
+	o.start.committed = make(map[int32]kmsg.OffsetFetchResponseGroupTopicPartition)
+	for _, g := range resp.Groups {
+		for _, t := range g.Topics {
+			for _, p := range t.Partitions {
+				o.start.committed[p.Partition] = p
+			}
+		}
+	}
+	return nil
+}
+
+// adjustOffsets says where to read each partition that was assigned, and tells
+// the owner. A partition without a committed offset was added to the topic:
+// it begins at its beginning (a new group's were committed before the start).
+func (o *owner) adjustOffsets(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	topic := o.p.conf.Topics.Input
+	at := make(map[int32]position)
+	o.start.mu.Lock()
+	for n := range offsets[topic] {
+		committed, ok := o.start.committed[n]
+		if !ok || committed.Offset < 0 {
+			offsets[topic][n] = kgo.NewOffset().AtStart()
+			at[n] = position{epoch: -1}
+			continue
+		}
+		var void bool
+		if at[n], void = o.positionOf(committed); void {
+			offsets[topic][n] = kgo.NewOffset().AtStart()
+		}
+	}
+	o.start.mu.Unlock()
+	o.call(func(done chan struct{}) message { return positioned{at: at, done: done} })
+	return offsets, ctx.Err()
+}
+
+type position struct {
+	offset  int64
+	epoch   int32
+	settled settledMap
+}
+
+// positionOf reads a committed offset and its map; void says that they belong
+// to a topic of this name that is no more.
+func (o *owner) positionOf(c kmsg.OffsetFetchResponseGroupTopicPartition) (_ position, void bool) {
+	p := position{offset: c.Offset, epoch: c.LeaderEpoch}
+	if c.Metadata == nil || *c.Metadata == "" {
+		return p, false
+	}
+	m, err := decodeMetadata(*c.Metadata, c.Offset)
+	if err != nil {
+		o.log.WarnContext(o.work, "the metadata of a committed offset is not read: what was settled above it may be asked for again, under the same keys",
+			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset), slog.Any("error", err))
+		return p, false
+	}
+	if m.topic != o.p.commits.TopicID {
+		o.log.WarnContext(o.work, "the input topic was deleted and made anew since the last commit: its partition is read from the beginning",
+			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset))
+		return position{epoch: -1}, true
+	}
+	p.settled = m.settled
+	return p, false
+}
+
+type positioned struct {
+	at   map[int32]position
+	done chan struct{}
+}
+
+func (m positioned) apply(o *owner) {
+	defer close(m.done)
+	for n, at := range m.at {
+		pt := o.parts[n]
+		if pt == nil {
+			continue
+		}
+		pt.window = newWindow(at.offset, at.epoch, at.settled, payloadLimit())
+		o.log.InfoContext(o.work, "partition starts", slog.Int64("partition", int64(n)), slog.Int64("offset", at.offset),
+			slog.Int64("settled_above", at.settled.count(at.offset)))
+	}
+}
+
+// count gives how many offsets are settled above low.
+func (m settledMap) count(low int64) int64 {
+	return max(0, m.end-low-int64(len(m.unsettled)))
+}
