@@ -210,7 +210,7 @@ func slowCapture(w *world) {
 }
 
 func manyOrders(w *world) {
-	w.send(numbered(1000, func(i int, o *order) { o.order = fmt.Sprintf("o%d", i%700) })...)
+	w.send(numbered(500, func(i int, o *order) { o.order = fmt.Sprintf("o%d", i%350) })...)
 	w.start("a")
 	w.settle()
 	if most := w.sim.Ledger().MaxConcurrent; most < 32 {
@@ -263,12 +263,12 @@ func undecided(w *world) {
 
 func joinAndLeave(w *world) {
 	first := w.start("a")
-	w.send(numbered(400, nil)...)
+	w.send(numbered(250, nil)...)
 	w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 50 })
 	second := w.start("b")
 	w.eventually("the second has partitions", func() bool { return second.service.Partitions(w.t.Context()) > 0 })
-	w.send(numbered(400, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
-	w.eventually("more are captured", func() bool { return w.sim.Ledger().Calls > 450 })
+	w.send(numbered(250, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
+	w.eventually("more are captured", func() bool { return w.sim.Ledger().Calls > 300 })
 	first.stop()
 	w.settle()
 	for key, calls := range w.sim.Ledger().CallsByKey {
@@ -281,7 +281,7 @@ func joinAndLeave(w *world) {
 func instanceDies(w *world) {
 	first := w.start("a")
 	w.start("b")
-	w.send(numbered(600, nil)...)
+	w.send(numbered(400, nil)...)
 	w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 100 })
 	first.crash()
 	w.settle()

@@ -254,7 +254,7 @@ func (l *logBuffer) tail() string {
 func (w *world) eventually(what string, condition func() bool) {
 	w.t.Helper()
 	deadline := time.After(w.patience)
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
 		select {

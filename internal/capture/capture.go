@@ -200,7 +200,7 @@ func (a *attempt) doubt() string {
 	switch {
 	case !a.unknown:
 		return ""
-	case a.last.Payment == nil:
+	case a.last.Payment == nil || a.last.Payment.ID == "": // nothing ties it to what was tried before
 		return "refused with " + a.last.Reason + " after a try that may have charged: look for a payment under this reference"
 	case a.last.Reason == mercadopago.ReasonDuplicatedPayment:
 		return "called a duplicate after a try that may have charged: look for a payment under this reference"

@@ -142,12 +142,13 @@ func (c *Committer) open(ctx context.Context) error {
 
 // Commit ends with nil, or with an error that is one of the four above.
 //
-// The context ends only the waiting for an answer to the question whether it
-// was committed: the transaction itself is never given up half-way, since a
-// request that is cancelled may still arrive.
+// No step waits for ever: past twice its time-out the broker has aborted the
+// transaction, and a producer whose requests may still arrive is replaced by
+// one that fences it. So ctx should end only when the process is about to.
 func (c *Committer) Commit(ctx context.Context, b Batch) error {
-	steps := context.WithoutCancel(ctx)
-	began := time.Now()
+	steps, cancelSteps := context.WithTimeout(ctx, 2*TransactionTimeout)
+	defer cancelSteps()
+	began := time.Now().Round(0) // by the wall clock: a suspended machine's other one stands still
 	if c.client == nil {
 		if err := c.open(ctx); err != nil {
 			return c.sort(began, err)
@@ -157,16 +158,16 @@ func (c *Committer) Commit(ctx context.Context, b Batch) error {
 		c.discard()
 		return fmt.Errorf("%w: begin: %w", ErrNotCommitted, err)
 	}
-	err := c.client.ProduceSync(steps, b.Records...).FirstErr()
+	err := c.produce(steps, b.Records)
 	if err == nil {
 		err = c.sendOffsets(steps, b)
 	}
 	if err != nil {
-		return c.abort(steps, began, err)
+		return c.abort(ctx, began, err)
 	}
 	// Past this the broker has ended it one way or the other, and which is
 	// found out: the library by itself would go on asking.
-	end, cancel := context.WithTimeout(steps, 2*TransactionTimeout)
+	end, cancel := context.WithTimeout(ctx, 2*TransactionTimeout)
 	defer cancel()
 	if err := c.client.EndTransaction(end, kgo.TryCommit); err != nil {
 		return c.findOut(ctx, b, err)
@@ -174,7 +175,28 @@ func (c *Committer) Commit(ctx context.Context, b Batch) error {
 	return nil
 }
 
+// produce waits for the records as long as ctx lasts. The library waits for an
+// answer to a record that was sent for as long as the broker is away; only
+// closing the client ends that.
+func (c *Committer) produce(ctx context.Context, records []*kgo.Record) error {
+	client := c.client
+	stop := context.AfterFunc(ctx, client.Close)
+	err := client.ProduceSync(ctx, records...).FirstErr()
+	if !stop() { // it was closed, or is about to be
+		c.discard()
+		return errors.Join(context.Cause(ctx), err)
+	}
+	return err
+}
+
 func (c *Committer) abort(ctx context.Context, began time.Time, cause error) error {
+	if c.client == nil { // given up already
+		return c.sort(began, cause)
+	}
+	ctx, cancel := context.WithTimeout(ctx, TransactionTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, c.client.Close)
+	defer stop()
 	abortErr := c.client.AbortBufferedRecords(ctx)
 	if abortErr == nil {
 		abortErr = c.client.EndTransaction(ctx, kgo.TryAbort)

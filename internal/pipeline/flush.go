@@ -42,7 +42,7 @@ func (o *owner) maybeFlush() time.Time {
 		return time.Now().Add(retryFlush)
 	}
 	job := o.buildFlush(member, generation)
-	o.flushing = true
+	o.flushing, o.flushFrom = true, time.Now()
 	o.p.flushes <- job // has room: at most one is under way
 	return time.Time{}
 }
@@ -76,10 +76,16 @@ func (o *owner) flushDue() (time.Time, bool) {
 func (o *owner) buildFlush(member string, generation int32) flushJob {
 	job := flushJob{began: time.Now(), batch: kafka.Batch{Member: member, Generation: generation}}
 	meta := metadata{topic: o.p.commits.TopicID, token: rand.Uint64()} //nolint:gosec // G404: a mark, not a secret
+	bytes := 0
 	for _, pt := range o.parts {
 		if !pt.dirty || pt.window == nil {
 			continue
 		}
+		// A transaction has to end in its time; what is over goes next.
+		if bytes > 0 && bytes+pt.unflushedBytes > flushBytes {
+			continue
+		}
+		bytes += pt.unflushedBytes
 		low := pt.window.low()
 		meta.settled = pt.window.settledAbove()
 		job.batch.Offsets = append(job.batch.Offsets, kafka.Offset{
@@ -132,6 +138,9 @@ func (m flushed) apply(o *owner) {
 		o.flushErr = ""
 		for _, fp := range m.job.parts {
 			fp.part.unflushed -= len(fp.pending)
+			for _, s := range fp.pending {
+				fp.part.unflushedBytes -= s.bytes()
+			}
 			o.p.conf.Metrics.settled(fp.pending)
 			o.takeUp(fp.part)
 		}

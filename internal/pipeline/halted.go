@@ -20,19 +20,31 @@ func (o *owner) fetchFailed(number int32, err error) {
 		return
 	}
 	pt := o.parts[number]
-	if pt == nil || pt.window == nil || !lossOf(err) {
+	switch {
+	case pt != nil && pt.halted != "":
+		return
+	case pt != nil && pt.window == nil:
+		// The client does not ask again for an offset that was refused.
+		o.halt(pt, fmt.Sprintf("its committed offset cannot be read (%v): mend that, and restart", err))
+		return
+	case pt != nil && !lossOf(err) && unreadable(err):
+		o.halt(pt, fmt.Sprintf("the records from offset %d on cannot be read (%v)", pt.window.next, err))
+		return
+	case pt == nil || !lossOf(err):
 		o.p.conf.Metrics.fetchFailed()
 		o.log.WarnContext(o.work, "fetch failed", slog.Int64("partition", int64(number)), slog.Any("error", err))
 		return
 	}
-	if pt.halted != "" {
-		return
-	}
-	pt.backlog = nil
 	next := pt.window.next
-	pt.halted = fmt.Sprintf("records from offset %d on are not in the topic any more (%v)", next, err)
-	o.log.ErrorContext(o.work, "partition halted", slog.Int64("partition", int64(number)), slog.String("reason", pt.halted))
+	o.halt(pt, fmt.Sprintf("records from offset %d on are not in the topic any more (%v)", next, err))
 	o.captures.Go(func() { o.p.nameLostRange(pt, next) })
+}
+
+// halt stops working a partition: nothing more of it is taken up.
+func (o *owner) halt(pt *partition, reason string) {
+	pt.halted = reason
+	pt.dropBacklog()
+	o.log.ErrorContext(o.work, "partition halted", slog.Int64("partition", int64(pt.number)), slog.String("reason", reason))
 }
 
 // nameLostRange finds out which records are gone.

@@ -13,6 +13,7 @@ import (
 type item struct {
 	part   *partition
 	offset int64
+	bytes  int                   // of the record
 	record *kgo.Record           // dropped when settled
 	event  *event.ReadyToCapture // nil where the record is no valid event
 	lanes  []laneKey
@@ -52,12 +53,14 @@ type partition struct {
 	pending []settlement
 	// unflushed counts what is settled and not committed, pending or in the
 	// transaction under way.
-	unflushed int
-	inFlight  int
-	dirty     bool // what would be committed differs from what was
-	paused    bool
-	halted    string // why it is not worked; "" when it is
-	draining  bool   // no new capture is begun
+	unflushed      int
+	unflushedBytes int // of the records that they make
+	heldBytes      int // of the records that wait for a verdict
+	inFlight       int
+	dirty          bool // what would be committed differs from what was
+	paused         bool
+	halted         string // why it is not worked; "" when it is
+	draining       bool   // no new capture is begun
 }
 
 // held counts the records in memory.
@@ -68,6 +71,20 @@ func (pt *partition) held() int {
 	}
 	return n
 }
+
+// dropBacklog forgets what was polled and not taken up.
+func (pt *partition) dropBacklog() {
+	for _, r := range pt.backlog {
+		pt.heldBytes -= bytesOf(r.record)
+	}
+	pt.backlog = nil
+}
+
+// bytesOf gives what a record takes, near enough.
+func bytesOf(r *kgo.Record) int { return recordSize(r.Key, r.Value, r.Headers) }
+
+// bytes gives what the settlement's record takes, near enough.
+func (s settlement) bytes() int { return recordSize(s.key, s.value, s.headers) }
 
 // drained reports whether nothing is left to do for the partition.
 func (pt *partition) drained() bool {

@@ -25,6 +25,7 @@ type owner struct {
 	joined   bool
 
 	flushing  bool
+	flushFrom time.Time // when the one under way began
 	lastFlush time.Time // when the last one ended
 	retryAt   time.Time // no flush before, after one that failed
 	flushErr  string
@@ -128,6 +129,9 @@ func (m polled) apply(o *owner) {
 			continue
 		}
 		pt.backlog = append(pt.backlog, part.records...)
+		for _, r := range part.records {
+			pt.heldBytes += bytesOf(r.record)
+		}
 		o.takeUp(pt)
 	}
 }
@@ -142,13 +146,15 @@ func (o *owner) takeUp(pt *partition) {
 		return
 	}
 	w := pt.window
-	for len(pt.backlog) > 0 && w.unsettled+pt.unflushed < o.heldLimit() {
+	for len(pt.backlog) > 0 && w.unsettled+pt.unflushed < o.heldLimit() && pt.unflushedBytes < partitionFlushBytes {
 		r := pt.backlog[0]
 		at, epoch := r.record.Offset, r.record.LeaderEpoch
 		switch {
 		case at < w.next: // a second delivery
+			pt.heldBytes -= bytesOf(r.record)
 		case r.skip || w.wasSettled(at):
 			w.skipTo(at+1, epoch)
+			pt.heldBytes -= bytesOf(r.record)
 			pt.dirty = true
 		case !w.fits(at):
 			return
@@ -164,7 +170,7 @@ func (o *owner) takeUp(pt *partition) {
 }
 
 func (o *owner) take(pt *partition, r polledRecord, epoch int32) {
-	it := &item{part: pt, offset: r.record.Offset, record: r.record, event: r.event}
+	it := &item{part: pt, offset: r.record.Offset, bytes: bytesOf(r.record), record: r.record, event: r.event}
 	pt.window.take(it, epoch)
 	if r.invalid != nil {
 		o.settle(it, o.p.parkInvalid(o.work, r.record, r.invalid))
@@ -193,6 +199,8 @@ func (o *owner) settle(it *item, s settlement) {
 	pt.window.settle(it)
 	pt.pending = append(pt.pending, s)
 	pt.unflushed++
+	pt.unflushedBytes += s.bytes()
+	pt.heldBytes -= it.bytes
 	pt.dirty = true
 	it.record, it.event = nil, nil
 }
@@ -204,10 +212,10 @@ func (o *owner) adjustIntake() {
 	for n, pt := range o.parts {
 		held := pt.held()
 		switch {
-		case !pt.paused && (held >= 2*o.heldLimit() || pt.halted != ""):
+		case !pt.paused && (held >= 2*o.heldLimit() || pt.heldBytes+pt.unflushedBytes >= partitionBytes || pt.halted != ""):
 			pt.paused = true
 			pause = append(pause, n)
-		case pt.paused && held <= o.heldLimit() && pt.halted == "" && !pt.draining:
+		case pt.paused && held <= o.heldLimit() && pt.heldBytes+pt.unflushedBytes <= partitionBytes/2 && pt.halted == "" && !pt.draining:
 			pt.paused = false
 			resume = append(resume, n)
 		}
@@ -276,6 +284,9 @@ func (o *owner) free(items []*item) {
 type statusQuery struct{ reply chan<- Status }
 
 func (m statusQuery) apply(o *owner) {
+	if o.flushing && time.Since(o.flushFrom) > slowFlush {
+		o.flushErr = "a commit is under way for " + time.Since(o.flushFrom).Round(time.Second).String()
+	}
 	s := Status{Joined: o.joined, Partitions: len(o.parts), InFlight: o.inFlight, Stopping: o.stopping, Error: o.flushErr}
 	for n, pt := range o.parts {
 		s.Unsettled += pt.held() - pt.unflushed

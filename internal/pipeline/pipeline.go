@@ -62,6 +62,15 @@ const (
 	// pollLimit bounds the records of one poll, and so how long a rebalance
 	// waits for a poll to be taken over.
 	pollLimit = 1000
+	// flushBytes bounds what one transaction carries, so that it ends in its
+	// time; one partition alone stays below it.
+	flushBytes          = 8 << 20
+	partitionFlushBytes = 4 << 20
+	// partitionBytes bounds the records held of a partition: past it no more
+	// are fetched.
+	partitionBytes = 8 << 20
+	// slowFlush is when a commit under way is told of.
+	slowFlush = 20 * time.Second
 	// skipFlushInterval paces commits that carry no outcome.
 	skipFlushInterval = time.Second
 	// startPatience is how long a start waits for the cluster to be there.

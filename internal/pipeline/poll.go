@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -23,6 +25,9 @@ type polledRecord struct {
 	skip    bool // a marker, an event of another type, or for another account
 	invalid *event.InvalidError
 }
+
+// noPartition stands for an error that concerns no partition.
+const noPartition = -1
 
 // poll reads records and hands them to the owner. A rebalance waits for the
 // hand-over only: it must not come between a poll and the taking over of what
@@ -57,6 +62,9 @@ func (p *Pipeline) decode(fetches kgo.Fetches) []polledPartition {
 	fetches.EachPartition(func(ft kgo.FetchTopicPartition) {
 		if ft.Topic != "" && ft.Topic != p.conf.Topics.Input {
 			return
+		}
+		if ft.Topic == "" { // of the session, not of a partition
+			ft.Partition = noPartition
 		}
 		part := polledPartition{number: ft.Partition, err: ft.Err, records: make([]polledRecord, 0, len(ft.Records))}
 		for _, r := range ft.Records {
@@ -102,4 +110,15 @@ func messageOf(r *kgo.Record) event.Message {
 func lossOf(err error) bool {
 	_, truncated := errors.AsType[*kgo.ErrDataLoss](err)
 	return truncated || errors.Is(err, kerr.OffsetOutOfRange)
+}
+
+// unreadable reports whether a fetch error is about the records themselves, as
+// a batch with a wrong checksum is: no broker's error, and not the network's.
+// To go on after it would be to jump over what could not be read.
+func unreadable(err error) bool {
+	_, broker := errors.AsType[*kerr.Error](err)
+	_, network := errors.AsType[net.Error](err)
+	_, session := errors.AsType[*kgo.ErrGroupSession](err)
+	return !broker && !network && !session && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) &&
+		!errors.Is(err, io.EOF) && !errors.Is(err, kgo.ErrClientClosed)
 }

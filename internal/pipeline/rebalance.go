@@ -119,7 +119,7 @@ func (o *owner) drain(parts []*partition, within time.Duration, done chan struct
 	d := &drain{parts: parts, breakAt: now.Add(within - reserve), giveUpAt: now.Add(within - reserve/5), done: done}
 	for _, pt := range parts {
 		pt.stopTries()
-		pt.backlog = nil
+		pt.dropBacklog()
 	}
 	o.drains = append(o.drains, d)
 	o.checkDrains()

@@ -31,7 +31,7 @@ func (w *window) wasSettled(offset int64) bool { return w.restored.has(offset) }
 // merge when what lies between is settled, and the bytes never grow by it).
 func (w *window) fits(offset int64) bool {
 	const maxDelta, maxSpanText = 4, 6
-	ahead := len(w.restoredAhead())
+	ahead := len(w.restoredFrom(offset + 1))
 	if w.unsettled+ahead == 0 {
 		return true // nothing is settled above an unsettled offset
 	}
@@ -45,8 +45,10 @@ func (w *window) fits(offset int64) bool {
 
 // restoredAhead gives the offsets that the restored map holds unsettled and
 // that were not taken up yet.
-func (w *window) restoredAhead() []int64 {
-	i, _ := slices.BinarySearch(w.restored.unsettled, w.next)
+func (w *window) restoredAhead() []int64 { return w.restoredFrom(w.next) }
+
+func (w *window) restoredFrom(offset int64) []int64 {
+	i, _ := slices.BinarySearch(w.restored.unsettled, offset)
 	return w.restored.unsettled[i:]
 }
 
