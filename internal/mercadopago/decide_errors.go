@@ -176,9 +176,10 @@ func (x exchange) statusAlone(status int) Answer {
 	switch {
 	case status == http.StatusUnauthorized:
 		return x.badToken() // row 27: no cause that names the payer
-	case status == http.StatusNotFound && len(p.codes) == 0:
+	case status == http.StatusNotFound && len(p.codes) == 0 && !x.read:
 		// Row 29: no JSON of this API's, or a 404 that names no cause. A capture
-		// goes to one fixed path, so it is the address that is not there.
+		// goes to one fixed path, so it is the address that is not there; a read
+		// names a payment, which may just not be found yet.
 		return x.halt(29, "the API does not know the address or the application", "check MERCADOPAGO_URL and the application")
 	case status == http.StatusBadRequest:
 		// Row 18: 400017, 400018, 400021 amount; 400029 token; 400039, 400053

@@ -177,6 +177,7 @@ func TestReads(t *testing.T) {
 		{"payer token", 401, testdata(t, "error_invalid_payer_token"), want{meaning: Poll, row: 13}},
 		{"payer", 404, cause(`404003`, "x"), want{meaning: Poll, row: 15}},
 		{"not found yet", 404, testdata(t, "error_payment_not_found"), want{meaning: Poll, row: 20, park: event.ParkUndecided}},
+		{"not found, in no words of the API", 404, `<html>`, want{meaning: Poll, row: 39, park: event.ParkUndecided}},
 		{"bad request", 400, testdata(t, "error_invalid_splitter"), want{meaning: Poll, row: 18, park: event.ParkUndecided}},
 		{"key", 422, ``, want{meaning: Poll, row: 22, park: event.ParkUndecided}},
 		{"access token", 401, ``, want{meaning: Halt, row: 27}},
