@@ -218,3 +218,6 @@ func (s *Service) Partitions(ctx context.Context) int { return s.pipeline.Status
 func (s *Service) HaltedPartitions(ctx context.Context) map[int32]string {
 	return s.pipeline.Status(ctx).Halted
 }
+
+// InFlight gives how many captures are under way.
+func (s *Service) InFlight(ctx context.Context) int { return s.pipeline.Status(ctx).InFlight }

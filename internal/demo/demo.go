@@ -56,6 +56,8 @@ type stage struct {
 	api     *http.Server
 	served  chan struct{} // closed when the API is served no more
 	client  *kgo.Client
+	// inFlight tells how many captures the service has under way.
+	inFlight func(context.Context) int
 }
 
 // run is the service at work.
@@ -100,6 +102,7 @@ func Run(ctx context.Context, opts Options) error {
 	// The service ends after the demo has seen all that it wants to see, and
 	// before what it runs on is taken down.
 	serviceCtx, stopService := context.WithCancel(context.WithoutCancel(ctx))
+	s.inFlight = service.InFlight
 	running := begin(func() error { return service.Run(serviceCtx) })
 	proof, err := s.perform(ctx, running)
 	stopService()

@@ -82,7 +82,7 @@ func (s *stage) watch(ctx context.Context, watcher *kgo.Client, r *report, view 
 		if failed != nil {
 			return failed
 		}
-		view.show(s.sim.Ledger().Calls)
+		view.show(s.sim.Ledger().Calls, s.inFlight(ctx))
 		if progressed {
 			stalled.Reset(patience)
 		}

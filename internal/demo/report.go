@@ -183,7 +183,7 @@ func (s *stage) newView(r *report) *view {
 	v.all = &progress.Tracker{Message: "verdicts", Total: events}
 	v.writer.AppendTracker(v.all)
 	v.bars = make(map[string]*progress.Tracker)
-	for _, kind := range []string{"captured", "rejected", "parked", "API calls"} {
+	for _, kind := range []string{"captured", "rejected", "parked", viewCalls, viewInFlight} {
 		v.bars[kind] = &progress.Tracker{Message: kind, Units: progress.UnitsDefault}
 		v.writer.AppendTracker(v.bars[kind])
 	}
@@ -194,27 +194,37 @@ func (s *stage) newView(r *report) *view {
 	return v
 }
 
+// What the view shows beside the verdicts.
+const (
+	viewCalls    = "API calls"
+	viewInFlight = "captures in flight"
+)
+
 // show updates the view.
-func (v *view) show(calls int) {
+func (v *view) show(calls, inFlight int) {
 	if v.writer == nil {
 		if time.Since(v.shown) >= 2*time.Second {
 			v.shown = time.Now()
-			v.line(calls)
+			v.line(calls, inFlight)
 		}
 		return
 	}
 	v.all.SetValue(int64(v.report.decided))
 	for kind, bar := range v.bars {
-		if kind == "API calls" {
+		switch kind {
+		case viewCalls:
 			bar.SetValue(int64(calls))
-		} else {
+		case viewInFlight:
+			bar.SetValue(int64(inFlight))
+		default:
 			bar.SetValue(int64(v.report.counts[kind]))
 		}
 	}
 }
 
-func (v *view) line(calls int) {
-	_, _ = fmt.Fprintf(v.out, "%d of %d events have a verdict; %d API calls\n", v.report.decided, len(v.report.expect), calls) // for people only
+func (v *view) line(calls, inFlight int) {
+	_, _ = fmt.Fprintf(v.out, "%d of %d events have a verdict; %d API calls, %d captures in flight\n",
+		v.report.decided, len(v.report.expect), calls, inFlight) // for people only
 }
 
 // stop ends the view, and returns when nothing of it is written any more.
