@@ -16,12 +16,12 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// path is that of the charges; a payment's own is below it.
+// path is that of the charges; a payment's own is below it, and the search.
 const path = "/v1/advanced_payments"
 
 // Client calls the API. It is safe for concurrent use.
 type Client struct {
-	base      string // the charges' address
+	base      string // the API's address, without a slash at its end
 	timeout   time.Duration
 	userAgent string
 	transport *http.Transport
@@ -39,7 +39,7 @@ func New(cfg Config, token func() secret.Text) (*Client, error) {
 		return nil, fmt.Errorf("mercadopago: %w", err)
 	}
 	return &Client{
-		base:      base + path,
+		base:      base,
 		timeout:   cfg.Timeout,
 		userAgent: cfg.UserAgent,
 		transport: cfg.transport(),
@@ -59,7 +59,7 @@ func (c *Client) Capture(ctx context.Context, r Request) Answer {
 		// Sent without a key, a retry of it would charge again.
 		return Answer{Meaning: Park, ParkReason: event.ParkInvalidEvent, Detail: "not sent: " + err.Error()}
 	}
-	return c.try(ctx, r, http.MethodPost, c.base)
+	return c.try(ctx, r, http.MethodPost, path)
 }
 
 // Get reads a payment by the id that an earlier answer gave, and judges it
@@ -72,15 +72,25 @@ func (c *Client) Get(ctx context.Context, r Request, paymentID string) Answer {
 			Detail: "not read: the payment's id is empty or no id",
 		}
 	}
-	return c.try(ctx, r, http.MethodGet, c.base+"/"+url.PathEscape(paymentID))
+	return c.try(ctx, r, http.MethodGet, path+"/"+url.PathEscape(paymentID))
 }
 
 // try makes one HTTP call and judges what comes of it.
-func (c *Client) try(ctx context.Context, r Request, method, address string) Answer {
+func (c *Client) try(ctx context.Context, r Request, method, resource string) Answer {
+	x, none := c.call(ctx, r, method, resource)
+	if none != nil {
+		return *none
+	}
+	return decide(x)
+}
+
+// call makes one HTTP call, to a path with its query. It gives the complete
+// answer as it came, or, in none, what it means that there is not one.
+func (c *Client) call(ctx context.Context, r Request, method, resource string) (x exchange, none *Answer) {
 	token := c.token().Reveal()
 	read := method == http.MethodGet
 	if !visible(token) {
-		return Answer{
+		return exchange{}, &Answer{
 			Meaning: Halt, Row: rowCredential, Read: read, Detail: "not sent: the access token cannot be used",
 			Reason: "the access token is empty, or has a space, line break or other character in it that no header takes: " +
 				"check MERCADOPAGO_ACCESS_TOKEN and its file",
@@ -96,31 +106,31 @@ func (c *Client) try(ctx context.Context, r Request, method, address string) Ans
 	tryCtx = httptrace.WithClientTrace(tryCtx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
 	})
-	req, err := c.request(tryCtx, r, method, address, token)
+	req, err := c.request(tryCtx, r, method, c.base+resource, token)
 	if err != nil {
-		return c.noAnswer(ctx, err, 0, Answer{Read: read}, scrub)
+		return exchange{}, c.noAnswer(ctx, err, 0, Answer{Read: read}, scrub)
 	}
 	// The transport itself, without an http.Client around it: that would follow
 	// redirects (row 31), or stumble over a malformed one.
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return c.noAnswer(ctx, err, 0, Answer{Read: read, Sent: sent.Load()}, scrub)
+		return exchange{}, c.noAnswer(ctx, err, 0, Answer{Read: read, Sent: sent.Load()}, scrub)
 	}
 	defer func() { _ = resp.Body.Close() }() // all that is wanted of it was read
-	seen := Answer{
-		Read: read, Sent: true,
-		RequestID:  scrub.text(resp.Header.Get("X-Request-Id"), maxText),
-		RetryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
+	x = exchange{
+		status: resp.StatusCode, read: read, request: r, scrub: scrub,
+		requestID:  scrub.text(resp.Header.Get("X-Request-Id"), maxText),
+		retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
 	}
 	// One byte more than is allowed tells a body that is too large. Up to there
 	// it is drained, so the connection can be used again; beyond, it is closed.
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	x.raw, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
-		return c.noAnswer(ctx, err, resp.StatusCode, seen, scrub)
+		seen := Answer{Read: read, Sent: true, RequestID: x.requestID, RetryAfter: x.retryAfter}
+		return exchange{}, c.noAnswer(ctx, err, resp.StatusCode, seen, scrub)
 	}
-	a := decide(exchange{status: resp.StatusCode, read: read, raw: raw, body: parseBody(raw), request: r, scrub: scrub})
-	a.RequestID, a.RetryAfter = seen.RequestID, seen.RetryAfter
-	return a
+	x.body = parseBody(x.raw)
+	return x, nil
 }
 
 // request builds the HTTP request. Its body cannot be read twice: net/http
@@ -156,7 +166,7 @@ func (c *Client) request(ctx context.Context, r Request, method, address, token 
 // noAnswer is rows 32 and 33: no complete answer. Half an answer counts as
 // none, whatever its status. seen is what is known besides; status is 0 where
 // not even that came.
-func (c *Client) noAnswer(ctx context.Context, err error, status int, seen Answer, scrub *scrubber) Answer {
+func (c *Client) noAnswer(ctx context.Context, err error, status int, seen Answer, scrub *scrubber) *Answer {
 	seen.Meaning, seen.ParkReason, seen.HTTPStatus = Retry, event.ParkUndecided, status
 	// Row 33: idempotency.en.md, the same key marks the same process.
 	// Row 32: nothing was sent.
@@ -180,5 +190,5 @@ func (c *Client) noAnswer(ctx context.Context, err error, status int, seen Answe
 		what += err.Error()
 	}
 	seen.Detail = scrub.text(what, maxDetail)
-	return seen
+	return &seen
 }

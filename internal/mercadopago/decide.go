@@ -3,6 +3,7 @@ package mercadopago
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"payment-capture/internal/event"
 )
@@ -12,6 +13,9 @@ const (
 	rowNotSent    = 32 // failed before a connection was there to write to
 	rowNoAnswer   = 33 // failed after it
 	rowCredential = 27 // our credential
+	rowUnknown    = 10 // a status that tells nothing: read by id once
+	rowUnreadable = 11 // success, and nothing that can be read
+	rowMaybeOurs  = 19 // a payment under this reference may exist
 )
 
 // exchange is one complete answer and what it is judged by.
@@ -22,6 +26,9 @@ type exchange struct {
 	body    body
 	request Request
 	scrub   *scrubber
+
+	requestID  string        // as in Answer
+	retryAfter time.Duration // as in Answer
 }
 
 // decide gives the meaning of a complete answer: the whole of the decision
@@ -34,6 +41,7 @@ type exchange struct {
 func decide(x exchange) Answer {
 	a := x.judge()
 	a.HTTPStatus, a.Sent, a.Read = x.status, true, x.read
+	a.RequestID, a.RetryAfter = x.requestID, x.retryAfter
 	if a.Detail == "" {
 		a.Detail = x.describe()
 	}

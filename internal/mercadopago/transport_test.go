@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"payment-capture/internal/event"
@@ -130,30 +131,39 @@ func TestHTTP2(t *testing.T) {
 	}
 }
 
+// TestConnectionsAreUsedAgain is in virtual time: net/http gives a connection
+// up whose request is not known to be written 50 ms after its answer was read,
+// which a busy machine can make true.
 func TestConnectionsAreUsedAgain(t *testing.T) {
 	t.Parallel()
 	body := testdata(t, "approved")
-	var opened atomic.Int32
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, body)
-	}))
-	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			opened.Add(1)
+	synctest.Test(t, func(t *testing.T) {
+		var opened atomic.Int32
+		network := make(pipes)
+		server := &http.Server{
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = io.WriteString(w, body)
+			}),
+			ConnState: func(_ net.Conn, state http.ConnState) {
+				if state == http.StateNew {
+					opened.Add(1)
+				}
+			},
 		}
-	}
-	s.Start()
-	t.Cleanup(s.Close)
-	c := newClient(t, Config{URL: s.URL, MaxConnections: 3})
-	r := sampleRequest(t)
-	var wg sync.WaitGroup
-	for range 30 {
-		wg.Go(func() { check(t, c.Capture(t.Context(), r), want{meaning: Captured, row: 2}) })
-	}
-	wg.Wait()
-	if n := opened.Load(); n > 3 {
-		t.Errorf("got %d connections, want at most 3", n)
-	}
+		go func() { _ = server.Serve(network) }()
+		c := newClient(t, Config{URL: "http://api.example", MaxConnections: 3, DialContext: network.dial})
+		r := sampleRequest(t)
+		var wg sync.WaitGroup
+		for range 30 {
+			wg.Go(func() { check(t, c.Capture(t.Context(), r), want{meaning: Captured, row: 2}) })
+		}
+		wg.Wait()
+		if n := opened.Load(); n > 3 {
+			t.Errorf("got %d connections, want at most 3", n)
+		}
+		c.Close()
+		_ = server.Close()
+	})
 }
 
 func TestNewNamesTheWrongField(t *testing.T) {
