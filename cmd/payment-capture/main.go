@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/config"
 	"payment-capture/internal/demo"
 	"payment-capture/internal/kafka"
@@ -27,9 +26,8 @@ const (
 	exitOK       = 0
 	exitFailed   = 1 // something failed: look at the message
 	exitUsage    = 2 // a flag or a variable is wrong
-	exitHalted   = 3 // the payment API refuses our credential or configuration
-	exitFenced   = 4 // another process has the same INSTANCE_ID
-	exitRefused  = 5 // Kafka refuses us: permissions, topics, limits
+	exitFenced   = 4 // another process has the same INSTANCE_ID (3 was a halt, which ends no process any more)
+	exitReplaced = 5 // the input topic was deleted and made anew
 	exitNotProve = 6 // demo: the check of the promises failed
 )
 
@@ -63,16 +61,13 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
-	if _, ok := errors.AsType[*capture.HaltedError](err); ok {
-		return exitHalted
-	}
 	switch {
 	case errors.Is(err, demo.ErrNotProven):
 		return exitNotProve
 	case errors.Is(err, kafka.ErrFenced):
 		return exitFenced
-	case errors.Is(err, kafka.ErrRefused):
-		return exitRefused
+	case errors.Is(err, kafka.ErrReplaced):
+		return exitReplaced
 	case errors.Is(err, kafka.ErrNoStart):
 		return exitUsage
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/demo"
 	"payment-capture/internal/kafka"
 	"payment-capture/internal/pipeline"
@@ -16,7 +15,7 @@ import (
 
 func TestExitCode(t *testing.T) {
 	t.Parallel()
-	halted := &pipeline.StoppedError{Cause: &capture.HaltedError{Reason: "renew the token", HTTPStatus: 401}}
+	fenced := &pipeline.StoppedError{Cause: fmt.Errorf("%w: x", kafka.ErrFenced)}
 	for name, test := range map[string]struct {
 		err  error
 		want int
@@ -25,10 +24,9 @@ func TestExitCode(t *testing.T) {
 		"usage":              {usageError{errors.New("--flag")}, 2},
 		"usage, wrapped":     {fmt.Errorf("run: %w", usageError{errors.New("--flag")}), 2},
 		"no start":           {fmt.Errorf("group: %w", kafka.ErrNoStart), 2},
-		"halted":             {halted, 3},
-		"halted, and closed": {errors.Join(halted, errors.New("close")), 3},
-		"fenced":             {&pipeline.StoppedError{Cause: fmt.Errorf("%w: x", kafka.ErrFenced)}, 4},
-		"refused":            {&pipeline.StoppedError{Cause: fmt.Errorf("%w: x", kafka.ErrRefused)}, 5},
+		"fenced":             {fenced, 4},
+		"fenced, and closed": {errors.Join(fenced, errors.New("close")), 4},
+		"replaced":           {&pipeline.StoppedError{Cause: fmt.Errorf("%w: x", kafka.ErrReplaced)}, 5},
 		"not proven":         {demo.ErrNotProven, 6},
 	} {
 		t.Run(name, func(t *testing.T) {

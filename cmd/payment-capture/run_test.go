@@ -161,20 +161,12 @@ func TestRunIsRefused(t *testing.T) {
 	}
 	api := httptest.NewServer(sim)
 	t.Cleanup(api.Close)
-	broker, client := newBroker(t, ourTopics()...)
+	broker, _ := newBroker(t, ourTopics()...)
 	setEnv(t, "KAFKA_BROKERS="+broker, "ADMIN_ADDR=off", "CURRENCY=MXN",
 		"MERCADOPAGO_URL="+api.URL, "MERCADOPAGO_ACCESS_TOKEN="+accessToken)
 
 	if got := command(t, "run"); got.code != exitUsage || !strings.Contains(got.stderr, "KAFKA_START_AT") {
 		t.Errorf("a new group without a start: got %+v", got)
-	}
-	t.Setenv("KAFKA_START_AT", "earliest")
-	sendOrder(t, client, "MXN")
-	if got := command(t, "run"); got.code != exitHalted || !strings.Contains(got.stderr, "HTTP 401") {
-		t.Errorf("a wrong token: got %+v", got)
-	}
-	if charges := sim.Ledger().Charges; len(charges) != 0 {
-		t.Errorf("charged: %v", charges)
 	}
 }
 

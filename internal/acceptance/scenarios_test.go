@@ -5,16 +5,19 @@ package acceptance
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"payment-capture/internal/capture"
+	"payment-capture/internal/app"
 	"payment-capture/internal/config"
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/secret"
 	"payment-capture/internal/simulator"
 )
 
@@ -42,7 +45,8 @@ func scenarios() []scenario {
 		}}}, slowCapture},
 		{"many orders at once", 3, slow, manyOrders},
 		{"faults of the API", 3, faultyAPI(), faults},
-		{"undecided events are parked", 1, simulator.Config{}, undecided},
+		{"undecided events are looked up", 1, simulator.Config{}, undecided},
+		{"undecided events that cannot be found are parked", 1, simulator.Config{}, undecidedForGood},
 		{"instances join and leave", 3, slow, joinAndLeave},
 		{"an instance dies", 3, slow, instanceDies},
 		{"a death above a stuck capture", 1, simulator.Config{Script: simulator.Script{Rules: []simulator.Rule{
@@ -52,7 +56,10 @@ func scenarios() []scenario {
 		{"old events are not charged", 1, simulator.Config{}, oldEvents},
 		{"aborted input is not charged", 1, simulator.Config{}, abortedInput},
 		{"a new group needs to be told where to start", 1, simulator.Config{}, startAt},
-		{"a refused token stops the service", 1, simulator.Config{}, refusedToken},
+		{"a refused token halts, and its mending heals", 1, simulator.Config{}, refusedToken},
+		{"a run of refused payers halts", 3, simulator.Config{}, refusedPayers},
+		{"a run of invalid events is held", 1, simulator.Config{}, invalidRun},
+		{"the status names what waits longest", 1, simulator.Config{}, longestWaiting},
 		{"two processes of one identity", 1, slow, sameIdentity},
 		{"a partition whose records were deleted halts", 2, simulator.Config{}, outOfRange},
 		{"the offsets are reset to zero", 2, simulator.Config{}, offsetsReset},
@@ -258,7 +265,29 @@ func undecided(w *world) {
 	}
 	w.start("a", func(c *config.Config) { c.CaptureMaxTries = 4 })
 	w.send(numbered(4, nil)...)
-	w.want(w.settle(), map[string]int{"parked undecided": 2, "parked error_after_unknown": 1, "captured": 1})
+	vs := w.settle()
+	// What was taken is found by searching; what was not is parked.
+	w.want(vs, map[string]int{"captured": 3, "parked undecided": 1})
+	for _, v := range vs {
+		if v.kind == "parked" && !strings.Contains(headerOf(v.record, "parked_detail"), "no payment was found") {
+			w.t.Errorf("parked: %s", headerOf(v.record, "parked_detail"))
+		}
+	}
+}
+
+// undecidedForGood is the same where the API's search does not find wallet
+// payments: a person has to look.
+func undecidedForGood(w *world) {
+	if err := w.sim.Apply(simulator.Script{Rules: []simulator.Rule{
+		{Match: simulator.Match{Key: "e0"}, Action: simulator.ActionError, Status: 500, Charge: true},
+		{Match: simulator.Match{Key: "e1", ToTry: 1}, Action: simulator.ActionDrop, Charge: true},
+		{Match: simulator.Match{Key: "e1"}, Action: simulator.ActionInvalidPayerToken},
+	}, Switches: simulator.Switches{SearchBy: "none"}}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.start("a", func(c *config.Config) { c.CaptureMaxTries = 4 })
+	w.send(numbered(3, nil)...)
+	w.want(w.settle(), map[string]int{"parked undecided": 1, "parked error_after_unknown": 1, "captured": 1})
 }
 
 func joinAndLeave(w *world) {
@@ -371,21 +400,33 @@ func startAt(w *world) {
 }
 
 // refusedToken: nothing is rejected or parked for a credential of ours, and
-// all goes on where it was once that is mended.
+// all goes on by itself, without a restart, once the token's file is rewritten.
 func refusedToken(w *world) {
-	w.sim.SetAccessToken("", simulator.TokenExpired)
-	first := w.start("a")
-	w.send(numbered(20, nil)...)
-	var halted *capture.HaltedError
-	if err := first.wait(); !errors.As(err, &halted) || strings.Contains(err.Error(), accessToken) {
-		w.t.Fatalf("the service ended with %v", err)
+	file := filepath.Join(w.t.TempDir(), "token")
+	write := func(token string) {
+		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+			w.t.Fatal(err)
+		}
 	}
+	write("an-expired-token")
+	in := w.start("a", func(c *config.Config) {
+		c.MercadoPagoAccessToken, c.MercadoPagoAccessTokenFile = secret.Text{}, file
+	})
+	w.send(numbered(20, nil)...)
+	status := func() app.Status { return in.service.Status(w.t.Context()) }
+	w.eventually("the service is halted, and says why", func() bool {
+		s := status()
+		return s.API.State == "halted" && s.API.Cause == "credential" && strings.Contains(s.API.Reason, "MERCADOPAGO_ACCESS_TOKEN")
+	})
+	w.eventually("a probe was refused as well", func() bool { return w.sim.Ledger().Calls > 20 })
 	if vs := w.verdicts(); len(vs) != 0 {
 		w.t.Errorf("verdicts: %s", summary(vs))
 	}
-	w.sim.SetAccessToken("", simulator.TokenOK)
-	w.start("a")
+	write(accessToken)
 	w.want(w.settle(), map[string]int{"captured": 20})
+	if s := status(); s.API.State != "passing" || s.Pipeline.InFlight != 0 {
+		w.t.Errorf("afterwards: %+v", s)
+	}
 }
 
 func sameIdentity(w *world) {

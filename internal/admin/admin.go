@@ -22,25 +22,35 @@ type Readiness struct {
 //
 //	/livez    200 while the process can answer
 //	/readyz   200 while events can be worked, else 503, with the reason
+//	/status   what is under way, what waits longest, and for what
 //	/metrics  for Prometheus
-func Handler(gatherer prometheus.Gatherer, ready func(context.Context) Readiness) http.Handler {
+func Handler(gatherer prometheus.Gatherer, ready func(context.Context) Readiness, status func(context.Context) any) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]bool{"live": true})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
 		state := ready(ctx)
-		status := http.StatusOK
+		code := http.StatusOK
 		if !state.Ready {
-			status = http.StatusServiceUnavailable
+			code = http.StatusServiceUnavailable
 		}
-		answer(w, status, state)
+		answer(w, code, state)
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		defer cancel()
+		answer(w, http.StatusOK, status(ctx))
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	return mux
 }
+
+// patience is how long the service is asked how it is: one that is too busy to
+// say so is not ready.
+const patience = 2 * time.Second
 
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")

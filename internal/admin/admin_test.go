@@ -26,7 +26,8 @@ func get(t *testing.T, h http.Handler, method, path string) *httptest.ResponseRe
 func handler(r admin.Readiness) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "test_events_total", Help: "Events."}))
-	return admin.Handler(registry, func(context.Context) admin.Readiness { return r })
+	return admin.Handler(registry, func(context.Context) admin.Readiness { return r },
+		func(context.Context) any { return map[string]int{"calls": 7} })
 }
 
 func TestRoutes(t *testing.T) {
@@ -42,6 +43,7 @@ func TestRoutes(t *testing.T) {
 		"live, not ready": {busy, http.MethodGet, "/livez", 200, `{"live":true}`},
 		"ready":           {ready, http.MethodGet, "/readyz", 200, `{"ready":true}`},
 		"not ready":       {busy, http.MethodGet, "/readyz", 503, `{"ready":false,"reason":"stopping","detail":{"InFlight":3}}`},
+		"status":          {busy, http.MethodGet, "/status", 200, `{"calls":7}`},
 		"metrics":         {busy, http.MethodGet, "/metrics", 200, "test_events_total 0"},
 		"nothing there":   {ready, http.MethodGet, "/", 404, ""},
 		"only to read":    {ready, http.MethodPost, "/readyz", 405, ""},
@@ -67,7 +69,7 @@ func TestReadinessIsAskedForTwoSeconds(t *testing.T) {
 		h := admin.Handler(prometheus.NewRegistry(), func(ctx context.Context) admin.Readiness {
 			<-ctx.Done()
 			return admin.Readiness{Reason: "no answer"}
-		})
+		}, nil)
 		if got := get(t, h, http.MethodGet, "/readyz"); got.Code != http.StatusServiceUnavailable || time.Since(began) != 2*time.Second {
 			t.Errorf("got %d after %s", got.Code, time.Since(began))
 		}

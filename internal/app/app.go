@@ -41,6 +41,7 @@ type Service struct {
 	opts     Options
 	registry *prometheus.Registry
 	client   *mercadopago.Client
+	capturer *capture.Capturer
 	pipeline *pipeline.Pipeline
 }
 
@@ -57,7 +58,7 @@ func New(opts Options) (*Service, error) {
 	s.client, err = mercadopago.New(mercadopago.Config{
 		URL: c.MercadoPagoURL, Timeout: c.MercadoPagoTimeout, MaxConnections: c.MaxInFlight,
 		DialContext: opts.DialAPI, UserAgent: "payment-capture/" + opts.Version,
-	}, func() secret.Text {
+	}, func() secret.Text { // asked for at every call
 		text, err := token.Text()
 		if err != nil {
 			opts.Log.Warn("the access token's file cannot be read; the last token stays in use", slog.Any("error", err))
@@ -75,19 +76,28 @@ func New(opts Options) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("KAFKA_START_AT: %w", err)
 	}
-	capturer := capture.New(capture.Config{
-		Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge, Deadline: c.CaptureDeadline, MaxTries: c.CaptureMaxTries,
-		Log: opts.Log, Metrics: capture.NewMetrics(s.registry),
+	s.capturer = capture.New(capture.Config{
+		Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge, KeyHorizon: c.IdempotencyKeyHorizon,
+		Deadline: c.CaptureDeadline, MaxTries: c.CaptureMaxTries, ReconcileFor: c.CaptureReconcileFor,
+		MaxInFlight: c.MaxInFlight, RateLimit: c.CaptureRateLimit, RefusalRun: c.CaptureRefusalRun,
+		Credential: token.Version, Log: opts.Log, Metrics: capture.NewMetrics(s.registry),
 	}, s.client)
 	s.pipeline = pipeline.New(pipeline.Config{
 		Kafka: kafkaConfig, Group: c.KafkaGroup, InstanceID: c.InstanceID, Static: c.KafkaStaticMembership,
 		SessionTimeout: c.KafkaSessionTimeout, StartAt: start,
 		Topics:  pipeline.Topics{Input: c.TopicInput, Captured: c.TopicCaptured, Rejected: c.TopicRejected, Parked: c.TopicParked},
-		Account: c.MercadoPagoAccount, Mode: event.Mode(c.CloudEventsMode), MaxInFlight: c.MaxInFlight,
+		Account: c.MercadoPagoAccount, Mode: event.Mode(c.CloudEventsMode), MaxInFlight: c.MaxInFlight, InvalidRun: c.InvalidEventRun,
 		FlushInterval: c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
 		Log: opts.Log, Metrics: pipeline.NewMetrics(s.registry),
-	}, capturer)
+	}, captures{s.capturer})
 	return s, nil
+}
+
+// captures lets the pipeline reach the captures, which know nothing of it.
+type captures struct{ *capture.Capturer }
+
+func (c captures) Capture(ctx context.Context, e *event.ReadyToCapture, h pipeline.Hold) (event.Verdict, error) {
+	return c.Capturer.Capture(ctx, e, h)
 }
 
 func source(text secret.Text, file string) (*secret.Source, error) {
@@ -143,11 +153,31 @@ func (h atLeast) WithGroup(name string) slog.Handler {
 }
 
 // Handler gives the admin routes.
-func (s *Service) Handler() http.Handler { return admin.Handler(s.registry, s.ready) }
+func (s *Service) Handler() http.Handler {
+	return admin.Handler(s.registry, s.ready, func(ctx context.Context) any { return s.Status(ctx) })
+}
+
+// Status is what the service shows of itself.
+type Status struct {
+	Instance string          `json:"instance_id"`
+	Group    string          `json:"group"`
+	Version  string          `json:"version"`
+	API      capture.Health  `json:"api"`
+	Pipeline pipeline.Status `json:"pipeline"`
+}
+
+// Status gives the state of the service as a whole.
+func (s *Service) Status(ctx context.Context) Status {
+	return Status{
+		Instance: s.opts.Config.InstanceID, Group: s.opts.Config.KafkaGroup, Version: s.opts.Version,
+		API: s.capturer.Health(), Pipeline: s.pipeline.Status(ctx),
+	}
+}
 
 func (s *Service) ready(ctx context.Context) admin.Readiness {
-	status := s.pipeline.Status(ctx)
-	r := admin.Readiness{Detail: status}
+	all := s.Status(ctx)
+	status := all.Pipeline
+	r := admin.Readiness{Detail: all}
 	switch {
 	case status.Stopping:
 		r.Reason = "stopping"
@@ -157,6 +187,10 @@ func (s *Service) ready(ctx context.Context) admin.Readiness {
 		r.Reason = "not in the consumer group yet"
 	case len(status.Halted) > 0:
 		r.Reason = "partitions are halted; detail says why"
+	case !all.API.Passing():
+		r.Reason = all.API.Reason
+	case status.Suspicion != "":
+		r.Reason = status.Suspicion
 	default:
 		r.Ready = true
 	}

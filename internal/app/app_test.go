@@ -153,9 +153,14 @@ func TestSecretsNeverShow(t *testing.T) {
 	if status != http.StatusOK || service.Partitions(t.Context()) != 2 || len(service.HaltedPartitions(t.Context())) != 0 {
 		t.Errorf("at work: /readyz answers %d %s", status, ready)
 	}
+	_, shown := page(t, h, "/status")
+	if !strings.Contains(shown, `"state":"passing"`) || !strings.Contains(shown, `"partitions":2`) {
+		t.Errorf("at work: /status answers %s", shown)
+	}
 	_, metrics := page(t, h, "/metrics")
 	for _, want := range []string{
 		`payment_capture_api_calls_total{meaning="captured",status="201"} 1`, `payment_capture_api_calls_total{meaning="retry",status="500"}`,
+		`payment_capture_api_state{state="passing"} 1`, `payment_capture_halted{cause="credential"} 0`, "payment_capture_api_call_limit 16",
 		"payment_capture_api_call_seconds_count", "payment_capture_partitions_owned 2", "payment_capture_flushes_total", "go_goroutines", "process_",
 	} {
 		if !strings.Contains(metrics, want) {
@@ -170,7 +175,7 @@ func TestSecretsNeverShow(t *testing.T) {
 	if status, body := page(t, h, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"reason":"stopping"`) {
 		t.Errorf("after the end: /readyz answers %d %s", status, body)
 	}
-	for name, text := range map[string]string{"log": log.String(), "readyz": ready, "metrics": metrics} {
+	for name, text := range map[string]string{"log": log.String(), "readyz": ready, "status": shown, "metrics": metrics} {
 		if strings.Contains(text, accessToken) || strings.Contains(text, payerToken) {
 			t.Errorf("the %s shows a secret:\n%s", name, text)
 		}

@@ -2,12 +2,10 @@ package capture_test
 
 import (
 	"bytes"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
 	"payment-capture/internal/money"
@@ -61,7 +59,7 @@ func TestAnswersDecide(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				a := newAPI(test.answers...)
-				verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), nil)
+				verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(nil))
 				if err != nil || ending(verdict) != test.want {
 					t.Errorf("got %q, %v; want %q", ending(verdict), err, test.want)
 				}
@@ -79,7 +77,7 @@ func TestEveryTryIsTheSame(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(noAnswer(), wait(time.Second), unavailable(), unsent(), captured())
-		if _, err := newCapturer(a).Capture(t.Context(), newEvent(t), nil); err != nil {
+		if _, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(nil)); err != nil {
 			t.Fatal(err)
 		}
 		want, err := mercadopago.NewRequest(newEvent(t))
@@ -99,7 +97,7 @@ func TestPoll(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(pending(), pending(), unavailable(), captured())
-		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), nil)
+		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(nil))
 		if err != nil || verdict.Outcome == nil || verdict.Outcome.Type != event.TypeCaptured {
 			t.Fatalf("got %+v, %v", verdict, err)
 		}
@@ -114,27 +112,28 @@ func TestPoll(t *testing.T) {
 func TestPollThatNeverEndsIsParked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		verdict, err := newCapturer(newAPI(pending())).Capture(t.Context(), newEvent(t), nil)
+		verdict, err := newCapturer(newAPI(pending())).Capture(t.Context(), newEvent(t), newHold(nil))
 		if err != nil || ending(verdict) != "parked undecided" {
 			t.Errorf("got %q, %v", ending(verdict), err)
 		}
 	})
 }
 
+// While halted the event waits; it is decided when that is over, by itself.
 func TestHalt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAPI(noAnswer(), halted())
-		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), nil)
-		halt, ok := errors.AsType[*capture.HaltedError](err)
-		if !ok {
-			t.Fatalf("got %v, want a HaltedError", err)
+		a := newAPI(noAnswer(), halted(), halted(), captured())
+		c, h := newCapturer(a), newHold(nil)
+		verdict, err := c.Capture(t.Context(), newEvent(t), h)
+		if err != nil || ending(verdict) != event.TypeCaptured+" " {
+			t.Fatalf("got %q, %v", ending(verdict), err)
 		}
-		if want := (capture.HaltedError{Reason: "the access token is refused: renew it", HTTPStatus: 401, RequestID: "request-1"}); *halt != want {
-			t.Errorf("got %+v, want %+v", *halt, want)
+		if gaps := a.gaps(); gaps[1] != time.Second || gaps[2] != 2*time.Second {
+			t.Errorf("tried again after %s and %s, want 1s and 2s", gaps[1], gaps[2])
 		}
-		if ending(verdict) != "none" {
-			t.Errorf("a halt decided: %q", ending(verdict))
+		if health := c.Health(); !health.Passing() || health.Reason != "" {
+			t.Errorf("afterwards: %+v", health)
 		}
 	})
 }
@@ -145,7 +144,7 @@ func TestParkingSaysWhatHappened(t *testing.T) {
 		began := time.Now()
 		a := newAPI(unavailable(), parked())
 		a.takes = time.Second
-		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), nil)
+		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(nil))
 		if err != nil || verdict.Parking == nil {
 			t.Fatalf("got %+v, %v", verdict, err)
 		}
@@ -177,7 +176,7 @@ func TestUnfitEventsAreParkedWithoutACall(t *testing.T) {
 				a := newAPI(captured())
 				e := newEvent(t)
 				test.change(e)
-				verdict, err := newCapturer(a).Capture(t.Context(), e, nil)
+				verdict, err := newCapturer(a).Capture(t.Context(), e, newHold(nil))
 				switch {
 				case err != nil:
 					t.Fatal(err)

@@ -3,6 +3,7 @@ package capture_test
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,9 @@ type api struct {
 	takes   time.Duration               // how long a call takes; the end of its ctx ends it earlier
 	during  func(context.Context, *api) // called in each call, before its answer; may be nil
 	calls   []call
+	// found is what each search finds, the last for ever; none: nothing.
+	found    []mercadopago.Found
+	searches []time.Duration // when they were made
 }
 
 func newAPI(answers ...mercadopago.Answer) *api {
@@ -45,6 +49,29 @@ func (a *api) Get(ctx context.Context, r mercadopago.Request, paymentID string) 
 	got.Read = true
 	return got
 }
+
+func (a *api) Find(context.Context, mercadopago.Request, time.Time) mercadopago.Found {
+	a.searches = append(a.searches, time.Since(a.began))
+	if len(a.found) == 0 {
+		return mercadopago.Found{Searched: true, Calls: 3}
+	}
+	return a.found[min(len(a.searches), len(a.found))-1]
+}
+
+// hold is a claim that is good until it is given up.
+type hold struct {
+	giveUp <-chan struct{}
+	stale  atomic.Bool // not current
+	told   []string
+}
+
+func newHold(giveUp <-chan struct{}) *hold { return &hold{giveUp: giveUp} }
+
+func (h *hold) GiveUp() <-chan struct{} { return h.giveUp }
+
+func (h *hold) Current() bool { return !h.stale.Load() }
+
+func (h *hold) Tell(waitsFor string, _ int) { h.told = append(h.told, waitsFor) }
 
 func (a *api) answer(ctx context.Context, r mercadopago.Request, pollID string) mercadopago.Answer {
 	a.calls = append(a.calls, call{at: time.Since(a.began), request: r, pollID: pollID})
@@ -75,6 +102,7 @@ func (a *api) gaps() []time.Duration {
 func newCapturer(a capture.API, changes ...func(*capture.Config)) *capture.Capturer {
 	conf := capture.Config{
 		Currency: "MXN", MaxEventAge: 24 * time.Hour, Deadline: 15 * time.Minute, MaxTries: 100,
+		MaxInFlight: 8, ReconcileFor: 3 * time.Minute,
 		Log: slog.New(slog.DiscardHandler), Metrics: capture.NewMetrics(prometheus.NewRegistry()),
 	}
 	for _, change := range changes {
@@ -142,6 +170,11 @@ func unavailable() mercadopago.Answer {
 // wait asks for time and has no effect.
 func wait(after time.Duration) mercadopago.Answer {
 	return mercadopago.Answer{Meaning: mercadopago.Wait, Row: 37, HTTPStatus: 429, RetryAfter: after, Sent: true}
+}
+
+// busy says that an earlier try under the key is not done yet.
+func busy() mercadopago.Answer {
+	return mercadopago.Answer{Meaning: mercadopago.Wait, Row: 21, Detail: "HTTP 409", HTTPStatus: 409, Sent: true}
 }
 
 // pending says that the payment exists and is not final.

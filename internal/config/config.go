@@ -50,15 +50,19 @@ type Config struct {
 	MercadoPagoTimeout         time.Duration  `envconfig:"MERCADOPAGO_TIMEOUT" default:"30s" desc:"how long one call may take"`
 	Currency                   money.Currency `envconfig:"CURRENCY" desc:"required: the currency of the token's site; events in another one are parked"`
 
-	MaxInFlight           int           `envconfig:"CAPTURE_MAX_IN_FLIGHT" default:"256" desc:"captures at once"`
+	MaxInFlight           int           `envconfig:"CAPTURE_MAX_IN_FLIGHT" default:"256" desc:"calls to the API at once; lowered for a while when it answers 429 or 503"`
+	CaptureRateLimit      float64       `envconfig:"CAPTURE_RATE_LIMIT" default:"0" desc:"calls to the API a second; 0: no limit"`
 	CaptureDeadline       time.Duration `envconfig:"CAPTURE_DEADLINE" default:"15m" desc:"how long one event is tried before it is parked"`
 	CaptureMaxTries       int           `envconfig:"CAPTURE_MAX_TRIES" default:"100" desc:"how often one event is tried before it is parked"`
 	CaptureMaxEventAge    time.Duration `envconfig:"CAPTURE_MAX_EVENT_AGE" default:"24h" desc:"older events are parked, not charged; at most IDEMPOTENCY_KEY_HORIZON"`
 	IdempotencyKeyHorizon time.Duration `envconfig:"IDEMPOTENCY_KEY_HORIZON" default:"24h" desc:"how long the API is trusted to remember an idempotency key"`
+	CaptureReconcileFor   time.Duration `envconfig:"CAPTURE_RECONCILE_FOR" default:"3m" desc:"how long the API is searched for a payment before an event is parked that may have made one"`
+	CaptureRefusalRun     int           `envconfig:"CAPTURE_REFUSAL_RUN" default:"20" desc:"so many payers or requests refused in a row halt, instead of rejecting or parking everybody; 0: none do"`
+	InvalidEventRun       int           `envconfig:"INVALID_EVENT_RUN" default:"100" desc:"from so many invalid events in a row on they are held, not parked; 0: all are parked"`
 	FlushInterval         time.Duration `envconfig:"FLUSH_INTERVAL" default:"25ms" desc:"the least time between two transactions under load"`
 	ShutdownTimeout       time.Duration `envconfig:"SHUTDOWN_TIMEOUT" default:"45s" desc:"how long a stop may take; at least MERCADOPAGO_TIMEOUT + 5s"`
 
-	AdminAddr string     `envconfig:"ADMIN_ADDR" default:"localhost:8080" desc:"address of /livez, /readyz and /metrics; off: none"`
+	AdminAddr string     `envconfig:"ADMIN_ADDR" default:"localhost:8080" desc:"address of /livez, /readyz, /status and /metrics; off: none"`
 	LogLevel  slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 }
 
@@ -223,6 +227,18 @@ func (c Config) checkAPI(wrong report) {
 func (c Config) checkCapture(wrong report) {
 	if c.MaxInFlight < 1 || c.MaxInFlight > 10_000 {
 		wrong("CAPTURE_MAX_IN_FLIGHT", "is %d: 1 to 10000", c.MaxInFlight)
+	}
+	if !(c.CaptureRateLimit >= 0 && c.CaptureRateLimit <= 1e6) { // nor is NaN a limit
+		wrong("CAPTURE_RATE_LIMIT", "is %g: 0 for no limit, or up to 1000000 calls a second", c.CaptureRateLimit)
+	}
+	if c.CaptureReconcileFor < 0 || c.CaptureReconcileFor > time.Hour {
+		wrong("CAPTURE_RECONCILE_FOR", "is %s: 0s to 1h", c.CaptureReconcileFor)
+	}
+	if c.CaptureRefusalRun < 0 {
+		wrong("CAPTURE_REFUSAL_RUN", "is %d: 0 or more", c.CaptureRefusalRun)
+	}
+	if c.InvalidEventRun < 0 {
+		wrong("INVALID_EVENT_RUN", "is %d: 0 or more", c.InvalidEventRun)
 	}
 	if c.CaptureDeadline < time.Second {
 		wrong("CAPTURE_DEADLINE", "is %s: at least 1s", c.CaptureDeadline)

@@ -128,7 +128,13 @@ func TestProblems(t *testing.T) {
 		"misspelt by two":         {[]string{"MERCADOPAGO_ACESS_TOKENS=" + password}, []string{"MERCADOPAGO_ACESS_TOKENS"}},
 		"misspelt by three":       {[]string{"KAFKA_GROUPING=a"}, nil},
 		"none of our business":    {[]string{"PATH=/bin", "KAFKA_SERVICE_HOST=10.0.0.1", "HOME=/"}, nil},
-		"not there yet":           {[]string{"CAPTURE_RATE_LIMIT=10", "LEDGER_DIR=/ledger"}, []string{"CAPTURE_RATE_LIMIT", "LEDGER_DIR"}},
+		"not there yet":           {[]string{"CAPTURE_ONCE_PER=event", "LEDGER_DIR=/ledger"}, []string{"CAPTURE_ONCE_PER", "LEDGER_DIR"}},
+		"rate limit below zero":   {[]string{"CAPTURE_RATE_LIMIT=-1"}, []string{"CAPTURE_RATE_LIMIT"}},
+		"rate limit is no number": {[]string{"CAPTURE_RATE_LIMIT=NaN"}, []string{"CAPTURE_RATE_LIMIT"}},
+		"rate limit":              {[]string{"CAPTURE_RATE_LIMIT=12.5"}, nil},
+		"searches for ever":       {[]string{"CAPTURE_RECONCILE_FOR=2h"}, []string{"CAPTURE_RECONCILE_FOR"}},
+		"runs below zero":         {[]string{"CAPTURE_REFUSAL_RUN=-1", "INVALID_EVENT_RUN=-1"}, []string{"CAPTURE_REFUSAL_RUN", "INVALID_EVENT_RUN"}},
+		"no runs":                 {[]string{"CAPTURE_REFUSAL_RUN=0", "INVALID_EVENT_RUN=0"}, nil},
 		"token in a file":         {[]string{"MERCADOPAGO_ACCESS_TOKEN=", "MERCADOPAGO_ACCESS_TOKEN_FILE=/token"}, nil},
 	})
 }

@@ -54,7 +54,7 @@ func address(text string) string {
 // not look as if it had an effect.
 func later() []string {
 	return []string{
-		"KAFKA_GROUP_PROTOCOL", "TOPIC_LEDGER", "LEDGER_DIR", "CAPTURE_RATE_LIMIT", "CAPTURE_ONCE_PER", "REPLAYED_OUTCOMES",
+		"KAFKA_GROUP_PROTOCOL", "TOPIC_LEDGER", "LEDGER_DIR", "CAPTURE_ONCE_PER", "REPLAYED_OUTCOMES",
 	}
 }
 

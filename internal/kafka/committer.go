@@ -48,6 +48,9 @@ var (
 	// ErrRefused: it fails in the same way for as long as somebody does not
 	// mend permissions, topics or limits.
 	ErrRefused = errors.New("the broker refuses the transaction")
+	// ErrReplaced: the input topic is another one than at the start, under the
+	// same name. Start again.
+	ErrReplaced = errors.New("the input topic was deleted and made anew: its offsets mean nothing any more; start again")
 )
 
 // CommitterConfig fixes a Committer.
@@ -181,7 +184,13 @@ func (c *Committer) Commit(ctx context.Context, b Batch) error {
 func (c *Committer) produce(ctx context.Context, records []*kgo.Record) error {
 	client := c.client
 	stop := context.AfterFunc(ctx, client.Close)
-	err := client.ProduceSync(ctx, records...).FirstErr()
+	var err error
+	for _, r := range client.ProduceSync(ctx, records...) {
+		if r.Err != nil {
+			err = fmt.Errorf("produce to topic %q: %w", r.Record.Topic, r.Err)
+			break
+		}
+	}
 	if !stop() { // it was closed, or is about to be
 		c.discard()
 		return errors.Join(context.Cause(ctx), err)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TopicInfo is what a topic is like.
@@ -80,6 +82,27 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 		info[c.Name] = t
 	}
 	return info, nil
+}
+
+// Replaced reports whether a topic is known to have another id than it had:
+// it was deleted and made anew.
+func Replaced(ctx context.Context, client *kgo.Client, topic string, id [16]byte) bool {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req := kmsg.NewPtrMetadataRequest()
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = &topic
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return false
+	}
+	for _, t := range resp.Topics {
+		if t.Topic != nil && *t.Topic == topic && t.ErrorCode == 0 && t.TopicID != [16]byte{} {
+			return t.TopicID != id
+		}
+	}
+	return false
 }
 
 var errNotThere = errors.New("is not there")

@@ -11,9 +11,13 @@ import (
 	"payment-capture/internal/event"
 )
 
+// captureFactor is how many captures there may be for each call under way:
+// those that wait between two tries must not take the others' turn.
+const captureFactor = 4
+
 // dispatch begins captures while there is room.
 func (o *owner) dispatch() {
-	for o.inFlight < o.p.conf.MaxInFlight {
+	for o.inFlight < captureFactor*o.p.conf.MaxInFlight && o.refused == "" {
 		it := o.readyNext()
 		if it == nil {
 			break
@@ -21,14 +25,15 @@ func (o *owner) dispatch() {
 		it.inFlight = true
 		it.part.inFlight++
 		o.inFlight++
-		o.captures.Go(func() { o.capture(it, it.part.ctx, it.part.giveUp, it.record, it.event) })
+		it.hold = &hold{giveUp: it.part.giveUp, heard: &o.p.heard, within: o.p.conf.SessionTimeout}
+		o.captures.Go(func() { o.capture(it, it.part.ctx, it.hold, it.record, it.event) })
 	}
 	o.p.conf.Metrics.capturing(o.inFlight)
 }
 
 // capture runs outside the owner's goroutine; it is given what it may read.
-func (o *owner) capture(it *item, ctx context.Context, giveUp <-chan struct{}, r *kgo.Record, e *event.ReadyToCapture) { //nolint:revive // context-as-argument: it belongs to the item
-	verdict, err := o.p.capturer.Capture(ctx, e, giveUp)
+func (o *owner) capture(it *item, ctx context.Context, h *hold, r *kgo.Record, e *event.ReadyToCapture) { //nolint:revive // context-as-argument: it belongs to the item
+	verdict, err := o.p.capturer.Capture(ctx, e, h)
 	m := captured{it: it}
 	if err == nil {
 		m.settlement, err = o.p.settlementOf(ctx, r, e, verdict)

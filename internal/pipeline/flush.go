@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -113,6 +114,9 @@ func (p *Pipeline) flushLoop(ctx context.Context, committer *kafka.Committer) {
 			} else {
 				err = committer.Commit(ctx, job.batch)
 			}
+			if errors.Is(err, kafka.ErrRefused) && kafka.Replaced(ctx, p.consumer, p.conf.Topics.Input, p.commits.TopicID) {
+				err = fmt.Errorf("%w: topic %q: %w", kafka.ErrReplaced, p.conf.Topics.Input, err)
+			}
 			p.conf.Metrics.flushed(job, err)
 			p.send(flushed{job: job, err: err})
 		}
@@ -125,6 +129,18 @@ func (p *Pipeline) commitOffsets(ctx context.Context, job flushJob) error {
 	return kafka.CommitOffsets(ctx, p.consumer, p.commits, job.batch)
 }
 
+// commitsRefused waits for somebody to mend permissions, topics or limits: no
+// new capture begins meanwhile, for what comes of it could not be said, and the
+// flush is tried again, without a call.
+func (o *owner) commitsRefused(err error) {
+	o.refused = err.Error()
+	o.patience = min(max(2*o.patience, 4*retryFlush), refusedFlush)
+	o.retryAt = o.lastFlush.Add(o.patience)
+	o.p.conf.Metrics.refused(true)
+	o.log.ErrorContext(o.work, "commits are refused: nothing is captured until that is mended",
+		slog.Any("error", err), slog.Duration("tried_again_in", o.patience))
+}
+
 // flushed is a flush's end.
 type flushed struct {
 	job flushJob
@@ -135,7 +151,8 @@ func (m flushed) apply(o *owner) {
 	o.flushing = false
 	o.lastFlush = time.Now()
 	if m.err == nil {
-		o.flushErr = ""
+		o.flushErr, o.refused, o.patience = "", "", 0
+		o.p.conf.Metrics.refused(false)
 		for _, fp := range m.job.parts {
 			fp.part.unflushed -= len(fp.pending)
 			for _, s := range fp.pending {
@@ -155,8 +172,10 @@ func (m flushed) apply(o *owner) {
 		fp.part.dirty = true
 	}
 	switch {
-	case errors.Is(m.err, kafka.ErrFenced), errors.Is(m.err, kafka.ErrRefused), errors.Is(m.err, kafka.ErrUnknown):
+	case errors.Is(m.err, kafka.ErrFenced), errors.Is(m.err, kafka.ErrReplaced), errors.Is(m.err, kafka.ErrUnknown):
 		o.stopNow(m.err)
+	case errors.Is(m.err, kafka.ErrRefused):
+		o.commitsRefused(m.err)
 	default:
 		o.log.WarnContext(o.work, "flush failed; it will be tried again", slog.Any("error", m.err))
 	}

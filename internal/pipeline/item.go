@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -17,10 +18,17 @@ type item struct {
 	record *kgo.Record           // dropped when settled
 	event  *event.ReadyToCapture // nil where the record is no valid event
 	lanes  []laneKey
+	since  time.Time // when it was taken up
+	order  string    // for a person; "" where the record is no valid event
+	id     string    // of the event; likewise
+	hold   *hold     // from the beginning of its capture on
+
+	invalid *event.InvalidError // of a suspect
 
 	blockedBy   int   // lanes in which others are before it
 	epochBefore int32 // leader epoch of the record before; -1: not known
 	inFlight    bool
+	suspect     bool // of a run of invalid events: held, not parked
 	left        bool // it stands in no lane any more
 	settled     bool
 }

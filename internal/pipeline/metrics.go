@@ -16,6 +16,8 @@ type Metrics struct {
 	inFlight      prometheus.Gauge
 	ownedGauge    prometheus.Gauge
 	fetchFailures prometheus.Counter
+	suspects      prometheus.Gauge
+	refusedGauge  prometheus.Gauge
 }
 
 // NewMetrics makes the metrics and registers them.
@@ -55,7 +57,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Errors that fetching gave, those that the client repeats by itself left out.",
 		}),
 	}
-	reg.MustRegister(m.settledTotal, m.skippedTotal, m.staleTotal, m.flushesTotal, m.flushSeconds, m.inFlight, m.ownedGauge, m.fetchFailures)
+	m.suspects = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "payment_capture_invalid_events_held",
+		Help: "Records of a run of invalid events, which are held until a valid one comes or somebody looks.",
+	})
+	m.refusedGauge = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "payment_capture_commits_refused",
+		Help: "1 while the broker refuses commits until somebody mends permissions, topics or limits.",
+	})
+	reg.MustRegister(m.settledTotal, m.skippedTotal, m.staleTotal, m.flushesTotal, m.flushSeconds, m.inFlight, m.ownedGauge,
+		m.fetchFailures, m.suspects, m.refusedGauge)
 	for _, v := range []string{kindCaptured, kindRejected, kindParked} {
 		m.settledTotal.WithLabelValues(v)
 	}
@@ -73,6 +84,15 @@ func (m *Metrics) stale()                { m.staleTotal.Inc() }
 func (m *Metrics) capturing(n int)       { m.inFlight.Set(float64(n)) }
 func (m *Metrics) owned(n int)           { m.ownedGauge.Set(float64(n)) }
 func (m *Metrics) fetchFailed()          { m.fetchFailures.Inc() }
+func (m *Metrics) suspected(n int)       { m.suspects.Set(float64(n)) }
+
+func (m *Metrics) refused(yes bool) {
+	if yes {
+		m.refusedGauge.Set(1)
+	} else {
+		m.refusedGauge.Set(0)
+	}
+}
 
 func (m *Metrics) flushed(job flushJob, err error) {
 	kind, result := "transaction", "ok"

@@ -29,6 +29,12 @@ type owner struct {
 	lastFlush time.Time // when the last one ended
 	retryAt   time.Time // no flush before, after one that failed
 	flushErr  string
+	refused   string        // why commits are refused; "": they are not
+	patience  time.Duration // before the next flush, after one that was refused
+
+	invalidRun int     // invalid events in a row, no valid one between
+	suspects   []*item // of such a run, held
+	suspicion  string  // what the last of them said
 
 	drains   []*drain
 	stopping bool
@@ -64,6 +70,7 @@ func (o *owner) run(ctx context.Context, stopPolling func()) error {
 		select {
 		case m := <-o.p.messages:
 			m.apply(o)
+		case <-o.p.capturer.Changes(): // of whether calls can be made
 		case <-timer.C:
 		case <-done:
 			done = nil
@@ -131,8 +138,13 @@ func (m polled) apply(o *owner) {
 		pt.backlog = append(pt.backlog, part.records...)
 		for _, r := range part.records {
 			pt.heldBytes += bytesOf(r.record)
+			o.notice(r)
 		}
-		o.takeUp(pt)
+	}
+	for _, part := range m.batch {
+		if pt := o.parts[part.number]; pt != nil && pt.halted == "" {
+			o.takeUp(pt)
+		}
 	}
 }
 
@@ -170,12 +182,13 @@ func (o *owner) takeUp(pt *partition) {
 }
 
 func (o *owner) take(pt *partition, r polledRecord, epoch int32) {
-	it := &item{part: pt, offset: r.record.Offset, bytes: bytesOf(r.record), record: r.record, event: r.event}
+	it := &item{part: pt, offset: r.record.Offset, bytes: bytesOf(r.record), record: r.record, event: r.event, since: time.Now()}
 	pt.window.take(it, epoch)
 	if r.invalid != nil {
-		o.settle(it, o.p.parkInvalid(o.work, r.record, r.invalid))
+		o.takeInvalid(it, r.invalid)
 		return
 	}
+	it.order, it.id = r.event.OrderID, r.event.ID
 	it.lanes = lanesOf(r)
 	if o.lanes.enter(it) {
 		o.ready = append(o.ready, it)
@@ -209,13 +222,16 @@ func (o *owner) settle(it *item, s settlement) {
 // them again when half of it is gone.
 func (o *owner) adjustIntake() {
 	var pause, resume []int32
+	// While nothing can be captured or committed, only so much is read as is
+	// needed to find out that it can again.
+	shut := o.refused != "" || (o.inFlight >= min(probers, o.p.conf.MaxInFlight) && o.p.capturer.Shut() != "")
 	for n, pt := range o.parts {
 		held := pt.held()
 		switch {
-		case !pt.paused && (held >= 2*o.heldLimit() || pt.heldBytes+pt.unflushedBytes >= partitionBytes || pt.halted != ""):
+		case !pt.paused && (shut || held >= 2*o.heldLimit() || pt.heldBytes+pt.unflushedBytes >= partitionBytes || pt.halted != ""):
 			pt.paused = true
 			pause = append(pause, n)
-		case pt.paused && held <= o.heldLimit() && pt.heldBytes+pt.unflushedBytes <= partitionBytes/2 && pt.halted == "" && !pt.draining:
+		case pt.paused && !shut && held <= o.heldLimit() && pt.heldBytes+pt.unflushedBytes <= partitionBytes/2 && pt.halted == "" && !pt.draining:
 			pt.paused = false
 			resume = append(resume, n)
 		}
@@ -256,6 +272,7 @@ func (o *owner) drop(parts []*partition) {
 		// Pauses outlive an assignment in the client.
 		o.p.consumer.ResumeFetchPartitions(map[string][]int32{o.p.conf.Topics.Input: numbers})
 	}
+	o.forgetSuspects()
 	o.p.conf.Metrics.owned(len(o.parts))
 }
 
@@ -278,26 +295,6 @@ func (o *owner) free(items []*item) {
 			o.ready = append(o.ready, it)
 		}
 	}
-}
-
-// statusQuery asks for a copy of the state.
-type statusQuery struct{ reply chan<- Status }
-
-func (m statusQuery) apply(o *owner) {
-	if o.flushing && time.Since(o.flushFrom) > slowFlush {
-		o.flushErr = "a commit is under way for " + time.Since(o.flushFrom).Round(time.Second).String()
-	}
-	s := Status{Joined: o.joined, Partitions: len(o.parts), InFlight: o.inFlight, Stopping: o.stopping, Error: o.flushErr}
-	for n, pt := range o.parts {
-		s.Unsettled += pt.held() - pt.unflushed
-		if pt.halted != "" {
-			if s.Halted == nil {
-				s.Halted = make(map[int32]string)
-			}
-			s.Halted[n] = pt.halted
-		}
-	}
-	m.reply <- s
 }
 
 // readyNext takes the next item that can go, dropping those that cannot any

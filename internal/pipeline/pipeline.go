@@ -23,13 +23,28 @@ type Capturer interface {
 	// It blocks; it is called from many goroutines at once, for one event id
 	// and one order at a time.
 	//
-	// An error means that there is no verdict. With ctx ended or giveUp closed
-	// the event is left for its next owner; any other error means that no
-	// event at all can be captured until somebody mends the cause (a wrong
-	// credential, say), and the pipeline stops with it, offsets kept. When
-	// giveUp is closed no further call is begun, but the one under way is
-	// finished; when ctx ends that one is broken off too.
-	Capture(ctx context.Context, e *event.ReadyToCapture, giveUp <-chan struct{}) (event.Verdict, error)
+	// An error means that there is no verdict. With ctx ended or the hold given
+	// up the event is left for its next owner; any other error is a fault of
+	// this program, and the pipeline stops with it, offsets kept. When the hold
+	// is given up no further call is begun, but the one under way is finished;
+	// when ctx ends that one is broken off too.
+	Capture(ctx context.Context, e *event.ReadyToCapture, h Hold) (event.Verdict, error)
+	// Shut says why no call can be made now, whatever the event: then no more
+	// is read than is needed to find out that one can. "" when calls are made.
+	Shut() string
+	// Changes gives a channel on which something arrives after Shut changed.
+	Changes() <-chan struct{}
+}
+
+// Hold is this instance's claim to an event, as a capture sees it.
+type Hold interface {
+	// GiveUp is closed when no further call shall begin.
+	GiveUp() <-chan struct{}
+	// Current reports whether the group was heard of recently enough to be sure
+	// that the partition is still this instance's.
+	Current() bool
+	// Tell is told what the event waits for, and after how many calls.
+	Tell(waitsFor string, calls int)
 }
 
 // Config fixes a pipeline.
@@ -43,7 +58,8 @@ type Config struct {
 	Topics          Topics
 	Account         string // events that name another account are skipped
 	Mode            event.Mode
-	MaxInFlight     int           // captures at once
+	MaxInFlight     int           // calls at once; there are up to four times as many captures
+	InvalidRun      int           // so many invalid events in a row are not parked but held; 0: all are parked
 	FlushInterval   time.Duration // the least time between two transactions under load
 	ShutdownTimeout time.Duration // how long a stop may take
 	Log             *slog.Logger
@@ -75,8 +91,13 @@ const (
 	skipFlushInterval = time.Second
 	// startPatience is how long a start waits for the cluster to be there.
 	startPatience = time.Minute
-	// retryFlush is how long a flush waits after one that failed.
-	retryFlush = 250 * time.Millisecond
+	// retryFlush is how long a flush waits after one that failed; after one
+	// that was refused the wait doubles up to refusedFlush.
+	retryFlush   = 250 * time.Millisecond
+	refusedFlush = 30 * time.Second
+	// probers is how many captures are enough, while no call can be made, to
+	// find out that one can: no more is fetched then.
+	probers = 16
 )
 
 // Pipeline is one member of the consumer group.
@@ -87,6 +108,7 @@ type Pipeline struct {
 	commits  kafka.CommitterConfig
 	messages chan message
 	flushes  chan flushJob
+	heard    heard
 	started  chan struct{} // closed when the owner takes messages
 	ended    chan struct{} // closed when the owner takes no more messages
 }
@@ -100,6 +122,10 @@ type Status struct {
 	Stopping   bool             `json:"stopping"`         // no new capture is begun
 	Halted     map[int32]string `json:"halted,omitempty"` // partitions that are not worked, and why
 	Error      string           `json:"error,omitempty"`  // why nothing can be committed or seen; "" when all is well
+	Suspects   int              `json:"suspects"`         // invalid events that are held: a run of them
+	Suspicion  string           `json:"suspicion,omitempty"`
+	Paused     int              `json:"paused"`                    // partitions that are not fetched for now
+	Longest    []Waiting        `json:"longest_waiting,omitempty"` // what has waited longest, most first
 }
 
 // Status asks the owner for its state; after the end it is that of a stopped
@@ -234,6 +260,7 @@ func (p *Pipeline) consumerOptions(o *owner) []kgo.Opt {
 		kgo.FetchMaxWait(200 * time.Millisecond),
 		kgo.FetchMaxPartitionBytes(512 << 10),
 		kgo.FetchMaxBytes(8 << 20),
+		kgo.WithHooks(&p.heard),
 		kgo.OnPartitionsAssigned(o.onAssigned),
 		kgo.OnPartitionsRevoked(o.onRevoked),
 		kgo.OnPartitionsLost(o.onLost),

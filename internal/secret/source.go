@@ -19,6 +19,7 @@ type Source struct {
 	looked  time.Time
 	changed time.Time
 	size    int64
+	version uint64
 }
 
 // Fixed is a source that always gives the same secret.
@@ -47,6 +48,15 @@ func (s *Source) Text() (Text, error) {
 	return s.text, err
 }
 
+// Version gives a number that changes when the secret does. It looks at the
+// file as Text does.
+func (s *Source) Version() uint64 {
+	_, _ = s.Text() // an error leaves the last secret, and so its number
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.version
+}
+
 func (s *Source) read() error {
 	s.looked = time.Now()
 	info, err := os.Stat(s.path)
@@ -64,6 +74,10 @@ func (s *Source) read() error {
 	if text == "" {
 		return fmt.Errorf("%s is empty", s.path)
 	}
-	s.text, s.changed, s.size = New(text), info.ModTime(), info.Size()
+	if fresh := New(text); fresh != s.text {
+		s.text = fresh
+		s.version++
+	}
+	s.changed, s.size = info.ModTime(), info.Size()
 	return nil
 }

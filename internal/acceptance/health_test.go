@@ -1,0 +1,94 @@
+//go:build synctests || integration
+
+package acceptance
+
+import (
+	"fmt"
+	"strings"
+
+	"payment-capture/internal/simulator"
+)
+
+// refusedPayers: an application whose payers' tokens are all refused is wiring.
+// It halts, and heals when the first of them is taken again.
+func refusedPayers(w *world) {
+	var payers []simulator.Payer
+	for i := range 60 {
+		payers = append(payers, simulator.Payer{Token: fmt.Sprintf("payer-%d", i), State: "cancelled"})
+	}
+	if err := w.sim.Apply(simulator.Script{Payers: payers}); err != nil {
+		w.t.Fatal(err)
+	}
+	in := w.start("a")
+	w.send(numbered(60, func(i int, o *order) { o.token = fmt.Sprintf("payer-%d", i) })...)
+	w.eventually("the service is halted", func() bool {
+		api := in.service.Status(w.t.Context()).API
+		return api.State == "halted" && api.Cause == "payers_refused" && strings.Contains(api.Reason, "CAPTURE_REFUSAL_RUN")
+	})
+	for i := range payers {
+		payers[i].State = "active"
+	}
+	if err := w.sim.Apply(simulator.Script{Payers: payers}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.want(w.settle(), map[string]int{"rejected invalid_payer_token": 19, "captured": 41})
+}
+
+// invalidRun: a run of records that are no events is held, in the topic and
+// uncommitted, until a valid one comes. Then they are parked.
+func invalidRun(w *world) {
+	in := w.start("a")
+	bad := func(from, n int) {
+		orders := make([]order, n)
+		for i := range orders {
+			orders[i] = order{id: fmt.Sprintf("bad-%d", from+i), amount: "-1"}
+		}
+		w.send(orders...)
+	}
+	w.send(order{id: "first"})
+	w.eventually("the first is captured", func() bool { return len(w.verdicts()) == 1 })
+	for i := range 10 { // not all in one poll
+		bad(10*i, 10)
+		w.eventually("they are taken up", func() bool {
+			p := in.service.Status(w.t.Context()).Pipeline
+			return len(w.verdicts())-1+p.Suspects >= 10*(i+1)
+		})
+	}
+	bad(100, 50)
+	w.eventually("the rest is held", func() bool {
+		p := in.service.Status(w.t.Context()).Pipeline
+		return p.Suspects >= 50 && strings.Contains(p.Suspicion, "data.amount")
+	})
+	if vs := w.verdicts(); len(vs) > 100 {
+		w.t.Errorf("%d verdicts, want the first 99 bad ones parked at most", len(vs))
+	}
+	// They are still held by whoever takes over.
+	in.stop()
+	in = w.start("b")
+	w.eventually("they are held again, or parked from the run's beginning", func() bool {
+		p := in.service.Status(w.t.Context()).Pipeline
+		return p.Suspects+len(w.verdicts())-1 == 150
+	})
+	w.send(order{id: "last"})
+	w.want(w.settle(), map[string]int{"captured": 2, "parked invalid_event": 150})
+}
+
+// longestWaiting: the status says which event has waited longest, and for what.
+func longestWaiting(w *world) {
+	if err := w.sim.Apply(simulator.Script{Rules: []simulator.Rule{
+		{Match: simulator.Match{Key: "stuck", ToTry: 6}, Action: simulator.ActionBusy},
+	}}); err != nil {
+		w.t.Fatal(err)
+	}
+	in := w.start("a")
+	w.send(append([]order{{id: "stuck", order: "o-stuck"}, {id: "behind", order: "o-stuck"}}, numbered(50, nil)...)...)
+	w.eventually("only the stuck order waits", func() bool {
+		longest := in.service.Status(w.t.Context()).Pipeline.Longest
+		return len(longest) == 1 && longest[0].Order == "o-stuck" && longest[0].Event == "stuck" && longest[0].Offset == 0 &&
+			longest[0].Commit && longest[0].Calls > 0 && strings.Contains(longest[0].WaitsFor, "HTTP 409") && longest[0].Seconds > 0
+	})
+	w.want(w.settle(), map[string]int{"captured": 52})
+	if longest := in.service.Status(w.t.Context()).Pipeline.Longest; len(longest) != 0 {
+		w.t.Errorf("afterwards: %+v", longest)
+	}
+}

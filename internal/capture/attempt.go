@@ -1,0 +1,174 @@
+package capture
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/mercadopago"
+)
+
+const (
+	// firstBackoff and maxBackoff bound the wait before another try; the wait
+	// is drawn evenly from zero to the bound, which doubles (full jitter).
+	firstBackoff = 200 * time.Millisecond
+	maxBackoff   = 30 * time.Second
+	// clockTolerance is how far an event's time may be ahead of our clock.
+	clockTolerance = 5 * time.Minute
+)
+
+// attempt is the state of one event's tries.
+type attempt struct {
+	event   *event.ReadyToCapture
+	request mercadopago.Request
+	subject subject
+	first   time.Time // when the first call was begun; before it, when the event came
+	budget  budget
+
+	calls int // HTTP calls made
+	tries int // of them those that draw on the budget
+	// unknown: one of the tries may have charged without telling. From then on
+	// an error does not decide any more, only an answer with a payment does.
+	unknown bool
+	pollID  string // the payment to read instead of charging again
+	last    mercadopago.Answer
+}
+
+// budget measures the time that an event is tried. Three things do not count,
+// for an outage, or an API that is short of capacity, must not park everybody:
+// the time in which the gate was shut, that in which it was open and others
+// were before this one, and that which the API asked to wait.
+type budget struct {
+	began               time.Time
+	shutBefore          time.Duration // how long the gate had been shut in all when it began
+	queued, askedToWait time.Duration
+}
+
+func (g *gate) newBudget() budget { return budget{began: time.Now(), shutBefore: g.shut()} }
+
+// spent gives how much of the time is used.
+func (g *gate) spent(b budget) time.Duration {
+	return time.Since(b.began) - (g.shut() - b.shutBefore) - b.queued - b.askedToWait
+}
+
+// begin prepares the tries of an event, or says why it is parked without one.
+func (c *Capturer) begin(e *event.ReadyToCapture) (*attempt, *event.Parking) {
+	if parking := c.unfit(e); parking != nil {
+		return nil, parking
+	}
+	request, err := mercadopago.NewRequest(e)
+	if err != nil {
+		return nil, &event.Parking{Reason: event.ParkInvalidEvent, Detail: err.Error()}
+	}
+	return &attempt{
+		event: e, request: request, first: time.Now(), budget: c.gate.newBudget(),
+		subject: subject{order: e.OrderID, payer: sha256.Sum256([]byte(e.PayerToken.Reveal()))},
+	}, nil
+}
+
+// unfit parks what must not be charged whatever the API would say.
+func (c *Capturer) unfit(e *event.ReadyToCapture) *event.Parking {
+	age := time.Since(e.Time)
+	switch {
+	case e.Amount.Currency() != c.conf.Currency:
+		return &event.Parking{Reason: event.ParkWrongCurrency, Detail: fmt.Sprintf(
+			"data.currency is %s, and this account charges in %s: the API would take the same number in the other currency",
+			e.Amount.Currency(), c.conf.Currency)}
+	case c.conf.MaxEventAge > 0 && age > c.conf.MaxEventAge:
+		return &event.Parking{Reason: event.ParkTooOld, Detail: fmt.Sprintf(
+			"the event is of %s, more than CAPTURE_MAX_EVENT_AGE (%s) ago", e.Time.UTC().Format(time.RFC3339), c.conf.MaxEventAge)}
+	case age < -clockTolerance:
+		return &event.Parking{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
+			"the event is of %s, which is still to come: its age cannot be told", e.Time.UTC().Format(time.RFC3339))}
+	}
+	return nil
+}
+
+// overdue says why no further call may be made for an event: what the API has
+// forgotten, it charges again. An earlier owner may have used the key when the
+// event was young, so its age counts as well.
+func (c *Capturer) overdue(a *attempt) *event.Parking {
+	if old := c.unfit(a.event); old != nil {
+		return old
+	}
+	if c.conf.KeyHorizon > 0 && a.calls > 0 && passed(a.first) > c.conf.KeyHorizon {
+		return &event.Parking{Reason: event.ParkTooOld, Detail: fmt.Sprintf(
+			"it was first tried more than IDEMPOTENCY_KEY_HORIZON (%s) ago: the API may have forgotten its key", c.conf.KeyHorizon)}
+	}
+	return nil
+}
+
+// passed gives the time since t by the clock that shows more: of a machine
+// that was suspended one stands still.
+func passed(t time.Time) time.Duration {
+	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
+}
+
+// exhausted reports whether the budget does not allow another try after wait.
+func (c *Capturer) exhausted(a *attempt, wait time.Duration) bool {
+	return a.tries >= c.conf.MaxTries || c.gate.spent(a.budget)+wait-a.last.RetryAfter > c.conf.Deadline
+}
+
+// doubt says why a rejection does not decide: after a try that may have
+// charged, an error without a payment may come of what happened since (the
+// buyer cancelled the agreement, say), and a duplicate may be that very try.
+func (a *attempt) doubt() string {
+	switch {
+	case !a.unknown:
+		return ""
+	case a.last.Payment == nil || a.last.Payment.ID == "": // nothing ties it to what was tried before
+		return "refused with " + a.last.Reason + " after a try that may have charged"
+	case a.last.Reason == mercadopago.ReasonDuplicatedPayment:
+		return "called a duplicate after a try that may have charged"
+	}
+	return ""
+}
+
+// backoff gives the wait before the next try. What the API asks for is obeyed,
+// and spread a little upwards so that not everybody comes at once.
+func (a *attempt) backoff() time.Duration {
+	bound := maxBackoff
+	if shift := a.calls - 1; shift < 8 {
+		bound = min(firstBackoff<<shift, maxBackoff)
+	}
+	jitter := rand.N(bound) //nolint:gosec // G404: spreading load needs no secrecy
+	if after := a.last.RetryAfter; after > 0 {
+		return after + min(jitter, time.Second)
+	}
+	return jitter
+}
+
+var errHandOver = errors.New("the partition is handed over")
+
+// stopped gives an [*AbandonedError] when no further call shall be made.
+func stopped(ctx context.Context, giveUp <-chan struct{}) error {
+	select {
+	case <-ctx.Done():
+		return &AbandonedError{Cause: context.Cause(ctx)}
+	case <-giveUp:
+		return &AbandonedError{Cause: errHandOver}
+	default:
+		return nil
+	}
+}
+
+// sleep waits, or gives an [*AbandonedError] when that is cut short.
+func sleep(ctx context.Context, giveUp <-chan struct{}, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return &AbandonedError{Cause: context.Cause(ctx)}
+	case <-giveUp:
+		return &AbandonedError{Cause: errHandOver}
+	}
+}

@@ -1,0 +1,428 @@
+package capture_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"payment-capture/internal/capture"
+	"payment-capture/internal/event"
+	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/secret"
+)
+
+// crowdAPI answers many events at once, by a function of the event and the
+// time, and keeps what it was asked.
+type crowdAPI struct {
+	began  time.Time
+	takes  time.Duration
+	answer func(key string, at time.Duration) mercadopago.Answer
+
+	mu        sync.Mutex
+	calls     []call
+	underWay  int
+	mostAtAll int
+}
+
+func (a *crowdAPI) Capture(ctx context.Context, r mercadopago.Request) mercadopago.Answer {
+	at := time.Since(a.began)
+	a.mu.Lock()
+	a.calls = append(a.calls, call{at: at, request: r})
+	a.underWay++
+	a.mostAtAll = max(a.mostAtAll, a.underWay)
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.underWay--
+	}()
+	select {
+	case <-time.After(a.takes):
+	case <-ctx.Done():
+		return noAnswer()
+	}
+	return a.answer(r.Key, at)
+}
+
+func (a *crowdAPI) Get(ctx context.Context, r mercadopago.Request, _ string) mercadopago.Answer {
+	return a.Capture(ctx, r)
+}
+
+func (a *crowdAPI) Find(context.Context, mercadopago.Request, time.Time) mercadopago.Found {
+	return mercadopago.Found{Searched: true, Calls: 1}
+}
+
+func (a *crowdAPI) between(from, to time.Duration) []call {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var some []call
+	for _, c := range a.calls {
+		if c.at >= from && c.at < to {
+			some = append(some, c)
+		}
+	}
+	return some
+}
+
+// crowd captures many events at once, each of another order and payer, and
+// gives how each ended.
+func crowd(t *testing.T, c *capture.Capturer, events int) (endings map[string]string) {
+	t.Helper()
+	endings = make(map[string]string)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for i := range events {
+		e := newEvent(t)
+		e.ID, e.OrderID = fmt.Sprintf("event-%d", i), fmt.Sprintf("order-%d", i)
+		e.ExternalReference, e.PayerToken = e.OrderID, secret.New(fmt.Sprintf("payer-%d", i))
+		all.Go(func() {
+			verdict, err := c.Capture(t.Context(), e, newHold(nil))
+			mu.Lock()
+			defer mu.Unlock()
+			endings[e.ID] = ending(verdict)
+			if err != nil {
+				endings[e.ID] = err.Error()
+			}
+		})
+	}
+	all.Wait()
+	return endings
+}
+
+func newCrowdAPI(takes time.Duration, answer func(key string, at time.Duration) mercadopago.Answer) *crowdAPI {
+	return &crowdAPI{began: time.Now(), takes: takes, answer: answer}
+}
+
+const isCaptured = event.TypeCaptured + " "
+
+func count(endings map[string]string) map[string]int {
+	n := make(map[string]int)
+	for _, e := range endings {
+		n[e]++
+	}
+	return n
+}
+
+// An outage parks nobody and loses nobody, is asked a few times a minute
+// whether it is over, and is worked off within the rate limit.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		answer mercadopago.Answer
+		takes  time.Duration
+	}{
+		"refuses connections": {unsent(), 0},
+		"hangs":               {noAnswer(), 30 * time.Second},
+		"answers 503":         {unavailable(), 50 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const outage, rate, events = 30 * time.Minute, 5, 120
+				a := newCrowdAPI(test.takes, func(_ string, at time.Duration) mercadopago.Answer {
+					if at < outage {
+						return test.answer
+					}
+					return captured()
+				})
+				c := newCapturer(a, func(conf *capture.Config) { conf.RateLimit = rate; conf.MaxInFlight = 32; conf.MaxTries = 30 })
+				if got := count(crowd(t, c, events)); got[isCaptured] != events {
+					t.Errorf("ended: %v", got)
+				}
+				if n := len(a.between(5*time.Minute, outage)); n > 25*60/4 || n < 25*60/45 {
+					t.Errorf("%d calls in 25 minutes of outage", n)
+				}
+				for _, c := range a.calls {
+					if n := len(a.between(c.at, c.at+time.Second)); n > rate+1 {
+						t.Fatalf("%d calls in the second from %s on, the limit is %d", n, c.at, rate)
+					}
+				}
+				if state := c.Health(); !state.Passing() || state.Calls != 0 || state.Waiting != 0 {
+					t.Errorf("afterwards: %+v", state)
+				}
+			})
+		})
+	}
+}
+
+// One event that fails for ever does not keep the circuit open for the others,
+// nor do they keep it from being parked.
+func TestPoisonedEvent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newCrowdAPI(time.Second, func(key string, _ time.Duration) mercadopago.Answer {
+			if key == "event-0" {
+				return unavailable()
+			}
+			return captured()
+		})
+		c := newCapturer(a)
+		// Alone, it opens the circuit, and waits.
+		alone := make(chan map[string]string)
+		go func() { alone <- crowd(t, c, 1) }()
+		<-time.After(time.Hour)
+		if h := c.Health(); h.Passing() || h.Reason == "" || c.Shut() == "" {
+			t.Errorf("after an hour of failures alone: %+v", h)
+		}
+		for range 400 {
+			e := newEvent(t)
+			e.ID, e.OrderID = "other", "other"
+			if v, err := c.Capture(t.Context(), e, newHold(nil)); err != nil || ending(v) != isCaptured {
+				t.Fatalf("another: %s, %v", ending(v), err)
+			}
+			<-time.After(5 * time.Second)
+		}
+		select {
+		case got := <-alone:
+			if got["event-0"] != "parked undecided" {
+				t.Errorf("the poisoned event ended as %v", got)
+			}
+		default:
+			t.Error("the poisoned event has no verdict half an hour after others came")
+		}
+	})
+}
+
+// Halted, one call at a time is made, each for another event, and its mending
+// is noticed: nobody is rejected or parked for a credential of ours.
+func TestHaltIsProbedAndHeals(t *testing.T) {
+	t.Parallel()
+	for name, changes := range map[string]bool{"the token changes": true, "it is mended at the API": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const mended, events = 3 * time.Hour, 40
+				a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
+					if at < mended {
+						return halted()
+					}
+					return captured()
+				})
+				began := time.Now()
+				c := newCapturer(a, func(conf *capture.Config) {
+					conf.MaxTries = 3
+					conf.Credential = func() uint64 {
+						if changes && time.Since(began) >= mended {
+							return 1
+						}
+						return 0
+					}
+				})
+				seen := make(chan capture.Health, 1)
+				time.AfterFunc(time.Minute, func() { seen <- c.Health() })
+				if got := count(crowd(t, c, events)); got[isCaptured] != events {
+					t.Errorf("ended: %v", got)
+				}
+				if first := <-seen; first.State != "halted" || first.Cause != "credential" || first.Reason != halted().Reason || first.RequestID != "request-1" {
+					t.Errorf("a minute after: %+v", first)
+				}
+				probes := a.between(time.Minute, mended)
+				if n := len(probes); n > 3*60*2+10 || n < 3*60 {
+					t.Errorf("%d calls in three hours of halt", n)
+				}
+				for i := range len(probes) - events {
+					asked := make(map[string]bool)
+					for _, p := range probes[i : i+events] {
+						asked[p.request.Key] = true
+					}
+					if len(asked) != events {
+						t.Fatalf("%d probes in a row were for %d events", events, len(asked))
+					}
+				}
+				within := 32 * time.Second
+				if changes {
+					within = 2 * time.Second
+				}
+				if len(a.between(mended, mended+within)) == 0 {
+					t.Errorf("the mending was not noticed within %s", within)
+				}
+			})
+		})
+	}
+}
+
+// What an outage or a limit of the edge answers does not end a halt.
+func TestHaltOutlastsOutages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(halted(), noAnswer(), unsent(), wait(0), unavailable(), halted(), captured())
+		c, h := newCapturer(a), newHold(nil)
+		states := make(map[string]bool)
+		a.during = func(context.Context, *api) {
+			if len(a.calls) > 1 {
+				states[c.Health().State] = true
+			}
+		}
+		verdict, err := c.Capture(t.Context(), newEvent(t), h)
+		if err != nil || ending(verdict) != isCaptured {
+			t.Fatalf("got %q, %v", ending(verdict), err)
+		}
+		if len(states) != 1 || !states["halted"] {
+			t.Errorf("states while it was probed: %v", states)
+		}
+	})
+}
+
+// No call is made while the claim is in doubt, not even a second one.
+func TestClaimInDoubt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, h := newAPI(noAnswer(), captured()), newHold(nil)
+		h.stale.Store(true)
+		time.AfterFunc(time.Hour, func() { h.stale.Store(false) })
+		a.during = func(context.Context, *api) {
+			if len(a.calls) == 1 {
+				h.stale.Store(true)
+				time.AfterFunc(2*time.Hour, func() { h.stale.Store(false) })
+			}
+		}
+		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), h)
+		if err != nil || ending(verdict) != isCaptured {
+			t.Fatalf("got %q, %v", ending(verdict), err)
+		}
+		if a.calls[0].at < time.Hour || a.calls[0].at > time.Hour+time.Second || a.gaps()[0] < 2*time.Hour {
+			t.Errorf("calls at %s and %s after", a.calls[0].at, a.gaps()[0])
+		}
+	})
+}
+
+// Only the API's word lowers the number of calls at once, and success raises
+// it again.
+func TestCallLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var c *capture.Capturer
+		var mu sync.Mutex
+		lowest := 64
+		a := newCrowdAPI(100*time.Millisecond, func(_ string, at time.Duration) mercadopago.Answer {
+			mu.Lock()
+			defer mu.Unlock()
+			lowest = min(lowest, c.Health().CallLimit)
+			if at > time.Minute && at < 2*time.Minute {
+				return wait(0)
+			}
+			return captured()
+		})
+		c = newCapturer(a, func(conf *capture.Config) { conf.MaxInFlight = 64 })
+		crowd(t, c, 500)
+		if a.mostAtAll != 64 || c.Health().CallLimit != 64 {
+			t.Errorf("at most %d calls at once, limit %d; want 64", a.mostAtAll, c.Health().CallLimit)
+		}
+		<-time.After(time.Until(a.began.Add(time.Minute + time.Second)))
+		crowd(t, c, 100)
+		if lowest > 4 {
+			t.Errorf("the limit was never under %d while the API asked to wait", lowest)
+		}
+		a.takes = 20 * time.Second // slow is not a reason
+		for range 30 {
+			crowd(t, c, 200)
+		}
+		if got := c.Health().CallLimit; got != 64 {
+			t.Errorf("the limit is %d after all went well again, want 64", got)
+		}
+	})
+}
+
+// A run of refused payers, or requests, is wiring: it halts before it rejects
+// or parks everybody; refusals among payments are the buyers'.
+func TestRunOfRefusals(t *testing.T) {
+	t.Parallel()
+	badRequest := mercadopago.Answer{
+		Meaning: mercadopago.Park, Row: 18, ParkReason: event.ParkRefusedRequest, Detail: "HTTP 400", HTTPStatus: 400, Sent: true,
+	}
+	for name, test := range map[string]struct {
+		refusal    mercadopago.Answer
+		cause, end string
+	}{
+		"payers":   {refused(13, "invalid_payer_token"), "payers_refused", event.TypeRejected + " invalid_payer_token"},
+		"requests": {badRequest, "requests_refused", "parked refused_request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const events, run, mended = 200, 20, 30 * time.Minute
+				a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
+					if at < mended {
+						return test.refusal
+					}
+					return captured()
+				})
+				c := newCapturer(a, func(conf *capture.Config) { conf.RefusalRun = run })
+				time.AfterFunc(10*time.Minute, func() {
+					if h := c.Health(); h.State != "halted" || h.Cause != test.cause {
+						t.Errorf("after ten minutes: %+v", h)
+					}
+				})
+				got := count(crowd(t, c, events))
+				if got[test.end] != run-1 || got[isCaptured] != events-run+1 {
+					t.Errorf("ended: %v; want %d refused and the others captured", got, run-1)
+				}
+			})
+			synctest.Test(t, func(t *testing.T) {
+				n := 0
+				a := newCrowdAPI(time.Second, func(string, time.Duration) mercadopago.Answer {
+					if n++; n%19 == 0 {
+						return declined("insufficient_money") // a payment, though not taken
+					}
+					return test.refusal
+				})
+				c := newCapturer(a, func(conf *capture.Config) { conf.RefusalRun = 20; conf.MaxInFlight = 1 })
+				if got := count(crowd(t, c, 190)); got[test.end] != 180 {
+					t.Errorf("with a payment among each 19: %v", got)
+				}
+			})
+		})
+	}
+}
+
+// The same payer, or the same order, over and over is no run.
+func TestRunOfOnePayer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(refused(13, "invalid_payer_token"))
+		c := newCapturer(a, func(conf *capture.Config) { conf.RefusalRun = 3 })
+		for i := range 10 {
+			e := newEvent(t)
+			e.ID = fmt.Sprintf("event-%d", i)
+			if v, err := c.Capture(t.Context(), e, newHold(nil)); err != nil || v.Outcome == nil {
+				t.Fatalf("got %q, %v", ending(v), err)
+			}
+		}
+	})
+}
+
+// What is given up while it waits at the gate goes at once, and makes room.
+func TestGiveUpAtTheGate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
+			if at < time.Hour {
+				return halted()
+			}
+			return captured()
+		})
+		c := newCapturer(a, func(conf *capture.Config) { conf.RateLimit = 1 })
+		giveUp := make(chan struct{})
+		var waiting sync.WaitGroup
+		for i := range 30 {
+			e := newEvent(t)
+			e.ID = fmt.Sprintf("given-up-%d", i)
+			waiting.Go(func() {
+				verdict, err := c.Capture(t.Context(), e, newHold(giveUp))
+				wantAbandoned(t, ending(verdict), err, nil)
+			})
+		}
+		began := time.Now()
+		time.AfterFunc(30*time.Minute+500*time.Millisecond, func() { close(giveUp) })
+		waiting.Wait()
+		if took := time.Since(began); took > 30*time.Minute+2*time.Second {
+			t.Errorf("given up after %s", took)
+		}
+		if got := count(crowd(t, c, 10)); got[isCaptured] != 10 {
+			t.Errorf("ended: %v", got)
+		}
+	})
+}

@@ -1,0 +1,190 @@
+package capture_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"payment-capture/internal/capture"
+	"payment-capture/internal/event"
+	"payment-capture/internal/mercadopago"
+)
+
+// seen makes an answer as a search gives it: a payment created at a time.
+func seen(a mercadopago.Answer, id string, created time.Time) mercadopago.Answer {
+	p := *a.Payment
+	p.ID, p.CreatedAt, p.UpdatedAt = id, created, created
+	a.Payment, a.Read, a.HTTPStatus = &p, true, 200
+	return a
+}
+
+func find(payments ...mercadopago.Answer) mercadopago.Found {
+	return mercadopago.Found{Payments: payments, Searched: true, Calls: 2}
+}
+
+// What a search finds decides only where it must be this event's.
+func TestReconcile(t *testing.T) {
+	t.Parallel()
+	const undecided = "parked undecided"
+	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // that of a bubble
+	failed := func(m mercadopago.Meaning, row int) mercadopago.Found {
+		return mercadopago.Found{Failed: &mercadopago.Answer{Meaning: m, Row: row, Detail: "the search broke", Read: true}, Calls: 1}
+	}
+	for name, test := range map[string]struct {
+		found  []mercadopago.Found
+		want   string
+		detail string // in it, where parked
+		looks  int    // 0: any number
+	}{
+		"taken":              {[]mercadopago.Found{find(seen(captured(), "7", now))}, isCaptured, "", 1},
+		"taken, seen late":   {[]mercadopago.Found{find(), find(), find(seen(captured(), "7", now))}, isCaptured, "", 3},
+		"declined":           {[]mercadopago.Found{find(seen(declined("cc_rejected_high_risk"), "7", now))}, event.TypeRejected + " cc_rejected_high_risk", "", 6},
+		"declined and taken": {[]mercadopago.Found{find(seen(declined("x"), "6", now), seen(captured(), "7", now))}, isCaptured, "", 1},
+		"declined, then taken": {[]mercadopago.Found{
+			find(seen(declined("x"), "6", now)), find(seen(declined("x"), "6", now), seen(captured(), "7", now)),
+		}, isCaptured, "", 2},
+		"taken twice":   {[]mercadopago.Found{find(seen(captured(), "7", now), seen(captured(), "8", now))}, "parked contradictory_answer", "7 approved, 8 approved", 1},
+		"nothing":       {[]mercadopago.Found{find()}, undecided, "no payment was found", 6},
+		"taken before":  {[]mercadopago.Found{find(seen(captured(), "7", now.Add(-6*time.Second)))}, undecided, "none is of this event", 6},
+		"clocks differ": {[]mercadopago.Found{find(seen(captured(), "7", now.Add(-4*time.Second)))}, isCaptured, "", 1},
+		"no date":       {[]mercadopago.Found{find(seen(captured(), "7", time.Time{}))}, undecided, "none is of this event", 6},
+		"no id":         {[]mercadopago.Found{find(seen(captured(), "", now))}, undecided, "none is of this event", 6},
+		"of another":    {[]mercadopago.Found{find(seen(captured(), "of-another", now))}, undecided, "none is of this event", 6},
+		"another payer": {[]mercadopago.Found{find(func() mercadopago.Answer {
+			a := seen(captured(), "7", now)
+			a.Payment.PayerID = "another-payer"
+			return a
+		}())}, undecided, "none is of this event", 6},
+		"not final":            {[]mercadopago.Found{find(seen(pending(), "7", now))}, undecided, "does not decide", 6},
+		"then final":           {[]mercadopago.Found{find(seen(pending(), "7", now)), find(seen(captured(), "7", now))}, isCaptured, "", 2},
+		"not offered":          {[]mercadopago.Found{{Refused: []string{"HTTP 400"}, Calls: 3}}, undecided, "does not offer to search: HTTP 400", 6},
+		"only refusals":        {[]mercadopago.Found{failed(mercadopago.Halt, 28)}, undecided, "the search broke", 0},
+		"useless":              {[]mercadopago.Found{failed(mercadopago.Park, 0)}, undecided, "the search broke", 1},
+		"fails for ever":       {[]mercadopago.Found{failed(mercadopago.Wait, 37)}, undecided, "the search broke", 0},
+		"breaks off after one": {[]mercadopago.Found{{Payments: find(seen(captured(), "7", now)).Payments, Failed: failed(mercadopago.Retry, 33).Failed}, find(seen(captured(), "7", now))}, isCaptured, "", 2},
+		"fails, then taken": {[]mercadopago.Found{
+			failed(mercadopago.Retry, 33), failed(mercadopago.Wait, 37), find(seen(captured(), "7", now)),
+		}, isCaptured, "", 3},
+		"token refused meanwhile": {[]mercadopago.Found{
+			failed(mercadopago.Halt, 27), failed(mercadopago.Halt, 27), find(seen(captured(), "7", now)),
+		}, isCaptured, "", 3},
+		"single payments": {[]mercadopago.Found{{Searched: true, Inner: []string{"99 approved"}}}, undecided, "single payments there is 99 approved", 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				// Another event of the same payer before it has payment of-another.
+				other := captured()
+				other.Payment.ID, other.Payment.PayerID = "of-another", "payer-1"
+				a := newAPI(other)
+				c := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 })
+				before := newEvent(t)
+				before.ID = "event-0"
+				if _, err := c.Capture(t.Context(), before, newHold(nil)); err != nil {
+					t.Fatal(err)
+				}
+				a.answers, a.found = []mercadopago.Answer{other, noAnswer()}, test.found
+				verdict, err := c.Capture(t.Context(), newEvent(t), newHold(nil))
+				if err != nil || ending(verdict) != test.want {
+					t.Fatalf("got %q, %v; want %q; %+v", ending(verdict), err, test.want, verdict.Parking)
+				}
+				if p := verdict.Parking; p != nil && (!strings.Contains(p.Detail, test.detail) || p.Tries != 1) {
+					t.Errorf("parked after %d tries: %s", p.Tries, p.Detail)
+				}
+				if o := verdict.Outcome; o != nil && test.want == isCaptured && (o.PaymentID != "7" || o.ProviderReplayed) {
+					t.Errorf("outcome %+v", o)
+				}
+				if test.looks > 0 && len(a.searches) != test.looks {
+					t.Errorf("%d searches, want %d", len(a.searches), test.looks)
+				}
+				if len(a.calls) != 2 {
+					t.Errorf("%d charges asked for, want one for each event", len(a.calls))
+				}
+			})
+		})
+	}
+}
+
+// The looks are spread over the time that they are given.
+func TestLooksAreSpread(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(noAnswer())
+		c := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1; c.ReconcileFor = 16 * time.Minute })
+		if _, err := c.Capture(t.Context(), newEvent(t), newHold(nil)); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []time.Duration{0, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute} {
+			if a.searches[i] != want {
+				t.Errorf("look %d after %s, want %s", i+1, a.searches[i], want)
+			}
+		}
+	})
+}
+
+// A search is given up at once, and the event left, when the partition goes.
+func TestGiveUpWhileReconciling(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		giveUp := make(chan struct{})
+		a := newAPI(noAnswer())
+		time.AfterFunc(time.Minute, func() { close(giveUp) })
+		verdict, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newHold(giveUp))
+		wantAbandoned(t, ending(verdict), err, nil)
+		if took := time.Since(a.began); took != time.Minute {
+			t.Errorf("took %s, want a minute", took)
+		}
+	})
+}
+
+// What was refused with certainty, and grew too old, was never charged; what
+// may have been is looked for before it is parked.
+func TestTooOldIsLookedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(noAnswer(), wait(time.Minute))
+		a.found = []mercadopago.Found{find(seen(captured(), "7", time.Now().Add(time.Second)))}
+		e := newEvent(t)
+		e.Time = time.Now().Add(-59 * time.Minute)
+		c := newCapturer(a, func(c *capture.Config) { c.MaxEventAge = time.Hour })
+		verdict, err := c.Capture(t.Context(), e, newHold(nil))
+		if err != nil || ending(verdict) != isCaptured || len(a.calls) != 2 {
+			t.Errorf("got %q, %v after %d calls", ending(verdict), err, len(a.calls))
+		}
+	})
+}
+
+// The key's horizon counts from the first call, by either clock.
+func TestKeyHorizon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(wait(10 * time.Minute))
+		c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon, c.MaxEventAge = time.Hour, 0 })
+		verdict, err := c.Capture(t.Context(), newEvent(t), newHold(nil))
+		if err != nil || ending(verdict) != "parked too_old" || !strings.Contains(verdict.Parking.Detail, "IDEMPOTENCY_KEY_HORIZON") {
+			t.Fatalf("got %q, %v: %+v", ending(verdict), err, verdict.Parking)
+		}
+		if last := a.calls[len(a.calls)-1].at; last > time.Hour {
+			t.Errorf("called %s after the first call", last)
+		}
+	})
+}
+
+// An event that grew too old while it waited for its first call is parked
+// without one, and without a search.
+func TestTooOldBeforeItsTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(captured())
+		h := newHold(nil)
+		h.stale.Store(true)
+		time.AfterFunc(2*time.Hour, func() { h.stale.Store(false) })
+		c := newCapturer(a, func(c *capture.Config) { c.MaxEventAge = time.Hour })
+		verdict, err := c.Capture(context.WithoutCancel(t.Context()), newEvent(t), h)
+		if err != nil || ending(verdict) != "parked too_old" || len(a.calls)+len(a.searches) != 0 {
+			t.Errorf("got %q, %v, after %d calls and %d searches", ending(verdict), err, len(a.calls), len(a.searches))
+		}
+	})
+}

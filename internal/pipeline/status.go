@@ -1,0 +1,102 @@
+package pipeline
+
+import (
+	"slices"
+	"time"
+)
+
+// statusQuery asks for a copy of the state.
+type statusQuery struct{ reply chan<- Status }
+
+func (m statusQuery) apply(o *owner) {
+	if o.flushing && time.Since(o.flushFrom) > slowFlush {
+		o.flushErr = "a commit is under way for " + time.Since(o.flushFrom).Round(time.Second).String()
+	}
+	s := Status{
+		Joined: o.joined, Partitions: len(o.parts), InFlight: o.inFlight, Stopping: o.stopping, Error: o.flushErr,
+		Suspects: len(o.suspects), Suspicion: o.suspicion, Longest: o.longestWaiting(),
+	}
+	for n, pt := range o.parts {
+		s.Unsettled += pt.held() - pt.unflushed
+		if pt.paused {
+			s.Paused++
+		}
+		if pt.halted != "" {
+			if s.Halted == nil {
+				s.Halted = make(map[int32]string)
+			}
+			s.Halted[n] = pt.halted
+		}
+	}
+	m.reply <- s
+}
+
+// Waiting is a record that has no verdict yet: the head of a line.
+type Waiting struct {
+	Partition int32     `json:"partition"`
+	Offset    int64     `json:"offset"`
+	Order     string    `json:"order_id,omitempty"`
+	Event     string    `json:"event_id,omitempty"`
+	Since     time.Time `json:"since"`         // when it was taken up
+	Seconds   float64   `json:"seconds"`       // how long ago that is
+	WaitsFor  string    `json:"waits_for"`     // in words for a person
+	Calls     int       `json:"calls"`         // to the API, so far
+	Commit    bool      `json:"holds_commit"`  // its partition's offset cannot pass it
+	Behind    int       `json:"records_after"` // records of its partition that were taken up after it
+}
+
+// shownWaiting is how many records a status shows.
+const shownWaiting = 10
+
+// longestWaiting gives the records that have waited longest for a verdict.
+// Those that wait behind another one of their order are left out: they wait
+// for nothing else.
+func (o *owner) longestWaiting() []Waiting {
+	var heads []*item
+	for _, pt := range o.parts {
+		if pt.window == nil {
+			continue
+		}
+		for _, it := range pt.window.entries {
+			if !it.settled && it.blockedBy == 0 {
+				heads = append(heads, it)
+			}
+		}
+	}
+	slices.SortFunc(heads, func(a, b *item) int { return a.since.Compare(b.since) })
+	var all []Waiting
+	for _, it := range heads[:min(len(heads), shownWaiting)] {
+		w := Waiting{
+			Partition: it.part.number, Offset: it.offset, Order: it.order, Event: it.id, Since: it.since.UTC(),
+			Seconds: time.Since(it.since).Round(time.Millisecond).Seconds(),
+			Commit:  it.part.window.low() == it.offset,
+			Behind:  len(it.part.window.entries) - 1 - slices.Index(it.part.window.entries, it),
+		}
+		w.WaitsFor, w.Calls = o.waitsFor(it)
+		all = append(all, w)
+	}
+	return all
+}
+
+func (o *owner) waitsFor(it *item) (reason string, calls int) {
+	switch {
+	case it.suspect:
+		return "somebody to look at a run of invalid events", 0
+	case it.part.draining:
+		reason = "its partition is handed over"
+	case !it.inFlight && o.refused != "":
+		return "commits to be taken again: " + o.refused, 0
+	case !it.inFlight:
+		return "room: CAPTURE_MAX_IN_FLIGHT bounds the captures under way", 0
+	}
+	told, calls := it.hold.told()
+	switch shut := o.p.capturer.Shut(); {
+	case reason != "":
+		return reason, calls
+	case shut != "":
+		return shut, calls
+	case told != "":
+		return told, calls
+	}
+	return "the API's answer", calls
+}
