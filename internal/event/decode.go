@@ -34,8 +34,11 @@ func Decode(m Message) (*ReadyToCapture, error) {
 	if env.Type == nil || *env.Type == "" {
 		return nil, invalid("type", "is missing: CloudEvents require it")
 	}
-	if *env.Type != TypeReadyToCapture {
+	if !resembles(*env.Type) {
 		return nil, &OtherTypeError{Type: *env.Type}
+	}
+	if *env.Type != TypeReadyToCapture {
+		return nil, invalid("type", "must be %s exactly: it is that but for capitals, spaces or characters that do not print", TypeReadyToCapture)
 	}
 	e := &ReadyToCapture{}
 	if err := e.takeAttributes(env, m.Timestamp); err != nil {
@@ -48,15 +51,19 @@ func Decode(m Message) (*ReadyToCapture, error) {
 }
 
 func readEnvelope(m Message) (*envelope, error) {
-	binary := false
+	binary, ambiguous := false, false
 	contentType := ""
 	for _, h := range m.Headers {
 		switch {
 		case strings.HasPrefix(h.Key, "ce_"):
 			binary = true
 		case strings.EqualFold(h.Key, "content-type"):
+			ambiguous = ambiguous || (contentType != "" && contentType != string(h.Value))
 			contentType = string(h.Value)
 		}
+	}
+	if ambiguous && (headerClaims(m.Headers) || resembles(typeOf(m.Value))) {
+		return nil, invalid("content-type", "stands twice in the headers, and not the same: the mode cannot be told")
 	}
 	if mode, isCE := strings.CutPrefix(strings.ToLower(contentType), "application/cloudevents"); isCE {
 		format, _, _ := strings.Cut(mode, ";")
@@ -73,21 +80,24 @@ func readEnvelope(m Message) (*envelope, error) {
 
 func readStructured(m Message) (*envelope, error) {
 	if len(m.Value) == 0 {
-		return nil, invalid("", "the value is empty (a tombstone?): an event is expected")
+		return nil, invalid("", "is empty (a tombstone?): an event is expected")
 	}
 	env := &envelope{}
 	if err := json.Unmarshal(m.Value, env); err != nil {
 		// What is wrong may be in a record that is not ours: look at its type
 		// alone, leniently, before it is called invalid.
-		if other := typeOf(m.Value); other != "" && other != TypeReadyToCapture {
+		if other := typeOf(m.Value); other != "" && !resembles(other) && !headerClaims(m.Headers) {
 			return nil, &OtherTypeError{Type: other}
 		}
 		return nil, notJSON("", m.Value, err)
 	}
 	if len(env.DataBase64) > 0 && string(env.DataBase64) != "null" {
-		if env.Type != nil && *env.Type == TypeReadyToCapture {
+		if env.Type != nil && resembles(*env.Type) {
 			return nil, invalid("data_base64", "is not read: send the data as JSON in data")
 		}
+	}
+	if err := contradicted(env, m.Headers); err != nil {
+		return nil, err
 	}
 	if env.TraceParent == nil {
 		for _, h := range m.Headers {
@@ -97,31 +107,6 @@ func readStructured(m Message) (*envelope, error) {
 		}
 	}
 	return env, nil
-}
-
-// typeOf finds the type attribute of a JSON object that may be wrong in other
-// places, or gives "". Of several it gives ours: a record that may be meant
-// for us is not skipped.
-func typeOf(value []byte) string {
-	var t struct {
-		Type stickyType     `json:"type"`
-		Rest jsontext.Value `json:",embed"`
-	}
-	err := json.Unmarshal(value, &t, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if err != nil {
-		return ""
-	}
-	return string(t.Type)
-}
-
-// stickyType keeps our type once it has been seen.
-type stickyType string
-
-func (t *stickyType) UnmarshalText(text []byte) error {
-	if *t != TypeReadyToCapture {
-		*t = stickyType(text)
-	}
-	return nil
 }
 
 func readBinary(m Message, contentType string) (*envelope, error) {
@@ -142,13 +127,13 @@ func readBinary(m Message, contentType string) (*envelope, error) {
 		}
 		if *slot != nil {
 			doubled = h.Key
-			if slot == &env.Type && *env.Type == TypeReadyToCapture {
+			if slot == &env.Type && resembles(*env.Type) {
 				continue // of several types, ours stands: it may be meant for us
 			}
 		}
 		*slot = new(string(h.Value))
 	}
-	if env.Type != nil && *env.Type != TypeReadyToCapture {
+	if env.Type != nil && !resembles(*env.Type) {
 		return env, nil
 	}
 	if doubled != "" {
@@ -174,7 +159,7 @@ func (e *ReadyToCapture) takeAttributes(env *envelope, recordTime time.Time) err
 	case env.SpecVersion == nil:
 		return invalid("specversion", "is missing: 1.0 is expected")
 	case *env.SpecVersion != "1.0":
-		return invalid("specversion", "is %q: 1.0 is expected", printable(*env.SpecVersion, 16))
+		return invalid("specversion", "is %s: 1.0 is expected", quotedIf(isVersion, *env.SpecVersion))
 	case env.ID == nil:
 		return invalid("id", "is missing: it is the idempotency key of the capture")
 	case !token(*env.ID, 64):
@@ -186,7 +171,7 @@ func (e *ReadyToCapture) takeAttributes(env *envelope, recordTime time.Time) err
 	case env.Subject != nil && *env.Subject != "" && !text(*env.Subject, 1024):
 		return invalid("subject", "must be at most 1024 characters, none of them a control character")
 	case env.DataContentType != nil && !isJSONType(*env.DataContentType):
-		return invalid("datacontenttype", "is %q: application/json is expected", printable(*env.DataContentType, 64))
+		return invalid("datacontenttype", "is %s: application/json is expected", quotedIf(isMediaType, *env.DataContentType))
 	}
 	e.ID, e.Source = *env.ID, *env.Source
 	if env.Subject != nil {

@@ -1,8 +1,10 @@
 package event
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -12,13 +14,13 @@ import (
 // InvalidError says which field of a record is wrong, and how. It never
 // quotes the payer token.
 type InvalidError struct {
-	Field   string // such as "data.amount", or "" for the record as a whole
+	Field   string // such as "data.amount", or "" for the record's value as a whole
 	Problem string
 }
 
 func (e *InvalidError) Error() string {
 	if e.Field == "" {
-		return e.Problem
+		return "the record's value " + e.Problem
 	}
 	return e.Field + " " + e.Problem
 }
@@ -61,13 +63,30 @@ func notJSON(prefix string, value []byte, err error) *InvalidError {
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return invalid(field, "stands twice in its object%s", position(err))
-	case len(value) > 0 && value[0] == 0:
-		return invalid(field, "begins with a zero byte, as a schema registry's formats do: only JSON is read")
+	case foreign(value) != "":
+		return invalid(field, "begins with %s: only JSON is read", foreign(value))
 	}
 	if se, ok := errors.AsType[*json.SemanticError](err); ok {
 		return invalid(field, "is a JSON %s, which is not what it should be", kindName(se.JSONKind))
 	}
 	return invalid(field, "is not JSON%s", position(err))
+}
+
+// foreign says what a value begins with that is not JSON, or "" where that
+// does not tell what it is.
+func foreign(value []byte) string {
+	for _, mark := range []struct{ prefix, name string }{
+		{"\x00", "a zero byte, as a schema registry's formats do"},
+		{"\xef\xbb\xbf", "a byte order mark"},
+		{"\xfe\xff", "a byte order mark of UTF-16"},
+		{"\xff\xfe", "a byte order mark of UTF-16"},
+		{"\x1f\x8b", "the mark of gzip"},
+	} {
+		if bytes.HasPrefix(value, []byte(mark.prefix)) {
+			return mark.name
+		}
+	}
+	return ""
 }
 
 func position(err error) string {
@@ -109,6 +128,26 @@ func kindName(k jsontext.Kind) string {
 		return "null"
 	}
 	return "value"
+}
+
+// quotedIf quotes a text that is of the form that is expected in its place.
+// Any other text is not quoted: a producer may have put the payer token there.
+func quotedIf(isForm func(string) bool, text string) string {
+	if isForm(text) {
+		return strconv.Quote(printable(text, 64))
+	}
+	return "something else"
+}
+
+// isVersion reports whether s is a version's number, such as 0.3.
+func isVersion(s string) bool {
+	return s != "" && len(s) <= 8 && strings.Trim(s, "0123456789.") == ""
+}
+
+// isMediaType reports whether s begins as the usual media types do.
+func isMediaType(s string) bool {
+	s = strings.ToLower(s)
+	return strings.HasPrefix(s, "application/") || strings.HasPrefix(s, "text/")
 }
 
 // printable cuts text to at most limit bytes of printable ASCII, for messages.

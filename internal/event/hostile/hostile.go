@@ -1,0 +1,155 @@
+// Package hostile is a corpus for tests: records that are no valid
+// order.ready_to_capture, each wrong in one way, and records that look wrong
+// and are not. Every record has the payer token in it that it is made with,
+// where its form allows, so that a test can look for it in errors, logs and
+// headers.
+package hostile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"payment-capture/internal/event"
+)
+
+// Record is a record that has to be parked as invalid_event.
+type Record struct {
+	Name    string
+	Message event.Message
+	Field   string // that has to be named; "" where it is the value as a whole
+	Problem string // a part of what has to be said of it
+}
+
+// maker collects records.
+type maker struct {
+	now     time.Time
+	token   string
+	data    string // of the plain event
+	plain   string // the plain event: valid, and the start of the others
+	records []Record
+}
+
+func newMaker(now time.Time, token string) *maker {
+	m := &maker{now: now, token: token}
+	m.data = `{"order_id":"order-1001","amount":"700.50","currency":"MXN","description":"Order 1001",` +
+		`"payer":{"token":"` + token + `"}}`
+	m.plain = `{"specversion":"1.0","id":"evt-1","source":"/orders","type":"order.ready_to_capture",` +
+		`"time":"` + m.time() + `","data":` + m.data + `}`
+	return m
+}
+
+func (m *maker) time() string { return m.now.UTC().Format(time.RFC3339) }
+
+// Records gives the corpus but for what is in [Large] and [TooLong]: some
+// three hundred records of at most a megabyte and a half. now is the time in them.
+func Records(now time.Time, token string) []Record {
+	m := newMaker(now, token)
+	m.notJSON()
+	m.notOneValue()
+	m.depth()
+	m.text()
+	m.duplicates()
+	m.attributes()
+	m.types()
+	m.times()
+	m.amounts()
+	m.numberTexts()
+	m.identifiers()
+	m.texts()
+	m.payers()
+	m.shapes()
+	m.modes()
+	m.headers()
+	m.binaryValues()
+	slices.SortFunc(m.records, func(a, b Record) int { return strings.Compare(a.Name, b.Name) })
+	return m.records
+}
+
+// TooLong gives a record of that many bytes and a few more.
+func TooLong(now time.Time, token string, size int) Record {
+	m := newMaker(now, token)
+	m.with("a description that is too long", "Order 1001", strings.Repeat("x", size), "data.description", "256")
+	return m.records[0]
+}
+
+// Large gives records of about that many bytes.
+func Large(now time.Time, token string, size int) []Record {
+	m := newMaker(now, token)
+	fill := func(unit string) string { return strings.Repeat(unit, size/len(unit)) }
+	m.records = append(m.records, TooLong(now, token, size))
+	m.with("large: a description of escapes", "Order 1001", fill(`\u0041`), "data.description", "256")
+	m.with("large: digits", `"700.50"`, fill("9"), "data.amount", "not a decimal")
+	m.with("large: quoted digits", `700.50`, fill("9"), "data.amount", "decimal")
+	m.with("large: an array for an amount", `"700.50"`, "["+fill("0,")+"0]", "data.amount", "decimal string or a number")
+	m.with("large: an id", `evt-1`, fill("e"), "id", "64")
+	m.with("large: an unknown member twice", `"source"`, strings.Repeat(`"`+strings.Repeat("n", size/2)+`":1,`, 2)+`"source"`, "?", "twice")
+	m.with("large: many members, then a fault", `"id":"evt-1"`, distinctMembers(size)+`"id":17`, "id", "JSON number")
+	m.with("large: many members in the data, then a fault", `"amount":"700.50"`, distinctMembers(size)+`"amount":[]`, "data.amount", "decimal string or a number")
+	m.with("large: one member again and again", `"id"`, fill(`"x":1,`)+`"id"`, "?", "twice")
+	m.structured("large: bytes", fill("\xff\xfd"), "", "not JSON")
+	m.structured("large: deep objects of long names", strings.Repeat(`{"`+strings.Repeat("n", size/9000)+`":`, 9000), "?.?.?", "not JSON")
+	m.structured("large: white space alone", fill(" "), "", "not JSON")
+	return m.records
+}
+
+// distinctMembers gives the text of members of an object, each of another
+// name, of about that many bytes.
+func distinctMembers(size int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < size; i++ {
+		fmt.Fprintf(&b, `"%x":0,`, i)
+	}
+	return b.String()
+}
+
+func (m *maker) add(name string, message event.Message, field, problem string) {
+	message.Timestamp = m.now
+	m.records = append(m.records, Record{Name: name, Message: message, Field: field, Problem: problem})
+}
+
+// structured adds a record with this value and these headers, names and
+// values in turn.
+func (m *maker) structured(name, value, field, problem string, headers ...string) {
+	if len(headers) == 0 {
+		headers = []string{"content-type", "application/cloudevents+json"}
+	}
+	m.add(name, event.Message{Key: []byte("order-1001"), Value: []byte(value), Headers: headersOf(headers...)}, field, problem)
+}
+
+// with adds the plain event with a part of it, which is in it once, replaced.
+func (m *maker) with(name, old, changed, field, problem string, headers ...string) {
+	m.structured(name, m.replaced(old, changed), field, problem, headers...)
+}
+
+func (m *maker) replaced(old, changed string) string {
+	if strings.Count(m.plain, old) != 1 {
+		panic(fmt.Sprintf("%q is not in the plain event once", old))
+	}
+	return strings.Replace(m.plain, old, changed, 1)
+}
+
+// required are the headers of the least event in binary mode.
+func required() []string {
+	return []string{"ce_specversion", "1.0", "ce_id", "evt-1", "ce_source", "/orders", "ce_type", event.TypeReadyToCapture}
+}
+
+// binary adds the plain event's data in binary mode, with the required
+// headers but for those left out, and more.
+func (m *maker) binary(name string, without []string, more []string, field, problem string) {
+	m.add(name, event.Message{Key: []byte("order-1001"), Value: []byte(m.data), Headers: binaryHeaders(without, more)}, field, problem)
+}
+
+func binaryHeaders(without, more []string) []event.Header {
+	headers := slices.DeleteFunc(headersOf(required()...), func(h event.Header) bool { return slices.Contains(without, h.Key) })
+	return append(headers, headersOf(more...)...)
+}
+
+func headersOf(pairs ...string) []event.Header {
+	var headers []event.Header
+	for i := 0; i < len(pairs); i += 2 {
+		headers = append(headers, event.Header{Key: pairs[i], Value: []byte(pairs[i+1])})
+	}
+	return headers
+}
