@@ -63,6 +63,7 @@ func scenarios() []scenario {
 		{"two processes of one identity", 1, slow, sameIdentity},
 		{"a partition whose records were deleted halts", 2, simulator.Config{}, outOfRange},
 		{"the offsets are reset to zero", 2, simulator.Config{}, offsetsReset},
+		{"hostile records are parked", 1, simulator.Config{}, hostileInput},
 	}
 }
 

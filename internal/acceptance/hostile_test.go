@@ -1,0 +1,236 @@
+//go:build synctests || integration
+
+package acceptance
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/event/hostile"
+)
+
+// hostileRecord is a record that has to be parked.
+type hostileRecord struct {
+	hostile.Record
+	reason event.ParkReason
+	sent   *kgo.Record
+}
+
+// hostileCorpus gives all records that have to be parked: those that are no
+// events, one of ten megabytes, and events that must not be charged.
+func hostileCorpus() []*hostileRecord {
+	now := time.Now()
+	var all []*hostileRecord
+	add := func(reason event.ParkReason, records ...hostile.Record) {
+		for _, r := range records {
+			all = append(all, &hostileRecord{Record: r, reason: reason})
+		}
+	}
+	add(event.ParkInvalidEvent, hostile.Records(now, payerToken)...)
+	add(event.ParkInvalidEvent, hostile.Large(now, payerToken, 3<<19)...)
+	add(event.ParkInvalidEvent, hostile.TooLong(now, payerToken, 10<<20))
+	const text = `{"specversion":"1.0","id":"evt-1","source":"/orders","type":"order.ready_to_capture","time":%q,"data":{"order_id":"order-1001",` +
+		`"amount":"700.50","currency":%q,"description":"Order 1001","payer":{"token":"` + payerToken + `"}}}`
+	sound := func(name, at, currency, problem string) hostile.Record {
+		return hostile.Record{Name: name, Problem: problem, Message: event.Message{Value: fmt.Appendf(nil, text, at, currency)}}
+	}
+	at := now.UTC().Format(time.RFC3339)
+	add(event.ParkWrongCurrency, sound("another currency", at, "BRL", "data.currency is BRL"))
+	add(event.ParkTooOld, sound("the first second", "1970-01-01T00:00:00Z", "MXN", "1970-01-01T00:00:00Z"))
+	add(event.ParkTimeInFuture, sound("the last year", "9999-12-31T23:59:59Z", "MXN", "still to come"))
+	add(event.ParkTimeInFuture, sound("after the last year", "9999-12-31T23:59:59-23:59", "MXN", "still to come"))
+	return all
+}
+
+// hostileInput puts every hostile record between two good ones, all in one
+// partition. Each is parked as it was with what is wrong with it, none reaches
+// the API, and the good ones are captured.
+func hostileInput(w *world) {
+	corpus, odd := hostileCorpus(), hostile.Odd(time.Now(), payerToken)
+	var records []*kgo.Record
+	send := func(id string, m event.Message) *kgo.Record {
+		r := &kgo.Record{Topic: w.topics.input, Key: m.Key, Value: m.Value}
+		for _, h := range m.Headers {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+		}
+		records = append(records, r)
+		w.sent = append(w.sent, sentEvent{id: id})
+		return r
+	}
+	good := 0
+	for _, h := range corpus {
+		records = append(records, w.record(order{id: fmt.Sprintf("good-%d", good)}))
+		good++
+		h.sent = send("", h.Message)
+	}
+	for _, o := range odd {
+		send(o.ID, o.Message)
+		good++
+	}
+	records = append(records, w.record(order{id: "last"}))
+	good++
+	w.sendLarge(records)
+	w.start("a")
+
+	verdicts := w.settle()
+	want := map[string]int{"captured": good}
+	for _, h := range corpus {
+		want["parked "+string(h.reason)]++
+	}
+	w.want(verdicts, want)
+	w.checkParkedCorpus(verdicts, corpus)
+	ledger := w.sim.Ledger()
+	if ledger.Calls != good || len(ledger.CallsByKey) != good || ledger.CallsByKey["evt-1"] != 0 {
+		w.t.Errorf("%d API calls under %d keys, want one for each of %d good events", ledger.Calls, len(ledger.CallsByKey), good)
+	}
+	for _, o := range odd {
+		if ledger.CallsByKey[o.ID] != 1 {
+			w.t.Errorf("%s: %d API calls, want 1", o.Name, ledger.CallsByKey[o.ID])
+		}
+	}
+	w.checkLogLines()
+}
+
+// sendLarge produces records of up to 16 MB, uncompressed: the topic is made
+// to take them, those of the outcomes are not.
+func (w *world) sendLarge(records []*kgo.Record) {
+	w.t.Helper()
+	const limit = 16 << 20
+	resp, err := w.admin.AlterTopicConfigs(w.t.Context(),
+		[]kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: new(strconv.Itoa(limit))}}, w.topics.input)
+	if err == nil {
+		_, err = resp.On(w.topics.input, func(r *kadm.AlterConfigsResponse) error { return r.Err })
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	producer := w.newClient(kgo.ProducerBatchMaxBytes(limit), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	if err := producer.ProduceSync(w.t.Context(), records...).FirstErr(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// checkParkedCorpus compares each parked record with what was sent.
+func (w *world) checkParkedCorpus(verdicts []verdict, corpus []*hostileRecord) {
+	w.t.Helper()
+	byOffset := make(map[string]*kgo.Record)
+	for _, v := range verdicts {
+		if v.kind == "parked" {
+			byOffset[lastHeader(v.record, "parked_offset")] = v.record
+		}
+	}
+	digests := 0
+	for _, h := range corpus {
+		parked := byOffset[strconv.FormatInt(h.sent.Offset, 10)]
+		if parked == nil {
+			w.t.Errorf("%s: not parked under its offset", h.Name)
+			continue
+		}
+		reason, detail := lastHeader(parked, "parked_reason"), lastHeader(parked, "parked_detail")
+		if reason != string(h.reason) || !strings.HasPrefix(detail, h.Field) || !strings.Contains(detail, h.Problem) {
+			w.t.Errorf("%s: parked as %s, %q; want %s of field %q with %q", h.Name, reason, detail, h.reason, h.Field, h.Problem)
+		}
+		if at := lastHeader(parked, "parked_topic") + "/" + lastHeader(parked, "parked_partition"); at != w.topics.input+"/0" {
+			w.t.Errorf("%s: parked as of %s", h.Name, at)
+		}
+		own := parked.Headers
+		if lastHeader(parked, "parked_value_sha256") != "" {
+			digests++
+			if err := checkDigest(parked, h.sent); err != nil {
+				w.t.Errorf("%s: %v", h.Name, err)
+			}
+		} else {
+			if err := checkKept(parked, h.sent); err != nil {
+				w.t.Errorf("%s: %v", h.Name, err)
+			}
+			own = parked.Headers[min(len(h.sent.Headers), len(parked.Headers)):]
+		}
+		for _, header := range own {
+			if bytes.Contains(header.Value, []byte(payerToken)) || bytes.ContainsFunc(header.Value, notPrintable) {
+				w.t.Errorf("%s: header %s shows what it must not: %q", h.Name, header.Key, header.Value)
+			}
+		}
+	}
+	if digests < 10 || digests > len(corpus)/2 {
+		w.t.Errorf("%d of %d records are parked by their digest", digests, len(corpus))
+	}
+}
+
+// checkKept wants the record's own key, value and headers, the latter first.
+func checkKept(parked, sent *kgo.Record) error {
+	if !bytes.Equal(parked.Key, sent.Key) || (parked.Key == nil) != (sent.Key == nil) {
+		return fmt.Errorf("its key %.40q became %.40q", sent.Key, parked.Key)
+	}
+	if !bytes.Equal(parked.Value, sent.Value) || (parked.Value == nil) != (sent.Value == nil) {
+		return fmt.Errorf("its value %.40q became %.40q", sent.Value, parked.Value)
+	}
+	if len(parked.Headers) < len(sent.Headers) {
+		return fmt.Errorf("%d headers became %d", len(sent.Headers), len(parked.Headers))
+	}
+	for i, h := range sent.Headers {
+		if got := parked.Headers[i]; got.Key != h.Key || !bytes.Equal(got.Value, h.Value) {
+			return fmt.Errorf("header %d, %q, became %q", i, h.Key, got.Key)
+		}
+	}
+	return nil
+}
+
+// checkDigest wants the size and the hash of a value that is too large for the
+// parked topic, and nothing of the record itself.
+func checkDigest(parked, sent *kgo.Record) error {
+	sum := sha256.Sum256(sent.Value)
+	if lastHeader(parked, "parked_value_sha256") != hex.EncodeToString(sum[:]) || lastHeader(parked, "parked_value_bytes") != strconv.Itoa(len(sent.Value)) {
+		return fmt.Errorf("the digest is of %s bytes, the value has %d", lastHeader(parked, "parked_value_bytes"), len(sent.Value))
+	}
+	if parked.Key != nil || parked.Value != nil {
+		return fmt.Errorf("a key of %d and a value of %d bytes are kept beside a digest", len(parked.Key), len(parked.Value))
+	}
+	const taken = 1_000_000 // every topic takes that much
+	if len(sent.Key)+len(sent.Value) < taken {
+		return fmt.Errorf("a value of %d bytes is parked by its digest", len(sent.Value))
+	}
+	return nil
+}
+
+// lastHeader gives the last header of a name: the service's own stand after
+// those that a record came with.
+func lastHeader(r *kgo.Record, key string) string {
+	value := ""
+	for _, h := range r.Headers {
+		if h.Key == key {
+			value = string(h.Value)
+		}
+	}
+	return value
+}
+
+func notPrintable(r rune) bool { return r < 0x20 || r > 0x7e }
+
+// checkLogLines wants every line of the log to be one of the service's own: a
+// JSON object with a time, without control characters, and with nothing in it
+// that a record forged.
+func (w *world) checkLogLines() {
+	w.t.Helper()
+	for line := range strings.Lines(w.log.String()) {
+		line = strings.TrimSuffix(line, "\n")
+		var entry struct {
+			Time, Level, Msg string
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Time == "" || entry.Msg == "" {
+			w.t.Errorf("no line of the service's own: %.200q", line)
+		}
+		if strings.ContainsFunc(line, func(r rune) bool { return r < 0x20 || r == 0x7f }) || strings.Contains(line, "FORGED") {
+			w.t.Errorf("a record wrote into the log: %.200q", line)
+		}
+	}
+}
