@@ -270,6 +270,9 @@ func checkError(c candidate, err error) error {
 	if len(wrong.Field) > 64 || len(wrong.Problem) > 256 || strings.ContainsFunc(wrong.Error(), func(r rune) bool { return r < 0x20 || r > 0x7e }) {
 		return fmt.Errorf("an error that is too long or holds odd characters: %q", wrong.Error())
 	}
+	if _, isObject := c.document.(map[string]any); wrong.Field == "" && isObject && c.notJSON == nil && scan(c.message.Value) == nil {
+		return fmt.Errorf("an error in an object that names no field: %q", wrong.Error())
+	}
 	// A producer that writes the token elsewhere as well is beyond help.
 	token, isText := c.at("data", "payer", "token").(string)
 	if (c.notJSON != nil || (isText && strings.Contains(token, planted))) && strings.Contains(fmt.Sprintf("%+v %q", *wrong, err), planted) {

@@ -4,8 +4,47 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"payment-capture/internal/event"
+	"payment-capture/internal/event/hostile"
+	"payment-capture/schemas"
 )
+
+// seedSize bounds the seeds: a fuzz test changes a short text to more effect.
+const seedSize = 4 << 10
+
+// checkTwice compares a record's reading with the schema's verdict, and holds
+// it to be the same each time. What is taken has to make outcomes that are
+// valid events.
+func checkTwice(t *testing.T, c candidate) {
+	t.Helper()
+	if _, err := compare(t, c); err != nil {
+		t.Fatal(err)
+	}
+	e, err := event.Decode(c.message)
+	again, errAgain := event.Decode(copyOf(c.message))
+	if err != nil {
+		if errAgain == nil || err.Error() != errAgain.Error() {
+			t.Fatalf("read twice: %v, and %v", err, errAgain)
+		}
+		return
+	}
+	if diff := cmp.Diff(e, again, cmp.Comparer(sameSecret), cmp.Comparer(sameAmount)); diff != "" || errAgain != nil {
+		t.Fatalf("read twice: %v\n%s", errAgain, diff)
+	}
+	o := &event.Outcome{
+		Type: event.TypeCaptured, Subject: e.OrderID, Time: recordTime, TraceParent: e.TraceParent,
+		EventID: e.ID, OrderID: e.OrderID, Amount: e.Amount, ExternalReference: e.ExternalReference, PaymentID: "1", CapturedAt: recordTime,
+	}
+	m, err := o.Encode(c.message.Key, event.Structured)
+	if err != nil {
+		t.Fatalf("the outcome cannot be written: %v", err)
+	}
+	if err := validate(t, schemas.Envelope(event.TypeCaptured), m.Value); err != nil {
+		t.Fatalf("the outcome is no valid event: %v\n%s", err, m.Value)
+	}
+}
 
 func FuzzDecode(f *testing.F) {
 	for _, n := range bases(f) {
@@ -17,21 +56,44 @@ func FuzzDecode(f *testing.F) {
 	for _, r := range beyondTheSchema() {
 		f.Add(r.example.message.Value)
 	}
-	f.Fuzz(func(t *testing.T, value []byte) {
-		if _, err := compare(t, structuredCandidate(value)); err != nil {
-			t.Error(err)
+	for _, r := range hostile.Records(recordTime, planted) {
+		if len(r.Message.Value) < seedSize {
+			f.Add(r.Message.Value)
 		}
-	})
+	}
+	for _, o := range hostile.Odd(recordTime, planted) {
+		if len(o.Message.Value) < seedSize {
+			f.Add(o.Message.Value)
+		}
+	}
+	f.Fuzz(func(t *testing.T, value []byte) { checkTwice(t, structuredCandidate(value)) })
 }
 
 func FuzzDecodeBinary(f *testing.F) {
-	for _, n := range bases(f) {
-		f.Add("e-1", "/orders", "2026-11-23T10:00:00Z", "application/json", []byte(n.get("data").String()))
+	add := func(id, source, when, contentType, key, text string, value []byte) {
+		f.Add(id, source, when, contentType, key, text, value)
 	}
-	f.Add("e 1", "", "2026-11-23", "text/plain", []byte("null"))
-	f.Fuzz(func(t *testing.T, id, source, when, contentType string, value []byte) {
-		if strings.HasPrefix(strings.ToLower(contentType), "application/cloudevents") {
-			t.Skip("this is another mode")
+	for _, n := range bases(f) {
+		add("e-1", "/orders", "2026-11-23T10:00:00Z", "application/json", "ce_subject", "order-1", []byte(n.get("data").String()))
+	}
+	add("e 1", "", "2026-11-23", "text/plain", "ce_id", "e-2", []byte("null"))
+	for _, r := range hostile.Records(recordTime, planted) {
+		seed := map[string]string{"ce_id": "e-1", "ce_source": "/orders", "ce_time": "2026-11-23T10:00:00Z", "content-type": "application/json"}
+		key := ""
+		for _, h := range r.Message.Headers {
+			if _, known := seed[h.Key]; known {
+				seed[h.Key] = string(h.Value)
+			} else {
+				key = h.Key
+			}
+		}
+		if len(r.Message.Value) < seedSize && len(seed["ce_id"]) < seedSize {
+			add(seed["ce_id"], seed["ce_source"], seed["ce_time"], seed["content-type"], key, key, r.Message.Value)
+		}
+	}
+	f.Fuzz(func(t *testing.T, id, source, when, contentType, key, text string, value []byte) {
+		if strings.HasPrefix(strings.ToLower(contentType), "application/cloudevents") || strings.EqualFold(key, "content-type") {
+			return // another mode, or one that cannot be told
 		}
 		c := binaryCandidate(event.Message{
 			Value: value,
@@ -42,11 +104,49 @@ func FuzzDecodeBinary(f *testing.F) {
 				{Key: "ce_source", Value: []byte(source)},
 				{Key: "ce_time", Value: []byte(when)},
 				{Key: "content-type", Value: []byte(contentType)},
+				{Key: key, Value: []byte(text)},
 			},
 			Timestamp: recordTime,
 		})
-		if _, err := compare(t, c); err != nil {
-			t.Error(err)
+		checkTwice(t, c)
+	})
+}
+
+// FuzzModes reads one value under headers of any kind: whatever they say of
+// its mode, it is read the same each time, and an error says what is wrong.
+func FuzzModes(f *testing.F) {
+	f.Add("application/cloudevents+json", "ce_id", "evt-1", "", "", []byte(plain))
+	f.Add("application/json", "ce_id", "evt-1", "ce_type", event.TypeReadyToCapture, []byte(plainData))
+	f.Add("", "content-type", "application/cloudevents+json", "Content-Type", "application/json", []byte(plain))
+	for _, r := range hostile.Records(recordTime, planted) {
+		headers := append(copyOf(r.Message).Headers, event.Header{}, event.Header{}, event.Header{})
+		if len(r.Message.Value) < seedSize && len(headers) < 10 && len(headers[1].Value) < seedSize {
+			f.Add(string(headers[0].Value), headers[1].Key, string(headers[1].Value), headers[2].Key, string(headers[2].Value), r.Message.Value)
+		}
+	}
+	f.Fuzz(func(t *testing.T, contentType, key1, text1, key2, text2 string, value []byte) {
+		m := event.Message{Value: value, Timestamp: recordTime, Headers: []event.Header{
+			{Key: "content-type", Value: []byte(contentType)}, {Key: key1, Value: []byte(text1)}, {Key: key2, Value: []byte(text2)},
+		}}
+		e, err := event.Decode(m)
+		if err != nil {
+			if err := checkError(structuredCandidate(value), err); err != nil {
+				t.Fatal(err)
+			}
+			_, again := event.Decode(copyOf(m))
+			if again == nil || again.Error() != err.Error() {
+				t.Fatalf("read twice: %v, and %v", err, again)
+			}
+			return
+		}
+		if err := checkDecoded(e); err != nil {
+			t.Fatal(err)
+		}
+		// No header may stand for another event than the one that is charged.
+		for _, h := range m.Headers {
+			if (h.Key == "ce_id" && string(h.Value) != e.ID) || (h.Key == "ce_type" && string(h.Value) != event.TypeReadyToCapture) {
+				t.Fatalf("event %s is taken beside the header %s: %q", e.ID, h.Key, h.Value)
+			}
 		}
 	})
 }

@@ -1,10 +1,12 @@
 package mercadopago
 
 import (
+	"bytes"
 	"encoding/json"
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -22,15 +24,29 @@ func FuzzDecide(f *testing.F) {
 			f.Fatal(err)
 		}
 		for _, status := range []int{200, 201, 400, 401, 402, 404, 409, 500} {
-			f.Add(status, raw)
+			f.Add(status, false, raw)
 		}
+		f.Add(200, true, raw)
 	}
-	f.Fuzz(func(t *testing.T, status int, raw []byte) {
+	approved := testdata(f, "approved")
+	for _, raw := range hostileAnswers(f, approved) {
+		f.Add(201, false, []byte(raw))
+	}
+	f.Fuzz(func(t *testing.T, status int, read bool, raw []byte) {
 		r := sampleRequest(t)
-		a := judge(r, status, string(raw))
+		decided := judge
+		if read {
+			decided = judgeRead
+		}
+		a := decided(r, status, string(raw))
 		checkSound(t, a)
+		if again := decided(r, status, string(raw)); again.Meaning != a.Meaning || again.Row != a.Row || again.Detail != a.Detail {
+			t.Errorf("one answer means two things: %+v, %+v", a, again)
+		}
 		var o map[string]any // a struct would take "Status" for status
-		parsed := json.Unmarshal(raw, &o) == nil
+		numbers := json.NewDecoder(bytes.NewReader(raw))
+		numbers.UseNumber()
+		parsed := json.Valid(raw) && numbers.Decode(&o) == nil
 		if a.Meaning == Captured {
 			if !parsed || (status != 200 && status != 201) || o["status"] != "approved" {
 				t.Errorf("captured: HTTP %d %q", status, raw)
@@ -46,6 +62,7 @@ func FuzzDecide(f *testing.F) {
 			}
 			due, _ := new(big.Rat).SetString(r.Amount.String())
 			due.Sub(due, discountOf(raw))
+			checkOurs(t, a, o, r)
 			if len(a.Payment.Transactions) < maxTransactions && (sum.Cmp(due) != 0 || sum.Sign() <= 0) {
 				t.Errorf("captured %s of %s: %q", sum, due, raw)
 			}
@@ -64,6 +81,74 @@ func FuzzDecide(f *testing.F) {
 			}
 		}
 	})
+}
+
+// hostileAnswers are approvals that are not ours, or not to be believed.
+func hostileAnswers(f *testing.F, approved string) []string {
+	f.Helper()
+	return []string{
+		mustReplace(f, approved, `"Pago_123"`, `"Pago_124"`),
+		mustReplace(f, approved, `"Pago_123"`, `["Pago_123"]`),
+		mustReplace(f, approved, `700.50`, `700.51`),
+		mustReplace(f, approved, `700.50`, `7.005e2`),
+		mustReplace(f, approved, `700.50`, `"700.50"`),
+		mustReplace(f, approved, `700.50`, `-700.50`),
+		mustReplace(f, approved, `700.50`, `null`),
+		mustReplace(f, approved, `10458724`, `null`),
+		mustReplace(f, approved, `10458724`, `"../10458724"`),
+		mustReplace(f, approved, `10458724`, `1.0458724e7`),
+		mustReplace(f, approved, `"MLM"`, `"MLC"`),
+		mustReplace(f, approved, `"status":"approved","wallet`, `"status":"approved","status":"rejected","wallet`),
+		mustReplace(f, approved, `"status":"approved","wallet`, `"STATUS":"rejected","status":"approved","wallet`),
+		mustReplace(f, approved, `"site_id"`, `"external_reference":"Pago_9","site_id"`),
+		mustReplace(f, approved, `"payments"`, `"Payments"`),
+		"\ufeff" + approved, approved + approved, approved[:len(approved)-1], "[" + approved + "]", strings.ReplaceAll(approved, `"`, `'`),
+		strings.Repeat(`{"payments":[`, 2000), `{"status":"approved","id":1,"payments":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`,
+	}
+}
+
+// checkOurs holds an answer that is called captured to what was asked: it has
+// an id, and every reference, amount and site that it repeats is ours.
+func checkOurs(t *testing.T, a Answer, o map[string]any, r Request) {
+	t.Helper()
+	text := func(v any) string {
+		switch v := v.(type) {
+		case nil:
+			return ""
+		case string:
+			return v
+		case json.Number:
+			return v.String()
+		}
+		return "?"
+	}
+	id := text(o["id"])
+	if id == "" || id == "?" || (a.Payment.ID != id && !shows(id, payerToken) && !shows(id, accessToken)) {
+		t.Errorf("captured as payment %q of an answer with id %q", a.Payment.ID, id)
+	}
+	objects := []any{o, o["wallet_payment"], o["payments"]}
+	if list, ok := o["payments"].([]any); ok {
+		objects = append(objects, list...)
+	}
+	for _, object := range objects {
+		members, ok := object.(map[string]any)
+		if !ok {
+			continue
+		}
+		if reference := text(members["external_reference"]); reference != "" && reference != r.ExternalReference {
+			t.Errorf("captured with the reference %q", reference)
+		}
+		if site := text(members["site_id"]); site != "" && site != "MLM" && members["wallet_payment"] != nil {
+			t.Errorf("captured on the site %q", site)
+		}
+	}
+	if wallet, ok := o["wallet_payment"].(map[string]any); ok && text(wallet["transaction_amount"]) != "" {
+		got, ok := new(big.Rat).SetString(text(wallet["transaction_amount"]))
+		want, _ := new(big.Rat).SetString(r.Amount.String())
+		if !ok || got.Cmp(want) != 0 {
+			t.Errorf("captured %v of %s", wallet["transaction_amount"], r.Amount)
+		}
+	}
 }
 
 func transactions(a Answer) []string {

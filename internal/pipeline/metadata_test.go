@@ -5,10 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
-	"reflect"
 	"runtime"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -208,58 +206,4 @@ func TestDecodeMetadataAsksForLittleMemory(t *testing.T) {
 			t.Errorf("text %d: takes %d bytes when written again", i, len(payload))
 		}
 	}
-}
-
-func FuzzDecodeMetadata(f *testing.F) {
-	r := seeded(7)
-	for range 8 {
-		f.Add(metadata{token: r.Uint64(), settled: randomMap(r, 40)}.encode(40), int64(40))
-	}
-	f.Add("", int64(0))
-	f.Add(payloadOf(formDeltas, uvarints(maxSpan, 0, 1, 2, maxSpan)...), int64(1)<<50)
-	f.Add(payloadOf(formBitmap, 0, 0, 0x81, 0), int64(3))
-	f.Add(payloadOf(9, 1, 2), int64(3))
-	f.Add(strings.Repeat("A", 4097), int64(3))
-	f.Fuzz(func(t *testing.T, text string, low int64) {
-		low &= 1<<55 - 1
-		m, err := decodeMetadata(text, low)
-		if err != nil {
-			if !errors.Is(err, errMetadata) {
-				t.Fatalf("error %v is not errMetadata", err)
-			}
-			return
-		}
-		s := m.settled
-		if s.end < low || len(s.unsettled) > 8*len(text) {
-			t.Fatalf("end %d below %d, or %d unsettled out of %d bytes", s.end, low, len(s.unsettled), len(text))
-		}
-		for i, o := range s.unsettled {
-			if o < low || o >= s.end || (i > 0 && o <= s.unsettled[i-1]) {
-				t.Fatalf("unsettled %v in [%d,%d)", s.unsettled, low, s.end)
-			}
-		}
-		again, err := decodeMetadata(m.encode(low), low)
-		if err != nil {
-			t.Fatalf("what was read cannot be written and read: %v", err)
-		}
-		if again.topic != m.topic || again.ledger != m.ledger || again.token != m.token {
-			t.Fatalf("got %v, want %v", again, m)
-		}
-		if got, want := settledCanon(again.settled, low), settledCanon(s, low); !reflect.DeepEqual(got, want) {
-			t.Fatalf("got %v, want %v", got, want)
-		}
-	})
-}
-
-// settledCanon drops unsettled offsets at the end, which say nothing.
-func settledCanon(m settledMap, low int64) settledMap {
-	u := slices.Clone(m.unsettled)
-	for m.end > low && len(u) > 0 && u[len(u)-1] == m.end-1 {
-		m.end--
-		u = u[:len(u)-1]
-	}
-	if len(u) == 0 {
-		u = nil
-	}
-	return settledMap{end: m.end, unsettled: u}
 }
