@@ -48,6 +48,9 @@ type world struct {
 	group   string
 	log     *logBuffer
 	sent    []sentEvent
+	// zombies: an instance may be suspended and wake, so that its calls overlap
+	// those of the next owner.
+	zombies bool
 	// patience bounds every wait.
 	patience time.Duration
 }
@@ -73,9 +76,10 @@ func newWorld(t *testing.T, broker *kafkatest.Broker, partitions int32, simConf 
 	w.apiURL, w.apiDial = serve(sim)
 	w.client = w.newClient()
 	w.admin = kadm.NewClient(w.client)
-	specs := []kafka.TopicSpec{{Name: w.topics.input, Partitions: partitions, ReplicationFactor: 1}}
+	replicas := max(1, broker.Replicas)
+	specs := []kafka.TopicSpec{{Name: w.topics.input, Partitions: partitions, ReplicationFactor: replicas}}
 	for _, topic := range []string{w.topics.captured, w.topics.rejected, w.topics.parked} {
-		specs = append(specs, kafka.TopicSpec{Name: topic, Partitions: 3, ReplicationFactor: 1})
+		specs = append(specs, kafka.TopicSpec{Name: topic, Partitions: 3, ReplicationFactor: replicas})
 	}
 	results, err := kafka.EnsureTopics(t.Context(), w.admin, false, specs...)
 	if err != nil {

@@ -20,6 +20,8 @@ type Broker struct {
 	// Network is the fake's network, on which a test can put more servers; nil
 	// for a real one.
 	Network *kfake.VirtualNetwork
+	// Replicas is how many a topic has; 0: one.
+	Replicas int16
 }
 
 // Fake starts a cluster in memory on a network of its own. It works inside a
