@@ -9,11 +9,13 @@ LDFLAGS := -X main.version=$(VERSION)
 IMAGE ?= payment-capture:local
 EVENTS ?= 2000
 FUZZTIME ?= 20s
+CHAOS_MINUTES ?= 3
 
 TOOL := go tool -modfile=internal/tools/go.mod
 # franz-go needs this tag to run in a testing/synctest bubble.
 UNIT_TAGS := synctests
-ALL_TAGS := integration,synctests
+INTEGRATION_TAGS := integration,synctests
+ALL_TAGS := $(INTEGRATION_TAGS),chaos
 # The race detector wants cgo and a C compiler; without them the tests run all the same.
 RACE = $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $(firstword $(shell go env CC)) >/dev/null && echo -race)
 
@@ -33,7 +35,13 @@ test: ## Run the unit and virtual-time tests (needs Go alone; no Docker)
 integration: ## Run the acceptance tests on a real broker (needs Docker)
 	@mkdir -p bin
 	$(TOOL) gotestsum --format testname --jsonfile bin/integration.json -- \
-		$(RACE) -tags $(ALL_TAGS) -count=1 -timeout 30m ./internal/acceptance/...
+		$(RACE) -tags $(INTEGRATION_TAGS) -count=1 -timeout 30m ./internal/acceptance/...
+
+.PHONY: chaos
+chaos: ## Kill, suspend and cut off instances and broker: CHAOS_MINUTES=3 SEED= (needs Docker)
+	@mkdir -p bin
+	CHAOS_MINUTES='$(CHAOS_MINUTES)' SEED='$(SEED)' $(TOOL) gotestsum --format standard-verbose --jsonfile bin/chaos.json -- \
+		$(RACE) -tags $(ALL_TAGS) -count=1 -timeout $$(($(CHAOS_MINUTES) + 15))m -run '^TestChaos$$' -artifacts -outputdir "$(CURDIR)/bin" ./internal/acceptance
 
 .PHONY: check
 check: ## Check formatting, vet, go fix, lint and modules; change nothing

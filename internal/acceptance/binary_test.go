@@ -17,10 +17,11 @@ import (
 )
 
 // buildBinary builds the command.
-func buildBinary(t *testing.T) string {
+func buildBinary(t *testing.T, flags ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "payment-capture")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "payment-capture/cmd/payment-capture").CombinedOutput()
+	args := append(append([]string{"build", "-o", path}, flags...), "payment-capture/cmd/payment-capture")
+	out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

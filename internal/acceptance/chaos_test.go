@@ -1,0 +1,168 @@
+//go:build integration && chaos
+
+package acceptance
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"payment-capture/internal/kafkatest"
+	"payment-capture/internal/simulator"
+)
+
+// TestChaos runs three processes of the built command for CHAOS_MINUTES against
+// a real broker and a faulty API, and kills, suspends and cuts off what it can.
+// SEED fixes what is done when; the interleaving is not fixed. At the end all is
+// well again, and every promise must hold.
+func TestChaos(t *testing.T) {
+	seed, duration := chaosSettings(t)
+	dice := rand.New(rand.NewPCG(seed, 0))
+	c := &chaos{began: time.Now(), static: dice.IntN(2) == 0}
+	plan := newPlan(dice, duration)
+	binary := buildBinary(t, raceFlags()...)
+	c.broker = kafkatest.Run(t, kafkatest.ContainerOptions{Routes: chaosInstances})
+	c.world = newWorld(t, &c.broker.Broker, 6, faultyNow(seed), serveReal(t))
+	c.zombies, c.patience = true, 4*time.Minute
+	c.load = newLoad(t, dice.Uint64())
+	t.Logf("chaos: seed %d for %s: %d faults are planned, static membership is %t, logs are in %s",
+		seed, duration, len(plan), c.static, t.ArtifactDir())
+	for i, route := range c.broker.Routes {
+		c.links = append(c.links, newLink(t, route))
+		c.seats = append(c.seats, newSeat(c, i, binary))
+	}
+	c.began = time.Now()
+	stopLoad := c.steadily(loadInterval, c.load.next)
+	c.carryOut(plan)
+	stopLoad()
+	t.Logf("chaos: %6.1fs all is well again: %d events were sent, the rest of them is waited for", time.Since(c.began).Seconds(), len(c.sent))
+	for _, s := range c.seats {
+		s.mustRun()
+	}
+	verdicts := c.settle()
+	c.load.check(verdicts)
+	for _, s := range c.seats {
+		s.down(syscall.SIGTERM)
+	}
+	if c.log.contains("WARNING: DATA RACE") {
+		t.Error("the race detector found something; see the logs")
+	}
+	t.Log(c.summary(seed, verdicts))
+}
+
+// chaosInstances is how many instances run, each with its own way to the broker.
+const chaosInstances = 3
+
+// chaos is a run.
+type chaos struct {
+	*world
+	began  time.Time
+	static bool
+	broker *kafkatest.Container
+	links  []*link
+	seats  []*seat
+	load   *load
+
+	mu    sync.Mutex
+	count map[string]int
+}
+
+// did prints what was done, and counts it under a name.
+func (c *chaos) did(name, format string, args ...any) {
+	c.mu.Lock()
+	if c.count == nil {
+		c.count = make(map[string]int)
+	}
+	c.count[name]++
+	c.mu.Unlock()
+	c.t.Logf("chaos: %6.1fs %s", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// carryOut does what is planned, each at its time, and waits until the last
+// fault is over.
+func (c *chaos) carryOut(plan []fault) {
+	var faults sync.WaitGroup
+	for _, f := range plan {
+		select {
+		case <-time.After(time.Until(c.began.Add(f.at))):
+		case <-c.t.Context().Done():
+		}
+		faults.Go(func() { f.kind.do(c, f) })
+	}
+	faults.Wait()
+}
+
+func (c *chaos) summary(seed uint64, verdicts []verdict) string {
+	got, sent := make(map[string]int), make(map[string]int)
+	for _, v := range verdicts {
+		got[v.event]++
+	}
+	for _, s := range c.sent {
+		if !s.skipped {
+			sent[s.id]++
+		}
+	}
+	lost, doubled, repeated := 0, 0, 0
+	ledger := c.sim.Ledger()
+	for id, n := range sent {
+		lost += max(0, n-got[id])
+		doubled += max(0, got[id]-n)
+		repeated += max(0, ledger.CallsByKey[id]-n)
+	}
+	return fmt.Sprintf("chaos: seed %d: %d events, %d kills, %d stops, %d twins, %d restarts, %d cuts, %d broker restarts, %d fenced, "+
+		"%d calls, %d repeated calls, %d charges, %d lost, %d doubled, %d double charges",
+		seed, len(c.sent), c.count["kill"], c.count["stop"], c.count["twin"], c.count["restart"], c.count["cut"], c.count["broker"], c.count["fenced"],
+		ledger.Calls, repeated, len(ledger.Charges), lost, doubled, len(ledger.DoubleCharges()))
+}
+
+// chaosSettings reads SEED (default: the time) and CHAOS_MINUTES (default: 3).
+func chaosSettings(t *testing.T) (seed uint64, duration time.Duration) {
+	t.Helper()
+	seed, minutes := uint64(time.Now().UnixNano()), 3.0
+	var err error
+	if text := os.Getenv("SEED"); text != "" {
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("SEED: %q is no whole number", text)
+		}
+	}
+	if text := os.Getenv("CHAOS_MINUTES"); text != "" {
+		if minutes, err = strconv.ParseFloat(text, 64); err != nil || minutes <= 0 || minutes > 24*60 {
+			t.Fatalf("CHAOS_MINUTES: %q is no number of minutes such as 3", text)
+		}
+	}
+	return seed, time.Duration(minutes * float64(time.Minute))
+}
+
+// faultyNow is an API that fails in passing, each key in its first tries at the
+// most: a call that lasts and a charge that is not told of among them.
+func faultyNow(seed uint64) simulator.Config {
+	percent := func(p float64, r simulator.Rule) simulator.Rule {
+		r.Match = simulator.Match{Probability: new(p / 100), ToTry: 4}
+		return r
+	}
+	lasting := simulator.Match{ExternalReferencePrefix: classLasting + "-"}
+	return simulator.Config{Latency: 30 * time.Millisecond, Seed: seed, Script: simulator.Script{
+		Payers: []simulator.Payer{
+			{Token: classPoor, Balance: "1"}, {Token: classDeclined, Decline: "cc_rejected_high_risk"}, {Token: classCancelled, State: "cancelled"},
+		},
+		Rules: []simulator.Rule{
+			{Match: lasting, Action: simulator.ActionKeyUsed, Charge: true},
+			// Before the faults: after one, the refusal would not decide.
+			{Match: simulator.Match{PayerToken: classCancelled}, Action: simulator.ActionInvalidPayerToken},
+			percent(2, simulator.Rule{Action: simulator.ActionDrop, Charge: true}),
+			percent(2, simulator.Rule{Action: simulator.ActionDrop}),
+			percent(1, simulator.Rule{Action: simulator.ActionHang, Charge: true}),
+			percent(1, simulator.Rule{Action: simulator.ActionHang}),
+			percent(2, simulator.Rule{Action: simulator.ActionError, Status: 500, Charge: true}),
+			percent(2, simulator.Rule{Action: simulator.ActionError, Status: 500}),
+			percent(2, simulator.Rule{Action: simulator.ActionTooManyRequests, RetryAfter: new(1), Charge: true}),
+			percent(2, simulator.Rule{Action: simulator.ActionTooManyRequests}),
+			percent(3, simulator.Rule{Action: simulator.ActionSlowBody, Delay: simulator.Duration(500 * time.Millisecond)}),
+		},
+	}}
+}
