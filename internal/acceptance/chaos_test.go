@@ -30,6 +30,7 @@ func TestChaos(t *testing.T) {
 	c.world = newWorld(t, &c.broker.Broker, 6, faultyNow(seed), serveReal(t))
 	c.zombies, c.patience = true, 4*time.Minute
 	c.load = newLoad(t, dice.Uint64())
+	defer c.diagnose()
 	t.Logf("chaos: seed %d for %s: %d faults are planned, static membership is %t, logs are in %s",
 		seed, duration, len(plan), c.static, t.ArtifactDir())
 	for i, route := range c.broker.Routes {

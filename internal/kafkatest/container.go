@@ -3,6 +3,7 @@ package kafkatest
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"testing"
 
@@ -104,3 +105,17 @@ const firstRoutePort = 9201
 // Kill kills the broker's process; another one is started at once, with the
 // same data and at the same address, and takes some seconds.
 func (c *Container) Kill(ctx context.Context) error { return kill(ctx, c.docker) }
+
+// Log gives the last of what the broker's processes printed.
+func (c *Container) Log(ctx context.Context) string {
+	out, err := c.docker.Logs(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	defer out.Close() //nolint:errcheck // it was only read
+	text, err := io.ReadAll(out)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-20_000):])
+}

@@ -1,0 +1,47 @@
+//go:build integration && chaos
+
+package acceptance
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// diagnose prints, after a failure, what the broker says of the transactions
+// and of the group, and the last of the broker's own log.
+func (c *chaos) diagnose() {
+	if !c.t.Failed() {
+		return
+	}
+	var text strings.Builder
+	ctx := c.t.Context()
+	topics := []string{c.topics.captured, c.topics.rejected, c.topics.parked}
+	ends, err := c.admin.ListEndOffsets(ctx, topics...)
+	fmt.Fprintf(&text, "end offsets (%v)\n", err)
+	stable, err := c.admin.ListCommittedOffsets(ctx, topics...)
+	fmt.Fprintf(&text, "stable offsets (%v)\n", err)
+	ends.Each(func(end kadm.ListedOffset) {
+		if s, ok := stable.Lookup(end.Topic, end.Partition); !ok || s.Offset != end.Offset {
+			fmt.Fprintf(&text, "  %s/%d is stable to %d of %d: a transaction is open\n", end.Topic, end.Partition, s.Offset, end.Offset)
+		}
+	})
+	var set kadm.TopicsSet
+	set.Add(topics[0])
+	set.Add(topics[1])
+	set.Add(topics[2])
+	producers, err := c.admin.DescribeProducers(ctx, set)
+	fmt.Fprintf(&text, "producers with an open transaction (%v)\n", err)
+	producers.EachProducer(func(p kadm.DescribedProducer) {
+		if p.CurrentTxnStartOffset >= 0 {
+			fmt.Fprintf(&text, "  %+v\n", p)
+		}
+	})
+	transactions, err := c.admin.DescribeTransactions(ctx)
+	fmt.Fprintf(&text, "transactions (%v)\n", err)
+	for _, x := range transactions.Sorted() {
+		fmt.Fprintf(&text, "  %+v\n", x)
+	}
+	c.t.Logf("chaos: %sthe broker's log ends with:\n%s", text.String(), c.broker.Log(ctx))
+}
