@@ -26,8 +26,7 @@ const (
 	exitOK       = 0
 	exitFailed   = 1 // something failed: look at the message
 	exitUsage    = 2 // a flag or a variable is wrong
-	exitFenced   = 4 // another process has the same INSTANCE_ID (3 was a halt, which ends no process any more)
-	exitReplaced = 5 // the input topic was deleted and made anew
+	exitFenced   = 4 // another process has the same INSTANCE_ID (3 and 5 were halts, which end no process any more)
 	exitNotProve = 6 // demo: the check of the promises failed
 )
 
@@ -66,8 +65,6 @@ func exitCode(err error) int {
 		return exitNotProve
 	case errors.Is(err, kafka.ErrFenced):
 		return exitFenced
-	case errors.Is(err, kafka.ErrReplaced):
-		return exitReplaced
 	case errors.Is(err, kafka.ErrNoStart):
 		return exitUsage
 	}

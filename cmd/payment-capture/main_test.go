@@ -26,7 +26,6 @@ func TestExitCode(t *testing.T) {
 		"no start":           {fmt.Errorf("group: %w", kafka.ErrNoStart), 2},
 		"fenced":             {fenced, 4},
 		"fenced, and closed": {errors.Join(fenced, errors.New("close")), 4},
-		"replaced":           {&pipeline.StoppedError{Cause: fmt.Errorf("%w: x", kafka.ErrReplaced)}, 5},
 		"not proven":         {demo.ErrNotProven, 6},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,7 +43,8 @@ type Service struct {
 	registry *prometheus.Registry
 	client   *mercadopago.Client
 	capturer *capture.Capturer
-	pipeline *pipeline.Pipeline
+	conf     pipeline.Config
+	pipeline atomic.Pointer[pipeline.Pipeline] // the present one
 }
 
 // New builds the service. The error names the variable that is wrong.
@@ -82,14 +84,15 @@ func New(opts Options) (*Service, error) {
 		MaxInFlight: c.MaxInFlight, RateLimit: c.CaptureRateLimit, RefusalRun: c.CaptureRefusalRun,
 		Credential: token.Version, Log: opts.Log, Metrics: capture.NewMetrics(s.registry),
 	}, s.client)
-	s.pipeline = pipeline.New(pipeline.Config{
+	s.conf = pipeline.Config{
 		Kafka: kafkaConfig, Group: c.KafkaGroup, InstanceID: c.InstanceID, Static: c.KafkaStaticMembership,
 		SessionTimeout: c.KafkaSessionTimeout, StartAt: start,
 		Topics:  pipeline.Topics{Input: c.TopicInput, Captured: c.TopicCaptured, Rejected: c.TopicRejected, Parked: c.TopicParked},
 		Account: c.MercadoPagoAccount, Mode: event.Mode(c.CloudEventsMode), MaxInFlight: c.MaxInFlight, InvalidRun: c.InvalidEventRun,
 		FlushInterval: c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
 		Log: opts.Log, Metrics: pipeline.NewMetrics(s.registry),
-	}, captures{s.capturer})
+	}
+	s.pipeline.Store(pipeline.New(s.conf, captures{s.capturer}))
 	return s, nil
 }
 
@@ -170,7 +173,7 @@ type Status struct {
 func (s *Service) Status(ctx context.Context) Status {
 	return Status{
 		Instance: s.opts.Config.InstanceID, Group: s.opts.Config.KafkaGroup, Version: s.opts.Version,
-		API: s.capturer.Health(), Pipeline: s.pipeline.Status(ctx),
+		API: s.capturer.Health(), Pipeline: s.pipeline.Load().Status(ctx),
 	}
 }
 
@@ -209,7 +212,18 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.pipeline.Run(ctx)
+	for {
+		err = s.pipeline.Load().Run(ctx)
+		if !errors.Is(err, pipeline.ErrExpelled) && !errors.Is(err, kafka.ErrReplaced) {
+			break
+		}
+		if ctx.Err() != nil {
+			err = nil // what was not committed is left to the next owner
+			break
+		}
+		log.WarnContext(ctx, "joining the group anew: what was not committed is asked for again, under the same keys", slog.Any("cause", err))
+		s.pipeline.Store(pipeline.New(s.conf, captures{s.capturer}))
+	}
 	if adminErr := stopAdmin(); adminErr != nil {
 		log.WarnContext(ctx, "the admin address did not close cleanly", slog.Any("error", adminErr))
 	}
@@ -246,12 +260,14 @@ func (s *Service) listen(ctx context.Context) (stop func() error, err error) {
 }
 
 // Partitions gives how many partitions the service works now.
-func (s *Service) Partitions(ctx context.Context) int { return s.pipeline.Status(ctx).Partitions }
+func (s *Service) Partitions(ctx context.Context) int {
+	return s.pipeline.Load().Status(ctx).Partitions
+}
 
 // HaltedPartitions gives the partitions that are not worked, and why.
 func (s *Service) HaltedPartitions(ctx context.Context) map[int32]string {
-	return s.pipeline.Status(ctx).Halted
+	return s.pipeline.Load().Status(ctx).Halted
 }
 
 // InFlight gives how many captures are under way.
-func (s *Service) InFlight(ctx context.Context) int { return s.pipeline.Status(ctx).InFlight }
+func (s *Service) InFlight(ctx context.Context) int { return s.pipeline.Load().Status(ctx).InFlight }

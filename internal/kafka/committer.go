@@ -49,8 +49,8 @@ var (
 	// mend permissions, topics or limits.
 	ErrRefused = errors.New("the broker refuses the transaction")
 	// ErrReplaced: the input topic is another one than at the start, under the
-	// same name. Start again.
-	ErrReplaced = errors.New("the input topic was deleted and made anew: its offsets mean nothing any more; start again")
+	// same name. Start anew.
+	ErrReplaced = errors.New("the input topic was deleted and made anew: its offsets mean nothing any more")
 )
 
 // CommitterConfig fixes a Committer.

@@ -84,9 +84,19 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 	return info, nil
 }
 
-// Replaced reports whether a topic is known to have another id than it had:
-// it was deleted and made anew.
-func Replaced(ctx context.Context, client *kgo.Client, topic string, id [16]byte) bool {
+// TopicState is what has become of a topic that was there.
+type TopicState uint8
+
+// The states of a topic.
+const (
+	TopicThere    TopicState = iota + 1 // as it was
+	TopicReplaced                       // deleted and made anew: it has another id
+	TopicGone                           // deleted
+	TopicNotKnown                       // the cluster does not say
+)
+
+// LookAt asks what has become of the topic that had an id.
+func LookAt(ctx context.Context, client *kgo.Client, topic string, id [16]byte) TopicState {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req := kmsg.NewPtrMetadataRequest()
@@ -95,14 +105,20 @@ func Replaced(ctx context.Context, client *kgo.Client, topic string, id [16]byte
 	req.Topics = append(req.Topics, t)
 	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
-		return false
+		return TopicNotKnown
 	}
 	for _, t := range resp.Topics {
-		if t.Topic != nil && *t.Topic == topic && t.ErrorCode == 0 && t.TopicID != [16]byte{} {
-			return t.TopicID != id
+		switch {
+		case t.Topic == nil || *t.Topic != topic:
+		case t.ErrorCode == kerr.UnknownTopicOrPartition.Code:
+			return TopicGone
+		case t.ErrorCode == 0 && t.TopicID != [16]byte{} && t.TopicID != id:
+			return TopicReplaced
+		case t.ErrorCode == 0:
+			return TopicThere
 		}
 	}
-	return false
+	return TopicNotKnown
 }
 
 var errNotThere = errors.New("is not there")

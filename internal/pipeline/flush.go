@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -39,7 +38,7 @@ func (o *owner) maybeFlush() time.Time {
 	// Out of the group there is no generation that the broker could check, and
 	// it must not be left unchecked.
 	member, generation := o.p.consumer.GroupMetadata()
-	if member == "" || generation < 0 {
+	if member == "" || generation < 0 || o.expelled(member) {
 		return time.Now().Add(retryFlush)
 	}
 	job := o.buildFlush(member, generation)
@@ -114,9 +113,6 @@ func (p *Pipeline) flushLoop(ctx context.Context, committer *kafka.Committer) {
 			} else {
 				err = committer.Commit(ctx, job.batch)
 			}
-			if errors.Is(err, kafka.ErrRefused) && kafka.Replaced(ctx, p.consumer, p.conf.Topics.Input, p.commits.TopicID) {
-				err = fmt.Errorf("%w: topic %q: %w", kafka.ErrReplaced, p.conf.Topics.Input, err)
-			}
 			p.conf.Metrics.flushed(job, err)
 			p.send(flushed{job: job, err: err})
 		}
@@ -172,7 +168,7 @@ func (m flushed) apply(o *owner) {
 		fp.part.dirty = true
 	}
 	switch {
-	case errors.Is(m.err, kafka.ErrFenced), errors.Is(m.err, kafka.ErrReplaced), errors.Is(m.err, kafka.ErrUnknown):
+	case errors.Is(m.err, kafka.ErrFenced), errors.Is(m.err, kafka.ErrUnknown):
 		o.stopNow(m.err)
 	case errors.Is(m.err, kafka.ErrRefused):
 		o.commitsRefused(m.err)

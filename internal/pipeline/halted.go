@@ -32,12 +32,64 @@ func (o *owner) fetchFailed(number int32, err error) {
 		return
 	case pt == nil || !lossOf(err):
 		o.p.conf.Metrics.fetchFailed()
+		o.readErr, o.readErrAt = fmt.Sprintf("reading topic %q fails: %v", o.p.conf.Topics.Input, err), time.Now()
 		o.log.WarnContext(o.work, "fetch failed", slog.Int64("partition", int64(number)), slog.Any("error", err))
 		return
 	}
 	next := pt.window.next
 	o.halt(pt, fmt.Sprintf("records from offset %d on are not in the topic any more (%v)", next, err))
 	o.captures.Go(func() { o.p.nameLostRange(pt, next) })
+}
+
+// readErrFor is how long an error of reading is shown: longer than the pause
+// before it comes again.
+const readErrFor = 3 * maxPollPause
+
+// readError says what keeps the input from being read; "" when nothing does.
+func (o *owner) readError() string {
+	if time.Since(o.readErrAt) > readErrFor {
+		return ""
+	}
+	return o.readErr
+}
+
+// watchInput looks now and then whether the input topic is the one that it was
+// at the start. The library goes on with its offsets in a topic that was made
+// anew, where they mean nothing.
+func (p *Pipeline) watchInput(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		switch kafka.LookAt(ctx, p.consumer, p.conf.Topics.Input, p.commits.TopicID) {
+		case kafka.TopicReplaced:
+			p.send(inputReplaced{})
+			return
+		case kafka.TopicGone:
+			p.send(inputGone{})
+		case kafka.TopicThere, kafka.TopicNotKnown:
+		}
+	}
+}
+
+// watchEvery is how often the input topic is looked at.
+const watchEvery = 5 * time.Second
+
+type inputReplaced struct{}
+
+func (inputReplaced) apply(o *owner) {
+	o.stopNow(fmt.Errorf("%w: topic %q", kafka.ErrReplaced, o.p.conf.Topics.Input))
+}
+
+type inputGone struct{}
+
+func (inputGone) apply(o *owner) {
+	o.readErr, o.readErrAt = fmt.Sprintf("topic %q is gone: create it again; it is read from its beginning then", o.p.conf.Topics.Input), time.Now()
+	o.log.ErrorContext(o.work, "the input topic is gone", slog.String("topic", o.p.conf.Topics.Input))
 }
 
 // halt stops working a partition: nothing more of it is taken up.

@@ -55,6 +55,7 @@ type partition struct {
 	ctx    context.Context //nolint:containedctx // ends with the ownership: captures of this partition run under it
 	cancel context.CancelFunc
 	giveUp chan struct{} // closed when no further try shall begin
+	member string        // the consumer's id in the group when it was assigned
 
 	window  *window        // nil until the committed offset is known
 	backlog []polledRecord // polled, not taken up

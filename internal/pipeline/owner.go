@@ -36,6 +36,9 @@ type owner struct {
 	suspects   []*item // of such a run, held
 	suspicion  string  // what the last of them said
 
+	readErr   string // what the last error of reading said
+	readErrAt time.Time
+
 	drains   []*drain
 	stopping bool
 	cause    error // why it stops by itself
@@ -55,6 +58,9 @@ func (o *owner) run(ctx context.Context, stopPolling func()) error {
 	defer timer.Stop()
 	done := ctx.Done()
 	for {
+		if member, _ := o.p.consumer.GroupMetadata(); o.expelled(member) && !o.dropAll {
+			o.stopNow(ErrExpelled)
+		}
 		o.dispatch()
 		o.adjustIntake()
 		wake := earliest(o.maybeFlush(), o.checkDrains())

@@ -206,6 +206,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { p.poll(polling) })
 	running.Go(func() { p.flushLoop(work, committer) })
+	running.Go(func() { p.watchInput(work) })
 
 	close(p.started)
 	cause := o.run(ctx, stopPolling)

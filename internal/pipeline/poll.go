@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -33,6 +34,7 @@ const noPartition = -1
 // hand-over only: it must not come between a poll and the taking over of what
 // was polled, and must not wait for anything else.
 func (p *Pipeline) poll(ctx context.Context) {
+	var pause time.Duration
 	for {
 		fetches := p.consumer.PollRecords(ctx, pollLimit)
 		if ctx.Err() != nil || fetches.IsClientClosed() {
@@ -53,7 +55,27 @@ func (p *Pipeline) poll(ctx context.Context) {
 		if !ok {
 			return
 		}
+		// What is refused is refused again at once: the library does not pause.
+		if pause = nextPause(pause, fetches); pause > 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+		}
 	}
+}
+
+const (
+	firstPollPause = 100 * time.Millisecond
+	maxPollPause   = 5 * time.Second
+)
+
+// nextPause gives the wait after a poll that gave nothing but errors.
+func nextPause(last time.Duration, fetches kgo.Fetches) time.Duration {
+	if fetches.NumRecords() > 0 || len(fetches.Errors()) == 0 {
+		return 0
+	}
+	return min(max(2*last, firstPollPause), maxPollPause)
 }
 
 // decode turns fetched records into events, outside the owner's goroutine.

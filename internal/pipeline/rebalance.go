@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -51,12 +52,13 @@ func (m assigned) apply(o *owner) {
 	if o.stopping {
 		return // what is not known here is not worked, and handed over at once
 	}
+	member, _ := o.p.consumer.GroupMetadata()
 	for _, n := range m.numbers {
 		if pt := o.parts[n]; pt != nil {
 			o.drop([]*partition{pt})
 		}
 		ctx, cancel := context.WithCancel(o.work)
-		o.parts[n] = &partition{number: n, ctx: ctx, cancel: cancel, giveUp: make(chan struct{})}
+		o.parts[n] = &partition{number: n, ctx: ctx, cancel: cancel, giveUp: make(chan struct{}), member: member}
 	}
 	o.p.conf.Metrics.owned(len(o.parts))
 	if len(m.numbers) > 0 {
@@ -83,6 +85,27 @@ func (m lost) apply(o *owner) {
 	o.log.WarnContext(o.work, "partitions lost: another member may have them already", slog.Any("partitions", m.numbers))
 	o.drop(o.owned(m.numbers))
 	close(m.done)
+}
+
+// ErrExpelled says that the group expelled this member while it was rejoining,
+// and that it is in the group again as another member. What it held may have
+// been another's meanwhile. Run a new pipeline.
+var ErrExpelled = errors.New("the group expelled this member while it was rejoining; others may have had its partitions")
+
+// expelled reports whether a partition was assigned to an earlier member id of
+// ours. The library does not call that a loss when it comes out by a JoinGroup:
+// it joins anew and takes the partitions for its own all along, so that the
+// generation of a commit would be good and its content stale.
+func (o *owner) expelled(member string) bool {
+	if member == "" { // on its way back: nothing is committed meanwhile
+		return false
+	}
+	for _, pt := range o.parts {
+		if pt.member != member {
+			return true
+		}
+	}
+	return false
 }
 
 func (o *owner) owned(numbers []int32) []*partition {

@@ -16,6 +16,9 @@ func (m statusQuery) apply(o *owner) {
 		Joined: o.joined, Partitions: len(o.parts), InFlight: o.inFlight, Stopping: o.stopping, Error: o.flushErr,
 		Suspects: len(o.suspects), Suspicion: o.suspicion, Longest: o.longestWaiting(),
 	}
+	if s.Error == "" {
+		s.Error = o.readError()
+	}
 	for n, pt := range o.parts {
 		s.Unsettled += pt.held() - pt.unflushed
 		if pt.paused {
