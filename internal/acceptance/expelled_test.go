@@ -41,9 +41,9 @@ func TestExpelledWhileRejoining(t *testing.T) {
 		w.settle()
 		b := w.start("b")
 		w.eventually("a is expelled, and b has its partitions", func() bool { return held.Load() && b.service.Partitions(t.Context()) == 2 })
-		w.send(numbered(400, func(i int, o *order) { o.id, o.order = "late-"+o.id, "late-"+o.order })...)
+		w.send(numbered(400, func(_ int, o *order) { o.id, o.order = "late-"+o.id, "late-"+o.order })...)
 		time.Sleep(2 * late)
-		w.send(numbered(400, func(i int, o *order) { o.id, o.order = "last-"+o.id, "last-"+o.order })...)
+		w.send(numbered(400, func(_ int, o *order) { o.id, o.order = "last-"+o.id, "last-"+o.order })...)
 		w.want(w.settle(), map[string]int{"captured": 1000})
 	})
 }

@@ -212,9 +212,14 @@ func (c *Capturer) judge(ctx context.Context, a *attempt, hold Hold) (verdict ev
 		}
 		return c.outcome(ctx, a, event.TypeRejected), true, nil
 	case mercadopago.Park:
+		if answer.Read && answer.Row == rowUnknownStatus {
+			// The guide's own sample of a read has no status; a search shows it.
+			verdict, err := c.lookUp(ctx, a, hold, answer.ParkReason, "the payment was read, and its status tells nothing")
+			return verdict, true, err
+		}
 		return c.park(a, answer.ParkReason, answer.Detail), true, nil
 	case mercadopago.Poll:
-		if answer.Payment != nil && answer.Payment.ID != "" {
+		if a.pollID == "" && answer.Payment != nil {
 			a.pollID = answer.Payment.ID
 		}
 	case mercadopago.Retry, mercadopago.Wait:

@@ -106,6 +106,7 @@ func (g *gate) probed(found *halt, a mercadopago.Answer) {
 
 // Rows of the decision table.
 const (
+	rowUnknownStatus   = 10 // a payment whose status is not known, or missing
 	rowCredential      = 27 // the access token is refused
 	rowTooManyRequests = 37 // answered by the edge, before anybody looks at the token
 )

@@ -188,3 +188,24 @@ func TestTooOldBeforeItsTurn(t *testing.T) {
 		}
 	})
 }
+
+// A payment that was read and has a status that tells nothing is looked for,
+// as the guide's own sample of a read has none.
+func TestStatusThatTellsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		nothing := mercadopago.Answer{
+			Meaning: mercadopago.Park, Row: 10, ParkReason: event.ParkUnexpectedStatus, Payment: payment(), HTTPStatus: 200, Sent: true,
+		}
+		a := newAPI(pending(), nothing)
+		a.found = []mercadopago.Found{find(seen(captured(), "7", now))}
+		if verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(nil)); err != nil || ending(verdict) != isCaptured {
+			t.Errorf("got %q, %v", ending(verdict), err)
+		}
+		a = newAPI(pending(), nothing)
+		if verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(nil)); err != nil || ending(verdict) != "parked unexpected_status" {
+			t.Errorf("nothing found: got %q, %v", ending(verdict), err)
+		}
+	})
+}

@@ -72,7 +72,13 @@ func (c *Client) Get(ctx context.Context, r Request, paymentID string) Answer {
 			Detail: "not read: the payment's id is empty or no id",
 		}
 	}
-	return c.try(ctx, r, http.MethodGet, path+"/"+url.PathEscape(paymentID))
+	a := c.try(ctx, r, http.MethodGet, path+"/"+url.PathEscape(paymentID))
+	if a.Payment != nil && a.Payment.ID != paymentID {
+		// Row 9, whatever it says: it is another payment, or none that can be told.
+		a.Meaning, a.Row, a.Reason, a.ParkReason = Park, 9, "", event.ParkContradictory
+		a.Detail = fmt.Sprintf("HTTP %d, payment %s contradicts: payment %s was asked for", a.HTTPStatus, orNone(a.Payment.ID), paymentID)
+	}
+	return a
 }
 
 // try makes one HTTP call and judges what comes of it.

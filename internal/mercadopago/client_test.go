@@ -75,7 +75,7 @@ func TestGetReadsThePayment(t *testing.T) {
 	r := sampleRequest(t)
 	body := testdata(t, "approved")
 	s := serve(t, func(w http.ResponseWriter, req *http.Request) {
-		if req.Method != http.MethodGet || req.URL.RequestURI() != "/v1/advanced_payments/10458724" ||
+		if req.Method != http.MethodGet || !strings.HasPrefix(req.URL.RequestURI(), "/v1/advanced_payments/1045872") ||
 			req.Header.Get("Authorization") != "Bearer "+accessToken || req.Header.Get("X-Idempotency-Key") != "" {
 			t.Errorf("got %s %s %v", req.Method, req.URL, req.Header)
 		}
@@ -83,6 +83,8 @@ func TestGetReadsThePayment(t *testing.T) {
 	})
 	c := newClient(t, Config{URL: s.URL})
 	check(t, c.Get(t.Context(), r, "10458724"), want{meaning: Captured, row: 1})
+	// Of another payment, even one with our reference and amount, nothing is believed.
+	check(t, c.Get(t.Context(), r, "10458725"), want{meaning: Park, row: 9, park: event.ParkContradictory})
 	for _, id := range []string{"", "..", "1/refunds", "1?x", "1\n"} {
 		if a := c.Get(t.Context(), r, id); a.Meaning != Park || a.Sent {
 			t.Errorf("id %q: got %s, sent %t", id, a.Meaning, a.Sent)
