@@ -266,6 +266,20 @@ func TestHaltOutlastsOutages(t *testing.T) {
 	})
 }
 
+// An event for which the API always fails does not keep the service halted when
+// no other one is there to ask for.
+func TestHaltWithAPoisonedEvent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(halted(), unavailable())
+		c := newCapturer(a, func(conf *capture.Config) { conf.MaxTries = 5 })
+		verdict, err := c.Capture(t.Context(), newEvent(t), newHold(nil))
+		if err != nil || ending(verdict) != "parked undecided" || len(a.calls) != 1+5+5 {
+			t.Errorf("got %q, %v after %d calls", ending(verdict), err, len(a.calls))
+		}
+	})
+}
+
 // No call is made while the claim is in doubt, not even a second one.
 func TestClaimInDoubt(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,11 @@ const (
 	lastProbe  = 30 * time.Second
 	// lookEvery is how often a waiting event looks whether the token changed.
 	lookEvery = time.Second
+	// unclearProbes in a row that the API did not answer, or not with anything
+	// that tells, end a halt: then it is the circuit's business, and the next
+	// refusal halts anew. Else the only event that waits, and that the API
+	// always fails for, would keep the service halted.
+	unclearProbes = 5
 )
 
 // The causes of a halt, as metrics and /status name them: a closed list.
@@ -40,6 +45,7 @@ type halt struct {
 
 	credential uint64 // the token's number that was refused
 	probing    bool
+	unclear    int // probes in a row that did not tell
 	probeAt    time.Time
 	wait       time.Duration // before the next probe
 }
@@ -90,11 +96,15 @@ func (g *gate) halted(found *halt) {
 func (g *gate) probed(found *halt, a mercadopago.Answer) {
 	h := g.halt
 	h.probing = false
-	mended := found == nil && a.Meaning != mercadopago.Retry && a.Row != rowTooManyRequests
+	unclear := a.Meaning == mercadopago.Retry || a.Row == rowTooManyRequests
+	if h.unclear++; !unclear {
+		h.unclear = 0
+	}
+	mended := found == nil && !unclear
 	if h.cause == causePayers || h.cause == causeRequests {
 		mended = mended && a.Payment != nil
 	}
-	if mended {
+	if mended || h.unclear >= unclearProbes {
 		g.halt = nil
 		g.guard.reset()
 		return
