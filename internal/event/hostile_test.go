@@ -11,9 +11,6 @@ import (
 	"payment-capture/internal/event/hostile"
 )
 
-// large is the size of the largest records of these tests.
-const large = 10 << 20
-
 func TestHostileRecordsNameTheirField(t *testing.T) {
 	t.Parallel()
 	records := append(hostile.Records(recordTime, planted), hostile.Large(recordTime, planted, 1<<20)...)
@@ -73,12 +70,15 @@ func TestOddRecordsAreTaken(t *testing.T) {
 	}
 }
 
-// TestReadingIsBounded counts what reading a record of ten megabytes, or one
-// that is nested deeply, allocates: so many times its size, and no more times
-// it than a record of a tenth, which what is quadratic would be. It is not
+// TestReadingIsBounded counts what reading a large record, or one that is
+// nested deeply, allocates: so many times its size, and no more times it than
+// for a record of a tenth, as it would be if it were quadratic. It is not
 // parallel, for the count is the process's.
 func TestReadingIsBounded(t *testing.T) { //nolint:paralleltest // it counts allocations
-	const most = 40 // a million members of another name take 33
+	const (
+		most  = 40 // many members, each of another name, take 36
+		large = 3 << 20
+	)
 	small := hostile.Large(recordTime, planted, large/10)
 	for i, r := range hostile.Large(recordTime, planted, large) {
 		whole, part := allocated(r.Message), allocated(small[i].Message)
@@ -90,7 +90,7 @@ func TestReadingIsBounded(t *testing.T) { //nolint:paralleltest // it counts all
 			t.Errorf("%s: %d bytes allocated, and %d for a tenth of it", r.Name, whole, part)
 		}
 	}
-	for _, r := range hostile.Records(recordTime, planted) {
+	for _, r := range append(hostile.Records(recordTime, planted), hostile.TooLong(recordTime, planted, 10<<20)) {
 		size := uint64(len(r.Message.Value))
 		for _, h := range r.Message.Headers {
 			size += uint64(len(h.Value) + len(h.Key))

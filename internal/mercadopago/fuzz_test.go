@@ -3,9 +3,11 @@ package mercadopago
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -32,55 +34,83 @@ func FuzzDecide(f *testing.F) {
 	for _, raw := range hostileAnswers(f, approved) {
 		f.Add(201, false, []byte(raw))
 	}
-	f.Fuzz(func(t *testing.T, status int, read bool, raw []byte) {
-		r := sampleRequest(t)
-		decided := judge
-		if read {
-			decided = judgeRead
-		}
-		a := decided(r, status, string(raw))
-		checkSound(t, a)
-		if again := decided(r, status, string(raw)); again.Meaning != a.Meaning || again.Row != a.Row || again.Detail != a.Detail {
-			t.Errorf("one answer means two things: %+v, %+v", a, again)
-		}
-		var o map[string]any // a struct would take "Status" for status
-		numbers := json.NewDecoder(bytes.NewReader(raw))
-		numbers.UseNumber()
-		parsed := json.Valid(raw) && numbers.Decode(&o) == nil
-		if a.Meaning == Captured {
-			if !parsed || (status != 200 && status != 201) || o["status"] != "approved" {
-				t.Errorf("captured: HTTP %d %q", status, raw)
-			}
-			sum := new(big.Rat)
-			for _, tx := range a.Payment.Transactions {
-				if tx.Status != "approved" {
-					continue
-				}
-				if part, ok := new(big.Rat).SetString(tx.Amount); ok {
-					sum.Add(sum, part)
-				}
-			}
-			due, _ := new(big.Rat).SetString(r.Amount.String())
-			due.Sub(due, discountOf(raw))
-			checkOurs(t, a, o, r)
-			if len(a.Payment.Transactions) < maxTransactions && (sum.Cmp(due) != 0 || sum.Sign() <= 0) {
-				t.Errorf("captured %s of %s: %q", sum, due, raw)
-			}
-		}
-		if a.Meaning == Rejected {
-			if !parsed || status >= 500 || status == 409 || status == 422 || (status >= 300 && status <= 399) {
-				t.Errorf("rejected: HTTP %d %q", status, raw)
-			}
-			for _, tx := range transactions(a) {
-				if tx != "rejected" && tx != "cancelled" && tx != "canceled" && tx != "" {
-					t.Errorf("rejected with a payment that is %q: %q", tx, raw)
-				}
-			}
-			if o["status"] == "approved" || (a.Row >= 13 && hasObject(o["payments"])) {
-				t.Errorf("rejected beside a payment: %q", raw)
-			}
-		}
+	f.Fuzz(checkDecision)
+}
+
+// FuzzDecidePayment puts what it likes into the places of a payment that
+// decide, which changes to the whole text seldom reach.
+func FuzzDecidePayment(f *testing.F) {
+	const approved, amount, reference = `"approved"`, `700.50`, `"Pago_123"`
+	for _, odd := range []string{
+		`null`, `""`, `0`, `-0`, `-700.50`, `7.005e2`, `"700.50"`, `700.5000000000001`, `1e400`, `true`, `[]`, `{}`, `"rejected"`, `"in_process"`, `"Approved"`,
+		`"approved\u0000"`, `"401"`, `"\ud800"`, `"Pago_124"`, `"../1"`, `50`, `650.50`, `"MLC"`, `1,"status":"rejected"`, `1},{"status":"approved"`,
+	} {
+		f.Add(201, odd, approved, amount, reference, `0`, approved, amount, reference, `"MLM"`)
+		f.Add(201, `1`, odd, amount, reference, `0`, approved, amount, reference, `"MLM"`)
+		f.Add(200, `1`, approved, odd, reference, `0`, approved, amount, reference, `"MLM"`)
+		f.Add(201, `1`, approved, amount, odd, `0`, approved, amount, reference, `"MLM"`)
+		f.Add(201, `1`, approved, amount, reference, odd, approved, `650.50`, reference, `"MLM"`)
+		f.Add(201, `1`, approved, amount, reference, `0`, odd, amount, reference, `"MLM"`)
+		f.Add(201, `1`, approved, amount, reference, `50`, approved, odd, reference, `"MLM"`)
+		f.Add(201, `1`, approved, amount, reference, `0`, approved, amount, odd, `"MLM"`)
+		f.Add(201, `1`, `"rejected"`, amount, reference, `0`, odd, amount, reference, odd)
+	}
+	f.Fuzz(func(t *testing.T, status int, id, word, amount, reference, discount, child, part, partReference, site string) {
+		checkDecision(t, status, false, fmt.Appendf(nil, `{"id":%s,"status":%s,"wallet_payment":{"transaction_amount":%s,"external_reference":%s,"discount":{"amount":%s}},`+
+			`"payments":[{"id":7,"status":%s,"status_detail":"x","transaction_amount":%s,"external_reference":%s}],"site_id":%s}`,
+			id, word, amount, reference, discount, child, part, partReference, site))
 	})
+}
+
+// checkDecision holds an answer's meaning to what must never be.
+func checkDecision(t *testing.T, status int, read bool, raw []byte) { //nolint:thelper // it is the fuzz test's body
+	r := sampleRequest(t)
+	decided := judge
+	if read {
+		decided = judgeRead
+	}
+	a := decided(r, status, string(raw))
+	checkSound(t, a)
+	if again := decided(r, status, string(raw)); again.Meaning != a.Meaning || again.Row != a.Row || again.Detail != a.Detail {
+		t.Errorf("one answer means two things: %+v, %+v", a, again)
+	}
+	var o map[string]any // a struct would take "Status" for status
+	numbers := json.NewDecoder(bytes.NewReader(raw))
+	numbers.UseNumber()
+	parsed := json.Valid(raw) && numbers.Decode(&o) == nil
+	if a.Meaning == Captured {
+		if !parsed || (status != 200 && status != 201) || o["status"] != "approved" {
+			t.Errorf("captured: HTTP %d %q", status, raw)
+		}
+		sum := new(big.Rat)
+		for _, tx := range a.Payment.Transactions {
+			if tx.Status != "approved" {
+				continue
+			}
+			if part, ok := new(big.Rat).SetString(tx.Amount); ok {
+				sum.Add(sum, part)
+			}
+		}
+		due, _ := new(big.Rat).SetString(r.Amount.String())
+		due.Sub(due, discountOf(raw))
+		checkOurs(t, a, o, r)
+		if len(a.Payment.Transactions) < maxTransactions && (sum.Cmp(due) != 0 || sum.Sign() <= 0) {
+			t.Errorf("captured %s of %s: %q", sum, due, raw)
+		}
+	}
+	if a.Meaning == Rejected {
+		if !parsed || status >= 500 || status == 409 || status == 422 || (status >= 300 && status <= 399) {
+			t.Errorf("rejected: HTTP %d %q", status, raw)
+		}
+		for _, tx := range transactions(a) {
+			if tx != "rejected" && tx != "cancelled" && tx != "canceled" && tx != "" {
+				t.Errorf("rejected with a payment that is %q: %q", tx, raw)
+			}
+		}
+		if o["status"] == "approved" || (a.Row >= 13 && hasObject(o["payments"])) {
+			t.Errorf("rejected beside a payment: %q", raw)
+		}
+	}
 }
 
 // hostileAnswers are approvals that are not ours, or not to be believed.
@@ -119,6 +149,8 @@ func checkOurs(t *testing.T, a Answer, o map[string]any, r Request) {
 			return v
 		case json.Number:
 			return v.String()
+		case bool: // taken as a word
+			return strconv.FormatBool(v)
 		}
 		return "?"
 	}
