@@ -80,10 +80,10 @@ func (c *Capturer) unfit(e *event.ReadyToCapture) *event.Parking {
 			e.Amount.Currency(), c.conf.Currency)}
 	case c.conf.MaxEventAge > 0 && age > c.conf.MaxEventAge:
 		return &event.Parking{Reason: event.ParkTooOld, Detail: fmt.Sprintf(
-			"the event is of %s, more than CAPTURE_MAX_EVENT_AGE (%s) ago", e.Time.UTC().Format(time.RFC3339), c.conf.MaxEventAge)}
+			"time is %s, more than CAPTURE_MAX_EVENT_AGE (%s) ago", e.Time.UTC().Format(time.RFC3339), c.conf.MaxEventAge)}
 	case age < -clockTolerance:
 		return &event.Parking{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
-			"the event is of %s, which is still to come: its age cannot be told", e.Time.UTC().Format(time.RFC3339))}
+			"time is %s, which is still to come: the age of the event cannot be told", e.Time.UTC().Format(time.RFC3339))}
 	}
 	return nil
 }

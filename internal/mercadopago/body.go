@@ -86,7 +86,7 @@ func parseBody(raw []byte) body {
 	}
 	b := body{
 		readable: true,
-		id:       identifier(scalar(w.ID)), status: scalar(w.Status),
+		id:       identifier(w.ID), status: scalar(w.Status),
 		reference: scalar(w.ExternalReference), site: scalar(w.SiteID),
 		created: scalar(w.DateCreated), updated: scalar(w.DateLastUpdated),
 		problem: w.problem(),
@@ -185,8 +185,17 @@ func scalar(v jsontext.Value) string {
 	return ""
 }
 
-// identifier gives an id that can stand in a URL's path, or "".
-func identifier(id string) string {
+// identifier gives an id, a text or a number, that can stand in a URL's path, or
+// "".
+func identifier(v jsontext.Value) string {
+	if k := byte(v.Kind()); k != '"' && k != '0' {
+		return ""
+	}
+	return pathSegment(scalar(v))
+}
+
+// pathSegment gives the id if it can stand in a URL's path, or "".
+func pathSegment(id string) string {
 	if len(id) > 64 {
 		return ""
 	}

@@ -66,7 +66,7 @@ func (c *Client) Capture(ctx context.Context, r Request) Answer {
 // against the request that made it. Only a payment in the answer decides; an
 // error is never Rejected or Park, but Poll: read again.
 func (c *Client) Get(ctx context.Context, r Request, paymentID string) Answer {
-	if paymentID == "" || identifier(paymentID) == "" {
+	if paymentID == "" || pathSegment(paymentID) == "" {
 		return Answer{
 			Meaning: Park, ParkReason: event.ParkUndecided, Read: true,
 			Detail: "not read: the payment's id is empty or no id",

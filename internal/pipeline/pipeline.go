@@ -261,6 +261,9 @@ func (p *Pipeline) consumerOptions(o *owner) []kgo.Opt {
 		kgo.FetchMaxWait(200 * time.Millisecond),
 		kgo.FetchMaxPartitionBytes(512 << 10),
 		kgo.FetchMaxBytes(8 << 20),
+		// A batch that unpacks to more than any topic takes is no records but a
+		// trap: its partition halts.
+		kgo.MaxDecompressBatchBytes(64 << 20),
 		kgo.WithHooks(&p.heard),
 		kgo.OnPartitionsAssigned(o.onAssigned),
 		kgo.OnPartitionsRevoked(o.onRevoked),

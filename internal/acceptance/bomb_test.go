@@ -1,0 +1,34 @@
+//go:build synctests
+
+package acceptance
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// TestDecompressionBomb: a batch that unpacks to more than any topic takes is
+// not unpacked. Its partition halts and names where; the other goes on.
+func TestDecompressionBomb(t *testing.T) {
+	t.Parallel()
+	virtually(t, 2, func(w *world) {
+		w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.GzipCompression()),
+			kgo.ProducerBatchMaxBytes(96<<20))
+		in := w.start("a")
+		w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
+		w.settle()
+		bomb := &kgo.Record{Topic: w.topics.input, Partition: 0, Value: bytes.Repeat([]byte(" "), 80<<20)}
+		if err := w.client.ProduceSync(w.t.Context(), bomb).FirstErr(); err != nil {
+			w.t.Fatal(err)
+		}
+		w.eventually("the partition is halted", func() bool {
+			return strings.Contains(in.service.HaltedPartitions(w.t.Context())[0], "from offset 1 on cannot be read")
+		})
+		w.send(order{id: "e3", partition: 2})
+		w.eventually("the other partition goes on", func() bool { return len(w.verdicts()) == 3 })
+		w.check(w.verdicts())
+	})
+}
