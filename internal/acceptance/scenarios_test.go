@@ -56,7 +56,7 @@ func scenarios() []scenario {
 		{"old events are not charged", 1, simulator.Config{}, oldEvents},
 		{"aborted input is not charged", 1, simulator.Config{}, abortedInput},
 		{"a new group needs to be told where to start", 1, simulator.Config{}, startAt},
-		{"a refused token halts, and its mending heals", 1, simulator.Config{}, refusedToken},
+		{"a refused token halts and its mending heals", 1, simulator.Config{}, refusedToken},
 		{"a run of refused payers halts", 3, simulator.Config{}, refusedPayers},
 		{"a run of invalid events is held", 1, simulator.Config{}, invalidRun},
 		{"the status names what waits longest", 1, simulator.Config{}, longestWaiting},

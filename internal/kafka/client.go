@@ -46,6 +46,10 @@ func (c Config) Options() []kgo.Opt {
 		kgo.RequestTimeoutOverhead(10 * time.Second),
 		// How soon a leader that moved is found again.
 		kgo.MetadataMinAge(250 * time.Millisecond),
+		// A port proxy in front of a broker that is away takes connections and
+		// closes them. The library takes that for a lack of TLS and gives up,
+		// and the group session with it.
+		kgo.AlwaysRetryEOF(),
 	}
 	if c.Log != nil {
 		opts = append(opts, kgo.WithLogger(kslog.New(c.Log)))

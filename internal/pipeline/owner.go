@@ -41,6 +41,7 @@ type owner struct {
 
 	drains   []*drain
 	stopping bool
+	stopFrom time.Time
 	cause    error // why it stops by itself
 	dropAll  bool  // stop without a flush: what is unflushed must not be flushed by us
 }
@@ -106,7 +107,7 @@ func (o *owner) stop(cause error) {
 	if o.stopping {
 		return
 	}
-	o.stopping = true
+	o.stopping, o.stopFrom = true, time.Now()
 	var all []*partition
 	for _, pt := range o.parts {
 		all = append(all, pt)

@@ -75,6 +75,8 @@ const RebalanceTimeout = 60 * time.Second
 
 const (
 	drainReserve = 5 * time.Second
+	// leaveReserve is how long leaving the group may take at the least.
+	leaveReserve = 2 * time.Second
 	// pollLimit bounds the records of one poll, and so how long a rebalance
 	// waits for a poll to be taken over.
 	pollLimit = 1000
@@ -223,7 +225,11 @@ func (p *Pipeline) Run(ctx context.Context) error {
 
 // leave closes the consumer while the owner's messages are still answered:
 // closing calls the rebalance callbacks.
+//
+// A group that cannot be reached is not waited for past the time that a stop may
+// take: it finds out by itself that this member is gone.
 func (p *Pipeline) leave(o *owner) {
+	patience := time.After(max(leaveReserve, p.conf.ShutdownTimeout-time.Since(o.stopFrom)))
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
@@ -234,6 +240,10 @@ func (p *Pipeline) leave(o *owner) {
 		case m := <-p.messages:
 			m.apply(o)
 		case <-left:
+			close(p.ended)
+			return
+		case <-patience:
+			p.conf.Log.Warn("the group could not be left in time; it notices after KAFKA_SESSION_TIMEOUT")
 			close(p.ended)
 			return
 		}
