@@ -64,6 +64,11 @@ func scenarios() []scenario {
 		{"a partition whose records were deleted halts", 2, simulator.Config{}, outOfRange},
 		{"the offsets are reset to zero", 2, simulator.Config{}, offsetsReset},
 		{"hostile records are parked", 1, simulator.Config{}, hostileInput},
+		{"a rolling restart", 6, restless(), rollingRestartDynamic},
+		{"a rolling restart of static members", 6, restless(), rollingRestartStatic},
+		{"slow calls under way at a hand-over", 2, slowAnswers(4 * time.Second), slowHandOver},
+		{"a zombie whose connections were cut", 2, slowAnswers(20 * time.Second), zombieCut},
+		{"a zombie whose packets were lost", 2, slowAnswers(20 * time.Second), zombieSilent},
 	}
 }
 

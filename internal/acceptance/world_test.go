@@ -53,6 +53,9 @@ type world struct {
 	zombies bool
 	// patience bounds every wait.
 	patience time.Duration
+	// cutOff: an instance lost its partitions while its calls ran, so the next
+	// owner may have asked for the same order meanwhile.
+	cutOff bool
 }
 
 // newWorld makes topics of that many partitions and an API. serve puts a
@@ -129,7 +132,8 @@ type instance struct {
 	name    string
 	cancel  context.CancelFunc
 	ended   chan error
-	network *cutter
+	network *cutter // to everything
+	kafka   *cutter // to the brokers alone
 	service *app.Service
 }
 
@@ -140,16 +144,16 @@ func (w *world) start(name string, changes ...func(*config.Config)) *instance {
 	for _, change := range changes {
 		change(&conf)
 	}
-	network := &cutter{}
+	network, brokers := &cutter{}, &cutter{}
 	service, err := app.New(app.Options{
 		Config: conf, Version: "test", Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With(slog.String("instance", name)),
-		DialKafka: network.wrap(w.broker.Dial), DialAPI: network.wrap(w.apiDial),
+		DialKafka: brokers.wrap(network.wrap(w.broker.Dial)), DialAPI: network.wrap(w.apiDial),
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	in := &instance{w: w, name: name, cancel: cancel, ended: make(chan error, 1), network: network, service: service}
+	in := &instance{w: w, name: name, cancel: cancel, ended: make(chan error, 1), network: network, kafka: brokers, service: service}
 	go func() {
 		err := service.Run(ctx)
 		if err != nil {
@@ -228,6 +232,13 @@ func (c *cutter) cut() {
 		_ = conn.Close()
 	}
 	c.conns = nil
+}
+
+// heal lets new connections through again.
+func (c *cutter) heal() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dead = false
 }
 
 // logBuffer keeps what the service logged.
