@@ -69,6 +69,17 @@ func scenarios() []scenario {
 		{"slow calls under way at a hand-over", 2, slowAnswers(4 * time.Second), slowHandOver},
 		{"a zombie whose connections were cut", 2, slowAnswers(20 * time.Second), zombieCut},
 		{"a zombie whose packets were lost", 2, slowAnswers(20 * time.Second), zombieSilent},
+		{"an outcome topic is missing at the start", 1, slow, outcomeTopicMissing},
+		{"an outcome topic is deleted", 1, goneBuyer(), outcomeTopicDeleted},
+		{"the input is made anew while stopped", 3, slow, inputAnewWhileStopped},
+		{"the input is made anew while running", 3, slow, inputAnewWhileRunning},
+		{"partitions are added", 1, slow, partitionsAdded},
+		{"a record too large to park", 1, slow, recordTooLargeToPark},
+		{"an outcome too large for its topic", 1, slow, outcomeTooLarge},
+		{"the transactional id is taken", 1, slow, transactionalIDTaken},
+		{"a transaction times out", 2, slow, transactionTimesOut},
+		{"ends of transactions are not answered", 2, slow, endsUnanswered},
+		{"ends of transactions are not answered for long", 2, slow, endsUnansweredForLong},
 	}
 }
 

@@ -1,0 +1,119 @@
+//go:build synctests
+
+package acceptance
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// TestVirtualRefusals takes a permission away while the service runs, and gives
+// it back.
+func TestVirtualRefusals(t *testing.T) {
+	for _, s := range []struct {
+		name string
+		run  func(w *world)
+	}{
+		{"writing one outcome topic", func(w *world) {
+			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.topics.captured, Err: kerr.TopicAuthorizationFailed}, w.topics.captured)
+		}},
+		{"one outcome topic is too small", func(w *world) {
+			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.topics.captured, Err: kerr.MessageTooLarge}, w.topics.captured)
+		}},
+		{"adding offsets of the group", func(w *world) {
+			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.AddOffsetsToTxn}, Group: w.group, Err: kerr.GroupAuthorizationFailed}, w.group)
+		}},
+		{"offsets of the group", func(w *world) {
+			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Group: w.group, Err: kerr.GroupAuthorizationFailed}, w.topics.input)
+		}},
+		{"offsets of the input topic", func(w *world) {
+			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Topic: w.topics.input, Err: kerr.TopicAuthorizationFailed}, w.topics.input)
+		}},
+		{"offsets alone", offsetsAloneRefused},
+		{"reading the input", inputNotReadable},
+		{"the group", groupNotJoinable},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			virtually(t, 2, s.run)
+		})
+	}
+}
+
+// refusedCommit refuses commits until the service has met it, and then no more.
+func (w *world) refusedCommit(fault kfake.Fault, names ...string) {
+	in := w.start("a")
+	w.send(numbered(20, nil)...)
+	w.want(w.settle(), map[string]int{"captured": 20})
+	fault.Count = -1
+	refused := w.broker.Fake.Fault(fault)
+	w.send(order{id: "refused"})
+	w.throughRefusal(in, refused.Remove, fault.Err, names...)
+	w.send(order{id: "after"})
+	w.want(w.settle(), map[string]int{"captured": 22})
+}
+
+// offsetsAloneRefused refuses the commit of records that have no outcome.
+func offsetsAloneRefused(w *world) {
+	in := w.start("a")
+	w.send(order{id: "e1"})
+	w.settle()
+	refused := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: w.group, Err: kerr.GroupAuthorizationFailed, Count: -1})
+	w.send(order{id: "e2", kind: "order.shipped", skipped: true})
+	w.throughRefusal(in, refused.Remove, kerr.GroupAuthorizationFailed, w.topics.input)
+	w.want(w.settle(), map[string]int{"captured": 1})
+}
+
+// Whether a refusal that meets the consumer is noticed: true, the service is
+// not ready and says why, and asks again after a pause; false, it says that it
+// is ready, and asks again at once.
+const refusedReadsAreNoticed = false
+
+// inputNotReadable refuses to fetch the input.
+func inputNotReadable(w *world) {
+	const most = 300 // fetches at once would stop the clock for good
+	in := w.start("a")
+	w.send(order{id: "e1"})
+	w.settle()
+	refused := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: w.topics.input, Err: kerr.TopicAuthorizationFailed, Count: most})
+	w.send(order{id: "e2"})
+	time.Sleep(10 * time.Second)
+	ready, body := in.readyz()
+	if refusedReadsAreNoticed {
+		if ready || !containsAll(body, w.topics.input, kerr.TopicAuthorizationFailed.Message) || refused.Hits() > 100 {
+			w.t.Errorf("after %d refused fetches ready is %v: %s", refused.Hits(), ready, body)
+		}
+		refused.Remove()
+	} else if !ready || refused.Hits() != most {
+		w.t.Errorf("after %d refused fetches ready is %v: %s", refused.Hits(), ready, body)
+	}
+	w.want(w.settle(), map[string]int{"captured": 2})
+	w.noRepeatedCall()
+}
+
+// groupNotJoinable refuses the group to a member.
+func groupNotJoinable(w *world) {
+	in := w.start("a")
+	w.send(order{id: "e1"})
+	w.settle()
+	refused := w.broker.Fake.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup}, Group: w.group, Err: kerr.GroupAuthorizationFailed, Count: -1, TopLevel: true,
+	})
+	w.send(order{id: "e2"})
+	time.Sleep(30 * time.Second)
+	ready, body := in.readyz()
+	if refusedReadsAreNoticed {
+		if ready || !strings.Contains(body, kerr.GroupAuthorizationFailed.Message) {
+			w.t.Errorf("ready is %v: %s", ready, body)
+		}
+	} else if !ready || !strings.Contains(body, `"partitions":0`) {
+		w.t.Errorf("ready is %v: %s", ready, body)
+	}
+	refused.Remove()
+	w.want(w.settle(), map[string]int{"captured": 2})
+}

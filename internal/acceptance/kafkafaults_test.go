@@ -1,0 +1,281 @@
+//go:build synctests || integration
+
+package acceptance
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"payment-capture/internal/kafka"
+	"payment-capture/internal/simulator"
+)
+
+// readyz asks an instance whether it is ready, and gives what it says.
+func (in *instance) readyz() (ready bool, body string) {
+	answer := httptest.NewRecorder()
+	in.service.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/readyz", http.NoBody))
+	return answer.Code == http.StatusOK, answer.Body.String()
+}
+
+func containsAll(text string, parts ...string) bool {
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *world) deleteTopic(topic string) {
+	w.t.Helper()
+	resp, err := w.admin.DeleteTopics(w.t.Context(), topic)
+	if err == nil {
+		err = resp.Error()
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.eventually("topic "+topic+" is gone", func() bool {
+		topics, err := w.admin.ListTopics(w.t.Context(), topic)
+		return err == nil && errors.Is(topics[topic].Err, kerr.UnknownTopicOrPartition)
+	})
+}
+
+func (w *world) createTopic(topic string, partitions int32, config map[string]string) {
+	w.t.Helper()
+	w.eventually("topic "+topic+" can be created", func() bool {
+		results, err := kafka.EnsureTopics(w.t.Context(), w.admin, false,
+			kafka.TopicSpec{Name: topic, Partitions: partitions, ReplicationFactor: 1, Config: config})
+		return err == nil && results[0].Err == nil
+	})
+	w.eventually("topic "+topic+" is there", func() bool {
+		topics, err := w.admin.ListTopics(w.t.Context(), topic)
+		return err == nil && topics[topic].Err == nil && len(topics[topic].Partitions) == int(partitions)
+	})
+}
+
+// outcomeTopicMissing: a start without an outcome topic ends, and names it.
+func outcomeTopicMissing(w *world) {
+	w.deleteTopic(w.topics.rejected)
+	w.send(order{id: "e1"})
+	first := w.start("a")
+	err := first.wait()
+	if !errors.Is(err, kerr.UnknownTopicOrPartition) || !strings.Contains(err.Error(), w.topics.rejected) ||
+		strings.Contains(err.Error(), w.topics.captured) {
+		w.t.Fatalf("the service ended with: %v", err)
+	}
+	if calls := w.sim.Ledger().Calls; calls != 0 {
+		w.t.Errorf("%d API calls, want none", calls)
+	}
+	w.createTopic(w.topics.rejected, 3, nil)
+	w.start("a")
+	w.want(w.settle(), map[string]int{"captured": 1})
+}
+
+// outcomeTopicDeleted deletes an outcome topic under the running service, and
+// makes it anew.
+func outcomeTopicDeleted(w *world) {
+	first := w.start("a")
+	w.send(order{id: "e1", token: "gone"})
+	w.want(w.settle(), map[string]int{"rejected invalid_payer_token": 1})
+	w.deleteTopic(w.topics.captured)
+	w.send(order{id: "e2"}, order{id: "e3"})
+	w.throughRefusal(first, func() { w.createTopic(w.topics.captured, 3, nil) }, kerr.UnknownTopicOrPartition, w.topics.captured)
+	w.want(w.settle(), map[string]int{"captured": 2, "rejected invalid_payer_token": 1})
+}
+
+// inputAnewWhileStopped deletes the input topic and makes it anew while no
+// instance runs: it is read from its beginning.
+func inputAnewWhileStopped(w *world) {
+	first := w.start("a")
+	w.send(numbered(30, nil)...)
+	w.settle()
+	first.stop()
+	w.deleteTopic(w.topics.input)
+	w.createTopic(w.topics.input, 3, nil)
+	w.client = w.newClient() // the other one knows the topic that is gone
+	w.send(numbered(10, func(_ int, o *order) { o.id, o.order = "new-"+o.id, "new-"+o.order })...)
+	w.start("a")
+	w.want(w.settle(), map[string]int{"captured": 40})
+	w.noRepeatedCall()
+}
+
+// partitionsAdded adds partitions under the running service: their events are
+// captured from the first on, without a restart.
+func partitionsAdded(w *world) {
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(100*time.Millisecond))
+	in := w.start("a")
+	w.send(order{id: "e1", partition: 1})
+	w.settle()
+	added, err := w.admin.UpdatePartitions(w.t.Context(), 3, w.topics.input)
+	if err == nil {
+		err = added.Error()
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	began := time.Now()
+	w.eventually("the new partitions take records", func() bool {
+		topics, err := w.admin.ListTopics(w.t.Context(), w.topics.input)
+		return err == nil && len(topics[w.topics.input].Partitions) == 3
+	})
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.send(order{id: "e2", partition: 2}, order{id: "e3", partition: 3}, order{id: "e4", partition: 2})
+	w.patience = 6 * time.Minute
+	w.eventually("the new partitions are worked", func() bool { return in.service.Partitions(w.t.Context()) == 3 })
+	w.t.Logf("the new partitions were noticed after %s", time.Since(began).Round(time.Second))
+	w.send(order{id: "e5", partition: 3})
+	w.want(w.settle(), map[string]int{"captured": 5})
+	w.noRepeatedCall()
+}
+
+// recordTooLargeToPark: an input record that the parked topic does not take is
+// parked as its position and digest.
+func recordTooLargeToPark(w *world) {
+	w.deleteTopic(w.topics.parked)
+	w.createTopic(w.topics.parked, 1, map[string]string{"max.message.bytes": "20000"})
+	w.start("a")
+	w.send(order{id: "large", raw: strings.Repeat("no event ", 5000), skipped: true}, order{id: "e1"}, order{id: "small", amount: "-1"})
+	vs := w.settle()
+	w.want(vs, map[string]int{"parked invalid_event": 2, "captured": 1})
+	digests := 0
+	for _, v := range vs {
+		if v.kind == "parked" && headerOf(v.record, "parked_value_sha256") != "" {
+			digests++
+			if len(v.record.Value) != 0 || headerOf(v.record, "parked_offset") == "" || headerOf(v.record, "parked_topic") != w.topics.input {
+				w.t.Errorf("parked as %v with %d bytes", v.record.Headers, len(v.record.Value))
+			}
+		}
+	}
+	if digests != 1 {
+		w.t.Errorf("%d records were parked as a digest, want 1", digests)
+	}
+}
+
+// outcomeTooLarge has an outcome topic that takes no outcome.
+func outcomeTooLarge(w *world) {
+	w.deleteTopic(w.topics.captured)
+	w.createTopic(w.topics.captured, 1, map[string]string{"max.message.bytes": "600"})
+	first := w.start("a")
+	w.send(order{id: "e1"})
+	err := first.wait()
+	w.t.Logf("it ended with: %v", err)
+	if err == nil || !containsAll(err.Error(), w.topics.captured, "max.message.bytes", "event e1") {
+		w.t.Errorf("it ended with: %v", err)
+	}
+	w.deleteTopic(w.topics.captured)
+	w.createTopic(w.topics.captured, 1, nil)
+	w.start("a")
+	w.want(w.settle(), map[string]int{"captured": 1})
+}
+
+// transactionalIDTaken: another process takes the transactional id while the
+// service runs, without joining the group.
+func transactionalIDTaken(w *world) {
+	first := w.start("a")
+	w.send(numbered(20, nil)...)
+	w.settle()
+	thief := w.newClient(kgo.TransactionalID(w.group + "/" + w.name + ".a"))
+	if _, _, err := thief.ProducerID(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	w.send(order{id: "after"})
+	err := first.wait()
+	if !errors.Is(err, kafka.ErrFenced) {
+		w.t.Fatalf("the service ended with: %v", err)
+	}
+	thief.Close()
+	w.start("a")
+	w.want(w.settle(), map[string]int{"captured": 21})
+}
+
+// transactionTimesOut holds one end of a transaction back until the broker has
+// aborted it. That is not another process: it is made again.
+func transactionTimesOut(w *world) {
+	var held atomic.Bool
+	line := &wire{}
+	line.at(func(key int16) fate {
+		if key == kmsg.EndTxn.Int16() && held.CompareAndSwap(false, true) {
+			time.Sleep(kafka.TransactionTimeout + 15*time.Second) // the broker looks every 10 s
+		}
+		return passed
+	})
+	w.startOver(line, "a")
+	w.send(numbered(20, nil)...)
+	w.want(w.settle(), map[string]int{"captured": 20})
+	if !held.Load() {
+		w.t.Error("no end of a transaction was held back")
+	}
+	w.noRepeatedCall()
+}
+
+// endsUnanswered breaks the connection at every second end of a transaction,
+// in turn before it reaches the broker and after it was carried out.
+func endsUnanswered(w *world) {
+	var ends, cut atomic.Int32
+	line := &wire{}
+	line.at(func(key int16) fate {
+		if key != kmsg.EndTxn.Int16() {
+			return passed
+		}
+		switch ends.Add(1) % 4 {
+		case 1:
+			cut.Add(1)
+			return unanswered
+		case 3:
+			cut.Add(1)
+			return unsent
+		}
+		return passed
+	})
+	w.startOver(line, "a")
+	for n := range 40 {
+		w.send(numbered(5, func(i int, o *order) { o.id, o.order = id(n, i), "o-"+id(n, i) })...)
+		w.eventually("they are called for", func() bool { return w.sim.Ledger().Calls >= 5*(n+1) })
+	}
+	w.want(w.settle(), map[string]int{"captured": 200})
+	if n := cut.Load(); n < 10 {
+		w.t.Errorf("only %d ends were cut", n)
+	}
+	w.noRepeatedCall()
+}
+
+// endsUnansweredForLong loses every answer to the end of a transaction, or
+// every end itself, for longer than the library asks again.
+func endsUnansweredForLong(w *world) {
+	var bad atomic.Int32
+	line := &wire{}
+	line.at(func(key int16) fate {
+		if key == kmsg.EndTxn.Int16() {
+			return max(fate(bad.Load()), passed)
+		}
+		return passed
+	})
+	w.startOver(line, "a")
+	for n, f := range []fate{unanswered, unsent, unanswered, unsent} {
+		bad.Store(int32(f))
+		w.send(numbered(20, func(i int, o *order) { o.id, o.order = id(n, i), "o-"+id(n, i) })...)
+		w.eventually("the end is looked up", func() bool {
+			return strings.Count(w.log.String(), "asking the broker what became of it") > n
+		})
+		bad.Store(0)
+		w.want(w.settle(), map[string]int{"captured": 20 * (n + 1)})
+	}
+	w.noRepeatedCall()
+}
+
+func id(n, i int) string {
+	return "e" + string(rune('a'+n/26)) + string(rune('a'+n%26)) + string(rune('a'+i))
+}
+
+func goneBuyer() simulator.Config {
+	return simulator.Config{Script: simulator.Script{Payers: []simulator.Payer{{Token: "gone", State: "cancelled"}}}}
+}
