@@ -33,6 +33,7 @@ func TestVirtualKafkaFaults(t *testing.T) {
 		{"coordinators move", 6, three, coordinatorsMove},
 		{"leaders and coordinators move", 6, three, everythingMoves},
 		{"the topic was truncated", 2, nil, truncated},
+		{"partitions are added", 1, nil, partitionsAdded},
 		{"the broker restarts", 1, nil, brokerRestarts},
 	} {
 		t.Run(s.name, func(t *testing.T) {
@@ -132,6 +133,35 @@ func truncated(w *world) {
 	w.send(order{id: "e5", partition: 2})
 	w.eventually("the other partition goes on", func() bool { return len(w.verdicts()) == 5 })
 	w.check(w.verdicts())
+}
+
+// partitionsAdded adds partitions under the running service: their events are
+// captured from the first on, without a restart.
+func partitionsAdded(w *world) {
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(100*time.Millisecond))
+	in := w.start("a")
+	w.send(order{id: "e1", partition: 1})
+	w.settle()
+	added, err := w.admin.UpdatePartitions(w.t.Context(), 3, w.topics.input)
+	if err == nil {
+		err = added.Error()
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	began := time.Now()
+	w.eventually("the new partitions take records", func() bool {
+		topics, err := w.admin.ListTopics(w.t.Context(), w.topics.input)
+		return err == nil && len(topics[w.topics.input].Partitions) == 3
+	})
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.send(order{id: "e2", partition: 2}, order{id: "e3", partition: 3}, order{id: "e4", partition: 2})
+	w.patience = 6 * time.Minute
+	w.eventually("the new partitions are worked", func() bool { return in.service.Partitions(w.t.Context()) == 3 })
+	w.t.Logf("the new partitions were noticed after %s", time.Since(began).Round(time.Second))
+	w.send(order{id: "e5", partition: 3})
+	w.want(w.settle(), map[string]int{"captured": 5})
+	w.noRepeatedCall()
 }
 
 // brokerRestarts stops the only broker again and again while events come, for a

@@ -73,7 +73,6 @@ func scenarios() []scenario {
 		{"an outcome topic is deleted", 1, goneBuyer(), outcomeTopicDeleted},
 		{"the input is made anew while stopped", 3, slow, inputAnewWhileStopped},
 		{"the input is made anew while running", 3, slow, inputAnewWhileRunning},
-		{"partitions are added", 1, slow, partitionsAdded},
 		{"a record too large to park", 1, slow, recordTooLargeToPark},
 		{"an outcome too large for its topic", 1, slow, outcomeTooLarge},
 		{"the transactional id is taken", 1, slow, transactionalIDTaken},

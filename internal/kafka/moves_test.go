@@ -1,0 +1,101 @@
+//go:build synctests
+
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// TestCommitWhileTheClusterMoves makes commits one after the other while, at
+// any request, leaders and coordinators move and connections break: what Commit
+// says is what a reader sees.
+func TestCommitWhileTheClusterMoves(t *testing.T) {
+	t.Parallel()
+	tests := map[string]func(w *world, r *rand.Rand, key int16) verdict{
+		"leaders": func(w *world, r *rand.Rand, _ int16) verdict {
+			w.moveLeader(r)
+			return pass
+		},
+		"coordinators": func(w *world, r *rand.Rand, _ int16) verdict {
+			if r.IntN(4) == 0 {
+				w.broker.Fake.RehashCoordinators()
+			}
+			return pass
+		},
+		"leaders, coordinators and connections": func(w *world, r *rand.Rand, key int16) verdict {
+			switch r.IntN(12) {
+			case 0, 1:
+				w.moveLeader(r)
+			case 2:
+				w.broker.Fake.RehashCoordinators()
+			case 3:
+				return cutBefore
+			case 4:
+				return cutAfter
+			case 5:
+				if key == kmsg.EndTxn.Int16() {
+					w.broker.Fake.RehashCoordinators()
+					return cutAfter
+				}
+			}
+			return pass
+		},
+	}
+	for name, disturb := range tests {
+		for seed := range uint64(4) {
+			t.Run(fmt.Sprint(name, " ", seed), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) { commitDisturbed(t, seed, disturb) })
+			})
+		}
+	}
+}
+
+func commitDisturbed(t *testing.T, seed uint64, disturb func(w *world, r *rand.Rand, key int16) verdict) {
+	t.Helper()
+	w := newWorld(t, kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094))
+	w.start()
+	member, c := w.member(), w.committer()
+	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // G404: a test's dice
+	dice := make(chan struct{}, 1)      // requests may be written at once
+	w.wire.at(func(key int16) verdict {
+		dice <- struct{}{}
+		defer func() { <-dice }()
+		return disturb(w, r, key)
+	})
+	var committed []string
+	for i := range 25 {
+		value := fmt.Sprint("outcome ", i)
+		switch err := c.Commit(t.Context(), batch(member, value, int64(i))); {
+		case err == nil:
+			committed = append(committed, value)
+		case !errors.Is(err, ErrNotCommitted):
+			t.Errorf("commit %d: %v", i, err)
+		}
+	}
+	w.wire.at(nil)
+	if got := w.outcomes(); !slices.Equal(got, committed) {
+		t.Errorf("outcomes %q, want %q", got, committed)
+	}
+	t.Logf("%d of 25 were committed", len(committed))
+	if len(committed) == 0 {
+		t.Error("nothing was committed")
+	}
+	w.commitsAfter(c, member, committed...)
+}
+
+// moveLeader leaves the input topic where it is: the fake cluster answers a
+// member that fetches what has moved at once, for ever, and the clock stands.
+func (w *world) moveLeader(r *rand.Rand) {
+	if err := w.broker.Fake.MoveTopicPartition(testOut, r.Int32N(3), r.Int32N(3)); err != nil {
+		w.t.Error(err)
+	}
+}
