@@ -190,7 +190,7 @@ func brokerRestarts(w *world) {
 	w.start("a")
 	w.start("b")
 	// Calls that are broken off by the loss of a partition are made again.
-	w.cutOff = true
+	w.zombies = true
 	for n, away := range []time.Duration{time.Second, 10 * time.Second, 100 * time.Millisecond, 40 * time.Second} {
 		w.send(numbered(200, func(i int, o *order) { o.id = fmt.Sprintf("e%d-%d", n, i); o.order = "o-" + o.id })...)
 		w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 200*n+50 })

@@ -30,7 +30,7 @@ func patient(c *config.Config) { c.MercadoPagoTimeout = 30 * time.Second }
 // that goes on after another instance has taken its partition over. When the
 // network heals neither of the late results counts, and the instance goes on.
 func zombie(w *world, first *instance, lose, heal func()) {
-	w.cutOff = true
+	w.zombies = true
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	w.send(order{id: "before", partition: 1})
 	w.settle()

@@ -6,13 +6,11 @@ import (
 	"net/http"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"payment-capture/internal/app"
 	"payment-capture/internal/kafkatest"
-	"payment-capture/internal/simulator"
 )
 
 // TestVirtual runs every scenario on a fake broker in virtual time.
@@ -38,13 +36,4 @@ func serveVirtual(t *testing.T, broker *kafkatest.Broker) func(http.Handler) (st
 		serveOn(t, listener, h)
 		return "http://" + address, broker.Network.DialContext
 	}
-}
-
-// virtually runs one scenario on a fake broker in virtual time.
-func virtually(t *testing.T, partitions int32, run func(w *world), opts ...kfake.Opt) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		broker := kafkatest.Fake(t, append([]kfake.Opt{kfake.GroupMinSessionTimeout(1)}, opts...)...)
-		run(newWorld(t, broker, partitions, simulator.Config{Latency: 20 * time.Millisecond}, serveVirtual(t, broker)))
-	})
 }

@@ -48,14 +48,11 @@ type world struct {
 	group   string
 	log     *logBuffer
 	sent    []sentEvent
-	// zombies: an instance may be suspended and wake, so that its calls overlap
-	// those of the next owner.
+	// zombies: an instance may be suspended and wake, or lose its partitions
+	// while its calls run, so that they overlap those of the next owner.
 	zombies bool
 	// patience bounds every wait.
 	patience time.Duration
-	// cutOff: an instance lost its partitions while its calls ran, so the next
-	// owner may have asked for the same order meanwhile.
-	cutOff bool
 }
 
 // newWorld makes topics of that many partitions and an API. serve puts a

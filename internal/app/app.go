@@ -222,6 +222,11 @@ func (s *Service) Run(ctx context.Context) error {
 			break
 		}
 		log.WarnContext(ctx, "joining the group anew: what was not committed is asked for again, under the same keys", slog.Any("cause", err))
+		if errors.Is(err, kafka.ErrReplaced) {
+			// The group's offsets went with the topic, and KAFKA_START_AT is for
+			// the first one: what is in the new one came after the start.
+			s.conf.StartAt = kafka.StartAt{Earliest: true}
+		}
 		s.pipeline.Store(pipeline.New(s.conf, captures{s.capturer}))
 	}
 	if adminErr := stopAdmin(); adminErr != nil {

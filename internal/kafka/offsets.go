@@ -68,7 +68,7 @@ func (c *Committer) addOffsets(ctx context.Context, id int64, epoch int16) error
 			return nil
 		}
 		if !errors.Is(err, kerr.ConcurrentTransactions) {
-			return fmt.Errorf("AddOffsetsToTxn: %w", err)
+			return fmt.Errorf("AddOffsetsToTxn of group %q: %w", c.conf.Group, err)
 		}
 		select {
 		case <-ctx.Done():
