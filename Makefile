@@ -10,6 +10,8 @@ IMAGE ?= payment-capture:local
 EVENTS ?= 2000
 FUZZTIME ?= 20s
 CHAOS_MINUTES ?= 3
+HISTORIES ?= 1000
+SEED ?= 1
 
 TOOL := go tool -modfile=internal/tools/go.mod
 # franz-go needs this tag to run in a testing/synctest bubble.
@@ -42,6 +44,16 @@ chaos: ## Kill, suspend and cut off instances and broker: CHAOS_MINUTES=3 SEED= 
 	@mkdir -p bin
 	CHAOS_MINUTES='$(CHAOS_MINUTES)' SEED='$(SEED)' $(TOOL) gotestsum --format standard-verbose --jsonfile bin/chaos.json -- \
 		$(RACE) -tags $(ALL_TAGS) -count=1 -timeout $$(($(CHAOS_MINUTES) + 15))m -run '^TestChaos$$' -artifacts -outputdir "$(CURDIR)/bin" ./internal/acceptance
+
+.PHONY: prove
+prove: ## Prove the promises in drawn histories of faults and kills: HISTORIES=1000 SEED=1, or one: HISTORY=7
+	@mkdir -p bin
+	go test -tags $(UNIT_TAGS) -c -o bin/prove.test ./internal/prove
+	bin/prove.test -test.run '^TestProve$$' -test.timeout 0 -histories $(HISTORIES) -seed $(SEED) $(if $(HISTORY),-history $(HISTORY))
+
+.PHONY: mutants
+mutants: ## Plant bugs, one at a time, and see the prover catch each: HISTORIES=1000 SEED=1
+	go run ./internal/prove/mutate -histories $(HISTORIES) -seed $(SEED)
 
 .PHONY: check
 check: ## Check formatting, vet, go fix, lint and modules; change nothing

@@ -1,0 +1,87 @@
+//go:build synctests
+
+package prove
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// watchGroup expels members that cannot speak from a generation that waits for
+// them. A real broker does not count the session time-out of a member that
+// waits in JoinGroup or SyncGroup. The fake one does: where all wait for the
+// assignment of a leader that is dead, they time out together with it, their
+// requests are never answered, and its count of joining members is wrong from
+// then on, so that the group never comes to be again.
+func (h *history) watchGroup(ctx context.Context) {
+	const tick, tolerance = 100 * time.Millisecond, 300 * time.Millisecond
+	var since time.Time
+	for {
+		select {
+		case <-h.over:
+			return
+		case <-time.After(tick):
+		}
+		info := h.cluster.GroupInfo(group)
+		if info == nil || info.State != "CompletingRebalance" {
+			since = time.Time{}
+			continue
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if time.Since(since) < tolerance {
+			continue
+		}
+		since = time.Time{}
+		for _, m := range info.Members {
+			if !h.canSpeak(m) {
+				h.expel(ctx, m)
+				break
+			}
+		}
+	}
+}
+
+// canSpeak reports whether a member is one of a process that is not cut off.
+func (h *history) canSpeak(m kfake.GroupMember) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(h.processes, func(p *process) bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.members[m.MemberID] && !p.dead && p.gate == nil && !p.refused[sideKafka]
+	})
+}
+
+func (h *history) expel(ctx context.Context, m kfake.GroupMember) {
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = group
+	member := kmsg.NewLeaveGroupRequestMember()
+	member.MemberID, member.InstanceID = m.MemberID, m.InstanceID
+	req.Members = append(req.Members, member)
+	_, err := req.RequestWith(ctx, h.client)
+	h.note(nil, "a member of "+m.ClientID+" that cannot speak is expelled")
+	if err != nil {
+		h.violate("expelling %s: %v", m.ClientID, err)
+	}
+}
+
+// learn notes a member id that a process was given.
+func (p *process) learn(version int16, body []byte) {
+	resp := kmsg.NewPtrJoinGroupResponse()
+	resp.SetVersion(version)
+	if resp.IsFlexible() && len(body) > 0 {
+		body = body[1:] // no tagged fields in the header
+	}
+	if err := resp.ReadFrom(body); err != nil || resp.MemberID == "" {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.members[resp.MemberID] = true
+}

@@ -1,0 +1,235 @@
+//go:build synctests
+
+package prove
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// trace is what was seen of a history, in order. It is only written down while
+// the history runs, and made readable if it has to be shown.
+type trace struct {
+	began time.Time
+
+	mu      sync.Mutex
+	entries []*entry
+	dropped int
+}
+
+const traceLimit = 20_000
+
+// entry is one external request with what became of it, or a note.
+type entry struct {
+	at      time.Time
+	p       *process // nil: of the history itself
+	note    string   // instead of all below
+	step    step
+	n       int
+	version int16
+	key     string // the idempotency key of a POST
+	order   *order
+	heard   time.Time // zero: no answer was seen
+	lost    bool      // the answer was seen, and kept from the process
+	answer  []byte
+}
+
+func (t *trace) add(e *entry) *entry {
+	e.at = time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.entries) >= traceLimit {
+		t.dropped++
+		return e
+	}
+	t.entries = append(t.entries, e)
+	return e
+}
+
+func (t *trace) request(p *process, s step, n int, version int16, o *order) *entry {
+	return t.add(&entry{p: p, step: s, n: n, version: version, order: o})
+}
+
+func (t *trace) call(p *process, s step, n int, key string, o *order) *entry {
+	return t.add(&entry{p: p, step: s, n: n, key: key, order: o})
+}
+
+func (t *trace) answer(e *entry, body []byte, lost bool) {
+	body = append([]byte(nil), body[:min(len(body), 400)]...)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e.heard, e.lost, e.answer = time.Now(), lost, body
+}
+
+// calls gives the POSTs of an event in order.
+func (t *trace) calls(key string) []entry {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []entry
+	for _, e := range t.entries {
+		if e.note == "" && e.step == stepPOST && e.key == key {
+			all = append(all, *e)
+		}
+	}
+	return all
+}
+
+// assignments counts how often a process had asked where to begin.
+func (t *trace) assignments(p *process, before time.Time) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for _, e := range t.entries {
+		if e.p == p && e.note == "" && e.step == step(kmsg.OffsetFetch) && !e.at.After(before) {
+			n++
+		}
+	}
+	return n
+}
+
+// status is the HTTP status that the process heard, or "".
+func (e entry) status() string {
+	if e.lost || e.heard.IsZero() || !bytes.HasPrefix(e.answer, []byte("HTTP/1.1 ")) || len(e.answer) < 12 {
+		return ""
+	}
+	return string(e.answer[9:12])
+}
+
+func (t *trace) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var b strings.Builder
+	for _, e := range t.entries {
+		fmt.Fprintf(&b, "%8.3fs %-4s %s\n", e.at.Sub(t.began).Seconds(), e.name(), e.describe())
+	}
+	if t.dropped > 0 {
+		fmt.Fprintf(&b, "and %d more\n", t.dropped)
+	}
+	return b.String()
+}
+
+func (e *entry) name() string {
+	if e.p == nil {
+		return ""
+	}
+	return e.p.name
+}
+
+func (e *entry) describe() string {
+	if e.note != "" {
+		return e.note
+	}
+	what := fmt.Sprintf("%s #%d", e.step, e.n)
+	if e.key != "" {
+		what += " " + e.key
+	}
+	switch {
+	case e.order != nil && e.order.how <= inFlight:
+		return fmt.Sprintf("%s → %s", what, e.order.how)
+	case e.heard.IsZero():
+		return what + " → no answer"
+	}
+	what += fmt.Sprintf(" → %s after %s", e.said(), e.heard.Sub(e.at))
+	if e.lost {
+		what += ", not heard"
+	}
+	return what
+}
+
+// said tells an answer in short: the HTTP status, or the error codes.
+func (e *entry) said() string {
+	if e.step >= stepPOST {
+		return string(e.answer)
+	}
+	resp := kmsg.ResponseForKey(int16(e.step))
+	resp.SetVersion(e.version)
+	body := e.answer
+	if resp.IsFlexible() && len(body) > 0 {
+		body = body[1:] // no tagged fields in the header
+	}
+	if err := resp.ReadFrom(body); err != nil {
+		return "an answer of over 400 bytes"
+	}
+	codes := errorCodes(reflect.ValueOf(resp), nil)
+	if len(codes) == 0 {
+		return "ok"
+	}
+	return strings.Join(codes, ",")
+}
+
+// errorCodes finds the error codes in a response, whatever its layout.
+func errorCodes(v reflect.Value, codes []string) []string {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			codes = errorCodes(v.Elem(), codes)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			codes = errorCodes(v.Index(i), codes)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			f := v.Field(i)
+			if v.Type().Field(i).Name == "ErrorCode" && f.Kind() == reflect.Int16 {
+				if err := kerr.TypedErrorForCode(int16(f.Int())); err != nil {
+					codes = append(codes, err.Message)
+				}
+				continue
+			}
+			codes = errorCodes(f, codes)
+		}
+	}
+	return codes
+}
+
+// logRing keeps the last of what the services logged.
+type logRing struct {
+	mu      sync.Mutex
+	buf     []byte
+	secrets map[string]bool // planted ones that were seen
+}
+
+const logLimit = 1 << 20
+
+func (l *logRing) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, planted := range []string{accessToken, payerTokens} {
+		if bytes.Contains(p, []byte(planted)) {
+			if l.secrets == nil {
+				l.secrets = make(map[string]bool)
+			}
+			l.secrets[planted] = true
+		}
+	}
+	if len(l.buf)+len(p) > logLimit {
+		l.buf = append(l.buf[:0], l.buf[len(l.buf)/2:]...)
+	}
+	l.buf = append(l.buf, p...)
+	return len(p), nil
+}
+
+func (l *logRing) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.buf)
+}
+
+// shown gives the planted secrets that the log has shown.
+func (l *logRing) shown() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []string
+	for s := range l.secrets {
+		all = append(all, s)
+	}
+	return all
+}

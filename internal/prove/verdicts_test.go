@@ -1,0 +1,129 @@
+//go:build synctests
+
+package prove
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// verdict is a record of an outcome topic or the parked one.
+type verdict struct {
+	kind      string // captured, rejected, parked
+	reason    string
+	event     string
+	outcomeID string
+	content   string // all of an outcome, but for how it was come by
+	paymentID string
+	amount    string
+	from      position // of a parked record: where it lay
+	at        position
+	showsPlan bool // a planted secret is in it
+}
+
+type position struct {
+	partition int32
+	offset    int64
+}
+
+// word is the verdict as plans name it.
+func (v verdict) word() string { return strings.TrimSpace(v.kind + " " + v.reason) }
+
+func (v verdict) String() string {
+	s := fmt.Sprintf("%s %s at %s/%d@%d", v.event, v.word(), v.kind, v.at.partition, v.at.offset)
+	if v.kind == "parked" {
+		return s + fmt.Sprintf(", was at %d@%d", v.from.partition, v.from.offset)
+	}
+	return s + fmt.Sprintf(", id %s, payment %s", v.outcomeID, v.paymentID)
+}
+
+// readVerdicts reads the outcome topics as a read-committed consumer does.
+func (h *history) readVerdicts(ctx context.Context) {
+	for _, topic := range []string{topicCaptured, topicRejected, topicParked} {
+		for _, p := range h.cluster.PartitionInfos(topic) {
+			for at := int64(0); at < p.LastStableOffset; {
+				records, next, err := h.fetch(ctx, topic, p.Leader, p.Partition, at)
+				if err != nil || next <= at {
+					h.violate("reading %s/%d at %d: %v", topic, p.Partition, at, err)
+					return
+				}
+				for _, r := range records {
+					v, err := parseVerdict(r)
+					if err != nil {
+						h.violate("%s/%d@%d cannot be read: %v", r.Topic, r.Partition, r.Offset, err)
+					}
+					h.verdicts = append(h.verdicts, v)
+				}
+				at = next
+			}
+		}
+	}
+}
+
+// fetch reads the committed records of a partition from an offset on.
+func (h *history) fetch(ctx context.Context, topic string, leader, partition int32, at int64) ([]*kgo.Record, int64, error) {
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxBytes, req.IsolationLevel, req.SessionEpoch, req.MaxWaitMillis = 8<<20, 1, -1, 0
+	t := kmsg.NewFetchRequestTopic()
+	t.Topic, t.TopicID = topic, h.cluster.TopicInfo(topic).TopicID
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.Partition, p.FetchOffset, p.PartitionMaxBytes = partition, at, 8<<20
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	answer, err := h.client.Broker(int(leader)).Request(ctx, req)
+	if err != nil {
+		return nil, 0, err
+	}
+	resp := answer.(*kmsg.FetchResponse)
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return nil, 0, fmt.Errorf("%d topics in the answer", len(resp.Topics))
+	}
+	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		IsolationLevel: kgo.ReadCommitted(), Topic: topic, Partition: partition, Offset: at,
+	}, &resp.Topics[0].Partitions[0], kgo.DefaultDecompressor(), nil)
+	return fetched.Records, next, fetched.Err
+}
+
+func parseVerdict(r *kgo.Record) (verdict, error) {
+	v := verdict{kind: r.Topic, at: position{r.Partition, r.Offset}}
+	if r.Topic == topicParked {
+		for _, header := range r.Headers {
+			n, _ := strconv.ParseInt(string(header.Value), 10, 64)
+			switch header.Key {
+			case "parked_reason":
+				v.reason = string(header.Value)
+			case "parked_partition":
+				v.from.partition = int32(n)
+			case "parked_offset":
+				v.from.offset = n
+			}
+		}
+		return v, nil
+	}
+	v.showsPlan = bytes.Contains(r.Value, []byte(payerTokens)) || bytes.Contains(r.Value, []byte(accessToken))
+	var doc map[string]any
+	if err := json.Unmarshal(r.Value, &doc); err != nil {
+		return v, err
+	}
+	data, _ := doc["data"].(map[string]any)
+	v.outcomeID, _ = doc["id"].(string)
+	v.event, _ = data["event_id"].(string)
+	v.reason, _ = data["reason"].(string)
+	v.paymentID, _ = data["payment_id"].(string)
+	v.amount, _ = data["amount"].(string)
+	delete(data, "provider_replayed")
+	delete(data, "replayed")
+	if r.Topic == topicRejected {
+		delete(doc, "time") // the API tells no date with a rejection, so it is that of the answer
+	}
+	content, err := json.Marshal(doc)
+	v.content = string(content)
+	return v, err
+}
