@@ -27,6 +27,7 @@ func newPlan(seed uint64, index int) *plan {
 	if d.chance(10) {
 		p.brokers = 2
 	}
+	p.oldBroker = d.chance(15)
 	p.maxInFlight = d.pick(1, 2, 4, 16, 64)
 	p.latency = d.duration(time.Millisecond, 40*time.Millisecond)
 	p.timeout = d.duration(time.Second, 1500*time.Millisecond)
@@ -224,6 +225,14 @@ func (d *draw) fate(instance string) fate {
 		f.end, f.endAt = endStopped, d.duration(50*time.Millisecond, 2*time.Second)
 	} else {
 		f.orders = append(f.orders, d.order(true))
+		if d.chance(50) { // whichever comes first
+			f.orders = append(f.orders, d.order(true))
+		}
+	}
+	for _, o := range f.orders {
+		if o.kill && o.step == step(kmsg.LeaveGroup) {
+			f.end, f.endAt = endStopped, d.duration(50*time.Millisecond, 2*time.Second)
+		}
 	}
 	if d.chance(12) {
 		f.outages = append(f.outages, d.outage())
@@ -273,18 +282,18 @@ func (d *draw) order(kill bool) order {
 		kmsg.JoinGroup, kmsg.SyncGroup, kmsg.OffsetFetch, kmsg.Heartbeat, kmsg.OffsetCommit, kmsg.LeaveGroup,
 	}
 	o := order{times: 1, how: how(d.IntN(5)), kill: kill}
-	switch i := d.weighted(4, 4, 5, 2, 1, 1, 1, 1, 1, 1, 1, 6, 1); i {
+	switch i := d.weighted(4, 4, 5, 2, 1, 1, 1, 1, 2, 1, 1, 6, 1); i {
 	case len(kafka):
 		o.step, o.nth = stepPOST, d.between(1, 16)
 	case len(kafka) + 1:
 		o.step, o.nth = stepGET, 1
 	default:
 		o.step, o.nth = step(kafka[i]), 1
-		if i < 4 {
+		if i < 4 || o.step == step(kmsg.Heartbeat) {
 			o.nth = d.between(1, 4)
 		}
 	}
-	if o.step == step(kmsg.OffsetCommit) && o.how == late && !*gaps {
+	if o.how == late && !*gaps && d.gap(o.step) {
 		o.how = inFlight
 	}
 	if o.how == late {
@@ -295,6 +304,20 @@ func (d *draw) order(kill bool) order {
 	return o
 }
 
+// gap reports whether the service is known not to withstand it when a request
+// arrives after it was given up and repeated. An offset that is committed
+// alone has nothing that fences it within a generation, and before
+// transaction.version 2 one transaction looks like the next.
+func (d *draw) gap(s step) bool {
+	switch kmsg.Key(s) {
+	case kmsg.OffsetCommit:
+		return true
+	case kmsg.Produce, kmsg.AddOffsetsToTxn, kmsg.TxnOffsetCommit, kmsg.EndTxn:
+		return d.p.oldBroker
+	}
+	return false
+}
+
 // brokerFaults draws errors of the broker's, and now and then another process
 // that takes an instance's identity.
 func (d *draw) brokerFaults() {
@@ -302,7 +325,7 @@ func (d *draw) brokerFaults() {
 	for d.chance(30) && len(d.p.broker) < 3 {
 		f := brokerFault{at: d.duration(0, 2*time.Second), count: d.between(1, 2)}
 		err := coordinator[d.IntN(len(coordinator))]
-		switch d.weighted(3, 3, 2, 1, 1, 1) {
+		switch d.weighted(3, 3, 2, 3, 2, 1) {
 		case 0:
 			f.key = []kmsg.Key{kmsg.Produce, kmsg.Fetch}[d.IntN(2)]
 			err = []*kerr.Error{kerr.NotLeaderForPartition, kerr.NotEnoughReplicas, kerr.RequestTimedOut}[d.IntN(3)]

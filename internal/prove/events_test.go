@@ -162,7 +162,7 @@ func (d *draw) passing(e *planned) {
 
 func (d *draw) fault() simulator.Rule {
 	r := simulator.Rule{Charge: d.chance(50)}
-	switch d.weighted(5, 3, 5, 2, 2, 2, 1, 2, 1) {
+	switch d.weighted(5, 3, 5, 2, 2, 2, 1, 2, 1, 5) {
 	case 0:
 		r.Action = simulator.ActionDrop
 	case 1:
@@ -182,6 +182,9 @@ func (d *draw) fault() simulator.Rule {
 	case 8:
 		r.Action, r.Charge = simulator.ActionSlowBody, false
 		r.Delay = simulator.Duration(d.duration(100*time.Millisecond, 2500*time.Millisecond))
+	case 9: // slow, and well
+		r.Action, r.Charge = simulator.ActionUsual, false
+		r.Delay = simulator.Duration(d.duration(200*time.Millisecond, 900*time.Millisecond))
 	}
 	return r
 }

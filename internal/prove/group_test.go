@@ -47,14 +47,15 @@ func (h *history) watchGroup(ctx context.Context) {
 	}
 }
 
-// canSpeak reports whether a member is one of a process that is not cut off.
+// canSpeak reports whether a member is one of a process that is not cut off,
+// or that has spoken already: its SyncGroup waits at the broker.
 func (h *history) canSpeak(m kfake.GroupMember) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.ContainsFunc(h.processes, func(p *process) bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return p.members[m.MemberID] && !p.dead && p.gate == nil && !p.refused[sideKafka]
+		return p.members[m.MemberID] && (p.syncing || (!p.dead && p.gate == nil && !p.refused[sideKafka]))
 	})
 }
 
@@ -69,6 +70,13 @@ func (h *history) expel(ctx context.Context, m kfake.GroupMember) {
 	if err != nil {
 		h.violate("expelling %s: %v", m.ClientID, err)
 	}
+}
+
+// joins notes where a process is in the making of a generation.
+func (p *process) joins(syncing bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.syncing = syncing
 }
 
 // learn notes a member id that a process was given.

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"payment-capture/internal/simulator"
 )
@@ -132,7 +133,7 @@ func (h *history) live(ctx context.Context) {
 	h.force, h.over = make(chan struct{}), make(chan struct{}) // channels of outside would keep time from passing
 	h.trace.began = h.began
 	h.network = &kfake.VirtualNetwork{}
-	cluster, err := kfake.NewCluster(kfake.Ports([]int{9092, 9093}[:p.brokers]...), kfake.ListenFn(h.network.Listen), kfake.GroupMinSessionTimeout(1),
+	cluster, err := kfake.NewCluster(kfake.Ports([]int{9092, 9093}[:p.brokers]...), kfake.ListenFn(h.network.Listen), kfake.GroupMinSessionTimeout(1), kfake.MaxVersions(brokerVersions(p.oldBroker)),
 		kfake.SeedTopics(p.partitions, topicInput), kfake.SeedTopics(p.outPartitions, topicCaptured, topicRejected, topicParked))
 	if err != nil {
 		panic(err)
@@ -164,6 +165,27 @@ func (h *history) live(ctx context.Context) {
 	h.background.Wait()
 	h.readVerdicts(ctx)
 	h.check()
+}
+
+// brokerVersions are what the broker speaks: a release's, without the clients'
+// metrics, which cost more time than all else, or those of one before
+// transaction.version 2.
+func brokerVersions(old bool) *kversion.Versions {
+	if old {
+		return oldVersions()
+	}
+	return newVersions()
+}
+
+var (
+	newVersions = sync.OnceValue(func() *kversion.Versions { return withoutMetrics(kversion.Stable()) })
+	oldVersions = sync.OnceValue(func() *kversion.Versions { return withoutMetrics(kversion.V3_7_0()) })
+)
+
+func withoutMetrics(v *kversion.Versions) *kversion.Versions {
+	v.SetMaxKeyVersion(int16(kmsg.GetTelemetrySubscriptions), -1)
+	v.SetMaxKeyVersion(int16(kmsg.PushTelemetry), -1)
+	return v
 }
 
 // calm lets instances join and leave, and nothing else happen.
@@ -215,7 +237,9 @@ func (h *history) trouble(ctx context.Context) {
 		all.Go(func() {
 			time.Sleep(f.at)
 			err := kerr.TypedErrorForCode(f.code)
-			h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{f.key}, Err: err, Count: f.count})
+			fault := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{f.key}, Err: err, Count: f.count})
+			defer fault.Remove() // the reader of the outcomes shall not meet it
+			defer func() { <-h.over }()
 			h.note(nil, fmt.Sprintf("broker: %s to %s, %d times", err.Message, f.key.Name(), f.count))
 		})
 	}

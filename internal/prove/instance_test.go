@@ -21,7 +21,7 @@ type slot struct {
 	process *process
 	lives   int
 	settled chan struct{} // closed when the last life has begun
-	mu      sync.Mutex // guards process in the last life, when it may be started anew
+	mu      sync.Mutex    // guards process in the last life, when it may be started anew
 	done    bool
 }
 
@@ -128,7 +128,7 @@ func (s *slot) play(f fate, number int) {
 			s.exited(p)
 			time.Sleep(restartPause)
 			s.start(f.instance, number)
-			s.process.arm(f.orders)
+			s.process.arm(p.pending()) // what made it end shall not do so for ever
 		case <-stop:
 			s.stopInPeace()
 			return

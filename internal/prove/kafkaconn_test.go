@@ -110,6 +110,9 @@ func (c *kafkaConn) ask(frame []byte) error {
 }
 
 func (c *kafkaConn) await(q question) {
+	if q.group {
+		c.p.joins(q.entry.step == step(kmsg.SyncGroup))
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked = append(c.asked, q)
@@ -180,8 +183,11 @@ func (c *kafkaConn) hear() error {
 		}
 	}
 	c.mu.Unlock()
-	if q.group && q.entry.step == step(kmsg.JoinGroup) {
-		c.p.learn(q.entry.version, frame[8:])
+	if q.group {
+		c.p.joins(false)
+		if q.entry.step == step(kmsg.JoinGroup) {
+			c.p.learn(q.entry.version, frame[8:])
+		}
 	}
 	if q.entry != nil {
 		c.p.h.trace.answer(q.entry, frame[8:], q.order != nil && q.order.how == swallowed)

@@ -43,6 +43,7 @@ type process struct {
 	conns   [2][]cuttable
 	counts  map[step]int    // requests by what they are
 	members map[string]bool // its member ids, one after the other
+	syncing bool            // its SyncGroup was not answered yet
 	under   map[string]int  // POSTs under way, by order and by event
 	orders  []*order        // armed
 }
@@ -58,7 +59,7 @@ func (p *process) request(s step) (n int, o *order) {
 	n = p.counts[s]
 	for _, o := range p.orders {
 		if o.step == s && n >= o.from && n < o.from+o.times {
-			p.touched = true
+			p.touched, o.hit = true, true
 			return n, o
 		}
 	}
@@ -74,6 +75,19 @@ func (p *process) arm(orders []order) {
 		o.from = p.counts[o.step] + o.nth
 		p.orders = append(p.orders, &o)
 	}
+}
+
+// pending gives the orders to die whose step has not come.
+func (p *process) pending() []order {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var orders []order
+	for _, o := range p.orders {
+		if o.kill && !o.hit {
+			orders = append(orders, *o)
+		}
+	}
+	return orders
 }
 
 // carryOut does what an order says once its moment has come: the connection is
@@ -223,7 +237,7 @@ func newLine(p *process, inner net.Conn) line {
 func (l *line) cut() {
 	l.once.Do(func() {
 		close(l.closed)
-		_ = l.Conn.Close()
+		_ = l.Close()
 	})
 }
 
@@ -234,7 +248,7 @@ func (l *line) giveUp(said []byte, after time.Duration) {
 	l.p.h.background.Go(func() {
 		time.Sleep(after)
 		_ = l.SetDeadline(time.Time{})
-		if _, err := l.Conn.Write(said); err == nil {
+		if _, err := l.Write(said); err == nil {
 			go l.drain()
 		}
 	})
@@ -245,5 +259,5 @@ func (l *line) giveUp(said []byte, after time.Duration) {
 func (l *line) drain() {
 	_ = l.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	_, _ = io.Copy(io.Discard, l.Conn)
-	_ = l.Conn.Close()
+	_ = l.Close()
 }

@@ -55,7 +55,8 @@ type order struct {
 	after time.Duration // until the kill, or until what is late arrives
 	kill  bool          // the process dies; else the connection is lost
 
-	from int // set when armed
+	from int  // set when armed
+	hit  bool // its step has come
 }
 
 func (o order) String() string {
@@ -77,7 +78,7 @@ func (o order) String() string {
 type fate struct {
 	instance string // INSTANCE_ID
 	pause    time.Duration
-	orders   []order // at most one of them kills
+	orders   []order // the first that kills ends it
 	outages  []outage
 	end      ending
 	endAt    time.Duration // of a stop or an idle kill
@@ -87,7 +88,7 @@ type ending int
 
 const (
 	endKilled  ending = iota // by one of its orders, or when all is idle
-	endStopped               // gracefully, at endAt
+	endStopped               // gracefully, at endAt, if it is not killed before or at it
 	endLast                  // lives until the history ends
 )
 
@@ -146,6 +147,7 @@ type plan struct {
 
 	partitions, outPartitions int32
 	brokers                   int
+	oldBroker                 bool // without transaction.version 2
 	maxInFlight               int
 	latency, timeout          time.Duration
 	session                   time.Duration
@@ -166,8 +168,6 @@ type plan struct {
 	fences []fence
 	expiry *expiry
 
-	// unclaimed: a zombie, a late request, or two processes of one identity
-	// may do what nobody can keep them from.
 	faults int // of the API, by rules
 }
 
@@ -190,8 +190,8 @@ type expiry struct{ at, lasts time.Duration }
 func (p *plan) String() string {
 	var b strings.Builder
 	w := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	w("seed %d, history %d: %d partitions, %d outcome partitions, %d brokers, %d in flight, latency %s, time-out %s, session %s, static %t, binary %t, %d tries in %s",
-		p.seed, p.index, p.partitions, p.outPartitions, p.brokers, p.maxInFlight, p.latency, p.timeout, p.session, p.static, p.binary, p.maxTries, p.deadline)
+	w("seed %d, history %d: %d partitions, %d outcome partitions, %d brokers (old %t), %d in flight, latency %s, time-out %s, session %s, static %t, binary %t, %d tries in %s",
+		p.seed, p.index, p.partitions, p.outPartitions, p.brokers, p.oldBroker, p.maxInFlight, p.latency, p.timeout, p.session, p.static, p.binary, p.maxTries, p.deadline)
 	w("events:")
 	for _, e := range p.events {
 		w("  %-8s order %-6s amount %-8s %-22s may become %s", e.id, e.order, e.amount, e.kind, strings.Join(e.verdicts, " or "))

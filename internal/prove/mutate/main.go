@@ -27,6 +27,17 @@ type mutation struct {
 	name     string
 	file     string // from the module's root
 	old, new string
+	also     *mutation // a second edit, of another file
+}
+
+// edits lists a mutation's edits.
+func (m mutation) edits() []mutation {
+	if m.also == nil {
+		return []mutation{m}
+	}
+	second := *m.also
+	second.name = m.name
+	return []mutation{m, second}
 }
 
 // mutations lists all bugs.
@@ -91,15 +102,7 @@ func (m mutation) apply(source string) (string, error) {
 // prove builds the prover with the bug in the service and runs it; caught is
 // how many histories it took, 0 if none failed.
 func prove(ctx context.Context, dir string, m mutation, histories int, seed uint64) (caught int, by string, err error) {
-	source, err := os.ReadFile(m.file)
-	if err != nil {
-		return 0, "", fmt.Errorf("run this at the module's root: %w", err)
-	}
-	mutated, err := m.apply(string(source))
-	if err != nil {
-		return 0, "", err
-	}
-	binary, err := build(ctx, dir, m.file, mutated)
+	binary, err := build(ctx, dir, m)
 	if err != nil {
 		return 0, "", err
 	}
@@ -115,17 +118,30 @@ func prove(ctx context.Context, dir string, m mutation, histories int, seed uint
 	return parse(string(output))
 }
 
-// build makes the prover's binary with a file's text replaced.
-func build(ctx context.Context, dir, file, text string) (string, error) {
-	replaced, overlay, binary := filepath.Join(dir, filepath.Base(file)), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "prove.test")
-	if err := os.WriteFile(replaced, []byte(text), 0o600); err != nil {
-		return "", err
+// build makes the prover's binary with the mutation's files in place of the
+// real ones.
+func build(ctx context.Context, dir string, m mutation) (string, error) {
+	overlay, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "prove.test")
+	replace := make(map[string]string)
+	for i, e := range m.edits() {
+		source, err := os.ReadFile(e.file)
+		if err != nil {
+			return "", fmt.Errorf("run this at the module's root: %w", err)
+		}
+		mutated, err := e.apply(string(source))
+		if err != nil {
+			return "", err
+		}
+		path, err := filepath.Abs(e.file)
+		if err != nil {
+			return "", err
+		}
+		replace[path] = filepath.Join(dir, fmt.Sprintf("%d.go", i))
+		if err := os.WriteFile(replace[path], []byte(mutated), 0o600); err != nil { //nolint:gosec // G703: within a directory of our own
+			return "", err
+		}
 	}
-	path, err := filepath.Abs(file)
-	if err != nil {
-		return "", err
-	}
-	list, err := json.Marshal(map[string]any{"Replace": map[string]string{path: replaced}})
+	list, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		return "", err
 	}

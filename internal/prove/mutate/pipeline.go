@@ -65,16 +65,13 @@ func pipelineMutations() []mutation {
 			name: "stale results are flushed", file: dispatch,
 			old: "	case o.parts[pt.number] != pt:",
 			new: "	case o.parts[pt.number] == nil:\n		o.p.conf.Metrics.stale()\n	case o.parts[pt.number] != pt && m.err == nil:\n		now := o.parts[pt.number]\n		now.pending, now.dirty = append(now.pending, m.settlement), true\n		now.unflushed++\n		now.unflushedBytes += m.settlement.bytes()\n	case o.parts[pt.number] != pt:",
+			// Else the call would have been broken off, and had no result.
+			also: &mutation{file: owner, old: "		pt.cancel()\n		if pt.window == nil {", new: "		if pt.window == nil {"},
 		},
 		{
 			name: "lost partitions are not dropped", file: rebalance,
 			old: "	o.drop(o.owned(m.numbers))\n	close(m.done)",
 			new: "	close(m.done)",
-		},
-		{
-			name: "partitions assigned anew keep their old state", file: rebalance,
-			old: "			o.drop([]*partition{pt})\n",
-			new: "			continue\n",
 		},
 		{
 			name: "an aborted flush forgets its settlements", file: flush,
