@@ -12,17 +12,17 @@ func captureMutations() []mutation {
 		{
 			name: "a new key for each try", file: capture,
 			old: "		a.last = c.api.Capture(ctx, a.request)",
-			new: "		again := a.request\n		if a.tries > 1 {\n			again.Key = fmt.Sprintf(\"%s-%d\", again.Key, a.tries)\n		}\n		a.last = c.api.Capture(ctx, again)",
+			new: "		again := a.request\n		if a.calls > 0 {\n			again.Key = fmt.Sprintf(\"%s-%d\", again.Key, a.calls)\n		}\n		a.last = c.api.Capture(ctx, again)",
 		},
 		{
-			name: "a new key for each process", file: capture,
-			old: "	return &attempt{event: e, request: request, began: time.Now()}, nil",
-			new: "	if time.Since(e.Time) > 3*time.Second {\n		request.Key += \"-late\"\n	}\n	return &attempt{event: e, request: request, began: time.Now()}, nil",
+			name: "a new key for each process", file: "internal/capture/attempt.go",
+			old: "	request, err := mercadopago.NewRequest(e)\n",
+			new: "	request, err := mercadopago.NewRequest(e)\n	if time.Since(e.Time) > 3*time.Second {\n		request.Key += \"-late\"\n	}\n",
 		},
 		{
 			name: "another body for each try", file: capture,
 			old: "		a.last = c.api.Capture(ctx, a.request)",
-			new: "		again := a.request\n		again.Body = append(again.Body[:len(again.Body):len(again.Body)], fmt.Sprintf(\"%*s\", a.tries-1, \"\")...)\n		a.last = c.api.Capture(ctx, again)",
+			new: "		again := a.request\n		again.Body = append(again.Body[:len(again.Body):len(again.Body)], fmt.Sprintf(\"%*s\", a.calls, \"\")...)\n		a.last = c.api.Capture(ctx, again)",
 		},
 		{
 			name: "a time-out is called a rejection", file: client,
@@ -61,8 +61,23 @@ func captureMutations() []mutation {
 		},
 		{
 			name: "no try is unknown", file: capture,
-			old: "	a.unknown = a.unknown || answer.EffectUnknown()",
+			old: "	a.unknown = a.unknown || a.last.EffectUnknown()",
 			new: "	a.unknown = false",
+		},
+		{
+			name: "any payment under the reference is taken for the event's", file: "internal/capture/reconcile.go",
+			old: "		case !c.isOurs(a, p):",
+			new: "		case false && !c.isOurs(a, p):",
+		},
+		{
+			name: "a halt is parked", file: capture,
+			old: "		return notOfTheEvent, nil",
+			new: "		a.last.Meaning = mercadopago.Park\n		return answered, nil",
+		},
+		{
+			name: "what was given up is parked", file: capture,
+			old: "		return 0, &AbandonedError{Cause: context.Cause(ctx)}",
+			new: "		a.last.Meaning = mercadopago.Park\n		return answered, nil",
 		},
 		{
 			name: "a payment in process is called captured", file: "internal/mercadopago/decide.go",
