@@ -49,6 +49,9 @@ func newPlan(seed uint64, index int) *plan {
 	if d.chance(6) {
 		p.expiry = &expiry{at: d.duration(0, time.Second), lasts: d.duration(300*time.Millisecond, 2*time.Second)}
 	}
+	if d.lasting {
+		d.traffic()
+	}
 	return p
 }
 
@@ -168,6 +171,17 @@ func (d *draw) lastWave() {
 		if e := p.events[d.IntN(len(p.events))]; e.repeatable() && !e.calm {
 			p.last.records = append(p.last.records, &sent{event: e, partition: e.home})
 		}
+	}
+}
+
+// traffic is for a history that has nothing left but events that the API always
+// fails for: only another event tells them from an outage, which parks nobody.
+func (d *draw) traffic() {
+	for i := range 8 {
+		e := d.event(plainKind)
+		e.order = fmt.Sprintf("o%d", 100+i)
+		d.orderOf(e)
+		d.p.traffic = append(d.p.traffic, &sent{event: e, partition: e.home})
 	}
 }
 

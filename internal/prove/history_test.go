@@ -28,6 +28,8 @@ const (
 	group = "prove"
 	// patience bounds every wait, in virtual time.
 	patience = 5 * time.Minute
+	// trafficEvery is between two events that come while others wait.
+	trafficEvery = 30 * time.Second
 	// look is how often a condition is looked at. It costs next to nothing:
 	// the fake broker is asked in the process.
 	look = 20 * time.Millisecond
@@ -217,7 +219,7 @@ func (h *history) main(ctx context.Context) {
 	}
 	h.background.Go(func() { h.trouble(ctx) })
 	h.send(ctx, h.plan.waves)
-	h.eventually("what was sent is committed", h.settled)
+	h.eventually("what was sent is committed", h.goesOn(ctx))
 	close(h.force)
 	for _, s := range h.slots {
 		select {
@@ -227,7 +229,21 @@ func (h *history) main(ctx context.Context) {
 		}
 	}
 	h.send(ctx, []wave{h.plan.last})
-	h.eventually("what was sent last is committed", h.settled)
+	h.eventually("what was sent last is committed", h.goesOn(ctx))
+}
+
+// goesOn is settled, with an event of the plan's traffic every now and then
+// while it is not.
+func (h *history) goesOn(ctx context.Context) func() bool {
+	next := time.Now().Add(trafficEvery)
+	return func() bool {
+		if len(h.plan.traffic) > 0 && time.Now().After(next) {
+			h.send(ctx, []wave{{records: h.plan.traffic[:1]}})
+			h.plan.traffic = h.plan.traffic[1:]
+			next = time.Now().Add(trafficEvery)
+		}
+		return h.settled()
+	}
 }
 
 // trouble is what happens to the broker and to the token.

@@ -162,6 +162,8 @@ type plan struct {
 	calmly []calmMove
 	waves  []wave
 	last   wave // after the last kill
+	// traffic is sent one at a time, while what was sent before is not settled.
+	traffic []*sent
 
 	slots  [][]fate
 	broker []brokerFault
