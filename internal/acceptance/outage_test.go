@@ -53,7 +53,7 @@ func TestOutage(t *testing.T) {
 				if status.API.State != "circuit_open" && status.API.State != "circuit_half_open" {
 					t.Errorf("during the outage: %+v", status.API)
 				}
-				if status.Pipeline.Paused != 3 || status.Pipeline.InFlight > 128 {
+				if status.Pipeline.Paused != 3 || status.Pipeline.InFlight > 4*64 {
 					t.Errorf("during the outage: %+v", status.Pipeline)
 				}
 

@@ -27,32 +27,38 @@ type attempt struct {
 	request mercadopago.Request
 	subject subject
 	first   time.Time // when the first call was begun; before it, when the event came
+	began   time.Time // when the event came
 	budget  budget
 
-	calls int // HTTP calls made
-	tries int // of them those that draw on the budget
+	calls int            // made so far
+	drew  bool           // the last one drew on the budget
+	late  *event.Parking // why no further call may be made, once that is so
 	// unknown: one of the tries may have charged without telling. From then on
 	// an error does not decide any more, only an answer with a payment does.
-	unknown bool
-	pollID  string // the payment to read instead of charging again
-	last    mercadopago.Answer
+	unknown  bool
+	doubtful bool   // as unknown, before the last call
+	pollID   string // the payment to read instead of charging again
+	last     mercadopago.Answer
 }
 
-// budget measures the time that an event is tried. Three things do not count,
-// for an outage, or an API that is short of capacity, must not park everybody:
-// the time in which the gate was shut, that in which it was open and others
-// were before this one, and that which the API asked to wait.
+// budget measures the time that an event is tried: its usual calls and the
+// waits of our own between them. So what does not count needs no subtraction:
+// the queue, an outage, a halt, and the time that the API asks for. None of
+// these must park anybody.
 type budget struct {
-	began               time.Time
-	shutBefore          time.Duration // how long the gate had been shut in all when it began
-	queued, askedToWait time.Duration
+	used  time.Duration
+	tries int
 }
 
-func (g *gate) newBudget() budget { return budget{began: time.Now(), shutBefore: g.shut()} }
-
-// spent gives how much of the time is used.
-func (g *gate) spent(b budget) time.Duration {
-	return time.Since(b.began) - (g.shut() - b.shutBefore) - b.queued - b.askedToWait
+// count adds a call. What asks whether an outage or a halt is over is no try of
+// the event.
+func (b *budget) count(p pass, took time.Duration) (counts bool) {
+	if p.kind != usual {
+		return false
+	}
+	b.used += took
+	b.tries++
+	return true
 }
 
 // begin prepares the tries of an event, or says why it is parked without one.
@@ -65,7 +71,7 @@ func (c *Capturer) begin(e *event.ReadyToCapture) (*attempt, *event.Parking) {
 		return nil, &event.Parking{Reason: event.ParkInvalidEvent, Detail: err.Error()}
 	}
 	return &attempt{
-		event: e, request: request, first: time.Now(), budget: c.gate.newBudget(),
+		event: e, request: request, first: time.Now(), began: time.Now(),
 		subject: subject{order: e.OrderID, payer: sha256.Sum256([]byte(e.PayerToken.Reveal()))},
 	}, nil
 }
@@ -110,7 +116,7 @@ func passed(t time.Time) time.Duration {
 
 // exhausted reports whether the budget does not allow another try after wait.
 func (c *Capturer) exhausted(a *attempt, wait time.Duration) bool {
-	return a.tries >= c.conf.MaxTries || c.gate.spent(a.budget)+wait-a.last.RetryAfter > c.conf.Deadline
+	return a.budget.tries >= c.conf.MaxTries || a.budget.used+wait-a.last.RetryAfter > c.conf.Deadline
 }
 
 // doubt says why a rejection does not decide: after a try that may have
@@ -128,16 +134,16 @@ func (a *attempt) doubt() string {
 	return ""
 }
 
-// backoff gives the wait before the next try. What the API asks for is obeyed,
-// and spread a little upwards so that not everybody comes at once.
-func (a *attempt) backoff() time.Duration {
+// backoff gives the wait before another call, after so many. What the API asks
+// for is obeyed, and spread a little upwards so that not everybody comes at once.
+func backoff(calls int, retryAfter time.Duration) time.Duration {
 	bound := maxBackoff
-	if shift := a.calls - 1; shift < 8 {
+	if shift := calls - 1; shift < 8 {
 		bound = min(firstBackoff<<shift, maxBackoff)
 	}
 	jitter := rand.N(bound) //nolint:gosec // G404: spreading load needs no secrecy
-	if after := a.last.RetryAfter; after > 0 {
-		return after + min(jitter, time.Second)
+	if retryAfter > 0 {
+		return retryAfter + min(jitter, time.Second)
 	}
 	return jitter
 }

@@ -95,8 +95,7 @@ func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, hold Ho
 		case err != nil:
 			return event.Verdict{}, err
 		case what == tooLate:
-			late := c.overdue(a)
-			return c.lookUp(ctx, a, hold, late.Reason, late.Detail)
+			return c.lookUp(ctx, a, hold, a.late.Reason, a.late.Detail)
 		case what == notOfTheEvent:
 			continue
 		}
@@ -104,7 +103,7 @@ func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, hold Ho
 		if decided || err != nil {
 			return verdict, err
 		}
-		wait := a.backoff()
+		wait := backoff(a.calls, a.last.RetryAfter)
 		if c.exhausted(a, wait) {
 			return c.lookUp(ctx, a, hold, undecidedReason(a.last), "the budget is spent and the answers did not decide")
 		}
@@ -112,7 +111,9 @@ func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, hold Ho
 		if err := sleep(ctx, hold.GiveUp(), wait); err != nil {
 			return event.Verdict{}, err
 		}
-		a.budget.askedToWait += a.last.RetryAfter
+		if a.drew {
+			a.budget.used += wait - a.last.RetryAfter
+		}
 	}
 }
 
@@ -127,11 +128,11 @@ const (
 
 // try makes one call, when its time has come.
 func (c *Capturer) try(ctx context.Context, a *attempt, hold Hold) (tried, error) {
-	p, err := c.enter(ctx, a, hold)
+	p, err := c.enter(ctx, a, hold, a.pollID != "")
 	if err != nil {
 		return 0, err
 	}
-	if c.overdue(a) != nil {
+	if a.late = c.overdue(a); a.late != nil {
 		c.gate.abort(p)
 		return tooLate, nil
 	}
@@ -142,7 +143,7 @@ func (c *Capturer) try(ctx context.Context, a *attempt, hold Hold) (tried, error
 		hold.Tell("is asked for again", a.calls)
 	}
 	if a.pollID != "" {
-		a.last = c.api.Get(ctx, a.request, a.pollID)
+		a.last = ofARead(c.api.Get(ctx, a.request, a.pollID))
 	} else {
 		a.last = c.api.Capture(ctx, a.request)
 	}
@@ -152,14 +153,14 @@ func (c *Capturer) try(ctx context.Context, a *attempt, hold Hold) (tried, error
 		c.gate.abort(p)
 		return 0, &AbandonedError{Cause: context.Cause(ctx)}
 	}
+	a.doubtful = a.unknown
 	a.unknown = a.unknown || a.last.EffectUnknown()
+	a.drew = false
 	if c.gate.leave(p, a.subject, a.last) {
 		hold.Tell("waits for somebody to mend what is wrong: "+a.last.Detail, a.calls)
 		return notOfTheEvent, nil
 	}
-	if p.kind == usual { // what asks whether an outage is over is no try of the event
-		a.tries++
-	}
+	a.drew = a.budget.count(p, time.Since(began))
 	return answered, nil
 }
 
@@ -173,9 +174,7 @@ func (c *Capturer) called(ctx context.Context, a *attempt, began time.Time) {
 
 // enter waits for leave to make a call, and for the group to be heard of:
 // without it another instance may have the event already.
-func (c *Capturer) enter(ctx context.Context, a *attempt, hold Hold) (pass, error) {
-	began, shut := time.Now(), c.gate.shut()
-	defer func() { a.budget.queued += time.Since(began) - (c.gate.shut() - shut) }()
+func (c *Capturer) enter(ctx context.Context, a *attempt, hold Hold, read bool) (pass, error) {
 	for {
 		for !hold.Current() {
 			hold.Tell("waits to hear from the consumer group: until then another instance may have it", a.calls)
@@ -183,12 +182,22 @@ func (c *Capturer) enter(ctx context.Context, a *attempt, hold Hold) (pass, erro
 				return pass{}, err
 			}
 		}
-		p, err := c.gate.enter(ctx, hold.GiveUp())
+		p, err := c.gate.enter(ctx, hold.GiveUp(), read)
 		if err != nil || hold.Current() {
 			return p, err
 		}
 		c.gate.abort(p)
 	}
+}
+
+// ofARead judges what an answer to a read says of the service: that reading, or
+// searching, is refused is no reason to capture nothing, unless it is the token
+// that is.
+func ofARead(a mercadopago.Answer) mercadopago.Answer {
+	if a.Meaning == mercadopago.Halt && a.Row != rowCredential {
+		a.Meaning = mercadopago.Wait
+	}
+	return a
 }
 
 // holdEvery is how often a claim that is in doubt is asked for again.
@@ -204,17 +213,18 @@ func (c *Capturer) judge(ctx context.Context, a *attempt, hold Hold) (verdict ev
 	answer := a.last
 	switch answer.Meaning {
 	case mercadopago.Captured:
-		return c.outcome(ctx, a, event.TypeCaptured), true, nil
+		return c.settle(ctx, a, event.TypeCaptured), true, nil
 	case mercadopago.Rejected:
 		if why := a.doubt(); why != "" {
 			verdict, err := c.lookUp(ctx, a, hold, event.ParkErrorAfterUnknown, why)
 			return verdict, true, err
 		}
-		return c.outcome(ctx, a, event.TypeRejected), true, nil
+		return c.settle(ctx, a, event.TypeRejected), true, nil
 	case mercadopago.Park:
-		if answer.Read && answer.Row == rowUnknownStatus {
-			// The guide's own sample of a read has no status; a search shows it.
-			verdict, err := c.lookUp(ctx, a, hold, answer.ParkReason, "the payment was read, and its status tells nothing")
+		// The guide's own sample of a read has no status: a search shows it. And
+		// an answer without a payment does not tell what an earlier try did.
+		if (answer.Read && answer.Row == rowUnknownStatus) || (a.doubtful && answer.Payment == nil) {
+			verdict, err := c.lookUp(ctx, a, hold, answer.ParkReason, answer.Detail)
 			return verdict, true, err
 		}
 		return c.park(a, answer.ParkReason, answer.Detail), true, nil
@@ -227,6 +237,20 @@ func (c *Capturer) judge(ctx context.Context, a *attempt, hold Hold) (verdict ev
 		return event.Verdict{}, false, fmt.Errorf("event %s: a halt was taken for a verdict", a.event.ID)
 	}
 	return event.Verdict{}, false, nil
+}
+
+// settle makes the outcome that the last answer decides. A payment is one
+// event's: where another one of this process has it, one of the two is wrong.
+func (c *Capturer) settle(ctx context.Context, a *attempt, outcomeType string) event.Verdict {
+	if p := a.last.Payment; p != nil {
+		if owner, ours := c.seen.claim(p.ID, a.event.ID); !ours {
+			c.conf.Log.LogAttrs(ctx, slog.LevelError, "one payment for two events", slog.String("payment_id", p.ID),
+				slog.String("event_id", a.event.ID), slog.String("other_event_id", owner))
+			return c.park(a, event.ParkContradictory, fmt.Sprintf("payment %s is that of event %s already", p.ID, owner))
+		}
+		c.seen.payerOf(a.subject.payer, p.PayerID)
+	}
+	return c.outcome(ctx, a, outcomeType)
 }
 
 func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) event.Verdict {
@@ -246,7 +270,6 @@ func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) 
 				o.CapturedAt = o.Time
 			}
 		}
-		c.seen.payment(e.ID, a.subject.payer, p)
 	}
 	if outcomeType == event.TypeRejected {
 		o.Reason = answer.Reason
@@ -254,7 +277,7 @@ func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) 
 	}
 	c.conf.Log.LogAttrs(ctx, slog.LevelInfo, "verdict", slog.String("type", outcomeType),
 		slog.String("event_id", e.ID), slog.String("order_id", e.OrderID), slog.String("payment_id", o.PaymentID),
-		slog.String("reason", o.Reason), slog.Int("tries", a.calls), slog.Float64("seconds", time.Since(a.budget.began).Seconds()),
+		slog.String("reason", o.Reason), slog.Int("tries", a.calls), slog.Float64("seconds", time.Since(a.began).Seconds()),
 		slog.Bool("provider_replayed", o.ProviderReplayed))
 	return event.Verdict{Outcome: o}
 }

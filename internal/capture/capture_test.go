@@ -149,7 +149,7 @@ func TestParkingSaysWhatHappened(t *testing.T) {
 			t.Fatalf("got %+v, %v", verdict, err)
 		}
 		want := event.Parking{
-			Reason: event.ParkKeyUsed, Detail: "the key is used", FirstAttempt: began, Tries: 2, HTTPStatus: 422, RequestID: "request-1",
+			Reason: event.ParkKeyUsed, Detail: "the key is used; no payment was found under its reference", FirstAttempt: began, Tries: 2, HTTPStatus: 422, RequestID: "request-1",
 		}
 		if *verdict.Parking != want {
 			t.Errorf("got %+v, want %+v", *verdict.Parking, want)

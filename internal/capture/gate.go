@@ -25,9 +25,12 @@ const (
 // gate is what every call to the API has to pass. It lets calls out in the
 // order in which they came to it, as many at once as the API is known to take,
 // and none while the API is down (the circuit is open) or the service is
-// halted, but for single ones that try whether that is over. These are taken
+// halted, but for single ones that try whether that is over. These are charges
 // from the head of the queue, and whoever was refused goes to its end: so each
 // is for another event, and one that fails by itself does not keep it shut.
+//
+// Reads have a queue of their own: they tell little of whether charges are
+// taken, so they open no circuit, and try nothing while a charge waits.
 type gate struct {
 	pace       *rate.Limiter // nil: no limit
 	credential func() uint64 // a number that changes with the access token
@@ -37,25 +40,32 @@ type gate struct {
 	changes chan struct{}
 
 	mu       sync.Mutex
-	queue    list.List // of *waiter
+	charges  list.List // of *waiter
+	reads    list.List // of *waiter
 	calls    int       // passes that are out
 	limit    inFlight
 	breaker  circuitbreaker.CircuitBreaker[any]
-	halt     *halt // nil: not halted
+	epoch    int // counts how often the circuit closed
+	probing  bool // a call is out that asks whether the API is back
+	halt     *halt
 	guard    guard
-	shutAt   time.Time     // since when it is shut; zero: it is not
-	shutFor  time.Duration // how long it was shut before, in all
-	openedBy string        // the last answer that counted against the circuit
+	shutAt   time.Time // since when it is shut; zero: it is not
+	openedBy string    // the last answer that counted against the circuit
 	shown    struct{ state, cause string }
 }
 
 type waiter struct {
+	queue *list.List
 	place *list.Element
 	wake  chan struct{} // has room for one
 }
 
 // pass is leave to make one call.
-type pass struct{ kind passKind }
+type pass struct {
+	kind       passKind
+	epoch      int    // the gate's when it was given
+	credential uint64 // the access token's number then
+}
 
 type passKind uint8
 
@@ -72,7 +82,7 @@ func newGate(conf Config) *gate {
 		log:        conf.Log,
 		changes:    make(chan struct{}, 1),
 		limit:      newInFlight(conf.MaxInFlight),
-		guard:      guard{limit: conf.RefusalRun},
+		guard:      newGuard(conf.RefusalRun),
 		breaker: circuitbreaker.NewBuilder[any]().
 			WithFailureThresholdRatio(circuitFailures, circuitCalls).
 			WithSuccessThreshold(1). // so one call at a time asks whether it is back
@@ -93,34 +103,16 @@ func newGate(conf Config) *gate {
 	return g
 }
 
-// enter waits for leave to make a call. The error is an [*AbandonedError].
-func (g *gate) enter(ctx context.Context, giveUp <-chan struct{}) (pass, error) {
-	for {
-		p, err := g.wait(ctx, giveUp)
-		if err != nil || g.pace == nil {
-			return p, err
-		}
-		turn := g.pace.Reserve()
-		if err := sleep(ctx, giveUp, turn.Delay()); err != nil {
-			turn.Cancel()
-			g.abort(p)
-			return pass{}, err
-		}
-		if g.holds(p) {
-			return p, nil
-		}
-		g.abort(p) // it was shut meanwhile
-	}
-}
-
-func (g *gate) wait(ctx context.Context, giveUp <-chan struct{}) (pass, error) {
+// enter waits for leave to make a call, a charge or a read. The error is an
+// [*AbandonedError].
+func (g *gate) enter(ctx context.Context, giveUp <-chan struct{}, read bool) (pass, error) {
 	if err := stopped(ctx, giveUp); err != nil {
 		return pass{}, err
 	}
-	w := g.join()
+	w := g.join(read)
 	defer g.quit(w)
 	for {
-		p, ok, again := g.admit(w)
+		p, ok, again := g.admit(w, g.credential())
 		if ok {
 			return p, nil
 		}
@@ -139,50 +131,78 @@ func (g *gate) wait(ctx context.Context, giveUp <-chan struct{}) (pass, error) {
 	}
 }
 
-func (g *gate) join() *waiter {
+func (g *gate) join(read bool) *waiter {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	w := &waiter{wake: make(chan struct{}, 1)}
-	w.place = g.queue.PushBack(w)
+	w := &waiter{queue: &g.charges, wake: make(chan struct{}, 1)}
+	if read {
+		w.queue = &g.reads
+	}
+	w.place = w.queue.PushBack(w)
 	return w
 }
 
 func (g *gate) quit(w *waiter) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.queue.Remove(w.place)
-	g.wakeHead()
+	w.queue.Remove(w.place)
+	g.wakeHeads()
 }
 
 // admit gives w its pass if it is its turn and the gate is open. Where only
 // time is missing, it says how much.
-func (g *gate) admit(w *waiter) (p pass, ok bool, again time.Duration) {
+func (g *gate) admit(w *waiter, credential uint64) (p pass, ok bool, again time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.queue.Front() != w.place {
+	shut := g.halt != nil || !g.breaker.IsClosed()
+	switch {
+	case w.queue.Front() != w.place:
 		return pass{}, false, 0
-	}
-	if g.halt != nil {
-		if again = g.halt.probeIn(g.credential()); again > 0 || g.halt.probing {
+	case shut && w.queue == &g.reads && g.charges.Len() > 0: // a charge tells more
+		return pass{}, false, 0
+	case !shut && g.calls >= g.limit.now():
+		return pass{}, false, 0
+	case g.halt != nil:
+		if again = g.halt.probeIn(credential); again > 0 || g.halt.probing {
 			return pass{}, false, again
 		}
+	case shut:
+		if again = g.breaker.RemainingDelay(); again > 0 || g.probing {
+			return pass{}, false, again
+		}
+	}
+	if again = g.turnIn(); again > 0 {
+		return pass{}, false, again
+	}
+	p = pass{kind: usual, epoch: g.epoch, credential: credential}
+	switch {
+	case g.halt != nil:
 		g.halt.probing = true
-		g.calls++
-		return pass{haltProbe}, true, 0
-	}
-	if g.calls >= g.limit.now() {
-		return pass{}, false, 0
-	}
-	if !g.breaker.TryAcquirePermit() {
-		return pass{}, false, g.breaker.RemainingDelay()
+		p.kind = haltProbe
+	case shut:
+		if !g.breaker.TryAcquirePermit() {
+			return pass{}, false, time.Millisecond // its time is as good as come
+		}
+		g.probing = true
+		p.kind = circuitProbe
 	}
 	g.calls++
-	p = pass{usual}
-	if g.breaker.IsHalfOpen() {
-		p = pass{circuitProbe}
-	}
 	g.look()
 	return p, true, 0
+}
+
+// turnIn gives the time until the rate allows a call, and takes the turn where
+// that is now.
+func (g *gate) turnIn() time.Duration {
+	if g.pace == nil {
+		return 0
+	}
+	turn := g.pace.Reserve()
+	again := turn.Delay()
+	if again > 0 {
+		turn.Cancel()
+	}
+	return again
 }
 
 // take counts calls that were made under one pass against the rate limit.
@@ -195,21 +215,18 @@ func (g *gate) take(more int) {
 	}
 }
 
-// holds reports whether a pass that was given some time ago is still good.
-func (g *gate) holds(p pass) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return p.kind != usual || (g.halt == nil && g.breaker.IsClosed())
-}
-
-// abort gives a pass back that was not used, or whose call was broken off.
+// abort gives a pass back that was not used, or whose call was broken off: it
+// told nothing.
 func (g *gate) abort(p pass) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.calls--
 	switch p.kind {
 	case circuitProbe:
-		g.breaker.RecordFailure() // the library has no other way to take a probe back
+		g.probing = false
+		// The library takes no permit back; the next one may try at once.
+		g.breaker.RecordFailure()
+		g.breaker.HalfOpen()
 	case haltProbe:
 		g.halt.probing = false
 	case usual:
@@ -225,34 +242,50 @@ func (g *gate) leave(p pass, about subject, a mercadopago.Answer) (halted bool) 
 	defer g.mu.Unlock()
 	g.calls--
 	g.limit.learn(a)
-	// What was under way when the circuit changed tells of an earlier time.
-	if p.kind == circuitProbe || (p.kind == usual && g.breaker.IsClosed()) {
-		if a.Meaning == mercadopago.Retry {
-			g.openedBy = a.Detail
-			g.breaker.RecordFailure()
-		} else {
-			g.breaker.RecordSuccess()
-		}
-	}
+	g.record(p, a)
 	found := haltOf(a)
 	if found == nil {
 		found = g.guard.judge(about, a, g.halt)
 	}
 	if found != nil {
-		g.halted(found)
+		g.halted(found, p.credential)
 	}
 	if p.kind == haltProbe {
-		g.probed(found, a)
+		g.probed(p, found, a)
 	}
 	g.look()
 	return found != nil
 }
 
-func (g *gate) wakeHead() {
-	if head := g.queue.Front(); head != nil {
-		select {
-		case head.Value.(*waiter).wake <- struct{}{}: //nolint:forcetypeassert // nothing else is put in
-		default:
+// record tells the circuit. What was under way when it changed tells of an
+// earlier time, and a read that fails, of reads.
+func (g *gate) record(p pass, a mercadopago.Answer) {
+	failed := a.Meaning == mercadopago.Retry
+	switch {
+	case p.kind == circuitProbe:
+		g.probing = false
+	case p.kind == haltProbe, p.epoch != g.epoch, !g.breaker.IsClosed(), a.Read:
+		return
+	}
+	if failed {
+		g.openedBy = a.Detail
+		g.breaker.RecordFailure()
+		return
+	}
+	g.breaker.RecordSuccess()
+	if p.kind == circuitProbe {
+		g.epoch++
+	}
+}
+
+// wakeHeads lets the heads of the queues look whether it is their turn.
+func (g *gate) wakeHeads() {
+	for _, queue := range []*list.List{&g.charges, &g.reads} {
+		if head := queue.Front(); head != nil {
+			select {
+			case head.Value.(*waiter).wake <- struct{}{}: //nolint:forcetypeassert // nothing else is put in
+			default:
+			}
 		}
 	}
 }

@@ -44,7 +44,13 @@ func (a *crowdAPI) Capture(ctx context.Context, r mercadopago.Request) mercadopa
 	case <-ctx.Done():
 		return noAnswer()
 	}
-	return a.answer(r.Key, at)
+	answer := a.answer(r.Key, at)
+	if answer.Payment != nil { // each event has its own
+		p := *answer.Payment
+		p.ID = "payment-of-" + r.Key
+		answer.Payment = &p
+	}
+	return answer
 }
 
 func (a *crowdAPI) Get(ctx context.Context, r mercadopago.Request, _ string) mercadopago.Answer {

@@ -11,6 +11,8 @@ const (
 	// between these two; at once when the access token has changed.
 	firstProbe = time.Second
 	lastProbe  = 30 * time.Second
+	// chargingProbe is the wait where a probe may take money, and wrongly.
+	chargingProbe = 5 * time.Minute
 	// lookEvery is how often a waiting event looks whether the token changed.
 	lookEvery = time.Second
 	// unclearProbes in a row that the API did not answer, or not with anything
@@ -28,11 +30,13 @@ const (
 	causeKeyHeader  = "idempotency_header" // the idempotency key header is refused
 	causePayers     = "payers_refused"     // a run of refused payers
 	causeRequests   = "requests_refused"   // a run of refused requests
+	// causeContradictions is a run of payments that are not what was asked for.
+	causeContradictions = "answers_contradict"
 )
 
 // haltCauses lists them.
 func haltCauses() []string {
-	return []string{causeCredential, causeAccount, causeAddress, causeKeyHeader, causePayers, causeRequests}
+	return []string{causeCredential, causeAccount, causeAddress, causeKeyHeader, causePayers, causeRequests, causeContradictions}
 }
 
 // halt says that no event at all can be captured until somebody mends the
@@ -79,43 +83,53 @@ func (h *halt) probeIn(credential uint64) time.Duration {
 
 // halted enters the halt, or brings its reason up to date. The caller holds
 // the lock.
-func (g *gate) halted(found *halt) {
+func (g *gate) halted(found *halt, credential uint64) {
 	if g.halt != nil {
 		g.halt.cause, g.halt.reason, g.halt.requestID = found.cause, found.reason, found.requestID
 		return
 	}
-	found.since, found.credential = time.Now(), g.credential()
-	found.wait = firstProbe
+	found.since, found.credential, found.wait = time.Now(), credential, firstProbe
+	if found.cause == causeContradictions {
+		found.wait = chargingProbe
+	}
 	found.probeAt = found.since.Add(found.wait)
 	g.halt = found
 }
 
 // probed draws the conclusion of a probe. Only an answer that the API gives to
-// those whom it knows ends a halt; a run of refusals ends with a payment, taken
-// or declined.
-func (g *gate) probed(found *halt, a mercadopago.Answer) {
+// those whom it knows ends a halt, a run of refusals only a payment, taken or
+// declined; and of reads only that the token is good again.
+func (g *gate) probed(p pass, found *halt, a mercadopago.Answer) {
 	h := g.halt
 	h.probing = false
-	unclear := a.Meaning == mercadopago.Retry || a.Row == rowTooManyRequests
+	unclear := a.Meaning == mercadopago.Retry || a.Row == rowTooManyRequests || !a.Sent || (a.Read && h.cause != causeCredential)
 	if h.unclear++; !unclear {
 		h.unclear = 0
 	}
-	mended := found == nil && !unclear
-	if h.cause == causePayers || h.cause == causeRequests {
-		mended = mended && a.Payment != nil
-	}
-	if mended || h.unclear >= unclearProbes {
+	mended := found == nil && !unclear && (!h.ofARun() || a.Payment != nil)
+	switch {
+	case mended:
 		g.halt = nil
 		g.guard.reset()
 		return
+	case h.unclear >= unclearProbes:
+		g.halt = nil
+		g.guard.goOn()
+		return
 	}
-	h.credential = g.credential()
-	h.wait = min(2*h.wait, lastProbe)
+	h.credential = p.credential
+	h.wait = max(h.wait, min(2*h.wait, lastProbe))
 	h.probeAt = time.Now().Add(h.wait)
+}
+
+// ofARun reports whether it is a run of answers that halted, and not one.
+func (h *halt) ofARun() bool {
+	return h.cause == causePayers || h.cause == causeRequests || h.cause == causeContradictions
 }
 
 // Rows of the decision table.
 const (
+	rowContradictory   = 9  // a payment that is not what was asked for
 	rowUnknownStatus   = 10 // a payment whose status is not known, or missing
 	rowCredential      = 27 // the access token is refused
 	rowTooManyRequests = 37 // answered by the edge, before anybody looks at the token

@@ -22,30 +22,22 @@ func (c *Capturer) lookUp(ctx context.Context, a *attempt, hold Hold, reason eve
 	if a.calls == 0 {
 		return c.park(a, reason, detail), nil
 	}
-	detail += "; the last answer: " + a.last.Detail
-	tries := a.tries
-	a.budget, a.tries = c.gate.newBudget(), 0
-	for looks := 0; ; {
+	if a.last.Detail != detail {
+		detail += "; the last answer: " + a.last.Detail
+	}
+	s := search{began: time.Now()}
+	for {
 		hold.Tell("looks for a payment under its reference: "+detail, a.calls)
-		found, again, err := c.find(ctx, a, hold)
+		found, p, err := c.find(ctx, a, hold, &s)
 		if err != nil {
 			return event.Verdict{}, err
 		}
-		if again {
-			continue
-		}
-		wait := a.backoff()
-		if found.Failed == nil {
-			looks++
-			wait = c.nextLook(a, looks)
-		}
-		last := wait < 0 || (found.Failed != nil && c.noMore(a, found, wait))
-		verdict, decided, note := c.attribute(ctx, a, found, last)
+		wait := c.nextLook(&s, found, p)
+		verdict, decided, note := c.attribute(ctx, a, found, wait < 0)
 		if decided {
 			return verdict, nil
 		}
-		if last {
-			a.tries = tries
+		if wait < 0 {
 			return c.park(a, reason, detail+"; "+note), nil
 		}
 		if err := sleep(ctx, hold.GiveUp(), wait); err != nil {
@@ -54,46 +46,71 @@ func (c *Capturer) lookUp(ctx context.Context, a *attempt, hold Hold, reason eve
 	}
 }
 
-// noMore reports whether a search that failed is not repeated: because it would
-// fail in the same way, or because it has failed for too long.
-func (c *Capturer) noMore(a *attempt, found mercadopago.Found, wait time.Duration) bool {
-	return found.Failed.Meaning == mercadopago.Park || c.gate.spent(a.budget)+wait > c.conf.ReconcileFor+c.conf.Deadline
+// search is the state of the looks for one event's payment.
+type search struct {
+	began    time.Time
+	looked   time.Time // when the first look that was answered ended
+	looks    int       // that were answered
+	failures int       // in a row
+	failed   budget    // what failed searches used
 }
 
 // nextLook gives the wait before another look, negative where the last one was
-// made. They are at 0, 1/16, 1/8, 1/4, 1/2 and the whole of ReconcileFor.
-func (c *Capturer) nextLook(a *attempt, looks int) time.Duration {
+// made. Those that are answered are at 0, 1/16, 1/8, 1/4, 1/2 and the whole of
+// ReconcileFor; one that failed is made again until that has gone on for too
+// long, an outage not counted, or would not help.
+func (c *Capturer) nextLook(s *search, found mercadopago.Found, p pass) time.Duration {
 	const all = 6
-	if looks >= all || c.conf.ReconcileFor <= 0 {
+	if f := found.Failed; f != nil {
+		s.failures++
+		wait := backoff(s.failures, f.RetryAfter)
+		if p.kind == usual {
+			s.failed.used += wait - f.RetryAfter
+		}
+		if f.Meaning == mercadopago.Park || s.failed.used > c.conf.ReconcileFor+c.conf.Deadline || s.failures >= maxSearches ||
+			(c.conf.KeyHorizon > 0 && passed(s.began) > c.conf.KeyHorizon) {
+			return -1
+		}
+		return wait
+	}
+	s.failures = 0
+	if s.looks++; s.looks == 1 {
+		s.looked = time.Now()
+	}
+	if s.looks >= all || c.conf.ReconcileFor <= 0 {
 		return -1
 	}
-	return max(0, c.conf.ReconcileFor>>(all-1-looks)-c.gate.spent(a.budget))
+	return max(0, c.conf.ReconcileFor>>(all-1-s.looks)-time.Since(s.looked))
 }
 
-// find makes one look, when its time has come. again says that it has to be
-// made again, since the access token is refused.
-func (c *Capturer) find(ctx context.Context, a *attempt, hold Hold) (found mercadopago.Found, again bool, err error) {
-	p, err := c.enter(ctx, a, hold)
+// maxSearches bounds how often in a row a search that fails is made again.
+const maxSearches = 100
+
+// find makes one look, when its time has come.
+func (c *Capturer) find(ctx context.Context, a *attempt, hold Hold, s *search) (mercadopago.Found, pass, error) {
+	p, err := c.enter(ctx, a, hold, true)
 	if err != nil {
-		return found, false, err
+		return mercadopago.Found{}, p, err
 	}
 	began := time.Now()
-	found = c.api.Find(ctx, a.request, a.first.Add(-clockSkew))
-	answer := mercadopago.Answer{Meaning: mercadopago.Poll, Read: true}
+	found := c.api.Find(ctx, a.request, a.first.Add(-clockSkew))
+	answer := mercadopago.Answer{Meaning: mercadopago.Poll, Read: true, Sent: true}
 	if found.Failed != nil {
-		answer = *found.Failed
-		// That searching alone is refused is no reason to capture nothing.
-		if answer.Meaning == mercadopago.Halt && answer.Row != rowCredential {
-			answer.Meaning = mercadopago.Wait
-		}
+		answer = ofARead(*found.Failed)
 	}
 	c.conf.Metrics.searched(answer, time.Since(began))
 	if ctx.Err() != nil {
 		c.gate.abort(p)
-		return found, false, &AbandonedError{Cause: context.Cause(ctx)}
+		return found, p, &AbandonedError{Cause: context.Cause(ctx)}
 	}
 	c.gate.take(found.Calls - 1)
-	return found, c.gate.leave(p, a.subject, answer), nil
+	if c.gate.leave(p, a.subject, answer) {
+		s.failures = 0 // it is the token's fault; the gate makes it wait
+		p.kind = haltProbe
+	} else if found.Failed != nil && p.kind == usual {
+		s.failed.used += time.Since(began)
+	}
+	return found, p, nil
 }
 
 // attribute says whether what was found decides the event. A payment counts
@@ -123,12 +140,12 @@ func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.
 		return c.park(a, event.ParkContradictory, detail), true, ""
 	case len(taken) == 1 && found.Searched:
 		a.last = taken[0]
-		return c.outcome(ctx, a, event.TypeCaptured), true, ""
+		return c.settle(ctx, a, event.TypeCaptured), true, ""
 	case len(other) > 0:
 		return event.Verdict{}, false, "payment " + paymentIDs(other) + " was found, and does not decide: " + other[0].Detail
 	case len(declined) > 0 && found.Searched && last:
 		a.last = declined[len(declined)-1]
-		return c.outcome(ctx, a, event.TypeRejected), true, ""
+		return c.settle(ctx, a, event.TypeRejected), true, ""
 	case found.Failed != nil:
 		note = "the search for a payment failed: " + found.Failed.Detail
 	case !found.Searched:

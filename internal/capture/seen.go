@@ -3,10 +3,7 @@ package capture
 import (
 	"crypto/sha256"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
-	"payment-capture/internal/mercadopago"
-)
+	lru "github.com/hashicorp/golang-lru/v2")
 
 // seen is what this process has learned from answers that decided: whose each
 // payment is, and which payer each token is of. It bounds what a search may
@@ -31,13 +28,19 @@ func newSeen() *seen {
 	return &seen{owners: owners, payers: payers}
 }
 
-// payment notes whose a payment is.
-func (s *seen) payment(eventID string, payer [sha256.Size]byte, p *mercadopago.Payment) {
-	if p.ID != "" {
-		s.owners.Add(p.ID, eventID)
+// claim notes that a payment is an event's, unless it is another's.
+func (s *seen) claim(paymentID, eventID string) (owner string, ours bool) {
+	if paymentID == "" {
+		return "", true
 	}
-	if p.PayerID != "" {
-		s.payers.Add(payer, p.PayerID)
+	owner, known, _ := s.owners.PeekOrAdd(paymentID, eventID)
+	return owner, !known || owner == eventID
+}
+
+// payerOf notes which payer a token is of.
+func (s *seen) payerOf(payer [sha256.Size]byte, id string) {
+	if id != "" {
+		s.payers.Add(payer, id)
 	}
 }
 

@@ -65,7 +65,7 @@ func (g *gate) condition() (state, cause string) {
 
 // health describes the state. The caller holds the lock.
 func (g *gate) health() Health {
-	h := Health{Calls: g.calls, CallLimit: g.limit.now(), Waiting: g.queue.Len(), Since: g.shutAt}
+	h := Health{Calls: g.calls, CallLimit: g.limit.now(), Waiting: g.charges.Len() + g.reads.Len(), Since: g.shutAt}
 	if g.pace != nil {
 		h.RateLimit = float64(g.pace.Limit())
 	}
@@ -81,19 +81,17 @@ func (g *gate) health() Health {
 	return h
 }
 
-// look brings what depends on the state up to date, and wakes the head of the
-// queue to look for itself.
+// look brings what depends on the state up to date, and wakes the heads of the
+// queues to look for themselves.
 func (g *gate) look() {
 	g.metrics.calling(g.calls, g.limit.now())
 	if state, cause := g.condition(); state != g.shown.state || cause != g.shown.cause {
 		g.shown.state, g.shown.cause = state, cause
 		g.metrics.state(state, cause)
-		switch shut := state != statePassing; {
-		case shut && g.shutAt.IsZero():
-			g.shutAt = time.Now()
-		case !shut && !g.shutAt.IsZero():
-			g.shutFor += time.Since(g.shutAt)
+		if state == statePassing {
 			g.shutAt = time.Time{}
+		} else if g.shutAt.IsZero() {
+			g.shutAt = time.Now()
 		}
 		g.tell()
 		select {
@@ -101,7 +99,7 @@ func (g *gate) look() {
 		default:
 		}
 	}
-	g.wakeHead()
+	g.wakeHeads()
 }
 
 // tell logs what the state has become: that it is shut, and why, is the first
@@ -117,15 +115,4 @@ func (g *gate) tell() {
 	}
 	log("the way to the payment API", slog.String("state", now.State), slog.String("cause", now.Cause),
 		slog.String("reason", now.Reason), slog.String("request_id", now.RequestID))
-}
-
-// shut gives how long the gate was shut, in all. It does not count toward any
-// event's budget, or an outage would park everybody.
-func (g *gate) shut() time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.shutAt.IsZero() {
-		return g.shutFor
-	}
-	return g.shutFor + time.Since(g.shutAt)
 }

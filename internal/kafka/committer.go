@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -22,7 +23,7 @@ type Batch struct {
 	Records    []*kgo.Record // outcomes and parked records; a record can be produced only once
 	Member     string        // the consumer's, taken in one step with what it owns
 	Generation int32
-	Offsets    []Offset
+	Offsets    []Offset // none: the records alone
 }
 
 // Offset is what is committed for one partition of the input topic.
@@ -84,7 +85,8 @@ func (c CommitterConfig) maxBatchBytes(topic string) int32 {
 // it, which the library's session type cannot carry.
 type Committer struct {
 	conf   CommitterConfig
-	client *kgo.Client // nil: to be made anew
+	client *kgo.Client     // nil: to be made anew
+	known  map[string]bool // topics that the client has committed to
 	admin  *kadm.Client
 }
 
@@ -139,7 +141,7 @@ func (c *Committer) open(ctx context.Context) error {
 		client.Close()
 		return fmt.Errorf("take transactional id %q: %w", c.conf.TransactionalID, err)
 	}
-	c.client = client
+	c.client, c.known = client, make(map[string]bool)
 	return nil
 }
 
@@ -162,7 +164,7 @@ func (c *Committer) Commit(ctx context.Context, b Batch) error {
 		return fmt.Errorf("%w: begin: %w", ErrNotCommitted, err)
 	}
 	err := c.produce(steps, b.Records)
-	if err == nil {
+	if err == nil && len(b.Offsets) > 0 {
 		err = c.sendOffsets(steps, b)
 	}
 	if err != nil {
@@ -175,7 +177,36 @@ func (c *Committer) Commit(ctx context.Context, b Batch) error {
 	if err := c.client.EndTransaction(end, kgo.TryCommit); err != nil {
 		return c.findOut(ctx, b, err)
 	}
+	return c.confirm(ctx, b)
+}
+
+// confirm looks whether the first transaction of a client was committed, though
+// the library says so. Where all topics of a transaction are new to a client, it
+// may take it for one in which nothing was produced, end it by an abort, and
+// say nothing: it publishes what it knows of a topic's partitions only after it
+// has handed the waiting records over (storePartitionsUpdate of franz-go
+// v1.22.3).
+func (c *Committer) confirm(ctx context.Context, b Batch) error {
+	if slices.ContainsFunc(b.Records, func(r *kgo.Record) bool { return c.known[r.Topic] }) || len(b.Offsets) == 0 {
+		c.know(b)
+		return nil
+	}
+	committed, err := c.lookForBatch(ctx, b)
+	switch {
+	case err != nil:
+		return c.findOut(ctx, b, err)
+	case !committed:
+		c.discard()
+		return fmt.Errorf("%w: the broker has none of it, though its end was not refused", ErrNotCommitted)
+	}
+	c.know(b)
 	return nil
+}
+
+func (c *Committer) know(b Batch) {
+	for _, r := range b.Records {
+		c.known[r.Topic] = true
+	}
 }
 
 // produce waits for the records as long as ctx lasts. The library waits for an

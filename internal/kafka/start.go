@@ -80,6 +80,9 @@ func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, a
 	}
 }
 
+// ErrUnfit says that a topic is not as the service needs it.
+var ErrUnfit = errors.New("the topic is unfit")
+
 // Patiently repeats a start until it succeeds, as long as what fails is likely
 // to pass: a broker that is not there yet, a coordinator that moves.
 func Patiently(ctx context.Context, patience time.Duration, log *slog.Logger, start func(context.Context) error) error {
@@ -101,7 +104,7 @@ func Patiently(ctx context.Context, patience time.Duration, log *slog.Logger, st
 
 // passing reports whether an error is likely to pass by itself.
 func passing(err error) bool {
-	if errors.Is(err, ErrNoStart) || errors.Is(err, errNotThere) {
+	if errors.Is(err, ErrNoStart) || errors.Is(err, errNotThere) || errors.Is(err, ErrUnfit) {
 		return false
 	}
 	if broker, ok := errors.AsType[*kerr.Error](err); ok {

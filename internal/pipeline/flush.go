@@ -53,6 +53,9 @@ func (o *owner) maybeFlush() time.Time {
 func (o *owner) flushDue() (time.Time, bool) {
 	dirty, urgent := false, false
 	for _, pt := range o.parts {
+		if o.replaced && len(pt.pending) == 0 && !o.flushing {
+			pt.dirty = false // its offset means nothing any more
+		}
 		if !pt.dirty || pt.window == nil {
 			continue
 		}
@@ -88,9 +91,11 @@ func (o *owner) buildFlush(member string, generation int32) flushJob {
 		bytes += pt.unflushedBytes
 		low := pt.window.low()
 		meta.settled = pt.window.settledAbove()
-		job.batch.Offsets = append(job.batch.Offsets, kafka.Offset{
-			Partition: pt.number, At: low, LeaderEpoch: pt.window.lowEpoch(), Metadata: meta.encode(low),
-		})
+		if !o.replaced {
+			job.batch.Offsets = append(job.batch.Offsets, kafka.Offset{
+				Partition: pt.number, At: low, LeaderEpoch: pt.window.lowEpoch(), Metadata: meta.encode(low),
+			})
+		}
 		job.parts = append(job.parts, flushPart{part: pt, pending: pt.pending})
 		for _, s := range pt.pending {
 			job.batch.Records = append(job.batch.Records, s.record())
@@ -135,6 +140,21 @@ func (o *owner) commitsRefused(err error) {
 	o.p.conf.Metrics.refused(true)
 	o.log.ErrorContext(o.work, "commits are refused: nothing is captured until that is mended",
 		slog.Any("error", err), slog.Duration("tried_again_in", o.patience))
+}
+
+// forgetRefusal ends a refusal that nothing is left of to try again: what it
+// was about was handed over or lost. The next commit tells how it is now.
+func (o *owner) forgetRefusal() {
+	if o.refused == "" || o.flushing {
+		return
+	}
+	for _, pt := range o.parts {
+		if pt.dirty {
+			return
+		}
+	}
+	o.flushErr, o.refused, o.patience = "", "", 0
+	o.p.conf.Metrics.refused(false)
 }
 
 // flushed is a flush's end.

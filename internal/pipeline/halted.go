@@ -81,8 +81,13 @@ const watchEvery = 5 * time.Second
 
 type inputReplaced struct{}
 
+// apply stops, as a stop does: calls under way are finished and what is settled
+// is committed, for the events are gone with the topic and nobody will ask for
+// them again; but without offsets, which mean nothing in the new one.
 func (inputReplaced) apply(o *owner) {
-	o.stopNow(fmt.Errorf("%w: topic %q", kafka.ErrReplaced, o.p.conf.Topics.Input))
+	o.replaced = true
+	o.retryAt = time.Time{}
+	o.stop(fmt.Errorf("%w: topic %q", kafka.ErrReplaced, o.p.conf.Topics.Input))
 }
 
 type inputGone struct{}

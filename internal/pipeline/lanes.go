@@ -1,7 +1,7 @@
 package pipeline
 
 // laneKey names what at most one record at a time may be in flight for: a
-// record key, an order, an event.
+// record key, an order, an event, a reference.
 type laneKey struct {
 	kind laneKind
 	name string
@@ -13,6 +13,7 @@ const (
 	laneRecordKey laneKind = iota + 1
 	laneOrder
 	laneEvent
+	laneReference
 )
 
 // lanes keeps order: a record may go when it is at the head of every lane that

@@ -88,7 +88,7 @@ func TestLanesAgainstModel(t *testing.T) {
 
 func TestLanesOf(t *testing.T) {
 	t.Parallel()
-	e := &event.ReadyToCapture{ID: "e", OrderID: "o"}
+	e := &event.ReadyToCapture{ID: "e", OrderID: "o", ExternalReference: "o"}
 	order, id := laneKey{laneOrder, "o"}, laneKey{laneEvent, "e"}
 	tests := []struct {
 		name string
@@ -99,6 +99,10 @@ func TestLanesOf(t *testing.T) {
 		{"the order's", []byte("o"), []laneKey{order, id}},
 		{"another", []byte("k"), []laneKey{order, id, {laneRecordKey, "k"}}},
 		{"the event's name is not the event's lane", []byte("e"), []laneKey{order, id, {laneRecordKey, "e"}}},
+	}
+	shared := &event.ReadyToCapture{ID: "e", OrderID: "o", ExternalReference: "r"}
+	if got, want := lanesOf(polledRecord{record: &kgo.Record{}, event: shared}), []laneKey{order, id, {laneReference, "r"}}; !slices.Equal(got, want) {
+		t.Errorf("a reference of its own: %v, want %v", got, want)
 	}
 	for _, tt := range tests {
 		if got := lanesOf(polledRecord{record: &kgo.Record{Key: tt.key}, event: e}); !slices.Equal(got, tt.want) {

@@ -43,6 +43,7 @@ type owner struct {
 	stopping bool
 	stopFrom time.Time
 	cause    error // why it stops by itself
+	replaced bool  // the input topic is another one: what is committed has no offsets
 	dropAll  bool  // stop without a flush: what is unflushed must not be flushed by us
 }
 
@@ -62,6 +63,7 @@ func (o *owner) run(ctx context.Context, stopPolling func()) error {
 		if member, _ := o.p.consumer.GroupMetadata(); o.expelled(member) && !o.dropAll {
 			o.stopNow(ErrExpelled)
 		}
+		o.forgetRefusal()
 		o.dispatch()
 		o.adjustIntake()
 		wake := earliest(o.maybeFlush(), o.checkDrains())
@@ -202,12 +204,17 @@ func (o *owner) take(pt *partition, r polledRecord, epoch int32) {
 	}
 }
 
-// lanesOf gives what a record waits for: its key, its order and its event id,
-// each at most one at a time.
+// lanesOf gives what a record waits for: its key, its order, its event id and
+// its reference, each at most one at a time.
 func lanesOf(r polledRecord) []laneKey {
 	keys := []laneKey{{laneOrder, r.event.OrderID}, {laneEvent, r.event.ID}}
 	if key := string(r.record.Key); r.record.Key != nil && key != r.event.OrderID {
 		keys = append(keys, laneKey{laneRecordKey, key})
+	}
+	// A payment is searched for by its reference: of two orders that share one,
+	// each could find the other's.
+	if reference := r.event.ExternalReference; reference != r.event.OrderID {
+		keys = append(keys, laneKey{laneReference, reference})
 	}
 	return keys
 }
@@ -229,9 +236,9 @@ func (o *owner) settle(it *item, s settlement) {
 // them again when half of it is gone.
 func (o *owner) adjustIntake() {
 	var pause, resume []int32
-	// While nothing can be captured or committed, only so much is read as is
-	// needed to find out that it can again.
-	shut := o.refused != "" || (o.inFlight >= min(probers, o.p.conf.MaxInFlight) && o.p.capturer.Shut() != "")
+	// While nothing can be captured or committed, no more is read than there are
+	// captures to find out that it can again.
+	shut := o.refused != "" || (o.inFlight >= captureFactor*o.p.conf.MaxInFlight && o.p.capturer.Shut() != "")
 	for n, pt := range o.parts {
 		held := pt.held()
 		switch {

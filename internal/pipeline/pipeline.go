@@ -6,6 +6,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -87,6 +88,9 @@ const (
 	// partitionBytes bounds the records held of a partition: past it no more
 	// are fetched.
 	partitionBytes = 8 << 20
+	// leastOutcomeBytes is more than any outcome takes: one that its topic does
+	// not take would be a charge that nobody hears of.
+	leastOutcomeBytes = 64 << 10
 	// slowFlush is when a commit under way is told of.
 	slowFlush = 20 * time.Second
 	// skipFlushInterval paces commits that carry no outcome.
@@ -97,9 +101,6 @@ const (
 	// that was refused the wait doubles up to refusedFlush.
 	retryFlush   = 250 * time.Millisecond
 	refusedFlush = 30 * time.Second
-	// probers is how many captures are enough, while no call can be made, to
-	// find out that one can: no more is fetched then.
-	probers = 16
 )
 
 // Pipeline is one member of the consumer group.
@@ -274,6 +275,8 @@ func (p *Pipeline) consumerOptions(o *owner) []kgo.Opt {
 		// A batch that unpacks to more than any topic takes is no records but a
 		// trap: its partition halts.
 		kgo.MaxDecompressBatchBytes(64 << 20),
+		// How soon added partitions are noticed; the library's is five minutes.
+		kgo.MetadataMaxAge(30 * time.Second),
 		kgo.WithHooks(&p.heard),
 		kgo.OnPartitionsAssigned(o.onAssigned),
 		kgo.OnPartitionsRevoked(o.onRevoked),
@@ -317,6 +320,12 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	if first {
 		p.conf.Log.InfoContext(ctx, "the group is new: its start offsets are committed",
 			slog.String("group", p.conf.Group), slog.String("topic", topics.Input))
+	}
+	for _, name := range []string{topics.Captured, topics.Rejected} {
+		if info[name].MaxMessageBytes < leastOutcomeBytes {
+			return fmt.Errorf("%w: %q takes no record over %d bytes, outcomes take up to %d: raise its max.message.bytes",
+				kafka.ErrUnfit, name, info[name].MaxMessageBytes, leastOutcomeBytes)
+		}
 	}
 	limits := make(map[string]int32)
 	for name, topic := range info {

@@ -23,6 +23,7 @@ type polledPartition struct {
 type polledRecord struct {
 	record  *kgo.Record
 	event   *event.ReadyToCapture
+	valid   bool // an order.ready_to_capture, whoever's
 	skip    bool // a marker, an event of another type, or for another account
 	invalid *event.InvalidError
 }
@@ -105,9 +106,9 @@ func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 	if err == nil {
 		if e.Account != "" && e.Account != p.conf.Account {
 			p.conf.Metrics.skipped("other_account")
-			return polledRecord{record: r, skip: true}
+			return polledRecord{record: r, skip: true, valid: true}
 		}
-		return polledRecord{record: r, event: e}
+		return polledRecord{record: r, event: e, valid: true}
 	}
 	if invalid, ok := errors.AsType[*event.InvalidError](err); ok {
 		return polledRecord{record: r, invalid: invalid}

@@ -17,7 +17,7 @@ func (o *owner) notice(r polledRecord) {
 	switch {
 	case r.invalid != nil:
 		o.invalidRun++
-	case r.event != nil:
+	case r.valid:
 		o.invalidRun = 0
 		o.clearSuspects()
 	}
