@@ -13,11 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
-	"github.com/twmb/franz-go/pkg/kversion"
 
 	"payment-capture/internal/simulator"
 )
@@ -169,27 +166,6 @@ func (h *history) live(ctx context.Context) {
 	h.check()
 }
 
-// brokerVersions are what the broker speaks: a release's, without the clients'
-// metrics, which cost more time than all else, or those of one before
-// transaction.version 2.
-func brokerVersions(old bool) *kversion.Versions {
-	if old {
-		return oldVersions()
-	}
-	return newVersions()
-}
-
-var (
-	newVersions = sync.OnceValue(func() *kversion.Versions { return withoutMetrics(kversion.Stable()) })
-	oldVersions = sync.OnceValue(func() *kversion.Versions { return withoutMetrics(kversion.V3_7_0()) })
-)
-
-func withoutMetrics(v *kversion.Versions) *kversion.Versions {
-	v.SetMaxKeyVersion(int16(kmsg.GetTelemetrySubscriptions), -1)
-	v.SetMaxKeyVersion(int16(kmsg.PushTelemetry), -1)
-	return v
-}
-
 // calm lets instances join and leave, and nothing else happen.
 func (h *history) calm(ctx context.Context) {
 	var waves sync.WaitGroup
@@ -244,50 +220,6 @@ func (h *history) goesOn(ctx context.Context) func() bool {
 		}
 		return h.settled()
 	}
-}
-
-// trouble is what happens to the broker and to the token.
-func (h *history) trouble(ctx context.Context) {
-	var all sync.WaitGroup
-	for _, f := range h.plan.broker {
-		all.Go(func() {
-			time.Sleep(f.at)
-			err := kerr.TypedErrorForCode(f.code)
-			fault := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{f.key}, Err: err, Count: f.count})
-			defer fault.Remove() // the reader of the outcomes shall not meet it
-			defer func() { <-h.over }()
-			h.note(nil, fmt.Sprintf("broker: %s to %s, %d times", err.Message, f.key.Name(), f.count))
-		})
-	}
-	for _, f := range h.plan.fences {
-		all.Go(func() {
-			time.Sleep(f.at)
-			req := kmsg.NewPtrInitProducerIDRequest()
-			id := group + "/" + f.instance
-			req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = &id, 10_000, -1, -1
-			_, err := req.RequestWith(ctx, h.client)
-			h.note(nil, fmt.Sprintf("the transactional id %s is taken by another: %v", id, err))
-		})
-	}
-	if e := h.plan.expiry; e != nil {
-		all.Go(func() {
-			time.Sleep(e.at)
-			h.note(nil, "the access token is refused")
-			h.sim.SetAccessToken("", simulator.TokenExpired)
-			time.Sleep(e.lasts)
-			h.note(nil, "the access token is good again")
-			h.sim.SetAccessToken("", simulator.TokenOK)
-		})
-	}
-	if h.plan.brokers > 1 {
-		all.Go(func() {
-			time.Sleep(h.plan.latency * 10)
-			h.cluster.ShufflePartitionLeaders()
-			h.cluster.RehashCoordinators()
-			h.note(nil, "leaders and coordinators move")
-		})
-	}
-	all.Wait()
 }
 
 // send produces waves of records.
