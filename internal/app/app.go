@@ -214,7 +214,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	for {
 		err = s.pipeline.Load().Run(ctx)
-		if !errors.Is(err, pipeline.ErrExpelled) && !errors.Is(err, kafka.ErrReplaced) {
+		if !pipeline.Anew(err) {
 			break
 		}
 		if ctx.Err() != nil {

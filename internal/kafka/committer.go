@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TransactionTimeout is after what time the broker aborts a transaction that
@@ -87,6 +89,7 @@ type Committer struct {
 	conf   CommitterConfig
 	client *kgo.Client     // nil: to be made anew
 	known  map[string]bool // topics that the client has committed to
+	lost   *lostRequests   // of the client
 	admin  *kadm.Client
 }
 
@@ -121,6 +124,7 @@ func (c *Committer) discard() {
 // open makes the producing client and takes the producer id, which waits for,
 // or aborts, what an earlier holder of the transactional id left open.
 func (c *Committer) open(ctx context.Context) error {
+	lost := &lostRequests{}
 	client, err := c.conf.Kafka.NewClient(
 		kgo.TransactionalID(c.conf.TransactionalID),
 		kgo.TransactionTimeout(TransactionTimeout),
@@ -133,6 +137,7 @@ func (c *Committer) open(ctx context.Context) error {
 		// aborted it.
 		kgo.RecordDeliveryTimeout(TransactionTimeout),
 		kgo.RetryTimeout(TransactionTimeout),
+		kgo.WithHooks(lost),
 	)
 	if err != nil {
 		return err
@@ -141,7 +146,7 @@ func (c *Committer) open(ctx context.Context) error {
 		client.Close()
 		return fmt.Errorf("take transactional id %q: %w", c.conf.TransactionalID, err)
 	}
-	c.client, c.known = client, make(map[string]bool)
+	c.client, c.known, c.lost = client, make(map[string]bool), lost
 	return nil
 }
 
@@ -151,6 +156,7 @@ func (c *Committer) open(ctx context.Context) error {
 // transaction, and a producer whose requests may still arrive is replaced by
 // one that fences it. So ctx should end only when the process is about to.
 func (c *Committer) Commit(ctx context.Context, b Batch) error {
+	defer c.replaceIfLost()
 	steps, cancelSteps := context.WithTimeout(ctx, 2*TransactionTimeout)
 	defer cancelSteps()
 	began := time.Now().Round(0) // by the wall clock: a suspended machine's other one stands still
@@ -206,6 +212,29 @@ func (c *Committer) confirm(ctx context.Context, b Batch) error {
 func (c *Committer) know(b Batch) {
 	for _, r := range b.Records {
 		c.known[r.Topic] = true
+	}
+}
+
+// replaceIfLost gives up a producer one of whose requests was not answered: the
+// library has made it again, and the first one may still arrive. On brokers
+// before transaction.version 2 it would be taken for one of a later transaction.
+// The next producer fences it.
+func (c *Committer) replaceIfLost() {
+	if c.client != nil && c.lost.any.Load() {
+		c.discard()
+	}
+}
+
+// lostRequests notes that a request of a transaction was not answered.
+type lostRequests struct{ any atomic.Bool }
+
+// OnBrokerE2E implements [kgo.HookBrokerE2E].
+func (l *lostRequests) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+	switch about := kmsg.Key(key); {
+	case e2e.Err() == nil:
+	case about == kmsg.Produce, about == kmsg.AddPartitionsToTxn, about == kmsg.AddOffsetsToTxn,
+		about == kmsg.TxnOffsetCommit, about == kmsg.EndTxn:
+		l.any.Store(true)
 	}
 }
 

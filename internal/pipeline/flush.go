@@ -166,6 +166,10 @@ type flushed struct {
 func (m flushed) apply(o *owner) {
 	o.flushing = false
 	o.lastFlush = time.Now()
+	if len(m.job.batch.Records) == 0 && (o.p.heard.lostCommit.Load() || errors.Is(m.err, context.DeadlineExceeded)) {
+		o.stopNow(ErrLateCommit)
+		return
+	}
 	if m.err == nil {
 		o.flushErr, o.refused, o.patience = "", "", 0
 		o.p.conf.Metrics.refused(false)

@@ -41,14 +41,21 @@ func (h *hold) told() (waitsFor string, calls int) {
 // heard is when the group was last heard of: a hook of the consuming client.
 // For longer than the session time-out without an answer of the group's
 // coordinator, it may have given the partitions to others.
-type heard struct{ at atomic.Pointer[time.Time] }
+type heard struct {
+	at atomic.Pointer[time.Time]
+	// lostCommit: a commit of offsets was not answered.
+	lostCommit atomic.Bool
+}
 
 // OnBrokerE2E implements [kgo.HookBrokerE2E].
 func (h *heard) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+	at, about := time.Now(), kmsg.Key(key)
 	if e2e.Err() != nil {
+		if about == kmsg.OffsetCommit {
+			h.lostCommit.Store(true)
+		}
 		return
 	}
-	at, about := time.Now(), kmsg.Key(key)
 	if about == kmsg.Heartbeat {
 		// The coordinator counts from the moment it got the heartbeat.
 		at = at.Add(-e2e.DurationE2E())

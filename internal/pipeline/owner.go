@@ -270,7 +270,9 @@ func (o *owner) drop(parts []*partition) {
 		delete(o.parts, pt.number)
 		numbers = append(numbers, pt.number)
 		pt.stopTries()
-		pt.cancel()
+		if !o.dropAll || !Anew(o.cause) {
+			pt.cancel()
+		}
 		if pt.window == nil {
 			continue
 		}

@@ -213,9 +213,12 @@ func (p *Pipeline) Run(ctx context.Context) error {
 
 	close(p.started)
 	cause := o.run(ctx, stopPolling)
-	cancelWork()
-	// The callbacks of the leaving find nothing owned.
-	p.leave(o)
+	if !Anew(cause) {
+		cancelWork()
+	}
+	// The callbacks of the leaving find nothing owned. Where this process goes on,
+	// its calls are finished first: the next ones are for the same orders.
+	p.leave(o, cancelWork)
 	running.Wait()
 	o.captures.Wait()
 	if cause != nil {
@@ -229,11 +232,14 @@ func (p *Pipeline) Run(ctx context.Context) error {
 //
 // A group that cannot be reached is not waited for past the time that a stop may
 // take: it finds out by itself that this member is gone.
-func (p *Pipeline) leave(o *owner) {
+func (p *Pipeline) leave(o *owner, cancelWork func()) {
+	defer cancelWork()
 	patience := time.After(max(leaveReserve, p.conf.ShutdownTimeout-time.Since(o.stopFrom)))
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
+		o.captures.Wait()
+		cancelWork()
 		p.consumer.Close()
 	}()
 	for {

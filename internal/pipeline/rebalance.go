@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/kafka"
 )
 
 // The callbacks below run in the consumer's goroutines. Each hands the owner a
@@ -91,6 +93,16 @@ func (m lost) apply(o *owner) {
 // and that it is in the group again as another member. What it held may have
 // been another's meanwhile. Run a new pipeline.
 var ErrExpelled = errors.New("the group expelled this member while it was rejoining; others may have had its partitions")
+
+// ErrLateCommit says that a commit of offsets alone was not answered, so that
+// it may still arrive, after later ones, and take the offsets back: nothing tells
+// it from a new one as long as the member is the same. Run a new pipeline.
+var ErrLateCommit = errors.New("a commit of offsets was not answered and may still arrive")
+
+// Anew reports whether an end of Run asks for a new pipeline in the same process.
+func Anew(err error) bool {
+	return errors.Is(err, ErrExpelled) || errors.Is(err, ErrLateCommit) || errors.Is(err, kafka.ErrReplaced)
+}
 
 // expelled reports whether a partition was assigned to an earlier member id of
 // ours. The library does not call that a loss when it comes out by a JoinGroup:

@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"payment-capture/internal/pipeline"
 )
 
 // watchGroup expels members that cannot speak from a generation that waits for
@@ -20,6 +22,7 @@ import (
 func (h *history) watchGroup(ctx context.Context) {
 	const tick, tolerance = 100 * time.Millisecond, 300 * time.Millisecond
 	var since time.Time
+	good := time.Now()
 	for {
 		select {
 		case <-h.over:
@@ -27,6 +30,13 @@ func (h *history) watchGroup(ctx context.Context) {
 		case <-time.After(tick):
 		}
 		info := h.cluster.GroupInfo(group)
+		if info == nil || info.State == "Stable" || info.State == "Empty" {
+			good = time.Now()
+		}
+		if time.Since(good) > hungGroup {
+			h.hung.Store(true)
+			return
+		}
 		if info == nil || info.State != "CompletingRebalance" {
 			since = time.Time{}
 			continue
@@ -46,6 +56,11 @@ func (h *history) watchGroup(ctx context.Context) {
 		}
 	}
 }
+
+// hungGroup is longer than a rebalance can last: a member that does not come is
+// dropped after its rebalance time-out. A group that is not done by then is one
+// that the fake broker will never answer.
+const hungGroup = pipeline.RebalanceTimeout + 30*time.Second
 
 // canSpeak reports whether a member is one of a process that is not cut off,
 // or that has spoken already: its SyncGroup waits at the broker.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,6 +49,7 @@ type history struct {
 	sent       []*sent
 	force      chan struct{} // closed when kills that have not come shall come
 	over       chan struct{} // closed when the last process has ended
+	hung       atomic.Bool   // the fake broker does not answer the group any more
 	background sync.WaitGroup
 
 	mu         sync.Mutex
@@ -63,7 +65,7 @@ type history struct {
 
 // result is what a history adds to the campaign.
 type result struct {
-	kills, idleKills, faults, calls, charges, exits, inherited int
+	hung, kills, idleKills, faults, calls, charges, exits, inherited int
 	virtual                                                    time.Duration
 	violations                                                 []string
 	report                                                     string // of one that failed
@@ -92,6 +94,9 @@ func (h *history) result() result {
 	r := result{
 		kills: h.kills, idleKills: h.idleKills, violations: h.violations, exits: len(h.exits), inherited: h.inherited,
 		faults: h.losses + h.plan.faults + len(h.plan.broker) + len(h.plan.fences), virtual: time.Since(h.began),
+	}
+	if h.hung.Load() {
+		r.hung = 1
 	}
 	if h.sim != nil {
 		ledger := h.sim.Ledger()
@@ -271,6 +276,9 @@ func (h *history) settled() bool {
 func (h *history) eventually(what string, condition func() bool) bool {
 	deadline := time.Now().Add(patience)
 	for !condition() {
+		if h.hung.Load() {
+			return false
+		}
 		if time.Now().After(deadline) {
 			h.violate("%s: not so after %s", what, patience)
 			return false

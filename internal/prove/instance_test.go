@@ -62,6 +62,7 @@ func (s *slot) start(instance string, number int) {
 	go func() {
 		defer close(p.ended)
 		p.err = service.Run(ctx)
+		p.goes()
 		cancel()
 		h.note(p, fmt.Sprintf("has ended: %v", p.err))
 	}()

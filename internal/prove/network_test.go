@@ -32,6 +32,7 @@ type process struct {
 	cancel   context.CancelFunc
 	killed   chan struct{} // closed when it is cut off for ever
 	ended    chan struct{} // closed when Run has returned
+	gone     bool          // it has ended, and so have its connections
 	err      error         // of Run; read after ended
 
 	mu      sync.Mutex
@@ -128,6 +129,23 @@ func (p *process) kill() {
 	p.cancel()
 }
 
+// goes ends the connections of a process that has ended: what it may have left
+// running says nothing any more, as no process does that is no more.
+func (p *process) goes() {
+	p.mu.Lock()
+	p.gone = true
+	conns := slices.Concat(p.conns[sideKafka], p.conns[sideAPI])
+	p.conns = [2][]cuttable{}
+	if p.gate != nil {
+		close(p.gate)
+		p.gate = nil
+	}
+	p.mu.Unlock()
+	for _, c := range conns {
+		c.cut()
+	}
+}
+
 // outage is a time in which a process is cut off.
 type outage struct {
 	at, lasts time.Duration
@@ -193,7 +211,7 @@ func (p *process) pass(closed <-chan struct{}) bool {
 // cut.
 func (p *process) dial(s side, open func() (net.Conn, error), wrap func(net.Conn) cuttable) (net.Conn, error) {
 	p.mu.Lock()
-	off := p.dead || p.refused[s]
+	off := p.dead || p.gone || p.refused[s]
 	p.mu.Unlock()
 	if off {
 		return nil, errCut
@@ -204,7 +222,7 @@ func (p *process) dial(s side, open func() (net.Conn, error), wrap func(net.Conn
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.dead || p.refused[s] {
+	if p.dead || p.gone || p.refused[s] {
 		_ = inner.Close()
 		return nil, errCut
 	}

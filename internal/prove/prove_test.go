@@ -63,9 +63,9 @@ func TestMain(m *testing.M) {
 	c := &campaign
 	if c.histories > 0 {
 		n := time.Duration(c.histories)
-		fmt.Printf("%s on %d cores; each history %s of processor time, %s of virtual time; %d of the kills at rest, %d ends by itself, %d verdicts that only a memory of earlier processes could mend\n",
+		fmt.Printf("%s on %d cores; each history %s of processor time, %s of virtual time; %d of the kills at rest, %d ends by itself, %d verdicts that only a memory of earlier processes could mend; %d more histories in which the fake broker's group hung\n",
 			time.Since(c.began).Round(time.Second), runtime.GOMAXPROCS(0), (processorTime() / n).Round(100*time.Microsecond),
-			(c.sum.virtual / n).Round(time.Millisecond), c.sum.idleKills, c.sum.exits, c.sum.inherited)
+			(c.sum.virtual / n).Round(time.Millisecond), c.sum.idleKills, c.sum.exits, c.sum.inherited, c.sum.hung)
 		fmt.Printf("histories %d, kills %d, faults %d, calls %d, charges %d, violations %d\n",
 			c.histories, c.sum.kills, c.sum.faults, c.sum.calls, c.sum.charges, c.failed)
 	}
@@ -136,8 +136,10 @@ func (c *totals) failures() int {
 func (c *totals) count(r result) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.histories++
 	s := &c.sum
+	if s.hung += r.hung; r.hung == 0 {
+		c.histories++
+	}
 	s.kills, s.idleKills, s.faults = s.kills+r.kills, s.idleKills+r.idleKills, s.faults+r.faults
 	s.calls, s.charges, s.virtual = s.calls+r.calls, s.charges+r.charges, s.virtual+r.virtual
 	s.exits, s.inherited = s.exits+r.exits, s.inherited+r.inherited

@@ -52,7 +52,19 @@ func (h *history) trouble(ctx context.Context) {
 	if h.plan.brokers > 1 {
 		all.Go(func() {
 			time.Sleep(h.plan.latency * 10)
-			h.cluster.ShufflePartitionLeaders()
+			// Not those of the input: the library and the fake broker then fetch
+			// without a pause, and time stands still.
+			for _, topic := range []string{topicCaptured, topicRejected, topicParked} {
+				for _, info := range h.cluster.PartitionInfos(topic) {
+					leader := int32(0)
+					if h.cluster.LeaderFor(topic, info.Partition) == 0 {
+						leader = 1
+					}
+					if err := h.cluster.MoveTopicPartition(topic, info.Partition, leader); err != nil {
+						h.violate("moving a leader of %s: %v", topic, err)
+					}
+				}
+			}
 			h.cluster.RehashCoordinators()
 			h.note(nil, "leaders and coordinators move")
 		})
