@@ -15,6 +15,7 @@ import (
 // TestVirtualRefusals takes a permission away while the service runs, and gives
 // it back.
 func TestVirtualRefusals(t *testing.T) {
+	t.Parallel()
 	for _, s := range []struct {
 		name string
 		run  func(w *world)

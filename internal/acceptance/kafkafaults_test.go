@@ -181,7 +181,7 @@ func transactionTimesOut(w *world) {
 		}
 		return passed
 	})
-	w.startOver(line, "a")
+	w.startOver(line)
 	w.send(numbered(20, nil)...)
 	w.want(w.settle(), map[string]int{"captured": 20})
 	if !held.Load() {
@@ -209,7 +209,7 @@ func endsUnanswered(w *world) {
 		}
 		return passed
 	})
-	w.startOver(line, "a")
+	w.startOver(line)
 	for n := range 40 {
 		w.send(numbered(5, func(i int, o *order) { o.id, o.order = id(n, i), "o-"+id(n, i) })...)
 		w.eventually("they are called for", func() bool { return w.sim.Ledger().Calls >= 5*(n+1) })
@@ -232,7 +232,7 @@ func endsUnansweredForLong(w *world) {
 		}
 		return passed
 	})
-	w.startOver(line, "a")
+	w.startOver(line)
 	for n, f := range []fate{unanswered, unsent, unanswered, unsent} {
 		bad.Store(int32(f))
 		w.send(numbered(20, func(i int, o *order) { o.id, o.order = id(n, i), "o-"+id(n, i) })...)

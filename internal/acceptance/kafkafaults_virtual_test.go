@@ -22,6 +22,7 @@ import (
 
 // TestVirtualKafkaFaults has what only a fake cluster does on demand.
 func TestVirtualKafkaFaults(t *testing.T) {
+	t.Parallel()
 	three := []kfake.Opt{kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094)}
 	for _, s := range []struct {
 		name       string

@@ -38,7 +38,7 @@ const (
 var errWire = errors.New("the wire broke")
 
 // startOver starts an instance whose requests to the brokers go over a wire.
-func (w *world) startOver(wire *wire, name string, changes ...func(*config.Config)) *instance {
+func (w *world) startOver(wire *wire, changes ...func(*config.Config)) *instance {
 	w.t.Helper()
 	direct := w.broker
 	wire.dial = direct.Dial
@@ -47,7 +47,7 @@ func (w *world) startOver(wire *wire, name string, changes ...func(*config.Confi
 	}
 	w.broker = &kafkatest.Broker{Addresses: direct.Addresses, Dial: wire.open, Fake: direct.Fake, Network: direct.Network}
 	defer func() { w.broker = direct }()
-	return w.start(name, changes...)
+	return w.start("a", changes...)
 }
 
 // at asks f about every request from now on, by the number of its kind; f may

@@ -20,7 +20,7 @@ func zombieCut(w *world) {
 
 func zombieSilent(w *world) {
 	line := &wire{}
-	zombie(w, w.startOver(line, "a", patient), line.silence, line.heal)
+	zombie(w, w.startOver(line, patient), line.silence, line.heal)
 }
 
 func patient(c *config.Config) { c.MercadoPagoTimeout = 30 * time.Second }

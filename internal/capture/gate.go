@@ -45,7 +45,7 @@ type gate struct {
 	calls    int       // passes that are out
 	limit    inFlight
 	breaker  circuitbreaker.CircuitBreaker[any]
-	epoch    int // counts how often the circuit closed
+	epoch    int  // counts how often the circuit closed
 	probing  bool // a call is out that asks whether the API is back
 	halt     *halt
 	guard    guard

@@ -3,7 +3,8 @@ package capture
 import (
 	"crypto/sha256"
 
-	lru "github.com/hashicorp/golang-lru/v2")
+	lru "github.com/hashicorp/golang-lru/v2"
+)
 
 // seen is what this process has learned from answers that decided: whose each
 // payment is, and which payer each token is of. It bounds what a search may

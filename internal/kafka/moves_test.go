@@ -64,8 +64,8 @@ func commitDisturbed(t *testing.T, seed uint64, disturb func(w *world, r *rand.R
 	w := newWorld(t, kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094))
 	w.start()
 	member, c := w.member(), w.committer()
-	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // G404: a test's dice
-	dice := make(chan struct{}, 1)      // requests may be written at once
+	r := rand.New(rand.NewPCG(seed, 0))
+	dice := make(chan struct{}, 1) // requests may be written at once
 	w.wire.at(func(key int16) verdict {
 		dice <- struct{}{}
 		defer func() { <-dice }()

@@ -66,9 +66,9 @@ type history struct {
 // result is what a history adds to the campaign.
 type result struct {
 	hung, kills, idleKills, faults, calls, charges, exits, inherited int
-	virtual                                                    time.Duration
-	violations                                                 []string
-	report                                                     string // of one that failed
+	virtual                                                          time.Duration
+	violations                                                       []string
+	report                                                           string // of one that failed
 }
 
 // run carries out a plan in a bubble of its own.

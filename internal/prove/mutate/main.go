@@ -99,6 +99,9 @@ func (m mutation) apply(source string) (string, error) {
 	return strings.Replace(source, m.old, m.new, 1), nil
 }
 
+// runAtMost is far more than 1,000 histories take.
+const runAtMost = 5 * time.Minute
+
 // prove builds the prover with the bug in the service and runs it; caught is
 // how many histories it took, 0 if none failed.
 func prove(ctx context.Context, dir string, m mutation, histories int, seed uint64) (caught int, by string, err error) {
@@ -106,6 +109,8 @@ func prove(ctx context.Context, dir string, m mutation, histories int, seed uint
 	if err != nil {
 		return 0, "", err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, runAtMost, fmt.Errorf("%q made the prover run for over %s: time stands still in it; plant it otherwise", m.name, runAtMost))
+	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, "-test.run", "^TestProve$", "-test.timeout", "30m", "-stop", "-reports", "0", //nolint:gosec // G204: built above
 		"-histories", strconv.Itoa(histories), "-seed", strconv.FormatUint(seed, 10))
 	output, err := cmd.CombinedOutput()
@@ -113,7 +118,7 @@ func prove(ctx context.Context, dir string, m mutation, histories int, seed uint
 		return 0, "", nil
 	}
 	if _, failed := errors.AsType[*exec.ExitError](err); !failed || ctx.Err() != nil {
-		return 0, "", errors.Join(err, ctx.Err())
+		return 0, "", errors.Join(err, context.Cause(ctx))
 	}
 	return parse(string(output))
 }
