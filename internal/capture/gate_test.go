@@ -20,7 +20,10 @@ type crowdAPI struct {
 	began  time.Time
 	takes  time.Duration
 	answer func(key string, at time.Duration) mercadopago.Answer
+	get    func(at time.Duration) mercadopago.Answer // nil: as answer
+	search func(at time.Duration) mercadopago.Found  // nil: nothing is found
 
+	searches  int
 	mu        sync.Mutex
 	calls     []call
 	underWay  int
@@ -54,11 +57,22 @@ func (a *crowdAPI) Capture(ctx context.Context, r mercadopago.Request) mercadopa
 }
 
 func (a *crowdAPI) Get(ctx context.Context, r mercadopago.Request, _ string) mercadopago.Answer {
-	return a.Capture(ctx, r)
+	if a.get == nil {
+		return a.Capture(ctx, r)
+	}
+	answer := a.get(time.Since(a.began))
+	answer.Read = true
+	return answer
 }
 
 func (a *crowdAPI) Find(context.Context, mercadopago.Request, time.Time) mercadopago.Found {
-	return mercadopago.Found{Searched: true, Calls: 1}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.searches++
+	if a.search == nil {
+		return mercadopago.Found{Searched: true, Calls: 1}
+	}
+	return a.search(time.Since(a.began))
 }
 
 func (a *crowdAPI) between(from, to time.Duration) []call {

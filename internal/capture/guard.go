@@ -59,7 +59,7 @@ func (g *guard) judge(about subject, a mercadopago.Answer, halted *halt) *halt {
 	default:
 		return nil
 	}
-	if halted != nil && halted.cause == cause {
+	if halted != nil && halted.ofARun() { // of whichever kind: it goes on
 		return halted
 	}
 	r := g.runs[cause]

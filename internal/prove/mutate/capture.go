@@ -65,18 +65,13 @@ func captureMutations() []mutation {
 			new: "	a.unknown = false",
 		},
 		{
-			name: "any payment under the reference is taken for the event's", file: "internal/capture/reconcile.go",
-			old: "		case !c.isOurs(a, p):",
-			new: "		case false && !c.isOurs(a, p):",
+			name: "nothing found is called a rejection", file: "internal/capture/reconcile.go",
+			old: "		note = \"no payment was found under its reference\"",
+			new: "		a.last.Reason, a.last.Payment = \"not_found\", nil\n		return c.settle(ctx, a, event.TypeRejected), true, \"\"",
 		},
 		{
 			name: "a halt is parked", file: capture,
 			old: "		return notOfTheEvent, nil",
-			new: "		a.last.Meaning = mercadopago.Park\n		return answered, nil",
-		},
-		{
-			name: "what was given up is parked", file: capture,
-			old: "		return 0, &AbandonedError{Cause: context.Cause(ctx)}",
 			new: "		a.last.Meaning = mercadopago.Park\n		return answered, nil",
 		},
 		{

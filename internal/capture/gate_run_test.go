@@ -1,0 +1,263 @@
+package capture_test
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"payment-capture/internal/capture"
+	"payment-capture/internal/event"
+	"payment-capture/internal/mercadopago"
+)
+
+func refusedRequest() mercadopago.Answer {
+	return mercadopago.Answer{
+		Meaning: mercadopago.Park, Row: 18, ParkReason: event.ParkRefusedRequest, Detail: "HTTP 400", HTTPStatus: 400, Sent: true,
+	}
+}
+
+// Refusals of two kinds in turn are a run of each.
+func TestRefusalsOfTwoKinds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const run, mended = 20, time.Hour
+		var n atomic.Int32
+		a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
+			switch {
+			case at >= mended:
+				return captured()
+			case n.Add(1)%2 == 0:
+				return refused(13, "invalid_payer_token")
+			}
+			return refusedRequest()
+		})
+		got := count(crowd(t, newCapturer(a, func(c *capture.Config) { c.RefusalRun = run }), 300))
+		if wrong := 300 - got[isCaptured]; wrong >= 2*run {
+			t.Errorf("%d of 300 were rejected or parked, want fewer than %d: %v", wrong, 2*run, got)
+		}
+	})
+}
+
+// An outage in the middle of a halt for refused payers does not forget their
+// run: no more are rejected than before it.
+func TestOutageUnderARunOfRefusals(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const run, mended = 20, 2 * time.Hour
+		a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
+			switch {
+			case at >= mended:
+				return captured()
+			case at%(20*time.Minute) > 10*time.Minute:
+				return unavailable()
+			}
+			return refused(13, "invalid_payer_token")
+		})
+		got := count(crowd(t, newCapturer(a, func(c *capture.Config) { c.RefusalRun = run }), 200))
+		if rejected := got[event.TypeRejected+" invalid_payer_token"]; rejected != run-1 || got[isCaptured] != 200-run+1 {
+			t.Errorf("ended: %v; want %d rejected and the others captured", got, run-1)
+		}
+	})
+}
+
+// Answers that contradict the request halt after five orders: each may have
+// taken money wrongly. Then one in five minutes is tried.
+func TestContradictionsHalt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const mended = time.Hour
+		a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
+			if at >= mended {
+				return captured()
+			}
+			answer := captured()
+			answer.Meaning, answer.Row, answer.ParkReason = mercadopago.Park, 9, event.ParkContradictory
+			return answer
+		})
+		c := newCapturer(a, func(c *capture.Config) { c.RefusalRun, c.MaxInFlight = 20, 1 })
+		time.AfterFunc(30*time.Minute, func() {
+			if h := c.Health(); h.Cause != "answers_contradict" || !strings.Contains(h.Reason, "CURRENCY") {
+				t.Errorf("after half an hour: %+v", h)
+			}
+		})
+		got := count(crowd(t, c, 100))
+		if got["parked contradictory_answer"] != 4 || got[isCaptured] != 96 {
+			t.Errorf("ended: %v", got)
+		}
+		if n := len(a.between(0, mended)); n > 5+60/5 {
+			t.Errorf("%d calls in an hour of contradictions", n)
+		}
+	})
+}
+
+// Searches that fail for ever end, and stop nobody else.
+func TestBrokenSearch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newCrowdAPI(time.Second, func(string, time.Duration) mercadopago.Answer { return busy() })
+		a.search = func(time.Duration) mercadopago.Found {
+			return mercadopago.Found{Calls: 1, Failed: &mercadopago.Answer{
+				Meaning: mercadopago.Retry, Row: 11, Detail: "a page without paging", HTTPStatus: 200, Read: true, Sent: true,
+			}}
+		}
+		c := newCapturer(a, func(c *capture.Config) { c.MaxTries, c.MaxInFlight = 2, 64 })
+		if got := count(crowd(t, c, 40)); got["parked undecided"] != 40 {
+			t.Errorf("ended: %v", got)
+		}
+		if a.searches > 40*100 || !c.Health().Passing() {
+			t.Errorf("%d searches; afterwards %+v", a.searches, c.Health())
+		}
+	})
+}
+
+func TestSearchObeysRetryAfter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(noAnswer())
+		a.found = []mercadopago.Found{
+			{Calls: 1, Failed: &mercadopago.Answer{Meaning: mercadopago.Wait, Row: 37, HTTPStatus: 429, RetryAfter: 5 * time.Minute, Read: true, Sent: true}},
+			find(),
+		}
+		if _, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newHold(nil)); err != nil {
+			t.Fatal(err)
+		}
+		if gap := a.searches[1] - a.searches[0]; gap < 5*time.Minute || gap > 5*time.Minute+time.Second {
+			t.Errorf("searched again after %s, want 5m", gap)
+		}
+	})
+}
+
+// One payment is one event's: whoever reports it second is parked.
+func TestOnePaymentOfTwoEvents(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(captured(), captured(), captured())
+		c := newCapturer(a)
+		var ends []string
+		for _, id := range []string{"event-1", "event-2", "event-1"} {
+			e := newEvent(t)
+			e.ID = id
+			verdict, err := c.Capture(t.Context(), e, newHold(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ends = append(ends, ending(verdict))
+		}
+		if ends[0] != isCaptured || ends[1] != "parked contradictory_answer" || ends[2] != isCaptured {
+			t.Errorf("ended: %q", ends)
+		}
+	})
+}
+
+// That reading or searching alone is refused halts nothing, and ends no halt.
+func TestRefusedReads(t *testing.T) {
+	t.Parallel()
+	blocked := mercadopago.Answer{Meaning: mercadopago.Halt, Row: 28, Reason: "blocked", Detail: "HTTP 403", HTTPStatus: 403, Sent: true}
+	search := func(time.Duration) mercadopago.Found {
+		answer := blocked
+		answer.Read = true
+		return mercadopago.Found{Calls: 1, Failed: &answer}
+	}
+	synctest.Test(t, func(t *testing.T) { // only reads are refused
+		var halted atomic.Bool
+		a := newCrowdAPI(time.Second, func(key string, _ time.Duration) mercadopago.Answer {
+			if key == "event-0" {
+				return pending()
+			}
+			return captured()
+		})
+		a.get, a.search = func(time.Duration) mercadopago.Answer { return blocked }, search
+		c := newCapturer(a, func(c *capture.Config) { c.MaxTries = 20 })
+		stop := make(chan struct{})
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Second):
+					if !c.Health().Passing() {
+						halted.Store(true)
+					}
+				}
+			}
+		}()
+		got := count(crowd(t, c, 50))
+		close(stop)
+		if got[isCaptured] != 49 || got["parked undecided"] != 1 || halted.Load() {
+			t.Errorf("ended: %v, halted: %t", got, halted.Load())
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // everything is
+		const mended = 15 * time.Minute
+		a := newCrowdAPI(time.Second, func(key string, at time.Duration) mercadopago.Answer {
+			switch {
+			case key == "event-0" && at < 2*time.Second:
+				return noAnswer()
+			case at >= mended:
+				return captured()
+			}
+			return blocked
+		})
+		a.search = search
+		c := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 })
+		crowd(t, c, 50)
+		if n := len(a.between(10*time.Second, mended)); n > 60 {
+			t.Errorf("%d charges were asked for in a quarter of an hour of halt", n)
+		}
+	})
+}
+
+// Events that grew too old in an outage do not take the turns of those that ask
+// whether it is over.
+func TestOverdueEventsAndProbes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const outage = 2 * time.Hour
+		a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
+			if at < outage {
+				return unavailable()
+			}
+			return captured()
+		})
+		c := newCapturer(a, func(c *capture.Config) { c.MaxEventAge = time.Hour; c.MaxInFlight = 64 })
+		old := make(chan map[string]string)
+		go func() { old <- crowd(t, c, 200) }()
+		<-time.After(outage - time.Minute)
+		e := newEvent(t)
+		e.ID, e.OrderID = "fresh", "fresh"
+		if v, err := c.Capture(t.Context(), e, newHold(nil)); err != nil || ending(v) != isCaptured {
+			t.Errorf("the fresh one: %s, %v", ending(v), err)
+		}
+		if late := time.Since(a.began) - outage; late > time.Minute {
+			t.Errorf("the fresh one was captured %s after the outage", late)
+		}
+		if got := count(<-old); got["parked too_old"] != 200 {
+			t.Errorf("the old ones ended: %v", got)
+		}
+	})
+}
+
+// A mended token is noticed at once, though many wait and the rate is low.
+func TestMendedTokenUnderARateLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const mended = 10 * time.Minute
+		began := time.Now()
+		a := newCrowdAPI(100*time.Millisecond, func(_ string, at time.Duration) mercadopago.Answer {
+			if at < mended {
+				return halted()
+			}
+			return captured()
+		})
+		c := newCapturer(a, func(conf *capture.Config) {
+			conf.RateLimit, conf.MaxInFlight = 1, 64
+			conf.Credential = func() uint64 { return uint64(min(time.Since(began)/mended, 1)) }
+		})
+		crowd(t, c, 100)
+		if len(a.between(mended, mended+3*time.Second)) == 0 {
+			t.Error("the mended token was not tried within three seconds")
+		}
+	})
+}
