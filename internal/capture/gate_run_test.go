@@ -151,64 +151,6 @@ func TestOnePaymentOfTwoEvents(t *testing.T) {
 	})
 }
 
-// That reading or searching alone is refused halts nothing, and ends no halt.
-func TestRefusedReads(t *testing.T) {
-	t.Parallel()
-	blocked := mercadopago.Answer{Meaning: mercadopago.Halt, Row: 28, Reason: "blocked", Detail: "HTTP 403", HTTPStatus: 403, Sent: true}
-	search := func(time.Duration) mercadopago.Found {
-		answer := blocked
-		answer.Read = true
-		return mercadopago.Found{Calls: 1, Failed: &answer}
-	}
-	synctest.Test(t, func(t *testing.T) { // only reads are refused
-		var halted atomic.Bool
-		a := newCrowdAPI(time.Second, func(key string, _ time.Duration) mercadopago.Answer {
-			if key == "event-0" {
-				return pending()
-			}
-			return captured()
-		})
-		a.get, a.search = func(time.Duration) mercadopago.Answer { return blocked }, search
-		c := newCapturer(a, func(c *capture.Config) { c.MaxTries = 20 })
-		stop := make(chan struct{})
-		go func() {
-			for {
-				select {
-				case <-stop:
-					return
-				case <-time.After(time.Second):
-					if !c.Health().Passing() {
-						halted.Store(true)
-					}
-				}
-			}
-		}()
-		got := count(crowd(t, c, 50))
-		close(stop)
-		if got[isCaptured] != 49 || got["parked undecided"] != 1 || halted.Load() {
-			t.Errorf("ended: %v, halted: %t", got, halted.Load())
-		}
-	})
-	synctest.Test(t, func(t *testing.T) { // everything is
-		const mended = 15 * time.Minute
-		a := newCrowdAPI(time.Second, func(key string, at time.Duration) mercadopago.Answer {
-			switch {
-			case key == "event-0" && at < 2*time.Second:
-				return noAnswer()
-			case at >= mended:
-				return captured()
-			}
-			return blocked
-		})
-		a.search = search
-		c := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 })
-		crowd(t, c, 50)
-		if n := len(a.between(10*time.Second, mended)); n > 60 {
-			t.Errorf("%d charges were asked for in a quarter of an hour of halt", n)
-		}
-	})
-}
-
 // Events that grew too old in an outage do not take the turns of those that ask
 // whether it is over.
 func TestOverdueEventsAndProbes(t *testing.T) {
@@ -235,29 +177,6 @@ func TestOverdueEventsAndProbes(t *testing.T) {
 		}
 		if got := count(<-old); got["parked too_old"] != 200 {
 			t.Errorf("the old ones ended: %v", got)
-		}
-	})
-}
-
-// A mended token is noticed at once, though many wait and the rate is low.
-func TestMendedTokenUnderARateLimit(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		const mended = 10 * time.Minute
-		began := time.Now()
-		a := newCrowdAPI(100*time.Millisecond, func(_ string, at time.Duration) mercadopago.Answer {
-			if at < mended {
-				return halted()
-			}
-			return captured()
-		})
-		c := newCapturer(a, func(conf *capture.Config) {
-			conf.RateLimit, conf.MaxInFlight = 1, 64
-			conf.Credential = func() uint64 { return uint64(min(time.Since(began)/mended, 1)) }
-		})
-		crowd(t, c, 100)
-		if len(a.between(mended, mended+3*time.Second)) == 0 {
-			t.Error("the mended token was not tried within three seconds")
 		}
 	})
 }

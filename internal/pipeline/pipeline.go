@@ -6,12 +6,10 @@ package pipeline
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
@@ -114,47 +112,6 @@ type Pipeline struct {
 	heard    heard
 	started  chan struct{} // closed when the owner takes messages
 	ended    chan struct{} // closed when the owner takes no more messages
-}
-
-// Status is what the pipeline shows of itself.
-type Status struct {
-	Joined     bool             `json:"joined"`           // partitions have been assigned at least once
-	Partitions int              `json:"partitions"`       // assigned now
-	InFlight   int              `json:"in_flight"`        // captures under way
-	Unsettled  int              `json:"unsettled"`        // records held without a verdict
-	Stopping   bool             `json:"stopping"`         // no new capture is begun
-	Halted     map[int32]string `json:"halted,omitempty"` // partitions that are not worked, and why
-	Error      string           `json:"error,omitempty"`  // why nothing can be committed or seen; "" when all is well
-	Suspects   int              `json:"suspects"`         // invalid events that are held: a run of them
-	Suspicion  string           `json:"suspicion,omitempty"`
-	Paused     int              `json:"paused"`                    // partitions that are not fetched for now
-	Longest    []Waiting        `json:"longest_waiting,omitempty"` // what has waited longest, most first
-}
-
-// Status asks the owner for its state; after the end it is that of a stopped
-// pipeline.
-func (p *Pipeline) Status(ctx context.Context) Status {
-	select {
-	case <-p.started:
-	default:
-		return Status{Error: "starting: the cluster was not reached yet"}
-	}
-	reply := make(chan Status, 1)
-	select {
-	case p.messages <- statusQuery{reply: reply}:
-	case <-p.ended:
-		return Status{Stopping: true}
-	case <-ctx.Done():
-		return Status{Error: "the pipeline does not answer"}
-	}
-	select {
-	case s := <-reply:
-		return s
-	case <-p.ended:
-		return Status{Stopping: true}
-	case <-ctx.Done():
-		return Status{Error: "the pipeline does not answer"}
-	}
 }
 
 // New makes a pipeline; nothing is contacted before Run.
@@ -304,50 +261,4 @@ func (p *Pipeline) send(m message) bool {
 	case <-p.ended:
 		return false
 	}
-}
-
-// prepare looks at the topics and settles where the group begins.
-func (p *Pipeline) prepare(ctx context.Context) error {
-	client, err := p.conf.Kafka.NewClient()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	admin := kadm.NewClient(client)
-	topics := p.conf.Topics
-	info, err := kafka.Inspect(ctx, admin, topics.Input, topics.Captured, topics.Rejected, topics.Parked)
-	if err != nil {
-		return err
-	}
-	first, err := kafka.EnsureStart(ctx, admin, p.conf.Group, topics.Input, p.conf.StartAt)
-	if err != nil {
-		return err
-	}
-	if first {
-		p.conf.Log.InfoContext(ctx, "the group is new: its start offsets are committed",
-			slog.String("group", p.conf.Group), slog.String("topic", topics.Input))
-	}
-	for _, name := range []string{topics.Captured, topics.Rejected} {
-		if info[name].MaxMessageBytes < leastOutcomeBytes {
-			return fmt.Errorf("%w: %q takes no record over %d bytes, outcomes take up to %d: raise its max.message.bytes",
-				kafka.ErrUnfit, name, info[name].MaxMessageBytes, leastOutcomeBytes)
-		}
-	}
-	limits := make(map[string]int32)
-	for name, topic := range info {
-		limits[name] = topic.MaxMessageBytes
-	}
-	p.commits = kafka.CommitterConfig{
-		Kafka:           p.conf.Kafka,
-		TransactionalID: p.conf.Group + "/" + p.conf.InstanceID,
-		Group:           p.conf.Group,
-		Topic:           topics.Input,
-		TopicID:         info[topics.Input].ID,
-		MaxBatchBytes:   limits,
-		Log:             p.conf.Log,
-	}
-	if p.conf.Static {
-		p.commits.GroupInstanceID = &p.conf.InstanceID
-	}
-	return nil
 }

@@ -1,9 +1,51 @@
 package pipeline
 
 import (
+	"context"
 	"slices"
 	"time"
 )
+
+// Status is what the pipeline shows of itself.
+type Status struct {
+	Joined     bool             `json:"joined"`           // partitions have been assigned at least once
+	Partitions int              `json:"partitions"`       // assigned now
+	InFlight   int              `json:"in_flight"`        // captures under way
+	Unsettled  int              `json:"unsettled"`        // records held without a verdict
+	Stopping   bool             `json:"stopping"`         // no new capture is begun
+	Halted     map[int32]string `json:"halted,omitempty"` // partitions that are not worked, and why
+	Error      string           `json:"error,omitempty"`  // why nothing can be committed or seen; "" when all is well
+	Suspects   int              `json:"suspects"`         // invalid events that are held: a run of them
+	Suspicion  string           `json:"suspicion,omitempty"`
+	Paused     int              `json:"paused"`                    // partitions that are not fetched for now
+	Longest    []Waiting        `json:"longest_waiting,omitempty"` // what has waited longest, most first
+}
+
+// Status asks the owner for its state; after the end it is that of a stopped
+// pipeline.
+func (p *Pipeline) Status(ctx context.Context) Status {
+	select {
+	case <-p.started:
+	default:
+		return Status{Error: "starting: the cluster was not reached yet"}
+	}
+	reply := make(chan Status, 1)
+	select {
+	case p.messages <- statusQuery{reply: reply}:
+	case <-p.ended:
+		return Status{Stopping: true}
+	case <-ctx.Done():
+		return Status{Error: "the pipeline does not answer"}
+	}
+	select {
+	case s := <-reply:
+		return s
+	case <-p.ended:
+		return Status{Stopping: true}
+	case <-ctx.Done():
+		return Status{Error: "the pipeline does not answer"}
+	}
+}
 
 // statusQuery asks for a copy of the state.
 type statusQuery struct{ reply chan<- Status }

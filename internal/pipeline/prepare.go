@@ -1,0 +1,57 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"payment-capture/internal/kafka"
+)
+
+// prepare looks at the topics and settles where the group begins.
+func (p *Pipeline) prepare(ctx context.Context) error {
+	client, err := p.conf.Kafka.NewClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	topics := p.conf.Topics
+	info, err := kafka.Inspect(ctx, admin, topics.Input, topics.Captured, topics.Rejected, topics.Parked)
+	if err != nil {
+		return err
+	}
+	first, err := kafka.EnsureStart(ctx, admin, p.conf.Group, topics.Input, p.conf.StartAt)
+	if err != nil {
+		return err
+	}
+	if first {
+		p.conf.Log.InfoContext(ctx, "the group is new: its start offsets are committed",
+			slog.String("group", p.conf.Group), slog.String("topic", topics.Input))
+	}
+	for _, name := range []string{topics.Captured, topics.Rejected} {
+		if info[name].MaxMessageBytes < leastOutcomeBytes {
+			return fmt.Errorf("%w: %q takes no record over %d bytes, outcomes take up to %d: raise its max.message.bytes",
+				kafka.ErrUnfit, name, info[name].MaxMessageBytes, leastOutcomeBytes)
+		}
+	}
+	limits := make(map[string]int32)
+	for name, topic := range info {
+		limits[name] = topic.MaxMessageBytes
+	}
+	p.commits = kafka.CommitterConfig{
+		Kafka:           p.conf.Kafka,
+		TransactionalID: p.conf.Group + "/" + p.conf.InstanceID,
+		Group:           p.conf.Group,
+		Topic:           topics.Input,
+		TopicID:         info[topics.Input].ID,
+		MaxBatchBytes:   limits,
+		Log:             p.conf.Log,
+	}
+	if p.conf.Static {
+		p.commits.GroupInstanceID = &p.conf.InstanceID
+	}
+	return nil
+}
