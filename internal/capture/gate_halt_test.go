@@ -54,18 +54,16 @@ type arrivals struct {
 }
 
 func newArrivals(t *testing.T, c *capture.Capturer) *arrivals {
+	t.Helper()
 	return &arrivals{t: t, c: c, giveUp: make(chan struct{}), ended: make(map[string]string), took: make(map[string]time.Duration)}
 }
 
-// come captures an event in the background; each change is applied to it.
-func (s *arrivals) come(id string, changes ...func(*event.ReadyToCapture)) {
+// come captures an event in the background.
+func (s *arrivals) come(id string) {
 	s.t.Helper()
 	e := newEvent(s.t)
 	e.ID, e.OrderID, e.ExternalReference = id, "order-of-"+id, "reference-of-"+id
 	e.PayerToken = secret.New("payer-of-" + id)
-	for _, change := range changes {
-		change(e)
-	}
 	began := time.Now()
 	s.all.Go(func() {
 		verdict, err := s.c.Capture(s.t.Context(), e, newHold(s.giveUp))
