@@ -275,6 +275,7 @@ func (g *gate) record(p pass, a mercadopago.Answer) {
 	g.breaker.RecordSuccess()
 	if p.kind == circuitProbe {
 		g.epoch++
+		g.guard.shift(time.Since(g.shutAt)) // nobody was answered meanwhile
 	}
 }
 

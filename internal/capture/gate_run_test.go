@@ -45,13 +45,13 @@ func TestRefusalsOfTwoKinds(t *testing.T) {
 func TestOutageUnderARunOfRefusals(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const run, mended = 20, 2 * time.Hour
+		const run, mended = 20, 6 * time.Hour
 		a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
 			switch {
 			case at >= mended:
 				return captured()
-			case at%(20*time.Minute) > 10*time.Minute:
-				return unavailable()
+			case at%(2*time.Hour) > time.Hour:
+				return unsent()
 			}
 			return refused(13, "invalid_payer_token")
 		})

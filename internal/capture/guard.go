@@ -93,6 +93,13 @@ func runReason(cause string, limit int, last string) string {
 // reset forgets the runs: a payment was made as it should be.
 func (g *guard) reset() { clear(g.runs) }
 
+// shift leaves a time out of the runs in which nobody was answered.
+func (g *guard) shift(d time.Duration) {
+	for _, r := range g.runs {
+		r.since = r.since.Add(d)
+	}
+}
+
 // goOn lets the runs that there are go on from now: nothing has ended them.
 func (g *guard) goOn() {
 	for _, r := range g.runs {
