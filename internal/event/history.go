@@ -1,0 +1,91 @@
+package event
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"time"
+)
+
+// History is what was noted of an event before: what the ledger knows.
+type History struct {
+	// Attempt is the earliest attempt that is not withdrawn or decided; nil:
+	// none. Its effect is unknown.
+	Attempt *Attempt
+	// Decision is how the event ended; nil: it has not.
+	Decision *Decision
+}
+
+// Attempt says that an event is tried: from then on the buyer may have paid.
+type Attempt struct {
+	First    time.Time   // when the first call was about to be made; in milliseconds
+	Event    Fingerprint // of the event, by [ReadyToCapture.Fingerprint]
+	Body     Fingerprint // of the request that was sent
+	Encoding int         // the version of the layout that the body was written in
+	Account  string      // the account that it was sent for
+}
+
+// Decision is how an event ended.
+type Decision struct {
+	Verdict
+
+	At time.Time // when it was decided; in milliseconds
+	// Attempt is what was tried; its First is zero where nothing was, and its
+	// Event where the record was no valid event.
+	Attempt Attempt
+}
+
+// Parked reports whether the event waits for a person.
+func (d *Decision) Parked() bool { return d.Parking != nil }
+
+// Fingerprint is the first half of a SHA-256: two texts of one fingerprint are
+// the same text.
+type Fingerprint [sha256.Size / 2]byte
+
+// IsZero reports whether it is the fingerprint of nothing.
+func (f Fingerprint) IsZero() bool { return f == Fingerprint{} }
+
+// String gives it in hexadecimal.
+func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
+
+// FingerprintOf gives the fingerprint of texts in their order.
+func FingerprintOf(texts ...[]byte) Fingerprint {
+	var buf []byte
+	for _, t := range texts {
+		buf = binary.AppendUvarint(buf, uint64(len(t))) // so that none can pass for two
+		buf = append(buf, t...)
+	}
+	sum := sha256.Sum256(buf)
+	return Fingerprint(sum[:len(Fingerprint{})])
+}
+
+// Fingerprint covers what makes it this event and no other: its order, amount,
+// currency, reference and payer. A second event of the same id that differs in
+// one of them contradicts the first.
+func (e *ReadyToCapture) Fingerprint() Fingerprint {
+	return FingerprintOf([]byte(e.OrderID), []byte(e.Amount.String()), []byte(e.Amount.Currency()),
+		[]byte(e.ExternalReference), []byte(e.PayerToken.Reveal()))
+}
+
+// RecordID stands in for the event id of a record that has none which can be
+// trusted: it is the same for a copy of the record, wherever that lies, and no
+// event's id, being longer than any may be. Headers that this service adds to
+// a record that it sends again do not count.
+func RecordID(m Message) string {
+	texts := [][]byte{m.Key, m.Value, nil}
+	if !m.Timestamp.IsZero() {
+		texts[2] = binary.BigEndian.AppendUint64(nil, uint64(m.Timestamp.UnixMilli())) //nolint:gosec // G115: only its bits matter
+	}
+	for _, h := range m.Headers {
+		if !IsResendHeader(h.Key) {
+			texts = append(texts, []byte(h.Key), h.Value)
+		}
+	}
+	sum := sha256.New()
+	for _, t := range texts {
+		var size [binary.MaxVarintLen64]byte
+		sum.Write(size[:binary.PutUvarint(size[:], uint64(len(t)))])
+		sum.Write(t)
+	}
+	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
+}

@@ -1,0 +1,292 @@
+// Package ledger keeps what was attempted and decided, by event id: a compacted
+// topic, and on each instance a local store that follows it. It is what
+// recognises an event that comes again after the payment API has forgotten it.
+//
+// An attempt is noted before the first call, a decision in the transaction that
+// carries the outcome. The two have different keys, so that compaction never
+// lets one erase the other.
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/money"
+)
+
+// Kind is what an entry of the ledger is about.
+type Kind uint8
+
+// The kinds of entry.
+const (
+	KindAttempt  Kind = 'a'
+	KindDecision Kind = 'd'
+)
+
+// The keys are "a/" or "d/" and the event id.
+const separator = '/'
+
+// Key gives the key of an entry's record.
+func (k Kind) Key(id string) []byte {
+	key := make([]byte, 0, 2+len(id))
+	key = append(key, byte(k), separator)
+	return append(key, id...)
+}
+
+// ErrUnreadable says that a record of the ledger is none of this version's: a
+// newer one wrote it, or something that is no ledger. It is never passed over,
+// for it may say that an event was charged.
+var ErrUnreadable = errors.New("a record of the ledger cannot be read")
+
+// ParseKey reads a record's key.
+func ParseKey(key []byte) (Kind, string, error) {
+	if len(key) < 3 || key[1] != separator {
+		return 0, "", fmt.Errorf("%w: its key is none of a ledger", ErrUnreadable)
+	}
+	switch kind := Kind(key[0]); kind {
+	case KindAttempt, KindDecision:
+		return kind, string(key[2:]), nil
+	}
+	return 0, "", fmt.Errorf("%w: its key is none of a ledger", ErrUnreadable)
+}
+
+// version is the layout of the values below. A reader refuses a newer one.
+const version = 1
+
+type wireAttempt struct {
+	Version  int    `cbor:"0,keyasint"`
+	First    int64  `cbor:"1,keyasint,omitempty"` // Unix milliseconds; 0: no call was made
+	Event    []byte `cbor:"2,keyasint,omitempty"`
+	Body     []byte `cbor:"3,keyasint,omitempty"`
+	Encoding int    `cbor:"4,keyasint,omitempty"`
+	Account  string `cbor:"5,keyasint,omitempty"`
+}
+
+type wireDecision struct {
+	Version int          `cbor:"0,keyasint"`
+	At      int64        `cbor:"1,keyasint"`
+	Attempt *wireAttempt `cbor:"2,keyasint,omitempty"`
+	Outcome *wireOutcome `cbor:"3,keyasint,omitempty"`
+	Parking *wireParking `cbor:"4,keyasint,omitempty"`
+}
+
+// wireOutcome leaves out what follows from the rest: the event id is the key,
+// the subject the order id, and the reference where it is the order id as well.
+type wireOutcome struct {
+	Captured         bool              `cbor:"0,keyasint,omitempty"`
+	OrderID          string            `cbor:"1,keyasint"`
+	Amount           string            `cbor:"2,keyasint"`
+	Currency         string            `cbor:"3,keyasint"`
+	Reference        string            `cbor:"4,keyasint,omitempty"`
+	PaymentID        string            `cbor:"5,keyasint,omitempty"`
+	Transactions     []wireTransaction `cbor:"6,keyasint,omitempty"`
+	Time             int64             `cbor:"7,keyasint"`
+	CapturedAt       int64             `cbor:"8,keyasint,omitempty"`
+	ProviderReplayed bool              `cbor:"9,keyasint,omitempty"`
+	Reason           string            `cbor:"10,keyasint,omitempty"`
+	Category         string            `cbor:"11,keyasint,omitempty"`
+	Retry            string            `cbor:"12,keyasint,omitempty"`
+	TraceParent      string            `cbor:"13,keyasint,omitempty"`
+}
+
+type wireTransaction struct {
+	_             struct{} `cbor:",toarray"`
+	ID            string
+	Status        string
+	StatusDetail  string
+	PaymentMethod string
+	Amount        string
+}
+
+type wireParking struct {
+	Reason       string `cbor:"0,keyasint"`
+	Detail       string `cbor:"1,keyasint,omitempty"`
+	FirstAttempt int64  `cbor:"2,keyasint,omitempty"`
+	Tries        int    `cbor:"3,keyasint,omitempty"`
+	HTTPStatus   int    `cbor:"4,keyasint,omitempty"`
+	RequestID    string `cbor:"5,keyasint,omitempty"`
+}
+
+// EncodeAttempt gives the value of an attempt's record. It holds no secret.
+func EncodeAttempt(a event.Attempt) ([]byte, error) {
+	value, err := cbor.Marshal(wireAttemptOf(a))
+	if err != nil {
+		return nil, fmt.Errorf("encode an attempt: %w", err)
+	}
+	return value, nil
+}
+
+func wireAttemptOf(a event.Attempt) *wireAttempt {
+	w := &wireAttempt{Version: version, First: milli(a.First), Encoding: a.Encoding, Account: a.Account}
+	if !a.Event.IsZero() {
+		w.Event = a.Event[:]
+	}
+	if !a.Body.IsZero() {
+		w.Body = a.Body[:]
+	}
+	return w
+}
+
+// DecodeAttempt reads the value of an attempt's record. The error is
+// [ErrUnreadable].
+func DecodeAttempt(value []byte) (*event.Attempt, error) {
+	var w wireAttempt
+	if err := unmarshal(value, &w); err != nil {
+		return nil, err
+	}
+	return w.attempt()
+}
+
+func (w *wireAttempt) attempt() (*event.Attempt, error) {
+	if w.Version < 1 || w.Version > version {
+		return nil, newer(w.Version)
+	}
+	a := &event.Attempt{First: fromMilli(w.First), Encoding: w.Encoding, Account: w.Account}
+	for _, f := range []struct {
+		from []byte
+		into *event.Fingerprint
+	}{{w.Event, &a.Event}, {w.Body, &a.Body}} {
+		if n := len(f.from); n != 0 && n != len(f.into) {
+			return nil, fmt.Errorf("%w: a fingerprint of %d bytes", ErrUnreadable, n)
+		}
+		copy(f.into[:], f.from)
+	}
+	return a, nil
+}
+
+// EncodeDecision gives the value of a decision's record, all that the outcome
+// needs to be published again. It holds no secret.
+func EncodeDecision(d *event.Decision) ([]byte, error) {
+	w := wireDecision{Version: version, At: milli(d.At)}
+	if d.Attempt != (event.Attempt{}) {
+		w.Attempt = wireAttemptOf(d.Attempt)
+	}
+	switch o := d.Outcome; {
+	case o != nil:
+		w.Outcome = &wireOutcome{
+			Captured: o.Type == event.TypeCaptured, OrderID: o.OrderID, Amount: o.Amount.String(), Currency: string(o.Amount.Currency()),
+			PaymentID: o.PaymentID, Time: milli(o.Time), CapturedAt: milli(o.CapturedAt), ProviderReplayed: o.ProviderReplayed,
+			Reason: valid(o.Reason), Category: string(o.Category), Retry: string(o.Retry), TraceParent: valid(o.TraceParent),
+		}
+		if o.ExternalReference != o.OrderID {
+			w.Outcome.Reference = o.ExternalReference
+		}
+		for _, t := range o.Transactions {
+			w.Outcome.Transactions = append(w.Outcome.Transactions, wireTransaction{
+				ID: valid(t.ID), Status: valid(t.Status), StatusDetail: valid(t.StatusDetail), PaymentMethod: valid(t.PaymentMethod), Amount: valid(t.Amount),
+			})
+		}
+	case d.Parking != nil:
+		p := d.Parking
+		w.Parking = &wireParking{
+			Reason: string(p.Reason), Detail: valid(p.Detail), FirstAttempt: milli(p.FirstAttempt), Tries: p.Tries,
+			HTTPStatus: p.HTTPStatus, RequestID: valid(p.RequestID),
+		}
+	default:
+		return nil, errors.New("encode a decision: it has neither an outcome nor a parking")
+	}
+	value, err := cbor.Marshal(&w)
+	if err != nil {
+		return nil, fmt.Errorf("encode a decision: %w", err)
+	}
+	return value, nil
+}
+
+// DecodeDecision reads the value of the record of a decision on an event. The
+// error is [ErrUnreadable].
+func DecodeDecision(id string, value []byte) (*event.Decision, error) {
+	var w wireDecision
+	if err := unmarshal(value, &w); err != nil {
+		return nil, err
+	}
+	if w.Version < 1 || w.Version > version {
+		return nil, newer(w.Version)
+	}
+	d := &event.Decision{At: fromMilli(w.At)}
+	if w.Attempt != nil {
+		a, err := w.Attempt.attempt()
+		if err != nil {
+			return nil, err
+		}
+		d.Attempt = *a
+	}
+	switch {
+	case w.Outcome != nil && w.Parking == nil:
+		o, err := w.Outcome.outcome(id)
+		if err != nil {
+			return nil, err
+		}
+		d.Outcome = o
+	case w.Parking != nil && w.Outcome == nil:
+		p := w.Parking
+		d.Parking = &event.Parking{
+			Reason: event.ParkReason(p.Reason), Detail: p.Detail, FirstAttempt: fromMilli(p.FirstAttempt), Tries: p.Tries,
+			HTTPStatus: p.HTTPStatus, RequestID: p.RequestID,
+		}
+	default:
+		return nil, fmt.Errorf("%w: a decision must have an outcome or a parking", ErrUnreadable)
+	}
+	return d, nil
+}
+
+func (w *wireOutcome) outcome(id string) (*event.Outcome, error) {
+	currency, err := money.ParseCurrency(w.Currency)
+	if err != nil {
+		return nil, fmt.Errorf("%w: currency: %w", ErrUnreadable, err)
+	}
+	amount, err := money.Parse(w.Amount, currency)
+	if err != nil {
+		return nil, fmt.Errorf("%w: amount: %w", ErrUnreadable, err)
+	}
+	o := &event.Outcome{
+		Type: event.TypeRejected, Subject: w.OrderID, Time: fromMilli(w.Time), TraceParent: w.TraceParent,
+		EventID: id, OrderID: w.OrderID, Amount: amount, ExternalReference: w.Reference, PaymentID: w.PaymentID,
+		CapturedAt: fromMilli(w.CapturedAt), ProviderReplayed: w.ProviderReplayed,
+		Reason: w.Reason, Category: event.Category(w.Category), Retry: event.Retry(w.Retry),
+	}
+	if w.Captured {
+		o.Type = event.TypeCaptured
+	}
+	if o.ExternalReference == "" {
+		o.ExternalReference = o.OrderID
+	}
+	for _, t := range w.Transactions {
+		o.Transactions = append(o.Transactions, event.Transaction{
+			ID: t.ID, Status: t.Status, StatusDetail: t.StatusDetail, PaymentMethod: t.PaymentMethod, Amount: t.Amount,
+		})
+	}
+	return o, nil
+}
+
+func unmarshal(value []byte, into any) error {
+	if err := cbor.Unmarshal(value, into); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	return nil
+}
+
+func newer(v int) error {
+	return fmt.Errorf("%w: it has layout %d, and this version knows up to %d: run the newer version", ErrUnreadable, v, version)
+}
+
+// valid makes a text of the API's valid UTF-8, as the layout demands.
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
+func milli(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMilli(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

@@ -1,0 +1,169 @@
+package ledger
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/money"
+)
+
+func amountOf(t testing.TB, text string) money.Amount {
+	t.Helper()
+	a, err := money.Parse(text, "MXN")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func aTime(ms int64) time.Time { return time.UnixMilli(1_795_000_000_000 + ms).UTC() }
+
+func attemptForTest() event.Attempt {
+	return event.Attempt{
+		First: aTime(1), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 1, Account: "main",
+	}
+}
+
+func decisionsForTest(t testing.TB) map[string]*event.Decision {
+	t.Helper()
+	captured := &event.Outcome{
+		Type: event.TypeCaptured, Subject: "o1", Time: aTime(7), TraceParent: "00-1-2-01", EventID: "e1", OrderID: "o1",
+		Amount: amountOf(t, "700.50"), ExternalReference: "o1", PaymentID: "10458724", CapturedAt: aTime(6), ProviderReplayed: true,
+		Transactions: []event.Transaction{{ID: "1", Status: "approved", StatusDetail: "accredited", PaymentMethod: "visa", Amount: "700.50"}},
+	}
+	rejected := &event.Outcome{
+		Type: event.TypeRejected, Subject: "o1", Time: aTime(7), EventID: "e1", OrderID: "o1", Amount: amountOf(t, "1.00"),
+		ExternalReference: "another", Reason: "cc_rejected_high_risk", Category: event.CategoryFraud, Retry: event.RetryNever,
+	}
+	return map[string]*event.Decision{
+		"captured": {Verdict: event.Verdict{Outcome: captured}, At: aTime(9), Attempt: attemptForTest()},
+		"rejected": {Verdict: event.Verdict{Outcome: rejected}, At: aTime(9), Attempt: attemptForTest()},
+		"parked": {
+			Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: aTime(1), Tries: 3, HTTPStatus: 500, RequestID: "r"}},
+			At:      aTime(9), Attempt: attemptForTest(),
+		},
+		"parked without a call": {Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkInvalidEvent, Detail: "d"}}, At: aTime(9)},
+	}
+}
+
+func TestDecisionsComeBackAsTheyWere(t *testing.T) {
+	for name, d := range decisionsForTest(t) {
+		t.Run(name, func(t *testing.T) {
+			value, err := EncodeDecision(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := DecodeDecision("e1", value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(d, got, cmp.AllowUnexported(money.Amount{}), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%d bytes came back otherwise (-want +got):\n%s", len(value), diff)
+			}
+		})
+	}
+}
+
+func TestAttemptComesBackAsItWas(t *testing.T) {
+	want := attemptForTest()
+	value, err := EncodeAttempt(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeAttempt(value)
+	if err != nil || *got != want {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+}
+
+// A text of the API's that is no valid UTF-8 must not make a decision that
+// cannot be read again.
+func TestInvalidTextsAreMended(t *testing.T) {
+	d := decisionsForTest(t)["rejected"]
+	d.Outcome.Reason = "a\xffb"
+	value, err := EncodeDecision(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeDecision("e1", value)
+	if err != nil || got.Outcome.Reason != "a\uFFFDb" {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestUnreadableEntries(t *testing.T) {
+	encode := func(v any) []byte {
+		value, err := cbor.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+	for name, value := range map[string][]byte{
+		"nothing":          {},
+		"garbage":          []byte("{}"),
+		"a newer layout":   encode(map[int]any{0: version + 1, 1: 1}),
+		"no layout":        encode(map[int]any{1: 1}),
+		"neither":          encode(wireDecision{Version: 1, At: 1}),
+		"both":             encode(wireDecision{Version: 1, Outcome: &wireOutcome{Amount: "1", Currency: "MXN"}, Parking: &wireParking{}}),
+		"no amount":        encode(wireDecision{Version: 1, Outcome: &wireOutcome{Currency: "MXN"}}),
+		"no currency":      encode(wireDecision{Version: 1, Outcome: &wireOutcome{Amount: "1"}}),
+		"half a mark":      encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 1, Event: []byte{1}}, Parking: &wireParking{}}),
+		"a newer attempt":  encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 2}, Parking: &wireParking{}}),
+		"something behind": append(encode(wireDecision{Version: 1, Parking: &wireParking{}}), 0),
+	} {
+		if d, err := DecodeDecision("e1", value); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("%s: %+v, %v", name, d, err)
+		}
+	}
+	if a, err := DecodeAttempt(encode(map[int]any{0: version + 1})); !errors.Is(err, ErrUnreadable) {
+		t.Errorf("a newer attempt: %+v, %v", a, err)
+	}
+	for _, key := range []string{"", "a", "a/", "x/e1", "d-e1", "de1"} {
+		if kind, id, err := ParseKey([]byte(key)); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("key %q: %c %q %v", key, kind, id, err)
+		}
+	}
+}
+
+func TestKeys(t *testing.T) {
+	for _, kind := range []Kind{KindAttempt, KindDecision} {
+		got, id, err := ParseKey(kind.Key("e/1"))
+		if got != kind || id != "e/1" || err != nil {
+			t.Errorf("%c: %c %q %v", kind, got, id, err)
+		}
+	}
+}
+
+func FuzzDecodeDecision(f *testing.F) {
+	for _, d := range decisionsForTest(f) {
+		value, err := EncodeDecision(d)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(value)
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		d, err := DecodeDecision("e1", value)
+		if err != nil {
+			return
+		}
+		again, err := EncodeDecision(d)
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+		twice, err := DecodeDecision("e1", again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(d, twice, cmp.AllowUnexported(money.Amount{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("written and read again it differs:\n%s", diff)
+		}
+	})
+}
