@@ -41,6 +41,8 @@ type Config struct {
 	TopicCaptured   string `envconfig:"TOPIC_PAYMENT_CAPTURED" default:"payment.captured" desc:"topic of payment.captured"`
 	TopicRejected   string `envconfig:"TOPIC_PAYMENT_REJECTED" default:"payment.rejected" desc:"topic of payment.rejected; may be that of payment.captured"`
 	TopicParked     string `envconfig:"TOPIC_PARKED" default:"payment-capture.parked" desc:"topic of records that wait for a person"`
+	TopicLedger     string `envconfig:"TOPIC_LEDGER" default:"payment-capture.ledger" desc:"topic of what was attempted and decided, by event id; compacted, and none of the others"`
+	LedgerDir       string `envconfig:"LEDGER_DIR" desc:"directory of the local copy of the ledger, of this instance alone; made by the service, read anew from the topic where it is lost; default: one of KAFKA_GROUP and INSTANCE_ID in the system's temporary directory"`
 	CloudEventsMode string `envconfig:"CLOUDEVENTS_MODE" default:"structured" desc:"how outcomes are written: structured or binary; both are read"`
 
 	MercadoPagoURL             string         `envconfig:"MERCADOPAGO_URL" default:"https://api.mercadopago.com" desc:"address of the API"`
@@ -54,8 +56,10 @@ type Config struct {
 	CaptureRateLimit      float64       `envconfig:"CAPTURE_RATE_LIMIT" default:"0" desc:"calls to the API a second; 0: no limit"`
 	CaptureDeadline       time.Duration `envconfig:"CAPTURE_DEADLINE" default:"15m" desc:"how long one event is tried before it is parked"`
 	CaptureMaxTries       int           `envconfig:"CAPTURE_MAX_TRIES" default:"100" desc:"how often one event is tried before it is parked"`
-	CaptureMaxEventAge    time.Duration `envconfig:"CAPTURE_MAX_EVENT_AGE" default:"24h" desc:"older events are parked, not charged; at most IDEMPOTENCY_KEY_HORIZON"`
-	IdempotencyKeyHorizon time.Duration `envconfig:"IDEMPOTENCY_KEY_HORIZON" default:"24h" desc:"how long the API is trusted to remember an idempotency key"`
+	CaptureMaxEventAge    time.Duration `envconfig:"CAPTURE_MAX_EVENT_AGE" default:"168h" desc:"events older than this that the ledger does not know are parked, not charged; 0: none is too old"`
+	CaptureOncePer        string        `envconfig:"CAPTURE_ONCE_PER" default:"event" desc:"what is charged at most once: event, by its id; or reference, also by its external reference, under whatever event id"`
+	ReplayedOutcomes      string        `envconfig:"REPLAYED_OUTCOMES" default:"emit" desc:"the outcome of an event that was decided before and comes again: emit it once more, marked replayed, or suppress it"`
+	IdempotencyKeyHorizon time.Duration `envconfig:"IDEMPOTENCY_KEY_HORIZON" default:"24h" desc:"how long the API is trusted to remember an idempotency key; an event first tried longer ago is looked up, not called for again"`
 	CaptureReconcileFor   time.Duration `envconfig:"CAPTURE_RECONCILE_FOR" default:"3m" desc:"how long the API is searched for a payment before an event is parked that may have made one"`
 	CaptureRefusalRun     int           `envconfig:"CAPTURE_REFUSAL_RUN" default:"20" desc:"so many payers or requests refused in a row halt, instead of rejecting or parking everybody; 0: none do"`
 	InvalidEventRun       int           `envconfig:"INVALID_EVENT_RUN" default:"100" desc:"from so many invalid events in a row on they are held, not parked; 0: all are parked"`
@@ -150,6 +154,18 @@ func (c Config) problems() []error {
 // AdminOff as ADMIN_ADDR means that no admin address is listened on.
 const AdminOff = "off"
 
+// The values of CAPTURE_ONCE_PER.
+const (
+	OncePerEvent     = "event"
+	OncePerReference = "reference"
+)
+
+// The values of REPLAYED_OUTCOMES.
+const (
+	ReplayedEmit     = "emit"
+	ReplayedSuppress = "suppress"
+)
+
 type report func(name, format string, args ...any)
 
 func (c Config) checkKafka(wrong report) {
@@ -190,21 +206,29 @@ func (c Config) checkKafka(wrong report) {
 	default:
 		wrong("KAFKA_SASL_MECHANISM", "%q is none of %v", c.KafkaSASLMechanism, kafka.SASLMechanisms())
 	}
+	c.checkTopics(wrong)
+	if m := event.Mode(c.CloudEventsMode); m != event.Structured && m != event.Binary {
+		wrong("CLOUDEVENTS_MODE", "%q is neither %s nor %s", c.CloudEventsMode, event.Structured, event.Binary)
+	}
+}
+
+func (c Config) checkTopics(wrong report) {
 	for _, t := range []struct{ name, topic string }{
 		{"TOPIC_ORDER_READY_TO_CAPTURE", c.TopicInput},
 		{"TOPIC_PAYMENT_CAPTURED", c.TopicCaptured},
 		{"TOPIC_PAYMENT_REJECTED", c.TopicRejected},
 		{"TOPIC_PARKED", c.TopicParked},
+		{"TOPIC_LEDGER", c.TopicLedger},
 	} {
 		if t.topic == "" {
 			wrong(t.name, "is empty")
+		} else if t.topic == c.TopicLedger && t.name != "TOPIC_LEDGER" {
+			wrong("TOPIC_LEDGER", "is %s, the topic of %s too: the ledger is compacted, so records of another kind "+
+				"would vanish from it, and it would be read as damaged; give it a topic of its own", c.TopicLedger, t.name)
 		}
 	}
 	if c.TopicParked == c.TopicInput {
 		wrong("TOPIC_PARKED", "is the topic that is read: a parked record would be read, and parked, for ever")
-	}
-	if m := event.Mode(c.CloudEventsMode); m != event.Structured && m != event.Binary {
-		wrong("CLOUDEVENTS_MODE", "%q is neither %s nor %s", c.CloudEventsMode, event.Structured, event.Binary)
 	}
 }
 
@@ -249,11 +273,14 @@ func (c Config) checkCapture(wrong report) {
 	if c.IdempotencyKeyHorizon <= 0 {
 		wrong("IDEMPOTENCY_KEY_HORIZON", "is %s: it must be over zero", c.IdempotencyKeyHorizon)
 	}
-	// Without a ledger an event's age is all that tells that the API still
-	// remembers its key: an older one may have been charged and forgotten.
-	if c.CaptureMaxEventAge <= 0 || c.CaptureMaxEventAge > c.IdempotencyKeyHorizon {
-		wrong("CAPTURE_MAX_EVENT_AGE", "is %s: it must be over zero and at most IDEMPOTENCY_KEY_HORIZON (%s), "+
-			"or a replay could charge what the API has forgotten", c.CaptureMaxEventAge, c.IdempotencyKeyHorizon)
+	if c.CaptureMaxEventAge < 0 {
+		wrong("CAPTURE_MAX_EVENT_AGE", "is %s: it must be over zero, or 0 where no event is too old", c.CaptureMaxEventAge)
+	}
+	if c.CaptureOncePer != OncePerEvent && c.CaptureOncePer != OncePerReference {
+		wrong("CAPTURE_ONCE_PER", "%q is neither %s nor %s", c.CaptureOncePer, OncePerEvent, OncePerReference)
+	}
+	if c.ReplayedOutcomes != ReplayedEmit && c.ReplayedOutcomes != ReplayedSuppress {
+		wrong("REPLAYED_OUTCOMES", "%q is neither %s nor %s", c.ReplayedOutcomes, ReplayedEmit, ReplayedSuppress)
 	}
 	if c.FlushInterval < 0 || c.FlushInterval > 10*time.Second {
 		wrong("FLUSH_INTERVAL", "is %s: 0s to 10s", c.FlushInterval)

@@ -46,7 +46,9 @@ func TestDefaultsAreGood(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	if len(c.KafkaBrokers) != 1 || c.KafkaBrokers[0] != "localhost:9092" || c.CaptureDeadline != 15*time.Minute ||
-		c.MaxInFlight != 256 || c.TopicInput != "order.ready_to_capture" || c.CloudEventsMode != "structured" {
+		c.MaxInFlight != 256 || c.TopicInput != "order.ready_to_capture" || c.CloudEventsMode != "structured" ||
+		c.TopicLedger != "payment-capture.ledger" || c.LedgerDir != "" || c.CaptureMaxEventAge != 7*24*time.Hour ||
+		c.CaptureOncePer != config.OncePerEvent || c.ReplayedOutcomes != config.ReplayedEmit {
 		t.Errorf("the defaults are %+v", c)
 	}
 }
@@ -93,6 +95,11 @@ func TestProblemsOfKafka(t *testing.T) {
 		"SASL with two passwords":  {[]string{"KAFKA_SASL_MECHANISM=OAUTHBEARER", "KAFKA_SASL_PASSWORD=" + password, "KAFKA_SASL_PASSWORD_FILE=/p"}, []string{"KAFKA_SASL_PASSWORD"}},
 		"no topic":                 {[]string{"TOPIC_PAYMENT_CAPTURED="}, []string{"TOPIC_PAYMENT_CAPTURED"}},
 		"parked is the input":      {[]string{"TOPIC_PARKED=order.ready_to_capture"}, []string{"TOPIC_PARKED"}},
+		"no ledger":                {[]string{"TOPIC_LEDGER="}, []string{"TOPIC_LEDGER"}},
+		"ledger is the input":      {[]string{"TOPIC_LEDGER=order.ready_to_capture"}, []string{"TOPIC_LEDGER"}},
+		"ledger takes outcomes":    {[]string{"TOPIC_LEDGER=l", "TOPIC_PAYMENT_CAPTURED=l", "TOPIC_PAYMENT_REJECTED=l"}, []string{"TOPIC_LEDGER", "TOPIC_LEDGER"}},
+		"ledger takes the parked":  {[]string{"TOPIC_PARKED=payment-capture.ledger"}, []string{"TOPIC_LEDGER"}},
+		"ledger and its directory": {[]string{"TOPIC_LEDGER=l", "LEDGER_DIR=/ledger"}, nil},
 		"unknown mode":             {[]string{"CLOUDEVENTS_MODE=batched"}, []string{"CLOUDEVENTS_MODE"}},
 		"broker with a password":   {[]string{"KAFKA_BROKERS=u:" + password + "@host:9092"}, []string{"KAFKA_BROKERS"}},
 		"TLS, SASL and start":      {[]string{"KAFKA_TLS_ENABLED=true", "KAFKA_TLS_CA_FILE=/ca", "KAFKA_SASL_MECHANISM=SCRAM-SHA-512", "KAFKA_SASL_USER=u", "KAFKA_SASL_PASSWORD=" + password, "KAFKA_START_AT=2026-11-23T10:00:00Z"}, nil},
@@ -115,9 +122,14 @@ func TestProblems(t *testing.T) {
 		"too many at once":        {[]string{"CAPTURE_MAX_IN_FLIGHT=10001"}, []string{"CAPTURE_MAX_IN_FLIGHT"}},
 		"deadline":                {[]string{"CAPTURE_DEADLINE=0s"}, []string{"CAPTURE_DEADLINE"}},
 		"no tries":                {[]string{"CAPTURE_MAX_TRIES=0"}, []string{"CAPTURE_MAX_TRIES"}},
-		"age over the horizon":    {[]string{"CAPTURE_MAX_EVENT_AGE=25h"}, []string{"CAPTURE_MAX_EVENT_AGE"}},
-		"no age":                  {[]string{"CAPTURE_MAX_EVENT_AGE=0s"}, []string{"CAPTURE_MAX_EVENT_AGE"}},
-		"no horizon":              {[]string{"IDEMPOTENCY_KEY_HORIZON=0s"}, []string{"IDEMPOTENCY_KEY_HORIZON", "CAPTURE_MAX_EVENT_AGE"}},
+		"age over the horizon":    {[]string{"CAPTURE_MAX_EVENT_AGE=9000h", "IDEMPOTENCY_KEY_HORIZON=1h"}, nil},
+		"no age":                  {[]string{"CAPTURE_MAX_EVENT_AGE=0"}, nil},
+		"age below zero":          {[]string{"CAPTURE_MAX_EVENT_AGE=-1s"}, []string{"CAPTURE_MAX_EVENT_AGE"}},
+		"no horizon":              {[]string{"IDEMPOTENCY_KEY_HORIZON=0s"}, []string{"IDEMPOTENCY_KEY_HORIZON"}},
+		"once per what":           {[]string{"CAPTURE_ONCE_PER=order"}, []string{"CAPTURE_ONCE_PER"}},
+		"once per nothing":        {[]string{"CAPTURE_ONCE_PER="}, []string{"CAPTURE_ONCE_PER"}},
+		"replayed what":           {[]string{"REPLAYED_OUTCOMES=drop"}, []string{"REPLAYED_OUTCOMES"}},
+		"once per reference":      {[]string{"CAPTURE_ONCE_PER=reference", "REPLAYED_OUTCOMES=suppress"}, nil},
 		"flush interval":          {[]string{"FLUSH_INTERVAL=11s"}, []string{"FLUSH_INTERVAL"}},
 		"stop breaks off charges": {[]string{"SHUTDOWN_TIMEOUT=34s"}, []string{"SHUTDOWN_TIMEOUT"}},
 		"admin address":           {[]string{"ADMIN_ADDR=8080"}, []string{"ADMIN_ADDR"}},
@@ -128,7 +140,7 @@ func TestProblems(t *testing.T) {
 		"misspelt by two":         {[]string{"MERCADOPAGO_ACESS_TOKENS=" + password}, []string{"MERCADOPAGO_ACESS_TOKENS"}},
 		"misspelt by three":       {[]string{"KAFKA_GROUPING=a"}, nil},
 		"none of our business":    {[]string{"PATH=/bin", "KAFKA_SERVICE_HOST=10.0.0.1", "HOME=/"}, nil},
-		"not there yet":           {[]string{"CAPTURE_ONCE_PER=event", "LEDGER_DIR=/ledger"}, []string{"CAPTURE_ONCE_PER", "LEDGER_DIR"}},
+		"not there yet":           {[]string{"KAFKA_GROUP_PROTOCOL=consumer"}, []string{"KAFKA_GROUP_PROTOCOL"}},
 		"rate limit below zero":   {[]string{"CAPTURE_RATE_LIMIT=-1"}, []string{"CAPTURE_RATE_LIMIT"}},
 		"rate limit is no number": {[]string{"CAPTURE_RATE_LIMIT=NaN"}, []string{"CAPTURE_RATE_LIMIT"}},
 		"rate limit":              {[]string{"CAPTURE_RATE_LIMIT=12.5"}, nil},

@@ -53,9 +53,7 @@ func address(text string) string {
 // later lists variables of features that are not there yet. Setting one must
 // not look as if it had an effect.
 func later() []string {
-	return []string{
-		"KAFKA_GROUP_PROTOCOL", "TOPIC_LEDGER", "LEDGER_DIR", "CAPTURE_ONCE_PER", "REPLAYED_OUTCOMES",
-	}
+	return []string{"KAFKA_GROUP_PROTOCOL"}
 }
 
 // misspelt finds variables that are set and are within two edits of one of
