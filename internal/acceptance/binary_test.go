@@ -35,6 +35,7 @@ func (w *world) environ(instance string) []string {
 		"KAFKA_BROKERS="+strings.Join(c.KafkaBrokers, ","), "KAFKA_GROUP="+c.KafkaGroup, "KAFKA_START_AT=earliest",
 		"KAFKA_SESSION_TIMEOUT=6s", "INSTANCE_ID="+c.InstanceID, "TOPIC_ORDER_READY_TO_CAPTURE="+c.TopicInput,
 		"TOPIC_PAYMENT_CAPTURED="+c.TopicCaptured, "TOPIC_PAYMENT_REJECTED="+c.TopicRejected, "TOPIC_PARKED="+c.TopicParked,
+		"TOPIC_LEDGER="+c.TopicLedger, "LEDGER_DIR="+c.LedgerDir,
 		"MERCADOPAGO_URL="+c.MercadoPagoURL, "MERCADOPAGO_ACCESS_TOKEN="+accessToken, "CURRENCY=MXN", "ADMIN_ADDR=off",
 	)
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -44,7 +45,7 @@ type world struct {
 	apiDial app.DialFunc
 	client  *kgo.Client
 	admin   *kadm.Client
-	topics  struct{ input, captured, rejected, parked string }
+	topics  struct{ input, captured, rejected, parked, ledger string }
 	group   string
 	log     *logBuffer
 	sent    []sentEvent
@@ -53,6 +54,12 @@ type world struct {
 	zombies bool
 	// patience bounds every wait.
 	patience time.Duration
+	// stores is where the local stores of the ledger lie: on disk, or in memory
+	// where time is virtual.
+	stores struct {
+		dir string
+		fs  vfs.FS
+	}
 }
 
 // newWorld makes topics of that many partitions and an API. serve puts a
@@ -65,6 +72,11 @@ func newWorld(t *testing.T, broker *kafkatest.Broker, partitions int32, simConf 
 	w := &world{t: t, name: name, broker: broker, group: name + ".group", log: &logBuffer{}, patience: 90 * time.Second}
 	w.topics.input, w.topics.captured = name+".orders", name+".captured"
 	w.topics.rejected, w.topics.parked = name+".rejected", name+".parked"
+	w.topics.ledger = name + ".ledger"
+	w.stores.dir = t.TempDir()
+	if broker.Dial != nil { // virtual: time would stand still while a disk is waited for
+		w.stores.fs = vfs.NewMem()
+	}
 	if simConf.AccessToken == "" {
 		simConf.AccessToken = accessToken
 	}
@@ -81,6 +93,9 @@ func newWorld(t *testing.T, broker *kafkatest.Broker, partitions int32, simConf 
 	for _, topic := range []string{w.topics.captured, w.topics.rejected, w.topics.parked} {
 		specs = append(specs, kafka.TopicSpec{Name: topic, Partitions: 3, ReplicationFactor: replicas})
 	}
+	specs = append(specs, kafka.TopicSpec{
+		Name: w.topics.ledger, Partitions: 3, ReplicationFactor: replicas, Config: map[string]string{"cleanup.policy": "compact"},
+	})
 	results, err := kafka.EnsureTopics(t.Context(), w.admin, false, specs...)
 	if err != nil {
 		t.Fatal(err)
@@ -114,6 +129,7 @@ func (w *world) config(instance string) config.Config {
 		KafkaBrokers: w.broker.Addresses, KafkaGroup: w.group, KafkaStartAt: "earliest",
 		KafkaSessionTimeout: 6 * time.Second, InstanceID: w.name + "." + instance,
 		TopicInput: w.topics.input, TopicCaptured: w.topics.captured, TopicRejected: w.topics.rejected, TopicParked: w.topics.parked,
+		TopicLedger: w.topics.ledger, LedgerDir: w.stores.dir, CaptureOncePer: config.OncePerEvent, ReplayedOutcomes: config.ReplayedEmit,
 		CloudEventsMode: "structured", MercadoPagoURL: w.apiURL, MercadoPagoAccessToken: secret.New(accessToken),
 		MercadoPagoTimeout: 5 * time.Second, Currency: "MXN", MercadoPagoAccount: "main",
 		MaxInFlight: 64, CaptureDeadline: 15 * time.Minute, CaptureMaxTries: 100, CaptureReconcileFor: 2 * time.Second,
@@ -144,7 +160,7 @@ func (w *world) start(name string, changes ...func(*config.Config)) *instance {
 	network, brokers := &cutter{}, &cutter{}
 	service, err := app.New(app.Options{
 		Config: conf, Version: "test", Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With(slog.String("instance", name)),
-		DialKafka: brokers.wrap(network.wrap(w.broker.Dial)), DialAPI: network.wrap(w.apiDial),
+		DialKafka: brokers.wrap(network.wrap(w.broker.Dial)), DialAPI: network.wrap(w.apiDial), LedgerFS: w.stores.fs,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -9,9 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -20,6 +24,7 @@ import (
 	"payment-capture/internal/config"
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/ledger"
 	"payment-capture/internal/mercadopago"
 	"payment-capture/internal/pipeline"
 	"payment-capture/internal/secret"
@@ -35,6 +40,8 @@ type Options struct {
 	Log     *slog.Logger
 	// DialKafka and DialAPI replace the network in tests; nil: the network.
 	DialKafka, DialAPI DialFunc
+	// LedgerFS replaces the disk under LEDGER_DIR in tests; nil: the disk.
+	LedgerFS vfs.FS
 }
 
 // Service is the service, built and not started.
@@ -43,6 +50,7 @@ type Service struct {
 	registry *prometheus.Registry
 	client   *mercadopago.Client
 	capturer *capture.Capturer
+	ledger   *ledger.Ledger
 	conf     pipeline.Config
 	pipeline atomic.Pointer[pipeline.Pipeline] // the present one
 }
@@ -79,27 +87,32 @@ func New(opts Options) (*Service, error) {
 		return nil, fmt.Errorf("KAFKA_START_AT: %w", err)
 	}
 	s.capturer = capture.New(capture.Config{
-		Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge, KeyHorizon: c.IdempotencyKeyHorizon,
+		Currency: c.Currency, Account: c.MercadoPagoAccount, OncePerReference: c.CaptureOncePer == config.OncePerReference, MaxEventAge: c.CaptureMaxEventAge, KeyHorizon: c.IdempotencyKeyHorizon,
 		Deadline: c.CaptureDeadline, MaxTries: c.CaptureMaxTries, ReconcileFor: c.CaptureReconcileFor,
 		MaxInFlight: c.MaxInFlight, RateLimit: c.CaptureRateLimit, RefusalRun: c.CaptureRefusalRun,
 		Credential: token.Version, Log: opts.Log, Metrics: capture.NewMetrics(s.registry),
 	}, s.client)
+	s.ledger = ledger.New(ledger.Config{
+		Kafka: kafkaConfig, Topic: c.TopicLedger, Dir: LedgerDir(c), FS: opts.LedgerFS,
+		Log: opts.Log, Metrics: ledger.NewMetrics(s.registry),
+	})
 	s.conf = pipeline.Config{
 		Kafka: kafkaConfig, Group: c.KafkaGroup, InstanceID: c.InstanceID, Static: c.KafkaStaticMembership,
 		SessionTimeout: c.KafkaSessionTimeout, StartAt: start,
-		Topics:  pipeline.Topics{Input: c.TopicInput, Captured: c.TopicCaptured, Rejected: c.TopicRejected, Parked: c.TopicParked},
+		Topics:  pipeline.Topics{Input: c.TopicInput, Captured: c.TopicCaptured, Rejected: c.TopicRejected, Parked: c.TopicParked, Ledger: c.TopicLedger},
 		Account: c.MercadoPagoAccount, Mode: event.Mode(c.CloudEventsMode), MaxInFlight: c.MaxInFlight, InvalidRun: c.InvalidEventRun,
-		FlushInterval: c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
+		SuppressReplayed: c.ReplayedOutcomes == config.ReplayedSuppress,
+		FlushInterval:    c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
 		Log: opts.Log, Metrics: pipeline.NewMetrics(s.registry),
 	}
-	s.pipeline.Store(pipeline.New(s.conf, captures{s.capturer}))
+	s.pipeline.Store(pipeline.New(s.conf, captures{s.capturer}, s.ledger))
 	return s, nil
 }
 
 // captures lets the pipeline reach the captures, which know nothing of it.
 type captures struct{ *capture.Capturer }
 
-func (c captures) Capture(ctx context.Context, e *event.ReadyToCapture, h pipeline.Hold) (event.Verdict, error) {
+func (c captures) Capture(ctx context.Context, e *event.ReadyToCapture, h pipeline.Hold) (*event.Decision, error) {
 	return c.Capturer.Capture(ctx, e, h)
 }
 
@@ -166,6 +179,7 @@ type Status struct {
 	Group    string          `json:"group"`
 	Version  string          `json:"version"`
 	API      capture.Health  `json:"api"`
+	Ledger   ledger.Health   `json:"ledger"`
 	Pipeline pipeline.Status `json:"pipeline"`
 }
 
@@ -173,7 +187,7 @@ type Status struct {
 func (s *Service) Status(ctx context.Context) Status {
 	return Status{
 		Instance: s.opts.Config.InstanceID, Group: s.opts.Config.KafkaGroup, Version: s.opts.Version,
-		API: s.capturer.Health(), Pipeline: s.pipeline.Load().Status(ctx),
+		API: s.capturer.Health(), Ledger: s.ledger.Health(), Pipeline: s.pipeline.Load().Status(ctx),
 	}
 }
 
@@ -186,6 +200,11 @@ func (s *Service) ready(ctx context.Context) admin.Readiness {
 		r.Reason = "stopping"
 	case status.Error != "":
 		r.Reason = status.Error
+	case all.Ledger.Reason != "" || !all.Ledger.Following():
+		r.Reason = all.Ledger.Reason
+		if r.Reason == "" {
+			r.Reason = fmt.Sprintf("the ledger is being read: %d records are left", all.Ledger.Behind)
+		}
 	case !status.Joined:
 		r.Reason = "not in the consumer group yet"
 	case len(status.Halted) > 0:
@@ -212,22 +231,11 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for {
-		err = s.pipeline.Load().Run(ctx)
-		if !pipeline.Anew(err) {
-			break
-		}
-		if ctx.Err() != nil {
-			err = nil // what was not committed is left to the next owner
-			break
-		}
-		log.WarnContext(ctx, "joining the group anew: what was not committed is asked for again, under the same keys", slog.Any("cause", err))
-		if errors.Is(err, kafka.ErrReplaced) {
-			// The group's offsets went with the topic, and KAFKA_START_AT is for
-			// the first one: what is in the new one came after the start.
-			s.conf.StartAt = kafka.StartAt{Earliest: true}
-		}
-		s.pipeline.Store(pipeline.New(s.conf, captures{s.capturer}))
+	if err = s.follow(ctx); err == nil {
+		err = s.work(ctx)
+	}
+	if closeErr := s.ledger.Close(); closeErr != nil {
+		log.WarnContext(ctx, "the local store of the ledger did not close cleanly; it is read again if need be", slog.Any("error", closeErr))
 	}
 	if adminErr := stopAdmin(); adminErr != nil {
 		log.WarnContext(ctx, "the admin address did not close cleanly", slog.Any("error", adminErr))
@@ -237,6 +245,48 @@ func (s *Service) Run(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// work runs one pipeline after the other, as long as the end of one asks for
+// the next.
+func (s *Service) work(ctx context.Context) error {
+	log := s.opts.Log
+	for {
+		err := s.pipeline.Load().Run(ctx)
+		if !pipeline.Anew(err) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil // what was not committed is left to the next owner
+		}
+		log.WarnContext(ctx, "joining the group anew: what was not committed is asked for again, under the same keys", slog.Any("cause", err))
+		if errors.Is(err, kafka.ErrReplaced) {
+			// The group's offsets went with the topic, and KAFKA_START_AT is for
+			// the first one: what is in the new one came after the start.
+			s.conf.StartAt = kafka.StartAt{Earliest: true}
+		}
+		s.pipeline.Store(pipeline.New(s.conf, captures{s.capturer}, s.ledger))
+	}
+}
+
+// follow begins to follow the ledger, and reads it up to its end before the
+// group is joined: a member that has partitions and has not read the ledger
+// keeps them from those that have.
+func (s *Service) follow(ctx context.Context) error {
+	if err := kafka.Patiently(ctx, pipeline.StartPatience, s.opts.Log, s.ledger.Start); err != nil {
+		return err
+	}
+	return s.ledger.CatchUp(ctx)
+}
+
+// LedgerDir gives the directory of the local store: LEDGER_DIR, or one in the
+// system's directory for temporary files, which outlives a restart there.
+func LedgerDir(c config.Config) string {
+	name := url.PathEscape(c.KafkaGroup + "/" + c.InstanceID)
+	if c.LedgerDir != "" {
+		return filepath.Join(c.LedgerDir, name)
+	}
+	return filepath.Join(os.TempDir(), "payment-capture", name)
 }
 
 // listen serves the admin address until the function that it returns is

@@ -26,13 +26,17 @@ type attempt struct {
 	event   *event.ReadyToCapture
 	request mercadopago.Request
 	subject subject
-	first   time.Time // when the first call was begun; before it, when the event came
-	began   time.Time // when the event came
+	noted   event.Attempt // as the ledger has it; its First is zero while it has none
+	began   time.Time     // when the event came
 	budget  budget
 
-	calls int            // made so far
-	drew  bool           // the last one drew on the budget
-	late  *event.Parking // why no further call may be made, once that is so
+	calls     int            // made so far
+	inherited bool           // an earlier owner noted the attempt: it may have called
+	resent    bool           // by a person, after it was parked
+	written   bool           // the attempt is noted for this owner's calls
+	idle      bool           // and no call was made since
+	drew      bool           // the last one drew on the budget
+	late      *event.Parking // why no further call may be made, once that is so
 	// unknown: one of the tries may have charged without telling. From then on
 	// an error does not decide any more, only an answer with a payment does.
 	unknown  bool
@@ -62,31 +66,47 @@ func (b *budget) count(p pass, took time.Duration) (counts bool) {
 }
 
 // begin prepares the tries of an event, or says why it is parked without one.
-func (c *Capturer) begin(e *event.ReadyToCapture) (*attempt, *event.Parking) {
-	if parking := c.unfit(e); parking != nil {
-		return nil, parking
-	}
-	request, err := mercadopago.NewRequest(e)
-	if err != nil {
-		return nil, &event.Parking{Reason: event.ParkInvalidEvent, Detail: err.Error()}
-	}
-	return &attempt{
-		event: e, request: request, first: time.Now(), began: time.Now(),
+func (c *Capturer) begin(e *event.ReadyToCapture, hold Hold) (*attempt, *event.Parking) {
+	a := &attempt{
+		event: e, began: time.Now(), resent: hold.Resent(),
 		subject: subject{order: e.OrderID, payer: sha256.Sum256([]byte(e.PayerToken.Reveal()))},
-	}, nil
+		noted:   event.Attempt{Event: e.Fingerprint(), Encoding: mercadopago.EncodingVersion, Account: c.conf.Account},
+	}
+	before := hold.Tried()
+	if before != nil {
+		a.inherited, a.unknown, a.doubtful = true, true, true
+		a.noted.First = before.First
+	} else if parking := c.unfit(a); parking != nil {
+		return a, parking
+	}
+	var err error
+	if a.request, err = mercadopago.NewRequest(e); err != nil {
+		return a, &event.Parking{Reason: event.ParkInvalidEvent, Detail: err.Error()}
+	}
+	a.noted.Body = event.FingerprintOf(a.request.Body)
+	if before != nil {
+		a.late = c.barred(a, before)
+	}
+	return a, nil
 }
 
-// unfit parks what must not be charged whatever the API would say.
-func (c *Capturer) unfit(e *event.ReadyToCapture) *event.Parking {
+// unfit parks what must not be charged whatever the API would say. Of an event
+// that was never tried, by this instance or any other, its age is all that tells
+// whether that may have been before there was a ledger.
+func (c *Capturer) unfit(a *attempt) *event.Parking {
+	e := a.event
 	age := time.Since(e.Time)
 	switch {
 	case e.Amount.Currency() != c.conf.Currency:
 		return &event.Parking{Reason: event.ParkWrongCurrency, Detail: fmt.Sprintf(
 			"data.currency is %s, and this account charges in %s: the API would take the same number in the other currency",
 			e.Amount.Currency(), c.conf.Currency)}
+	case a.resent: // somebody looked at its age
+		return nil
 	case c.conf.MaxEventAge > 0 && age > c.conf.MaxEventAge:
 		return &event.Parking{Reason: event.ParkTooOld, Detail: fmt.Sprintf(
-			"time is %s, more than CAPTURE_MAX_EVENT_AGE (%s) ago", e.Time.UTC().Format(time.RFC3339), c.conf.MaxEventAge)}
+			"time is %s, more than CAPTURE_MAX_EVENT_AGE (%s) ago, and the ledger knows of no attempt",
+			e.Time.UTC().Format(time.RFC3339), c.conf.MaxEventAge)}
 	case age < -clockTolerance:
 		return &event.Parking{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
 			"time is %s, which is still to come: the age of the event cannot be told", e.Time.UTC().Format(time.RFC3339))}
@@ -94,16 +114,25 @@ func (c *Capturer) unfit(e *event.ReadyToCapture) *event.Parking {
 	return nil
 }
 
+// untried reports whether the attempt is noted and nobody can have called.
+func (a *attempt) untried() bool { return a.idle && !a.inherited }
+
 // overdue says why no further call may be made for an event: what the API has
-// forgotten, it charges again. An earlier owner may have used the key when the
-// event was young, so its age counts as well.
+// forgotten, it charges again.
 func (c *Capturer) overdue(a *attempt) *event.Parking {
-	if old := c.unfit(a.event); old != nil {
-		return old
+	first := a.noted.First
+	if first.IsZero() || a.untried() {
+		return c.unfit(a)
 	}
-	if c.conf.KeyHorizon > 0 && a.calls > 0 && passed(a.first) > c.conf.KeyHorizon {
-		return &event.Parking{Reason: event.ParkTooOld, Detail: fmt.Sprintf(
-			"it was first tried more than IDEMPOTENCY_KEY_HORIZON (%s) ago: the API may have forgotten its key", c.conf.KeyHorizon)}
+	switch since := passed(first); {
+	case c.conf.KeyHorizon > 0 && since > c.conf.KeyHorizon:
+		return &event.Parking{Reason: event.ParkKeyExpired, Detail: fmt.Sprintf(
+			"it was first tried at %s, more than IDEMPOTENCY_KEY_HORIZON (%s) ago: the API may have forgotten its key",
+			first.UTC().Format(time.RFC3339), c.conf.KeyHorizon)}
+	case since < -clockTolerance:
+		return &event.Parking{Reason: event.ParkKeyExpired, Detail: fmt.Sprintf(
+			"the ledger says that it was first tried at %s, which is still to come: whether the API remembers its key cannot be told",
+			first.UTC().Format(time.RFC3339))}
 	}
 	return nil
 }

@@ -31,6 +31,7 @@ type API interface {
 
 // Hold is the caller's claim to an event.
 type Hold interface {
+	Journal
 	// GiveUp is closed when no further call shall begin; one under way is
 	// finished.
 	GiveUp() <-chan struct{}
@@ -42,16 +43,38 @@ type Hold interface {
 	Tell(waitsFor string, calls int)
 }
 
+// Journal is what is noted of an event, by this owner and earlier ones: the
+// ledger.
+type Journal interface {
+	// Tried gives the earliest attempt that was noted before and not decided;
+	// nil: the event was never tried.
+	Tried() *event.Attempt
+	// Resent reports whether a person sent the event again, after it was parked.
+	Resent() bool
+	// Attempt notes durably that the event is about to be tried. After an error
+	// it may be noted or not.
+	Attempt(ctx context.Context, a event.Attempt) error
+	// Withdraw takes the attempt back: it had no effect, for certain.
+	Withdraw(ctx context.Context) error
+	// Paid gives the outcomes that have a payment, of all events under this
+	// one's reference.
+	Paid(ctx context.Context) ([]*event.Outcome, error)
+}
+
 // Config fixes a Capturer.
 type Config struct {
 	Currency    money.Currency // that of the account's site
-	MaxEventAge time.Duration  // older events are parked; 0: none is too old
-	KeyHorizon  time.Duration  // how long the API remembers a key; 0: for ever
-	Deadline    time.Duration  // how long one event is tried
-	MaxTries    int            // how often one event is tried
-	MaxInFlight int            // calls at once
-	RateLimit   float64        // calls a second; 0: no limit
-	RefusalRun  int            // how many refusals in a row halt; 0: none do
+	Account     string         // the account's name, noted with each attempt
+	MaxEventAge time.Duration  // older events that were never tried are parked; 0: none is too old
+	// OncePerReference parks an event under whose reference another one was
+	// captured.
+	OncePerReference bool
+	KeyHorizon       time.Duration // how long the API remembers a key; 0: for ever
+	Deadline         time.Duration // how long one event is tried
+	MaxTries         int           // how often one event is tried
+	MaxInFlight      int           // calls at once
+	RateLimit        float64       // calls a second; 0: no limit
+	RefusalRun       int           // how many refusals in a row halt; 0: none do
 	// ReconcileFor is how long a payment is searched for before an event is
 	// parked whose tries may have made one; 0: it is searched for once.
 	ReconcileFor time.Duration
@@ -82,12 +105,29 @@ func New(conf Config, api API) *Capturer {
 	return &Capturer{conf: conf, api: api, gate: newGate(conf), seen: newSeen()}
 }
 
-// Capture returns the event's verdict, or an [*AbandonedError] when ctx ended
+// Capture returns how the event ended, or an [*AbandonedError] when ctx ended
 // or hold was given up. While the API is down or the service halted it waits.
-func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, hold Hold) (event.Verdict, error) {
-	a, parking := c.begin(e)
+func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, hold Hold) (*event.Decision, error) {
+	a, parking := c.begin(e, hold)
 	if parking != nil {
-		return event.Verdict{Parking: parking}, nil
+		return c.decision(a, event.Verdict{Parking: parking}), nil
+	}
+	verdict, err := c.capture(ctx, a, hold)
+	if err != nil {
+		c.takeBack(ctx, a, hold)
+		return nil, err
+	}
+	return c.decision(a, verdict), nil
+}
+
+// decision is what the ledger keeps of a verdict.
+func (c *Capturer) decision(a *attempt, v event.Verdict) *event.Decision {
+	return &event.Decision{Verdict: v, At: now(), Attempt: a.noted}
+}
+
+func (c *Capturer) capture(ctx context.Context, a *attempt, hold Hold) (event.Verdict, error) {
+	if verdict, decided, err := c.resume(ctx, a, hold); decided || err != nil {
+		return verdict, err
 	}
 	for {
 		what, err := c.try(ctx, a, hold)
@@ -128,20 +168,18 @@ const (
 
 // try makes one call, when its time has come.
 func (c *Capturer) try(ctx context.Context, a *attempt, hold Hold) (tried, error) {
-	p, err := c.enter(ctx, a, hold, a.pollID != "")
+	p, err := c.enterNoted(ctx, a, hold)
 	if err != nil {
 		return 0, err
 	}
-	if a.late = c.overdue(a); a.late != nil {
-		c.gate.abort(p)
+	if a.late != nil {
 		return tooLate, nil
 	}
 	began := time.Now()
-	if a.calls == 0 {
-		a.first = began
-	} else {
+	if a.calls > 0 {
 		hold.Tell("is asked for again", a.calls)
 	}
+	a.idle = false
 	if a.pollID != "" {
 		a.last = ofARead(c.api.Get(ctx, a.request, a.pollID))
 	} else {
@@ -156,7 +194,11 @@ func (c *Capturer) try(ctx context.Context, a *attempt, hold Hold) (tried, error
 	a.doubtful = a.unknown
 	a.unknown = a.unknown || a.last.EffectUnknown()
 	a.drew = false
-	if c.gate.leave(p, a.subject, a.last) {
+	halted := c.gate.leave(p, a.subject, a.last)
+	if a.harmless() {
+		c.withdraw(ctx, a, hold)
+	}
+	if halted {
 		hold.Tell("waits for somebody to mend what is wrong: "+a.last.Detail, a.calls)
 		return notOfTheEvent, nil
 	}
@@ -176,11 +218,8 @@ func (c *Capturer) called(ctx context.Context, a *attempt, began time.Time) {
 // without it another instance may have the event already.
 func (c *Capturer) enter(ctx context.Context, a *attempt, hold Hold, read bool) (pass, error) {
 	for {
-		for !hold.Current() {
-			hold.Tell("waits to hear from the consumer group: until then another instance may have it", a.calls)
-			if err := sleep(ctx, hold.GiveUp(), holdEvery); err != nil {
-				return pass{}, err
-			}
+		if err := c.current(ctx, a, hold); err != nil {
+			return pass{}, err
 		}
 		p, err := c.gate.enter(ctx, hold.GiveUp(), read)
 		if err != nil || hold.Current() {
@@ -188,6 +227,17 @@ func (c *Capturer) enter(ctx context.Context, a *attempt, hold Hold, read bool) 
 		}
 		c.gate.abort(p)
 	}
+}
+
+// current waits for the claim to be known to be good.
+func (c *Capturer) current(ctx context.Context, a *attempt, hold Hold) error {
+	for !hold.Current() {
+		hold.Tell("waits to hear from the consumer group: until then another instance may have it", a.calls)
+		if err := sleep(ctx, hold.GiveUp(), holdEvery); err != nil {
+			return err
+		}
+	}
+	return stopped(ctx, hold.GiveUp())
 }
 
 // ofARead judges what an answer to a read says of the service: that reading, or
@@ -287,7 +337,7 @@ func (c *Capturer) park(a *attempt, reason event.ParkReason, detail string) even
 		reason = event.ParkUndecided
 	}
 	return event.Verdict{Parking: &event.Parking{
-		Reason: reason, Detail: detail, FirstAttempt: a.first, Tries: a.calls,
+		Reason: reason, Detail: detail, FirstAttempt: a.noted.First, Tries: a.calls,
 		HTTPStatus: a.last.HTTPStatus, RequestID: a.last.RequestID,
 	}}
 }

@@ -12,8 +12,11 @@ import (
 )
 
 // ending is how an event ended, in short.
-func ending(v event.Verdict) string {
-	switch {
+func ending(d *event.Decision) string {
+	if d == nil {
+		return "none"
+	}
+	switch v := d.Verdict; {
 	case v.Outcome != nil && v.Parking != nil:
 		return "both"
 	case v.Outcome != nil:

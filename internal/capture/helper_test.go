@@ -63,7 +63,34 @@ type hold struct {
 	giveUp <-chan struct{}
 	stale  atomic.Bool // not current
 	told   []string
+	// What the ledger has of the event: before, and what this owner wrote.
+	tried       *event.Attempt
+	resent      bool
+	paid        []*event.Outcome
+	attempts    []event.Attempt
+	withdrawn   int
+	refuse      error // what Attempt gives until then
+	refuseUntil time.Time
 }
+
+func (h *hold) Tried() *event.Attempt { return h.tried }
+
+func (h *hold) Resent() bool { return h.resent }
+
+func (h *hold) Attempt(_ context.Context, a event.Attempt) error {
+	if time.Now().Before(h.refuseUntil) {
+		return h.refuse
+	}
+	h.attempts = append(h.attempts, a)
+	return nil
+}
+
+func (h *hold) Withdraw(context.Context) error {
+	h.withdrawn++
+	return nil
+}
+
+func (h *hold) Paid(context.Context) ([]*event.Outcome, error) { return h.paid, nil }
 
 func newHold(giveUp <-chan struct{}) *hold { return &hold{giveUp: giveUp} }
 
@@ -175,6 +202,13 @@ func wait(after time.Duration) mercadopago.Answer {
 // busy says that an earlier try under the key is not done yet.
 func busy() mercadopago.Answer {
 	return mercadopago.Answer{Meaning: mercadopago.Wait, Row: 21, Detail: "HTTP 409", HTTPStatus: 409, Sent: true}
+}
+
+// busyFor is busy, and asks for time.
+func busyFor(after time.Duration) mercadopago.Answer {
+	a := busy()
+	a.RetryAfter = after
+	return a
 }
 
 // pending says that the payment exists and is not final.

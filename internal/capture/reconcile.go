@@ -19,10 +19,10 @@ const clockSkew = 5 * time.Second
 // is parked for a reason. How soon the API's index shows a payment is nowhere
 // documented, so it looks several times; nothing found proves nothing.
 func (c *Capturer) lookUp(ctx context.Context, a *attempt, hold Hold, reason event.ParkReason, detail string) (event.Verdict, error) {
-	if a.calls == 0 {
+	if a.noted.First.IsZero() || a.untried() { // no call can have made one
 		return c.park(a, reason, detail), nil
 	}
-	if a.last.Detail != detail {
+	if a.calls > 0 && a.last.Detail != detail {
 		detail += "; the last answer: " + a.last.Detail
 	}
 	s := search{began: time.Now()}
@@ -33,7 +33,11 @@ func (c *Capturer) lookUp(ctx context.Context, a *attempt, hold Hold, reason eve
 			return event.Verdict{}, err
 		}
 		wait := c.nextLook(&s, found, p)
-		verdict, decided, note := c.attribute(ctx, a, found, wait < 0)
+		others, err := c.others(ctx, a, hold)
+		if err != nil {
+			return event.Verdict{}, err
+		}
+		verdict, decided, note := c.attribute(ctx, a, found, others, wait < 0)
 		if decided {
 			return verdict, nil
 		}
@@ -93,7 +97,7 @@ func (c *Capturer) find(ctx context.Context, a *attempt, hold Hold, s *search) (
 		return mercadopago.Found{}, p, err
 	}
 	began := time.Now()
-	found := c.api.Find(ctx, a.request, a.first.Add(-clockSkew))
+	found := c.api.Find(ctx, a.request, a.noted.First.Add(-clockSkew))
 	answer := mercadopago.Answer{Meaning: mercadopago.Poll, Read: true, Sent: true}
 	if found.Failed != nil {
 		answer = ofARead(*found.Failed)
@@ -119,11 +123,11 @@ func (c *Capturer) find(ctx context.Context, a *attempt, hold Hold, s *search) (
 // known, and no other event has it. One that was taken decides at once; a
 // declined one only at the last look, for one that was taken may come into
 // sight later. A search that broke off may have left out another payment.
-func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.Found, last bool) (_ event.Verdict, decided bool, note string) {
+func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.Found, others owners, last bool) (_ event.Verdict, decided bool, note string) {
 	var taken, declined, other []mercadopago.Answer
 	for _, p := range found.Payments {
 		switch {
-		case !c.isOurs(a, p):
+		case !c.isOurs(a, p, others):
 		case p.Meaning == mercadopago.Captured:
 			taken = append(taken, p)
 		case p.Meaning == mercadopago.Rejected:
@@ -161,9 +165,31 @@ func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.
 	return event.Verdict{}, false, note
 }
 
-func (c *Capturer) isOurs(a *attempt, found mercadopago.Answer) bool {
+// owners says whose a payment is, by payment id, as the ledger has it.
+type owners map[string]string
+
+// others gives the payments of other events under this one's reference: a
+// payment that is found by the reference has that one too.
+func (c *Capturer) others(ctx context.Context, a *attempt, hold Hold) (owners, error) {
+	paid, err := hold.Paid(ctx)
+	if err != nil {
+		return nil, &AbandonedError{Cause: err}
+	}
+	whose := make(owners)
+	for _, o := range paid {
+		if o.EventID != a.event.ID && o.PaymentID != "" {
+			whose[o.PaymentID] = o.EventID
+		}
+	}
+	return whose, nil
+}
+
+func (c *Capturer) isOurs(a *attempt, found mercadopago.Answer, others owners) bool {
 	p := found.Payment
-	if p == nil || p.ID == "" || p.CreatedAt.IsZero() || p.CreatedAt.Before(a.first.Add(-clockSkew)) {
+	if p == nil || p.ID == "" || p.CreatedAt.IsZero() || p.CreatedAt.Before(a.noted.First.Add(-clockSkew)) {
+		return false
+	}
+	if _, anothers := others[p.ID]; anothers {
 		return false
 	}
 	if owner, known := c.seen.owner(p.ID); known && owner != a.event.ID {

@@ -144,12 +144,10 @@ func TestGiveUpWhileReconciling(t *testing.T) {
 func TestTooOldIsLookedFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAPI(noAnswer(), wait(time.Minute))
+		a := newAPI(noAnswer(), busyFor(61*time.Minute))
 		a.found = []mercadopago.Found{find(seen(captured(), "7", time.Now().Add(time.Second)))}
-		e := newEvent(t)
-		e.Time = time.Now().Add(-59 * time.Minute)
-		c := newCapturer(a, func(c *capture.Config) { c.MaxEventAge = time.Hour })
-		verdict, err := c.Capture(t.Context(), e, newHold(nil))
+		c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = time.Hour })
+		verdict, err := c.Capture(t.Context(), newEvent(t), newHold(nil))
 		if err != nil || ending(verdict) != isCaptured || len(a.calls) != 2 {
 			t.Errorf("got %q, %v after %d calls", ending(verdict), err, len(a.calls))
 		}
@@ -160,10 +158,10 @@ func TestTooOldIsLookedFor(t *testing.T) {
 func TestKeyHorizon(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAPI(wait(10 * time.Minute))
+		a := newAPI(busyFor(10 * time.Minute))
 		c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon, c.MaxEventAge = time.Hour, 0 })
 		verdict, err := c.Capture(t.Context(), newEvent(t), newHold(nil))
-		if err != nil || ending(verdict) != "parked too_old" || !strings.Contains(verdict.Parking.Detail, "IDEMPOTENCY_KEY_HORIZON") {
+		if err != nil || ending(verdict) != "parked key_expired" || !strings.Contains(verdict.Parking.Detail, "IDEMPOTENCY_KEY_HORIZON") {
 			t.Fatalf("got %q, %v: %+v", ending(verdict), err, verdict.Parking)
 		}
 		if last := a.calls[len(a.calls)-1].at; last > time.Hour {

@@ -14,11 +14,14 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/app"
 	"payment-capture/internal/config"
+	"payment-capture/internal/kafka"
 	"payment-capture/internal/secret"
 	"payment-capture/internal/simulator"
 )
@@ -95,7 +98,7 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	defer s.tearDown()
-	service, err := app.New(app.Options{Config: s.conf, Version: opts.Version, Log: opts.Log})
+	service, err := app.New(app.Options{Config: s.conf, Version: opts.Version, Log: opts.Log, LedgerFS: vfs.NewMem()})
 	if err != nil {
 		return err
 	}
@@ -136,12 +139,29 @@ func (s *stage) perform(ctx context.Context, running *run) (*report, error) {
 	return proof, nil
 }
 
+// makeLedger makes the ledger's topic, which has to be compacted.
+func (s *stage) makeLedger(ctx context.Context) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.conf.KafkaBrokers...))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	made, err := kafka.EnsureTopics(ctx, kadm.NewClient(client), false, kafka.TopicSpec{
+		Name: s.conf.TopicLedger, Partitions: partitions, ReplicationFactor: 1, Config: map[string]string{"cleanup.policy": "compact"},
+	})
+	if err != nil {
+		return err
+	}
+	return made[0].Err
+}
+
 func setUp(ctx context.Context, opts Options) (*stage, error) {
 	s := &stage{opts: opts}
 	s.conf = config.Config{
 		KafkaGroup: "payment-capture", KafkaStartAt: "earliest", KafkaSessionTimeout: 30 * time.Second, InstanceID: "demo",
 		TopicInput: "order.ready_to_capture", TopicCaptured: "payment.captured", TopicRejected: "payment.rejected",
-		TopicParked: "payment-capture.parked", CloudEventsMode: "structured",
+		TopicParked: "payment-capture.parked", TopicLedger: "payment-capture.ledger", CloudEventsMode: "structured",
+		CaptureOncePer: config.OncePerEvent, ReplayedOutcomes: config.ReplayedEmit,
 		MercadoPagoAccount: "demo", MercadoPagoAccessToken: secret.New("APP_USR-demo"), MercadoPagoTimeout: 2 * time.Second,
 		Currency: currency, MaxInFlight: 256, CaptureDeadline: 5 * time.Minute, CaptureMaxTries: 50,
 		CaptureMaxEventAge: 24 * time.Hour, IdempotencyKeyHorizon: 24 * time.Hour,
@@ -154,6 +174,10 @@ func setUp(ctx context.Context, opts Options) (*stage, error) {
 		return nil, fmt.Errorf("start the broker in memory: %w", err)
 	}
 	s.conf.KafkaBrokers = s.cluster.ListenAddrs()
+	if err := s.makeLedger(ctx); err != nil {
+		s.tearDown()
+		return nil, err
+	}
 	if err := s.startAPI(ctx); err != nil {
 		s.tearDown()
 		return nil, err

@@ -165,6 +165,11 @@ const (
 	ParkUnexpectedStatus  ParkReason = "unexpected_status"    // a state that this service never asks for
 	ParkRefusedRequest    ParkReason = "refused_request"      // the API finds fault with this request
 	ParkDuplicateRefer    ParkReason = "reference_duplicated" // a payment under this reference may exist
+	ParkKeyExpired        ParkReason = "key_expired"          // tried so long ago that the API may have forgotten its key
+	ParkTriedOtherwise    ParkReason = "tried_otherwise"      // tried before with another body, or for another account
+	ParkConflicting       ParkReason = "conflicting_event"    // an event of this id was for something else
+	// ParkReferenceCaptured: another event was captured under its reference, and CAPTURE_ONCE_PER is reference.
+	ParkReferenceCaptured ParkReason = "reference_already_captured"
 )
 
 // ParkReasons lists every reason for parking.
@@ -172,5 +177,6 @@ func ParkReasons() []ParkReason {
 	return []ParkReason{
 		ParkInvalidEvent, ParkWrongCurrency, ParkTooOld, ParkTimeInFuture, ParkUndecided, ParkErrorAfterUnknown,
 		ParkKeyUsed, ParkContradictory, ParkUnexpectedStatus, ParkRefusedRequest, ParkDuplicateRefer,
+		ParkKeyExpired, ParkTriedOtherwise, ParkConflicting, ParkReferenceCaptured,
 	}
 }

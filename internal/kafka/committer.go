@@ -67,7 +67,10 @@ type CommitterConfig struct {
 	// MaxBatchBytes is the largest record batch that each topic takes, its
 	// max.message.bytes; a topic that is not named has the default.
 	MaxBatchBytes map[string]int32
-	Log           *slog.Logger
+	// Placed is the topic whose records say which partition they belong to;
+	// those of the others go by their keys.
+	Placed string
+	Log    *slog.Logger
 }
 
 func (c CommitterConfig) maxBatchBytes(topic string) int32 {
@@ -132,6 +135,7 @@ func (c *Committer) open(ctx context.Context) error {
 		// Many small records make one batch: it must fit its own topic, not
 		// the one that takes most.
 		kgo.ProducerBatchMaxBytesFn(c.conf.maxBatchBytes),
+		kgo.RecordPartitioner(placing{topic: c.conf.Placed}),
 		kgo.ProducerLinger(0),
 		// Past this a transaction is not worth waiting for: the broker has
 		// aborted it.
@@ -148,6 +152,18 @@ func (c *Committer) open(ctx context.Context) error {
 	}
 	c.client, c.known, c.lost = client, make(map[string]bool), lost
 	return nil
+}
+
+// placing takes the partitions of one topic from its records, and the library's
+// default for the others.
+type placing struct{ topic string }
+
+// ForTopic implements [kgo.Partitioner].
+func (p placing) ForTopic(topic string) kgo.TopicPartitioner {
+	if topic == p.topic {
+		return kgo.ManualPartitioner().ForTopic(topic)
+	}
+	return kgo.UniformBytesPartitioner(64<<10, true, true, nil).ForTopic(topic)
 }
 
 // Commit ends with nil, or with an error that is one of the four above.

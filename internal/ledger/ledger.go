@@ -6,6 +6,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
 )
@@ -20,9 +23,17 @@ type Config struct {
 	Kafka kafka.Config
 	Topic string
 	// Dir is where the local store lies; made where it is missing.
-	Dir string
-	Log *slog.Logger
+	Dir     string
+	FS      vfs.FS
+	Log     *slog.Logger
+	Metrics *Metrics
 }
+
+type Metrics struct{}
+
+func NewMetrics(prometheus.Registerer) *Metrics { return nil }
+
+func (h Health) Following() bool { return true }
 
 // Ledger is the ledger as one instance sees it: the topic, the local store that
 // follows all of its partitions, and what this process wrote and has not read
@@ -64,7 +75,7 @@ type Settled struct {
 
 // ByReference gives the events under an external reference that ended with an
 // outcome that has a payment, captured or rejected.
-func (l *Ledger) ByReference(ctx context.Context, reference string) ([]Settled, error) {
+func (l *Ledger) ByReference(ctx context.Context, reference string) ([]*event.Outcome, error) {
 	return nil, errors.New("stub")
 }
 
@@ -76,7 +87,9 @@ func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.At
 
 // Withdraw takes an attempt back that had no effect, for certain. It does not
 // wait: where it is lost, the attempt stands, which is the safe side.
-func (l *Ledger) Withdraw(input int32, id string) {}
+func (l *Ledger) Withdraw(ctx context.Context, input int32, id string) error {
+	return errors.New("stub")
+}
 
 // Remember keeps a decision that will be in the topic soon, until it is read
 // back. Forget drops it: its transaction will not be.

@@ -116,3 +116,17 @@ func (a Answer) EffectUnknown() bool {
 	}
 	return true
 }
+
+// RefusedUnseen reports whether this try ended before anybody looked at the
+// order: it never went out (row 32), or the credential or the pace was refused
+// (401, 403, 429). It cannot have charged, nor made a key known.
+func (a Answer) RefusedUnseen() bool {
+	if a.Read || a.Payment != nil || a.Meaning == Captured || a.Meaning == Rejected {
+		return false
+	}
+	switch a.HTTPStatus {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+		return true
+	}
+	return !a.Sent
+}

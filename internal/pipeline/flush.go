@@ -78,7 +78,7 @@ func (o *owner) flushDue() (time.Time, bool) {
 // message is taken in between, so none of it can have been handed over.
 func (o *owner) buildFlush(member string, generation int32) flushJob {
 	job := flushJob{began: time.Now(), batch: kafka.Batch{Member: member, Generation: generation}}
-	meta := metadata{topic: o.p.commits.TopicID, token: rand.Uint64()} //nolint:gosec // G404: a mark, not a secret
+	meta := metadata{topic: o.p.commits.TopicID, ledger: o.p.ledger.TopicID(), token: rand.Uint64()} //nolint:gosec // G404: a mark, not a secret
 	bytes := 0
 	for _, pt := range o.parts {
 		if !pt.dirty || pt.window == nil {
@@ -98,7 +98,7 @@ func (o *owner) buildFlush(member string, generation int32) flushJob {
 		}
 		job.parts = append(job.parts, flushPart{part: pt, pending: pt.pending})
 		for _, s := range pt.pending {
-			job.batch.Records = append(job.batch.Records, s.record())
+			job.batch.Records = append(job.batch.Records, s.copies()...)
 		}
 		pt.pending, pt.dirty = nil, false
 	}
@@ -178,7 +178,7 @@ func (m flushed) apply(o *owner) {
 			for _, s := range fp.pending {
 				fp.part.unflushedBytes -= s.bytes()
 			}
-			o.p.conf.Metrics.settled(fp.pending)
+			o.p.conf.Metrics.settled(fp.pending...)
 			o.takeUp(fp.part)
 		}
 		return
@@ -186,8 +186,11 @@ func (m flushed) apply(o *owner) {
 	o.flushErr = m.err.Error()
 	o.retryAt = o.lastFlush.Add(retryFlush)
 	for _, fp := range m.job.parts {
-		// What is still ours is flushed again, without a new call; the rest
-		// was dropped with its partition.
+		if o.parts[fp.part.number] != fp.part {
+			o.forget(fp.pending) // dropped with its partition
+			continue
+		}
+		// What is still ours is flushed again, without a new call.
 		fp.part.pending = append(fp.pending, fp.part.pending...)
 		fp.part.dirty = true
 	}

@@ -1,11 +1,14 @@
 package pipeline
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"payment-capture/internal/event"
 )
 
 // hold is the claim to one event under which its capture runs.
@@ -13,8 +16,34 @@ type hold struct {
 	giveUp <-chan struct{} // the partition's
 	heard  *heard
 	within time.Duration // the session time-out
+	journal
 
 	saying atomic.Pointer[saying]
+}
+
+// journal is what the ledger has of one event.
+type journal struct {
+	ledger    Ledger
+	partition int32
+	event     *event.ReadyToCapture
+	tried     *event.Attempt
+	resent    bool
+}
+
+func (j *journal) Tried() *event.Attempt { return j.tried }
+
+func (j *journal) Resent() bool { return j.resent }
+
+func (j *journal) Attempt(ctx context.Context, a event.Attempt) error {
+	return j.ledger.Attempt(ctx, j.partition, j.event.ID, a)
+}
+
+func (j *journal) Withdraw(ctx context.Context) error {
+	return j.ledger.Withdraw(ctx, j.partition, j.event.ID)
+}
+
+func (j *journal) Paid(ctx context.Context) ([]*event.Outcome, error) {
+	return j.ledger.ByReference(ctx, j.event.ExternalReference)
 }
 
 type saying struct {
@@ -46,6 +75,9 @@ type heard struct {
 	// lostCommit: a commit of offsets was not answered.
 	lostCommit atomic.Bool
 }
+
+// now is the time as the ledger keeps it.
+func now() time.Time { return time.Now().Round(0).Truncate(time.Millisecond) }
 
 // OnBrokerE2E implements [kgo.HookBrokerE2E].
 func (h *heard) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {

@@ -20,10 +20,11 @@ type item struct {
 	lanes  []laneKey
 	since  time.Time // when it was taken up
 	order  string    // for a person; "" where the record is no valid event
-	id     string    // of the event; likewise
+	id     string    // of the event, or what stands in for it
 	hold   *hold     // from the beginning of its capture on
 
-	invalid *event.InvalidError // of a suspect
+	invalid *event.InvalidError // why the record is no valid event
+	resend  *event.Resend       // where a person sent it again
 
 	blockedBy   int   // lanes in which others are before it
 	epochBefore int32 // leader epoch of the record before; -1: not known
@@ -35,29 +36,37 @@ type item struct {
 
 // settlement is a settled record's contribution to a flush.
 type settlement struct {
-	topic   string
-	key     []byte
-	value   []byte
-	headers []kgo.RecordHeader
-	kind    string // for the metrics: captured, rejected or parked
-	offset  int64
+	records  []*kgo.Record // none where it is answered by nothing
+	kind     string        // for the metrics: captured, rejected or parked
+	replayed bool          // answered from the ledger
+	// id and decision are what the ledger keeps of it; nil where it knew before.
+	id       string
+	decision *event.Decision
 }
 
-// record makes the Kafka record, a new one each time: a record may not be
+// copies gives the records to produce, new ones each time: a record may not be
 // produced twice.
-func (s settlement) record() *kgo.Record {
-	return &kgo.Record{Topic: s.topic, Key: s.key, Value: s.value, Headers: s.headers}
+func (s settlement) copies() []*kgo.Record {
+	out := make([]*kgo.Record, 0, len(s.records))
+	for _, r := range s.records {
+		out = append(out, &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: r.Headers})
+	}
+	return out
 }
 
 // partition is what this instance knows of a partition that it owns.
 type partition struct {
-	number int32
-	ctx    context.Context //nolint:containedctx // ends with the ownership: captures of this partition run under it
-	cancel context.CancelFunc
-	giveUp chan struct{} // closed when no further try shall begin
-	member string        // the consumer's id in the group when it was assigned
+	number     int32
+	ctx        context.Context //nolint:containedctx // ends with the ownership: captures of this partition run under it
+	cancel     context.CancelFunc
+	giveUp     chan struct{}   // closed when no further try shall begin
+	asking     context.Context //nolint:containedctx // ends then as well
+	stopAsking context.CancelFunc
+	member     string // the consumer's id in the group when it was assigned
 
 	window  *window        // nil until the committed offset is known
+	known   bool           // the ledger was read up to where it was at the assignment
+	waiting []*item        // for that, else they could go
 	backlog []polledRecord // polled, not taken up
 	pending []settlement
 	// unflushed counts what is settled and not committed, pending or in the
@@ -89,11 +98,20 @@ func (pt *partition) dropBacklog() {
 	pt.backlog = nil
 }
 
-// bytesOf gives what a record takes, near enough.
-func bytesOf(r *kgo.Record) int { return recordSize(r.Key, r.Value, r.Headers) }
+// itemOverhead is what an item takes beside its record, near enough.
+const itemOverhead = 1 << 10
 
-// bytes gives what the settlement's record takes, near enough.
-func (s settlement) bytes() int { return recordSize(s.key, s.value, s.headers) }
+// bytesOf gives what a record that waits takes in memory, near enough.
+func bytesOf(r *kgo.Record) int { return itemOverhead + wireSize(r) }
+
+// bytes gives what the settlement's records take.
+func (s settlement) bytes() int {
+	n := 0
+	for _, r := range s.records {
+		n += wireSize(r)
+	}
+	return n
+}
 
 // drained reports whether nothing is left to do for the partition.
 func (pt *partition) drained() bool {
@@ -104,5 +122,6 @@ func (pt *partition) stopTries() {
 	if !pt.draining {
 		pt.draining = true
 		close(pt.giveUp)
+		pt.stopAsking()
 	}
 }

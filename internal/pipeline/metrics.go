@@ -9,6 +9,7 @@ import (
 // Metrics are the pipeline's. Make them with [NewMetrics].
 type Metrics struct {
 	settledTotal  *prometheus.CounterVec
+	replayedTotal *prometheus.CounterVec
 	skippedTotal  *prometheus.CounterVec
 	staleTotal    prometheus.Counter
 	flushesTotal  *prometheus.CounterVec
@@ -26,6 +27,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		settledTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "payment_capture_events_settled_total",
 			Help: "Events whose verdict was committed, by verdict: captured, rejected, parked.",
+		}, []string{"verdict"}),
+		replayedTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "payment_capture_events_replayed_total",
+			Help: "Events that were decided before and were answered from the ledger, without a call, by that verdict: captured, rejected, parked.",
 		}, []string{"verdict"}),
 		skippedTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "payment_capture_records_skipped_total",
@@ -65,17 +70,22 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Name: "payment_capture_commits_refused",
 		Help: "1 while the broker refuses commits until somebody mends permissions, topics or limits.",
 	})
-	reg.MustRegister(m.settledTotal, m.skippedTotal, m.staleTotal, m.flushesTotal, m.flushSeconds, m.inFlight, m.ownedGauge,
+	reg.MustRegister(m.settledTotal, m.replayedTotal, m.skippedTotal, m.staleTotal, m.flushesTotal, m.flushSeconds, m.inFlight, m.ownedGauge,
 		m.fetchFailures, m.suspects, m.refusedGauge)
 	for _, v := range []string{kindCaptured, kindRejected, kindParked} {
 		m.settledTotal.WithLabelValues(v)
+		m.replayedTotal.WithLabelValues(v)
 	}
 	return m
 }
 
-func (m *Metrics) settled(pending []settlement) {
-	for _, s := range pending {
-		m.settledTotal.WithLabelValues(s.kind).Inc()
+func (m *Metrics) settled(all ...settlement) {
+	for _, s := range all {
+		if s.replayed {
+			m.replayedTotal.WithLabelValues(s.kind).Inc()
+		} else {
+			m.settledTotal.WithLabelValues(s.kind).Inc()
+		}
 	}
 }
 

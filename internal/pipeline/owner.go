@@ -191,16 +191,28 @@ func (o *owner) takeUp(pt *partition) {
 }
 
 func (o *owner) take(pt *partition, r polledRecord, epoch int32) {
-	it := &item{part: pt, offset: r.record.Offset, bytes: bytesOf(r.record), record: r.record, event: r.event, since: time.Now()}
+	it := &item{
+		part: pt, offset: r.record.Offset, bytes: bytesOf(r.record), record: r.record, event: r.event, invalid: r.invalid,
+		id: r.id, resend: r.resend, since: time.Now(),
+	}
 	pt.window.take(it, epoch)
 	if r.invalid != nil {
-		o.takeInvalid(it, r.invalid)
-		return
+		it.lanes = []laneKey{{laneEvent, it.id}}
+		if o.suspicious() {
+			o.suspect(it)
+			return
+		}
+	} else {
+		it.order = r.event.OrderID
+		it.lanes = lanesOf(r)
 	}
-	it.order, it.id = r.event.OrderID, r.event.ID
-	it.lanes = lanesOf(r)
+	o.line(it)
+}
+
+// line puts an item into its lanes.
+func (o *owner) line(it *item) {
 	if o.lanes.enter(it) {
-		o.ready = append(o.ready, it)
+		o.free([]*item{it})
 	}
 }
 
@@ -224,12 +236,29 @@ func lanesOf(r polledRecord) []laneKey {
 func (o *owner) settle(it *item, s settlement) {
 	pt := it.part
 	pt.window.settle(it)
+	pt.heldBytes -= it.bytes
+	pt.dirty = true
+	it.record, it.event, it.resend = nil, nil, nil
+	if s.decision != nil {
+		// The next copy of the event may come before this is read back.
+		o.p.ledger.Remember(s.id, s.decision)
+	}
+	if len(s.records) == 0 {
+		o.p.conf.Metrics.settled(s)
+		return
+	}
 	pt.pending = append(pt.pending, s)
 	pt.unflushed++
 	pt.unflushedBytes += s.bytes()
-	pt.heldBytes -= it.bytes
-	pt.dirty = true
-	it.record, it.event = nil, nil
+}
+
+// forget tells the ledger of decisions that will not be committed.
+func (o *owner) forget(pending []settlement) {
+	for _, s := range pending {
+		if s.decision != nil {
+			o.p.ledger.Forget(s.id)
+		}
+	}
 }
 
 // adjustIntake stops fetching partitions of which enough is held, and fetches
@@ -270,6 +299,7 @@ func (o *owner) drop(parts []*partition) {
 		delete(o.parts, pt.number)
 		numbers = append(numbers, pt.number)
 		pt.stopTries()
+		o.forget(pt.pending)
 		if !o.dropAll || !Anew(o.cause) {
 			pt.cancel()
 		}
@@ -307,7 +337,11 @@ func (o *owner) dropEverything() {
 // free makes items ready whose turn has come.
 func (o *owner) free(items []*item) {
 	for _, it := range items {
-		if !it.left {
+		switch {
+		case it.left:
+		case !it.part.known:
+			it.part.waiting = append(it.part.waiting, it)
+		default:
 			o.ready = append(o.ready, it)
 		}
 	}

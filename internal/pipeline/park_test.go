@@ -14,14 +14,14 @@ import (
 )
 
 func parkingPipeline(limit int32) *Pipeline {
-	p := New(Config{Topics: Topics{Parked: "parked"}, Log: slog.New(slog.DiscardHandler)}, nil)
+	p := New(Config{Topics: Topics{Parked: "parked"}, Log: slog.New(slog.DiscardHandler)}, nil, nil)
 	p.commits.MaxBatchBytes = map[string]int32{p.conf.Topics.Captured: limit, p.conf.Topics.Rejected: limit, p.conf.Topics.Parked: limit}
 	return p
 }
 
-func headersOf(s settlement) map[string]string {
+func headersOf(s *kgo.Record) map[string]string {
 	out := make(map[string]string)
-	for _, h := range s.headers {
+	for _, h := range s.Headers {
 		out[h.Key] = string(h.Value)
 	}
 	return out
@@ -33,12 +33,12 @@ func TestParkKeepsARecordAsItWas(t *testing.T) {
 		Topic: "orders", Partition: 3, Offset: 77, Key: []byte("k"), Value: []byte(`{"x":1}`),
 		Headers: []kgo.RecordHeader{{Key: "ce_type", Value: []byte("t")}, {Key: "empty"}},
 	}
-	s := parkingPipeline(1<<20).park(t.Context(), r, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
-	if s.topic != "parked" || s.kind != kindParked || s.offset != 77 || string(s.key) != "k" || string(s.value) != `{"x":1}` {
+	s := parkingPipeline(1<<20).parkedRecord(t.Context(), r, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
+	if s.Topic != "parked" || string(s.Key) != "k" || string(s.Value) != `{"x":1}` {
 		t.Errorf("got %+v", s)
 	}
-	if len(s.headers) < 2 || s.headers[0].Key != "ce_type" || s.headers[1].Value != nil {
-		t.Errorf("the record's own headers do not come first, as they were: %v", s.headers)
+	if len(s.Headers) < 2 || s.Headers[0].Key != "ce_type" || s.Headers[1].Value != nil {
+		t.Errorf("the record's own headers do not come first, as they were: %v", s.Headers)
 	}
 	h := headersOf(s)
 	for key, want := range map[string]string{
@@ -52,9 +52,9 @@ func TestParkKeepsARecordAsItWas(t *testing.T) {
 	if _, ok := h["parked_value_sha256"]; ok {
 		t.Error("a record that fits is parked by its digest")
 	}
-	s = parkingPipeline(1<<20).park(t.Context(), &kgo.Record{Key: []byte{}, Value: nil}, "", &event.Parking{Reason: event.ParkInvalidEvent})
-	if s.value != nil || s.key == nil {
-		t.Errorf("key %#v and value %#v are not as they were: empty and null", s.key, s.value)
+	s = parkingPipeline(1<<20).parkedRecord(t.Context(), &kgo.Record{Key: []byte{}, Value: nil}, "", &event.Parking{Reason: event.ParkInvalidEvent})
+	if s.Value != nil || s.Key == nil {
+		t.Errorf("key %#v and value %#v are not as they were: empty and null", s.Key, s.Value)
 	}
 }
 
@@ -70,9 +70,9 @@ func TestParkOversizeByDigest(t *testing.T) {
 		"headers": {Topic: "orders", Value: value[:1], Headers: []kgo.RecordHeader{{Key: long, Value: []byte(long)}}},
 	}
 	for name, r := range tests {
-		s := parkingPipeline(limit).park(t.Context(), r, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
-		if s.value != nil || s.key != nil {
-			t.Errorf("%s: key of %d and value of %d bytes are kept", name, len(s.key), len(s.value))
+		s := parkingPipeline(limit).parkedRecord(t.Context(), r, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
+		if s.Value != nil || s.Key != nil {
+			t.Errorf("%s: key of %d and value of %d bytes are kept", name, len(s.Key), len(s.Value))
 		}
 		h := headersOf(s)
 		if name == "value" && (h["parked_value_bytes"] != "9000" || h["parked_value_sha256"] != hex.EncodeToString(sum[:])) {
@@ -95,8 +95,8 @@ func TestParkAtTheLimit(t *testing.T) {
 	kept, digested := 0, 0
 	for size := 15_000; size < limit+100; size += 7 {
 		r := &kgo.Record{Topic: "orders", Key: []byte("key"), Value: make([]byte, size)}
-		s := parkingPipeline(limit).park(t.Context(), r, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
-		if s.value != nil {
+		s := parkingPipeline(limit).parkedRecord(t.Context(), r, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
+		if s.Value != nil {
 			kept++
 		} else {
 			digested++
@@ -111,9 +111,9 @@ func TestParkAtTheLimit(t *testing.T) {
 }
 
 // sizeOf is what a record takes in a batch of its own, and a little more.
-func sizeOf(s settlement) int {
-	n := 61 + 30 + len(s.key) + len(s.value)
-	for _, h := range s.headers {
+func sizeOf(s *kgo.Record) int {
+	n := 61 + 30 + len(s.Key) + len(s.Value)
+	for _, h := range s.Headers {
 		n += 10 + len(h.Key) + len(h.Value)
 	}
 	return n
@@ -138,7 +138,8 @@ func TestParkInvalidOfHostileRecords(t *testing.T) {
 			t.Logf("%s: not invalid", name)
 			continue
 		}
-		if size := sizeOf(p.parkInvalid(t.Context(), r, got.invalid)); size > limit {
+		parked := p.parkedRecord(t.Context(), r, got.id, &event.Parking{Reason: event.ParkInvalidEvent, Detail: got.invalid.Error()})
+		if size := sizeOf(parked); size > limit {
 			t.Errorf("%s: parked with %d bytes, the limit is %d", name, size, limit)
 		}
 	}
@@ -151,8 +152,7 @@ func TestOutcomeOfAHugeKey(t *testing.T) {
 	const limit = 30_000
 	p := parkingPipeline(limit)
 	r := &kgo.Record{Topic: "orders", Key: bytes.Repeat([]byte("k"), limit)}
-	e := &event.ReadyToCapture{ID: "e", OrderID: "o"}
-	s, err := p.settlementOf(t.Context(), r, e, event.Verdict{Outcome: &event.Outcome{Type: event.TypeCaptured, EventID: "e", OrderID: "o"}})
+	s, err := p.outcomeRecord(r, &event.Outcome{Type: event.TypeCaptured, EventID: "e", OrderID: "o"})
 	if err != nil {
 		t.Fatal(err)
 	}

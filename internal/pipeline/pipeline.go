@@ -18,7 +18,7 @@ import (
 
 // Capturer takes one event to its verdict.
 type Capturer interface {
-	// Capture calls the API as often as it needs to and returns the verdict.
+	// Capture calls the API as often as it needs to and returns what was decided.
 	// It blocks; it is called from many goroutines at once, for one event id
 	// and one order at a time.
 	//
@@ -27,7 +27,7 @@ type Capturer interface {
 	// this program, and the pipeline stops with it, offsets kept. When the hold
 	// is given up no further call is begun, but the one under way is finished;
 	// when ctx ends that one is broken off too.
-	Capture(ctx context.Context, e *event.ReadyToCapture, h Hold) (event.Verdict, error)
+	Capture(ctx context.Context, e *event.ReadyToCapture, h Hold) (*event.Decision, error)
 	// Shut says why no call can be made now, whatever the event: then no more
 	// is read than is needed to find out that one can. "" when calls are made.
 	Shut() string
@@ -44,29 +44,44 @@ type Hold interface {
 	Current() bool
 	// Tell is told what the event waits for, and after how many calls.
 	Tell(waitsFor string, calls int)
+	// Tried gives the earliest attempt that was noted before and not decided;
+	// nil: the event was never tried.
+	Tried() *event.Attempt
+	// Resent reports whether a person sent the event again, after it was parked.
+	Resent() bool
+	// Attempt notes durably that the event is about to be tried; Withdraw takes
+	// that back.
+	Attempt(ctx context.Context, a event.Attempt) error
+	Withdraw(ctx context.Context) error
+	// Paid gives the outcomes that have a payment, of all events under the
+	// event's reference.
+	Paid(ctx context.Context) ([]*event.Outcome, error)
 }
 
 // Config fixes a pipeline.
 type Config struct {
-	Kafka           kafka.Config
-	Group           string
-	InstanceID      string // with the group it makes the transactional id
-	Static          bool   // static membership, under InstanceID
-	SessionTimeout  time.Duration
-	StartAt         kafka.StartAt
-	Topics          Topics
-	Account         string // events that name another account are skipped
-	Mode            event.Mode
-	MaxInFlight     int           // calls at once; there are up to four times as many captures
-	InvalidRun      int           // so many invalid events in a row are not parked but held; 0: all are parked
-	FlushInterval   time.Duration // the least time between two transactions under load
-	ShutdownTimeout time.Duration // how long a stop may take
-	Log             *slog.Logger
-	Metrics         *Metrics
+	Kafka          kafka.Config
+	Group          string
+	InstanceID     string // with the group it makes the transactional id
+	Static         bool   // static membership, under InstanceID
+	SessionTimeout time.Duration
+	StartAt        kafka.StartAt
+	Topics         Topics
+	Account        string // events that name another account are skipped
+	Mode           event.Mode
+	MaxInFlight    int // calls at once; there are up to four times as many captures
+	// SuppressReplayed answers an event that was decided before by nothing, and
+	// not by its outcome.
+	SuppressReplayed bool
+	InvalidRun       int           // so many invalid events in a row are not parked but held; 0: all are parked
+	FlushInterval    time.Duration // the least time between two transactions under load
+	ShutdownTimeout  time.Duration // how long a stop may take
+	Log              *slog.Logger
+	Metrics          *Metrics
 }
 
 // Topics names the topics.
-type Topics struct{ Input, Captured, Rejected, Parked string }
+type Topics struct{ Input, Captured, Rejected, Parked, Ledger string }
 
 // RebalanceTimeout is how long a member may take to hand a partition over.
 // Five seconds of it are kept for the last flush.
@@ -93,8 +108,8 @@ const (
 	slowFlush = 20 * time.Second
 	// skipFlushInterval paces commits that carry no outcome.
 	skipFlushInterval = time.Second
-	// startPatience is how long a start waits for the cluster to be there.
-	startPatience = time.Minute
+	// StartPatience is how long a start waits for the cluster to be there.
+	StartPatience = time.Minute
 	// retryFlush is how long a flush waits after one that failed; after one
 	// that was refused the wait doubles up to refusedFlush.
 	retryFlush   = 250 * time.Millisecond
@@ -105,6 +120,7 @@ const (
 type Pipeline struct {
 	conf     Config
 	capturer Capturer
+	ledger   Ledger
 	consumer *kgo.Client
 	commits  kafka.CommitterConfig
 	messages chan message
@@ -115,10 +131,11 @@ type Pipeline struct {
 }
 
 // New makes a pipeline; nothing is contacted before Run.
-func New(conf Config, capturer Capturer) *Pipeline {
+func New(conf Config, capturer Capturer, ledger Ledger) *Pipeline {
 	return &Pipeline{
 		conf:     conf,
 		capturer: capturer,
+		ledger:   ledger,
 		messages: make(chan message, 64),
 		flushes:  make(chan flushJob, 1),
 		started:  make(chan struct{}),
@@ -139,7 +156,7 @@ func (e *StoppedError) Unwrap() error { return e.Cause }
 // [kafka.ErrFenced] or [kafka.ErrRefused], or an error of the start.
 func (p *Pipeline) Run(ctx context.Context) error {
 	var committer *kafka.Committer
-	err := kafka.Patiently(ctx, startPatience, p.conf.Log, func(ctx context.Context) error {
+	err := kafka.Patiently(ctx, StartPatience, p.conf.Log, func(ctx context.Context) error {
 		if err := p.prepare(ctx); err != nil {
 			return err
 		}

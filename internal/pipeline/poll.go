@@ -26,6 +26,8 @@ type polledRecord struct {
 	valid   bool // an order.ready_to_capture, whoever's
 	skip    bool // a marker, an event of another type, or for another account
 	invalid *event.InvalidError
+	id      string        // of the event, or what stands in for it where it is invalid
+	resend  *event.Resend // where a person sent it again
 }
 
 // noPartition stands for an error that concerns no partition.
@@ -102,16 +104,17 @@ func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 	if r.Attrs.IsControl() {
 		return polledRecord{record: r, skip: true}
 	}
-	e, err := event.Decode(messageOf(r))
+	m := messageOf(r)
+	e, err := event.Decode(m)
 	if err == nil {
 		if e.Account != "" && e.Account != p.conf.Account {
 			p.conf.Metrics.skipped("other_account")
 			return polledRecord{record: r, skip: true, valid: true}
 		}
-		return polledRecord{record: r, event: e, valid: true}
+		return polledRecord{record: r, event: e, valid: true, id: e.ID, resend: event.ResendOf(m)}
 	}
 	if invalid, ok := errors.AsType[*event.InvalidError](err); ok {
-		return polledRecord{record: r, invalid: invalid}
+		return polledRecord{record: r, invalid: invalid, id: event.RecordID(m), resend: event.ResendOf(m)}
 	}
 	p.conf.Metrics.skipped("other_type")
 	return polledRecord{record: r, skip: true}

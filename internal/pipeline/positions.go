@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"context"
+	"encoding/base64"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -58,6 +60,7 @@ type position struct {
 	offset  int64
 	epoch   int32
 	settled settledMap
+	missing string // why the ledger is not the one that its commit knows
 }
 
 // positionOf reads a committed offset and its map; void says that they belong
@@ -73,10 +76,15 @@ func (o *owner) positionOf(c kmsg.OffsetFetchResponseGroupTopicPartition) (_ pos
 			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset), slog.Any("error", err))
 		return p, false
 	}
+	if ledger := o.p.ledger.TopicID(); m.ledger != (topicID{}) && m.ledger != ledger {
+		p.missing = fmt.Sprintf("ledger_missing: the last commit knows a ledger with the topic id %s, and topic %q has %s: "+
+			"it was deleted and made anew, or TOPIC_LEDGER names another one. What it held may have been charged; docs/ledger.md says what to do",
+			base64.RawURLEncoding.EncodeToString(m.ledger[:]), o.p.conf.Topics.Ledger, base64.RawURLEncoding.EncodeToString(ledger[:]))
+	}
 	if m.topic != o.p.commits.TopicID {
 		o.log.WarnContext(o.work, "the input topic was deleted and made anew since the last commit: its partition is read from the beginning",
 			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset))
-		return position{epoch: -1}, true
+		return position{epoch: -1, missing: p.missing}, true
 	}
 	p.settled = m.settled
 	return p, false
@@ -97,7 +105,29 @@ func (m positioned) apply(o *owner) {
 		pt.window = newWindow(at.offset, at.epoch, at.settled, payloadLimit())
 		o.log.InfoContext(o.work, "partition starts", slog.Int64("partition", int64(n)), slog.Int64("offset", at.offset),
 			slog.Int64("settled_above", at.settled.count(at.offset)))
+		if at.missing != "" {
+			o.halt(pt, at.missing)
+			continue
+		}
+		// From here on nothing of an earlier owner's is added: its offsets are
+		// stable, so the transaction that they came with has been written.
+		o.captures.Go(func() {
+			if o.p.ledger.CatchUp(pt.asking) == nil {
+				o.p.send(caughtUp{pt: pt})
+			}
+		})
 	}
+}
+
+// caughtUp lets a partition's records go: what the ledger held when it was
+// assigned is known.
+type caughtUp struct{ pt *partition }
+
+func (m caughtUp) apply(o *owner) {
+	m.pt.known = true
+	waiting := m.pt.waiting
+	m.pt.waiting = nil
+	o.free(waiting)
 }
 
 // count gives how many offsets are settled above low.

@@ -19,7 +19,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	defer client.Close()
 	admin := kadm.NewClient(client)
 	topics := p.conf.Topics
-	info, err := kafka.Inspect(ctx, admin, topics.Input, topics.Captured, topics.Rejected, topics.Parked)
+	info, err := kafka.Inspect(ctx, admin, topics.Input, topics.Captured, topics.Rejected, topics.Parked, topics.Ledger)
 	if err != nil {
 		return err
 	}
@@ -31,9 +31,9 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 		p.conf.Log.InfoContext(ctx, "the group is new: its start offsets are committed",
 			slog.String("group", p.conf.Group), slog.String("topic", topics.Input))
 	}
-	for _, name := range []string{topics.Captured, topics.Rejected} {
+	for _, name := range []string{topics.Captured, topics.Rejected, topics.Ledger} {
 		if info[name].MaxMessageBytes < leastOutcomeBytes {
-			return fmt.Errorf("%w: %q takes no record over %d bytes, outcomes take up to %d: raise its max.message.bytes",
+			return fmt.Errorf("%w: %q takes no record over %d bytes, outcomes and decisions take up to %d: raise its max.message.bytes",
 				kafka.ErrUnfit, name, info[name].MaxMessageBytes, leastOutcomeBytes)
 		}
 	}
@@ -48,6 +48,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 		Topic:           topics.Input,
 		TopicID:         info[topics.Input].ID,
 		MaxBatchBytes:   limits,
+		Placed:          topics.Ledger,
 		Log:             p.conf.Log,
 	}
 	if p.conf.Static {

@@ -60,7 +60,10 @@ func (m assigned) apply(o *owner) {
 			o.drop([]*partition{pt})
 		}
 		ctx, cancel := context.WithCancel(o.work)
-		o.parts[n] = &partition{number: n, ctx: ctx, cancel: cancel, giveUp: make(chan struct{}), member: member}
+		asking, stopAsking := context.WithCancel(ctx)
+		o.parts[n] = &partition{
+			number: n, ctx: ctx, cancel: cancel, giveUp: make(chan struct{}), asking: asking, stopAsking: stopAsking, member: member,
+		}
 	}
 	o.p.conf.Metrics.owned(len(o.parts))
 	if len(m.numbers) > 0 {

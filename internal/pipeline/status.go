@@ -129,6 +129,8 @@ func (o *owner) waitsFor(it *item) (reason string, calls int) {
 		return "somebody to look at a run of invalid events", 0
 	case it.part.draining:
 		reason = "its partition is handed over"
+	case !it.part.known:
+		return "the ledger to be read up to where it was when the partition was assigned", 0
 	case !it.inFlight && o.refused != "":
 		return "commits to be taken again: " + o.refused, 0
 	case !it.inFlight:

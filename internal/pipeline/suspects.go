@@ -3,8 +3,6 @@ package pipeline
 import (
 	"fmt"
 	"log/slog"
-
-	"payment-capture/internal/event"
 )
 
 // A run of invalid events with no valid one between is hardly many mistakes but
@@ -23,19 +21,20 @@ func (o *owner) notice(r polledRecord) {
 	}
 }
 
-// takeInvalid parks an invalid event, or holds it.
-func (o *owner) takeInvalid(it *item, invalid *event.InvalidError) {
+// suspicious reports whether the run is so long that what belongs to it is held.
+func (o *owner) suspicious() bool {
 	limit := o.p.conf.InvalidRun
-	if limit == 0 || o.invalidRun < limit {
-		o.settle(it, o.p.parkInvalid(o.work, it.record, invalid))
-		return
-	}
-	it.suspect, it.invalid = true, invalid
+	return limit > 0 && o.invalidRun >= limit
+}
+
+// suspect holds an invalid event.
+func (o *owner) suspect(it *item) {
+	it.suspect = true
 	o.suspects = append(o.suspects, it)
 	if o.suspicion == "" {
 		o.suspicion = fmt.Sprintf("%d records in a row are no valid events (the last: %s): they are held, not parked. "+
 			"Look whether TOPIC_ORDER_READY_TO_CAPTURE is the right topic and has the right format; "+
-			"if they are to be parked, set INVALID_EVENT_RUN higher, or to 0, and start again", o.invalidRun, invalid)
+			"if they are to be parked, set INVALID_EVENT_RUN higher, or to 0, and start again", o.invalidRun, it.invalid)
 		o.log.ErrorContext(o.work, "a run of invalid events is held", slog.String("reason", o.suspicion))
 	}
 	o.p.conf.Metrics.suspected(len(o.suspects))
@@ -52,7 +51,7 @@ func (o *owner) clearSuspects() {
 	for _, it := range held {
 		if pt := it.part; o.parts[pt.number] == pt && !pt.draining {
 			it.suspect = false
-			o.settle(it, o.p.parkInvalid(o.work, it.record, it.invalid))
+			o.line(it)
 		}
 	}
 	o.p.conf.Metrics.suspected(0)

@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -22,6 +24,7 @@ import (
 
 const (
 	topicInput, topicCaptured, topicRejected, topicParked = "orders", "captured", "rejected", "parked"
+	topicLedger                                           = "ledger"
 
 	group = "prove"
 	// patience bounds every wait, in virtual time.
@@ -156,9 +159,12 @@ func (h *history) live(ctx context.Context) {
 		panic(err)
 	}
 	defer h.client.Close()
+	if _, err := kadm.NewClient(h.client).CreateTopic(ctx, p.outPartitions, 1, map[string]*string{"cleanup.policy": new("compact")}, topicLedger); err != nil {
+		panic(err)
+	}
 	h.background.Go(func() { h.watchGroup(ctx) })
 	for range p.slots {
-		h.slots = append(h.slots, &slot{h: h, settled: make(chan struct{})})
+		h.slots = append(h.slots, &slot{h: h, settled: make(chan struct{}), disk: vfs.NewMem()})
 	}
 	if len(p.calm) > 0 {
 		h.calm(ctx)
@@ -263,7 +269,7 @@ func (h *history) settled() bool {
 			return false
 		}
 	}
-	for _, topic := range []string{topicCaptured, topicRejected, topicParked} {
+	for _, topic := range []string{topicCaptured, topicRejected, topicParked, topicLedger} {
 		for _, p := range h.cluster.PartitionInfos(topic) {
 			if p.LastStableOffset != p.HighWatermark {
 				return false

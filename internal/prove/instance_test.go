@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"payment-capture/internal/app"
 	"payment-capture/internal/config"
 	"payment-capture/internal/kafka"
@@ -19,6 +21,7 @@ import (
 type slot struct {
 	h       *history
 	process *process
+	disk    vfs.FS // where the local store of the ledger lies; it outlives a process
 	lives   int
 	settled chan struct{} // closed when the last life has begun
 	mu      sync.Mutex    // guards process in the last life, when it may be started anew
@@ -31,6 +34,7 @@ func (h *history) config(instance string) config.Config {
 		KafkaBrokers: h.cluster.ListenAddrs(), KafkaGroup: group, KafkaStartAt: "earliest", KafkaSessionTimeout: p.session,
 		KafkaStaticMembership: p.static, InstanceID: instance,
 		TopicInput: topicInput, TopicCaptured: topicCaptured, TopicRejected: topicRejected, TopicParked: topicParked,
+		TopicLedger: topicLedger, CaptureOncePer: config.OncePerEvent, ReplayedOutcomes: config.ReplayedEmit,
 		CloudEventsMode: "structured", MercadoPagoURL: "http://api.test", MercadoPagoAccessToken: secret.New(accessToken),
 		MercadoPagoTimeout: p.timeout, Currency: "MXN", MercadoPagoAccount: "main",
 		MaxInFlight: p.maxInFlight, CaptureDeadline: p.deadline, CaptureMaxTries: p.maxTries,
@@ -49,7 +53,7 @@ func (s *slot) start(instance string, number int) {
 		killed: make(chan struct{}), ended: make(chan struct{}), counts: make(map[step]int), members: make(map[string]bool), under: make(map[string]int),
 	}
 	service, err := app.New(app.Options{
-		Config: h.config(instance), Version: "prove", Log: h.logger(p), DialKafka: p.dialKafka, DialAPI: p.dialAPI,
+		Config: h.config(instance), Version: "prove", Log: h.logger(p), DialKafka: p.dialKafka, DialAPI: p.dialAPI, LedgerFS: s.disk,
 	})
 	if err != nil {
 		panic(err)

@@ -1,0 +1,142 @@
+package capture
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"payment-capture/internal/event"
+)
+
+// An attempt is noted in the ledger before the first call, so that whoever has
+// the event next knows that the buyer may have paid; and withdrawn where it had
+// no effect, so that it does not grow old for nothing.
+
+const (
+	// lookFirstAfter is the age of an attempt from which on the payment is
+	// looked for before it is asked for again.
+	lookFirstAfter = time.Hour
+	// noteAgainAfter is how long a note may wait for its call. Past it the call
+	// is noted anew: until it is made, no key is in use.
+	noteAgainAfter = time.Minute
+	// withdrawWithin bounds the wait for the ledger to take a withdrawal.
+	withdrawWithin = 5 * time.Second
+)
+
+// now is the time as the ledger keeps it.
+func now() time.Time { return time.Now().Round(0).Truncate(time.Millisecond) }
+
+// enterNoted waits for leave to make a call, and has the attempt noted by then.
+// Where no call may be made any more, a.late says why, and there is no pass.
+//
+// While calls go out, the note is written before the event queues for its call,
+// so that it does not take the time of one; while the gate is shut only once
+// there is leave, so that nothing is noted that is not tried.
+func (c *Capturer) enterNoted(ctx context.Context, a *attempt, hold Hold) (pass, error) {
+	for {
+		if err := c.current(ctx, a, hold); err != nil {
+			return pass{}, err
+		}
+		if a.late = c.overdue(a); a.late != nil {
+			return pass{}, nil
+		}
+		if c.Shut() == "" && a.needsNote() {
+			if err := c.note(ctx, a, hold); err != nil {
+				return pass{}, err
+			}
+		}
+		p, err := c.enter(ctx, a, hold, a.pollID != "")
+		if err != nil {
+			return pass{}, err
+		}
+		if a.late = c.overdue(a); a.late != nil {
+			c.gate.abort(p)
+			return pass{}, nil
+		}
+		if !a.needsNote() {
+			return p, nil
+		}
+		err = hold.Attempt(ctx, a.toNote())
+		if err == nil && hold.Current() {
+			a.idle = true
+			return p, nil
+		}
+		c.gate.abort(p)
+		if err != nil {
+			if err := c.noteFailed(ctx, a, hold, 1, err); err != nil {
+				return pass{}, err
+			}
+		}
+	}
+}
+
+// needsNote reports whether the next call is not noted: it is the first, or the
+// note waited so long without a call that its time would say the wrong thing.
+func (a *attempt) needsNote() bool {
+	return a.noted.First.IsZero() || !a.written || (a.untried() && passed(a.noted.First) > noteAgainAfter)
+}
+
+// toNote gives what is to be noted. The first attempt counts, whoever made it.
+func (a *attempt) toNote() event.Attempt {
+	if !a.inherited {
+		a.noted.First = now()
+	}
+	// From here on it may be in the ledger, whatever the answer is.
+	a.written = true
+	return a.noted
+}
+
+// note writes the attempt, however long that takes.
+func (c *Capturer) note(ctx context.Context, a *attempt, hold Hold) error {
+	for failures := 1; ; failures++ {
+		err := hold.Attempt(ctx, a.toNote())
+		if err == nil {
+			a.idle = true
+			return nil
+		}
+		if err := c.noteFailed(ctx, a, hold, failures, err); err != nil {
+			return err
+		}
+	}
+}
+
+// noteFailed waits before an attempt is noted again.
+func (c *Capturer) noteFailed(ctx context.Context, a *attempt, hold Hold, failures int, cause error) error {
+	a.written = false
+	hold.Tell(fmt.Sprintf("waits for the ledger to take its attempt: %v", cause), a.calls)
+	return sleep(ctx, hold.GiveUp(), backoff(failures, 0))
+}
+
+// harmless reports whether nothing that was tried can have had an effect: the
+// last call was refused before anybody looked at the order, or never went out,
+// and so was each before it.
+func (a *attempt) harmless() bool {
+	if a.unknown || a.inherited || a.pollID != "" || a.last.Payment != nil {
+		return false
+	}
+	return a.last.RefusedUnseen()
+}
+
+// withdraw takes the note back. Where the ledger does not take that, the note
+// stands, which is the safe side.
+func (c *Capturer) withdraw(ctx context.Context, a *attempt, hold Hold) {
+	if !a.written || !hold.Current() || ctx.Err() != nil {
+		return // if it was handed over, the note may be another owner's
+	}
+	bounded, cancel := context.WithTimeout(ctx, withdrawWithin)
+	defer cancel()
+	if err := hold.Withdraw(bounded); err != nil {
+		c.conf.Log.WarnContext(ctx, "an attempt that had no effect stays in the ledger", slog.String("event_id", a.event.ID), slog.Any("error", err))
+		return
+	}
+	a.noted.First, a.written, a.idle = time.Time{}, false, false
+}
+
+// takeBack withdraws what was noted and never called for, when the event is
+// left to its next owner.
+func (c *Capturer) takeBack(ctx context.Context, a *attempt, hold Hold) {
+	if a.untried() {
+		c.withdraw(ctx, a, hold)
+	}
+}

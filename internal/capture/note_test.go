@@ -1,0 +1,281 @@
+package capture_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"payment-capture/internal/capture"
+	"payment-capture/internal/event"
+	"payment-capture/internal/mercadopago"
+)
+
+// The attempt is in the ledger before the API hears of the event.
+func TestAttemptIsNotedBeforeTheFirstCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHold(nil)
+		a := newAPI(noAnswer(), captured())
+		a.during = func(context.Context, *api) {
+			if len(h.attempts) != 1 {
+				t.Errorf("call %d: %d attempts are noted, want one", len(a.calls), len(h.attempts))
+			}
+		}
+		e := newEvent(t)
+		d, err := newCapturer(a, func(c *capture.Config) { c.Account = "main" }).Capture(t.Context(), e, h)
+		if err != nil || ending(d) != isCaptured {
+			t.Fatalf("got %q, %v", ending(d), err)
+		}
+		r, err := mercadopago.NewRequest(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := event.Attempt{
+			First: a.began.Round(0), Event: e.Fingerprint(), Body: event.FingerprintOf(r.Body), Encoding: mercadopago.EncodingVersion, Account: "main",
+		}
+		if got := h.attempts[0]; !got.First.Equal(want.First) || got.Event != want.Event || got.Body != want.Body || got.Encoding != want.Encoding || got.Account != want.Account {
+			t.Errorf("noted %+v, want %+v", got, want)
+		}
+		if d.Attempt != h.attempts[0] || h.withdrawn != 0 {
+			t.Errorf("decided with %+v after %d withdrawals", d.Attempt, h.withdrawn)
+		}
+	})
+}
+
+// While the ledger does not take the attempt, nothing is sent; and that is said.
+func TestNoCallWithoutANote(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHold(nil)
+		h.refuse, h.refuseUntil = errors.New("not enough replicas"), time.Now().Add(10*time.Minute)
+		a := newAPI(captured())
+		d, err := newCapturer(a).Capture(t.Context(), newEvent(t), h)
+		if err != nil || ending(d) != isCaptured || a.calls[0].at < 10*time.Minute {
+			t.Errorf("got %q, %v, called after %s", ending(d), err, a.calls[0].at)
+		}
+		if !strings.Contains(strings.Join(h.told, "\n"), "waits for the ledger to take its attempt: not enough replicas") {
+			t.Errorf("told: %q", h.told)
+		}
+	})
+}
+
+// What was refused before anybody looked at the order is withdrawn, so that a
+// token that is refused for days makes no event grow too old; and noted anew.
+func TestHarmlessAttemptsAreWithdrawn(t *testing.T) {
+	t.Parallel()
+	forbidden := halted()
+	forbidden.Row, forbidden.HTTPStatus = 28, 403
+	for name, test := range map[string]struct {
+		answers   []mercadopago.Answer
+		withdrawn int
+		noted     int
+	}{
+		"not sent":                 {[]mercadopago.Answer{unsent(), captured()}, 1, 2},
+		"401":                      {[]mercadopago.Answer{halted(), captured()}, 1, 2},
+		"403":                      {[]mercadopago.Answer{forbidden, captured()}, 1, 2},
+		"429, twice":               {[]mercadopago.Answer{wait(time.Second), wait(time.Second), captured()}, 2, 3},
+		"unknown, then 429":        {[]mercadopago.Answer{noAnswer(), wait(time.Second), captured()}, 0, 1},
+		"429, then unknown":        {[]mercadopago.Answer{wait(time.Second), noAnswer(), wait(time.Second), captured()}, 1, 2},
+		"a payment, then not sent": {[]mercadopago.Answer{pending(), unsent(), captured()}, 0, 1},
+		"unavailable":              {[]mercadopago.Answer{unavailable(), captured()}, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := newHold(nil)
+				d, err := newCapturer(newAPI(test.answers...)).Capture(t.Context(), newEvent(t), h)
+				if err != nil || ending(d) != isCaptured || h.withdrawn != test.withdrawn || len(h.attempts) != test.noted {
+					t.Errorf("got %q, %v with %d notes and %d withdrawals, want %d and %d",
+						ending(d), err, len(h.attempts), h.withdrawn, test.noted, test.withdrawn)
+				}
+				if last := h.attempts[len(h.attempts)-1]; d.Attempt != last {
+					t.Errorf("decided with %+v, noted %+v last", d.Attempt, last)
+				}
+			})
+		})
+	}
+}
+
+// A token that is refused for longer than the horizon parks nobody.
+func TestHaltPastTheHorizon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(halted())
+		a.during = func(context.Context, *api) {
+			if time.Since(a.began) >= 60*time.Hour {
+				a.answers = []mercadopago.Answer{captured()}
+			}
+		}
+		c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon, c.MaxEventAge = 24*time.Hour, 168*time.Hour })
+		d, err := c.Capture(t.Context(), newEvent(t), newHold(nil))
+		if err != nil || ending(d) != isCaptured {
+			t.Errorf("got %q, %v", ending(d), err)
+		}
+	})
+}
+
+// What is noted and not called for is withdrawn when the event is handed over.
+func TestUncalledNoteIsWithdrawnAtAHandOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		giveUp := make(chan struct{})
+		blocked := newAPI(captured())
+		blocked.takes = time.Minute
+		c := newCapturer(blocked, func(c *capture.Config) { c.MaxInFlight = 1 })
+		go func() {
+			if _, err := c.Capture(t.Context(), newEvent(t), newHold(nil)); err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		time.AfterFunc(time.Second, func() { close(giveUp) })
+		h := newHold(giveUp)
+		second := newEvent(t)
+		second.ID, second.OrderID = "event-2", "order-2"
+		d, err := c.Capture(t.Context(), second, h)
+		wantAbandoned(t, ending(d), err, nil)
+		if len(h.attempts) != 1 || h.withdrawn != 1 {
+			t.Errorf("%d notes, %d withdrawals; want one of each", len(h.attempts), h.withdrawn)
+		}
+		<-time.After(time.Minute)
+	})
+}
+
+// Inherited: an earlier owner noted an attempt, and may have called.
+func inherited(t *testing.T, age time.Duration) (*hold, *event.ReadyToCapture) {
+	t.Helper()
+	e := newEvent(t)
+	r, err := mercadopago.NewRequest(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHold(nil)
+	h.tried = &event.Attempt{First: time.Now().Add(-age), Event: e.Fingerprint(), Body: event.FingerprintOf(r.Body), Encoding: mercadopago.EncodingVersion}
+	return h, e
+}
+
+func TestInheritedAttempt(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		age      time.Duration
+		change   func(*event.Attempt)
+		answers  []mercadopago.Answer
+		found    bool // the search finds its payment
+		want     string
+		calls    int
+		searches int
+	}{
+		"young":                                {time.Minute, nil, []mercadopago.Answer{captured()}, false, isCaptured, 1, 0},
+		"young, an error decides nothing":      {time.Minute, nil, []mercadopago.Answer{refused(16, "payer_permission")}, false, "parked error_after_unknown", 1, 6},
+		"over an hour, found":                  {2 * time.Hour, nil, nil, true, isCaptured, 0, 1},
+		"over an hour, not found":              {2 * time.Hour, nil, []mercadopago.Answer{captured()}, false, isCaptured, 1, 1},
+		"past the horizon, found":              {25 * time.Hour, nil, nil, true, isCaptured, 0, 1},
+		"past the horizon, not found":          {25 * time.Hour, nil, nil, false, "parked key_expired", 0, 6},
+		"in the future":                        {-time.Hour, nil, nil, false, "parked key_expired", 0, 6},
+		"another body":                         {time.Minute, func(a *event.Attempt) { a.Body[0]++ }, nil, false, "parked tried_otherwise", 0, 6},
+		"another body, found":                  {time.Minute, func(a *event.Attempt) { a.Body[0]++ }, nil, true, isCaptured, 0, 1},
+		"another layout":                       {time.Minute, func(a *event.Attempt) { a.Encoding++ }, nil, false, "parked tried_otherwise", 0, 6},
+		"another account":                      {time.Minute, func(a *event.Attempt) { a.Account = "other" }, nil, false, "parked tried_otherwise", 0, 6},
+		"refused with certainty, then decided": {time.Minute, nil, []mercadopago.Answer{wait(time.Second), captured()}, false, isCaptured, 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h, e := inherited(t, test.age)
+				if test.change != nil {
+					test.change(h.tried)
+				}
+				a := newAPI(test.answers...)
+				if test.found {
+					a.found = []mercadopago.Found{find(seen(captured(), "7", h.tried.First.Add(time.Second)))}
+				}
+				// The event itself may be old: it was tried, and its age tells nothing.
+				e.Time = h.tried.First.Add(-1000 * time.Hour)
+				c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = 24 * time.Hour })
+				d, err := c.Capture(t.Context(), e, h)
+				if err != nil || ending(d) != test.want || len(a.calls) != test.calls || len(a.searches) != test.searches {
+					t.Errorf("got %q, %v after %d calls and %d searches; want %q after %d and %d",
+						ending(d), err, len(a.calls), len(a.searches), test.want, test.calls, test.searches)
+				}
+				if h.withdrawn != 0 || (d != nil && !d.Attempt.First.Equal(h.tried.First)) {
+					t.Errorf("withdrawn %d times; decided with a first attempt of %s, want %s", h.withdrawn, d.Attempt.First, h.tried.First)
+				}
+				for _, n := range h.attempts {
+					if !n.First.Equal(h.tried.First) {
+						t.Errorf("noted anew as of %s: the first attempt counts", n.First)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A payment that the ledger has for another event of the same reference is not
+// this one's.
+func TestPaymentOfAnotherEventIsNotFound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, e := inherited(t, 25*time.Hour)
+		h.paid = []*event.Outcome{{Type: event.TypeCaptured, EventID: "another", PaymentID: "7"}}
+		a := newAPI()
+		a.found = []mercadopago.Found{find(seen(captured(), "7", h.tried.First.Add(time.Second)))}
+		d, err := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = 24 * time.Hour }).Capture(t.Context(), e, h)
+		if err != nil || ending(d) != "parked key_expired" {
+			t.Errorf("got %q, %v", ending(d), err)
+		}
+	})
+}
+
+func TestOncePerReference(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		once bool
+		paid event.Outcome
+		want string
+	}{
+		"captured for another event":       {true, event.Outcome{Type: event.TypeCaptured, EventID: "first", PaymentID: "1"}, "parked reference_already_captured"},
+		"rejected for another event":       {true, event.Outcome{Type: event.TypeRejected, EventID: "first", PaymentID: "1"}, isCaptured},
+		"captured for the event itself":    {true, event.Outcome{Type: event.TypeCaptured, EventID: "event-1", PaymentID: "1"}, isCaptured},
+		"captured, and once per event":     {false, event.Outcome{Type: event.TypeCaptured, EventID: "first", PaymentID: "1"}, isCaptured},
+		"captured for a reference of none": {true, event.Outcome{}, isCaptured},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := newHold(nil)
+				h.paid = []*event.Outcome{&test.paid}
+				a := newAPI(captured())
+				d, err := newCapturer(a, func(c *capture.Config) { c.OncePerReference = test.once }).Capture(t.Context(), newEvent(t), h)
+				if err != nil || ending(d) != test.want {
+					t.Fatalf("got %q, %v; want %q", ending(d), err, test.want)
+				}
+				if d.Parked() && (len(a.calls) != 0 || !strings.Contains(d.Parking.Detail, "event first")) {
+					t.Errorf("%d calls; %s", len(a.calls), d.Parking.Detail)
+				}
+			})
+		})
+	}
+}
+
+// A person who sends a parked event again has looked at its age.
+func TestResentEventsAreNotTooOld(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, resent := range []bool{false, true} {
+			e := newEvent(t)
+			e.Time = time.Now().Add(-48 * time.Hour)
+			h := newHold(nil)
+			h.resent = resent
+			want := "parked too_old"
+			if resent {
+				want = isCaptured
+			}
+			if d, err := newCapturer(newAPI(captured())).Capture(t.Context(), e, h); err != nil || ending(d) != want {
+				t.Errorf("resent %t: got %q, %v; want %q", resent, ending(d), err, want)
+			}
+		}
+	})
+}

@@ -1,0 +1,22 @@
+package ledger
+
+import (
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+)
+
+// Records gives what a decision on an event of a partition of the input adds to
+// its flush: itself, and a tombstone for its attempt, if one was noted.
+func (l *Ledger) Records(input int32, id string, d *event.Decision) ([]*kgo.Record, error) {
+	value, err := EncodeDecision(d)
+	if err != nil {
+		return nil, err
+	}
+	at := l.Partition(input)
+	records := []*kgo.Record{{Topic: l.conf.Topic, Partition: at, Key: KindDecision.Key(id), Value: value}}
+	if !d.Attempt.First.IsZero() {
+		records = append(records, &kgo.Record{Topic: l.conf.Topic, Partition: at, Key: KindAttempt.Key(id)})
+	}
+	return records, nil
+}

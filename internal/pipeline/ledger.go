@@ -1,0 +1,112 @@
+package pipeline
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+)
+
+// Ledger is what was attempted and decided, by event id, by all instances and
+// for as long as the ledger's topic is there.
+type Ledger interface {
+	// TopicID is the ledger topic's. A committed offset names it, so that a
+	// ledger that is gone is not taken for one that knows of nothing.
+	TopicID() [16]byte
+	// CatchUp returns when all is known that was in the ledger when it was
+	// called. Its error is ctx's.
+	CatchUp(ctx context.Context) error
+	// Lookup gives what is known of an event.
+	Lookup(ctx context.Context, id string) (event.History, error)
+	// ByReference gives the outcomes that have a payment, of all events under
+	// an external reference.
+	ByReference(ctx context.Context, reference string) ([]*event.Outcome, error)
+	// Attempt notes durably that an event of a partition is tried.
+	Attempt(ctx context.Context, partition int32, id string, a event.Attempt) error
+	// Withdraw takes such a note back.
+	Withdraw(ctx context.Context, partition int32, id string) error
+	// Records gives what a decision adds to its flush: itself, and the end of
+	// its attempt.
+	Records(partition int32, id string, d *event.Decision) ([]*kgo.Record, error)
+	// Remember keeps a decision from when it is made until it is read back;
+	// Forget drops it, for it will not be.
+	Remember(id string, d *event.Decision)
+	Forget(id string)
+}
+
+// answer is what the ledger says to a record.
+type answer uint8
+
+const (
+	answerTry      answer = iota + 1 // it was not decided
+	answerReplay                     // it was, and is answered so again
+	answerConflict                   // an event of its id was for something else
+)
+
+// answerTo says what becomes of an event, given what is known of it. tried is
+// the attempt to go on from, nil where there is none. An event that was parked
+// stays parked, unless a person sent it again: and only that very parking is
+// undone, for the record that was sent again may be replayed as well.
+func answerTo(e *event.ReadyToCapture, resend *event.Resend, h event.History) (answer, *event.Attempt) {
+	mark := e.Fingerprint()
+	if d := h.Decision; d != nil {
+		if !d.Attempt.Event.IsZero() && d.Attempt.Event != mark {
+			return answerConflict, nil
+		}
+		if !d.Parked() || resend == nil || !resend.ParkedAt.Equal(d.At) {
+			return answerReplay, nil
+		}
+		tried := earlier(h.Attempt, attemptOf(d.Attempt))
+		return answerTry, earlier(tried, attemptOf(event.Attempt{First: resend.FirstAttempt}))
+	}
+	if a := h.Attempt; a != nil && !a.Event.IsZero() && a.Event != mark {
+		return answerConflict, nil
+	}
+	if resend == nil {
+		return answerTry, h.Attempt
+	}
+	// It was parked before there was a ledger.
+	return answerTry, earlier(h.Attempt, attemptOf(event.Attempt{First: resend.FirstAttempt}))
+}
+
+// attemptOf gives an attempt that was made, else nil.
+func attemptOf(a event.Attempt) *event.Attempt {
+	if a.First.IsZero() {
+		return nil
+	}
+	return &a
+}
+
+// earlier gives the attempt that was made first, as one that says what was sent,
+// if either does.
+func earlier(a, b *event.Attempt) *event.Attempt {
+	if a == nil || b == nil {
+		if a == nil {
+			return b
+		}
+		return a
+	}
+	first := *a
+	if first.Body.IsZero() {
+		first = *b
+	}
+	if b.First.Before(a.First) {
+		first.First = b.First
+	} else {
+		first.First = a.First
+	}
+	return &first
+}
+
+// conflictOf parks a record whose event id was used for something else.
+func conflictOf(e *event.ReadyToCapture, h event.History) *event.Parking {
+	detail := "an event of this id was for another amount, currency, payer, order or reference"
+	if d := h.Decision; d != nil && d.Outcome != nil {
+		o := d.Outcome
+		detail += ": it was for order " + o.OrderID + ", reference " + o.ExternalReference + ", " + o.Amount.String() + " " + string(o.Amount.Currency()) +
+			", and ended as " + o.Type + "; this one is for order " + e.OrderID + ", reference " + e.ExternalReference + ", " +
+			e.Amount.String() + " " + string(e.Amount.Currency())
+	}
+	return &event.Parking{Reason: event.ParkConflicting, Detail: detail}
+}

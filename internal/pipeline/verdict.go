@@ -1,0 +1,173 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+)
+
+// settlementFor takes a record to its verdict: from the ledger, where it was
+// decided before, else by a capture. asking is ctx until the item is given up.
+func (p *Pipeline) settlementFor(ctx, asking context.Context, it *item) (settlement, error) {
+	if it.invalid != nil {
+		return p.parkOnce(ctx, asking, it, &event.Parking{Reason: event.ParkInvalidEvent, Detail: it.invalid.Error()})
+	}
+	e := it.event
+	h, err := p.ledger.Lookup(asking, e.ID)
+	if err != nil {
+		return settlement{}, err
+	}
+	what, tried := answerTo(e, it.resend, h)
+	switch what {
+	case answerReplay:
+		return p.replayOf(ctx, it, h.Decision)
+	case answerConflict:
+		return p.parkOnce(ctx, asking, it, conflictOf(e, h))
+	case answerTry:
+	}
+	it.hold.event, it.hold.tried, it.hold.resent = e, tried, it.resend != nil
+	d, err := p.capturer.Capture(ctx, e, it.hold)
+	if err != nil {
+		return settlement{}, err
+	}
+	return p.settlementOf(ctx, it, e.ID, d)
+}
+
+// parkOnce parks a record that has no event id which could be trusted, unless a
+// copy of it was parked before, and was not sent again since.
+func (p *Pipeline) parkOnce(ctx, asking context.Context, it *item, parking *event.Parking) (settlement, error) {
+	id := it.id
+	if it.invalid == nil { // its event's id is another event's
+		id = event.RecordID(messageOf(it.record))
+	}
+	h, err := p.ledger.Lookup(asking, id)
+	if err != nil {
+		return settlement{}, err
+	}
+	if d := h.Decision; d != nil && (it.resend == nil || !it.resend.ParkedAt.Equal(d.At)) {
+		return p.replayOf(ctx, it, d)
+	}
+	return p.settlementOf(ctx, it, id, &event.Decision{Verdict: event.Verdict{Parking: parking}, At: now()})
+}
+
+// replayOf answers a record with what was decided before. Parked is answered by
+// nothing: the record waits for a person already.
+func (p *Pipeline) replayOf(ctx context.Context, it *item, d *event.Decision) (settlement, error) {
+	s := settlement{kind: kindOf(d), replayed: true}
+	if d.Parked() || p.conf.SuppressReplayed {
+		return s, nil
+	}
+	again := *d.Outcome
+	again.Replayed = true
+	r, err := p.outcomeRecord(it.record, &again)
+	if err != nil {
+		return s, &encodeError{err}
+	}
+	p.conf.Log.LogAttrs(ctx, slog.LevelDebug, "answered from the ledger", slog.String("event_id", again.EventID),
+		slog.String("order_id", again.OrderID), slog.String("type", again.Type))
+	s.records = []*kgo.Record{r}
+	return s, nil
+}
+
+// settlementOf writes a verdict: its outcome or parked record, and what the
+// ledger keeps of it.
+func (p *Pipeline) settlementOf(ctx context.Context, it *item, id string, d *event.Decision) (settlement, error) {
+	s := settlement{kind: kindOf(d), id: id, decision: d}
+	var first *kgo.Record
+	var err error
+	switch {
+	case d.Parking != nil:
+		first = p.parkedRecord(ctx, it.record, id, d.Parking)
+	case d.Outcome != nil:
+		if first, err = p.outcomeRecord(it.record, d.Outcome); err != nil {
+			return settlement{}, &encodeError{err}
+		}
+	default:
+		return settlement{}, &encodeError{fmt.Errorf("the verdict on %s/%d@%d is empty", it.record.Topic, it.record.Partition, it.record.Offset)}
+	}
+	entries, err := p.ledger.Records(it.part.number, id, d)
+	if err != nil {
+		return settlement{}, &encodeError{err}
+	}
+	s.records = append([]*kgo.Record{first}, entries...)
+	return s, nil
+}
+
+// The kinds of settlement, as metrics name them.
+const (
+	kindCaptured = "captured"
+	kindRejected = "rejected"
+	kindParked   = "parked"
+)
+
+func kindOf(d *event.Decision) string {
+	switch {
+	case d.Outcome == nil:
+		return kindParked
+	case d.Outcome.Type == event.TypeCaptured:
+		return kindCaptured
+	}
+	return kindRejected
+}
+
+// outcomeRecord writes an outcome. A key that leaves no room for the outcome
+// gives way to the order id: a flush must not fail by it.
+func (p *Pipeline) outcomeRecord(input *kgo.Record, outcome *event.Outcome) (*kgo.Record, error) {
+	topic := p.conf.Topics.Rejected
+	if outcome.Type == event.TypeCaptured {
+		topic = p.conf.Topics.Captured
+	}
+	limit := int(p.commits.MaxBatchBytes[topic])
+	for _, key := range [][]byte{input.Key, nil} {
+		m, err := outcome.Encode(key, p.conf.Mode)
+		if err != nil {
+			return nil, err
+		}
+		if r := recordOf(topic, m); wireSize(r) <= limit {
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("the outcome of event %s is larger than topic %q takes (%d bytes): raise its max.message.bytes",
+		outcome.EventID, topic, limit)
+}
+
+// parkedRecord writes a record for the parked topic. One that the topic would
+// not take is parked as its position, its size and its digest: a flush must not
+// fail by it, and the record itself is where it was.
+func (p *Pipeline) parkedRecord(ctx context.Context, r *kgo.Record, id string, parking *event.Parking) *kgo.Record {
+	at := event.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
+	input := messageOf(r)
+	if wireSize(r)+parkedHeaders > int(p.commits.MaxBatchBytes[p.conf.Topics.Parked]) {
+		input = event.Digest(input)
+	}
+	p.conf.Log.LogAttrs(ctx, slog.LevelWarn, "record parked", slog.String("event_id", id),
+		slog.String("reason", string(parking.Reason)), slog.String("detail", parking.Detail),
+		slog.String("topic", r.Topic), slog.Int64("partition", int64(r.Partition)), slog.Int64("offset", r.Offset))
+	return recordOf(p.conf.Topics.Parked, event.EncodeParked(input, at, parking))
+}
+
+// parkedHeaders is what the parked_* headers take at most, in bytes.
+const parkedHeaders = 4096
+
+func recordOf(topic string, m event.Message) *kgo.Record {
+	r := &kgo.Record{Topic: topic, Key: m.Key, Value: m.Value}
+	for _, h := range m.Headers {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	return r
+}
+
+// wireSize gives what a record takes as the only one of a batch, in bytes, at
+// most and uncompressed: 61 for the batch, and its lengths, time and number.
+func wireSize(r *kgo.Record) int {
+	const batch, lengths, headerLengths = 61, 35, 10
+	size := batch + lengths + len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		size += headerLengths + len(h.Key) + len(h.Value)
+	}
+	return size
+}
