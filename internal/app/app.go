@@ -42,6 +42,9 @@ type Options struct {
 	DialKafka, DialAPI DialFunc
 	// LedgerFS replaces the disk under LEDGER_DIR in tests; nil: the disk.
 	LedgerFS vfs.FS
+	// WrapLedger replaces the ledger as the pipeline sees it, for measurements;
+	// nil: it is not.
+	WrapLedger func(pipeline.Ledger) pipeline.Ledger
 }
 
 // Service is the service, built and not started.
@@ -105,8 +108,16 @@ func New(opts Options) (*Service, error) {
 		FlushInterval:    c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
 		Log: opts.Log, Metrics: pipeline.NewMetrics(s.registry),
 	}
-	s.pipeline.Store(pipeline.New(s.conf, captures{s.capturer}, s.ledger))
+	s.pipeline.Store(s.newPipeline())
 	return s, nil
+}
+
+func (s *Service) newPipeline() *pipeline.Pipeline {
+	var known pipeline.Ledger = s.ledger
+	if s.opts.WrapLedger != nil {
+		known = s.opts.WrapLedger(known)
+	}
+	return pipeline.New(s.conf, captures{s.capturer}, known)
 }
 
 // captures lets the pipeline reach the captures, which know nothing of it.
@@ -265,7 +276,7 @@ func (s *Service) work(ctx context.Context) error {
 			// the first one: what is in the new one came after the start.
 			s.conf.StartAt = kafka.StartAt{Earliest: true}
 		}
-		s.pipeline.Store(pipeline.New(s.conf, captures{s.capturer}, s.ledger))
+		s.pipeline.Store(s.newPipeline())
 	}
 }
 

@@ -1,0 +1,71 @@
+//go:build synctests
+
+package acceptance
+
+import (
+	"testing"
+	"time"
+
+	"payment-capture/internal/config"
+	"payment-capture/internal/simulator"
+)
+
+// TestInherited has an instance die with a call under way, and the next one come
+// after some time: what the first one left is known to it.
+func TestInherited(t *testing.T) {
+	t.Parallel()
+	charged := simulator.Rule{Match: simulator.Match{Key: "e1", ToTry: 1}, Action: simulator.ActionHang, Charge: true, Delay: simulator.Duration(time.Hour)}
+	lost := charged
+	lost.Charge = false
+	for name, test := range map[string]struct {
+		first simulator.Rule
+		after time.Duration
+		// forgets: the API has forgotten the key and does not show the payment.
+		forgets bool
+		change  func(*config.Config)
+		want    string
+		calls   int
+	}{
+		"at once, charged":               {charged, 0, false, nil, "captured", 2},
+		"at once, not charged":           {lost, 0, false, nil, "captured", 2},
+		"two hours later, charged":       {charged, 2 * time.Hour, false, nil, "captured", 1}, // it is found
+		"two hours later, not charged":   {lost, 2 * time.Hour, false, nil, "captured", 2},
+		"two days later, found":          {charged, 48 * time.Hour, true, nil, "captured", 1},
+		"two days later, not charged":    {lost, 48 * time.Hour, true, nil, "parked key_expired", 1},
+		"at once, for another account":   {charged, 0, false, func(c *config.Config) { c.MercadoPagoAccount = "other" }, "captured", 1}, // it is found
+		"as above, and was never there":  {lost, 0, false, func(c *config.Config) { c.MercadoPagoAccount = "other" }, "parked tried_otherwise", 1},
+		"two days later, without a disk": {lost, 48 * time.Hour, true, nil, "parked key_expired", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			virtually(t, 1, func(w *world) {
+				if err := w.sim.Apply(simulator.Script{Rules: []simulator.Rule{test.first}}); err != nil {
+					t.Fatal(err)
+				}
+				first := w.start("a", func(c *config.Config) { c.MercadoPagoTimeout = 10 * time.Minute })
+				w.send(order{id: "e1", order: "o1"})
+				w.eventually("the call is under way", func() bool { return w.sim.Ledger().Calls == 1 })
+				first.crash()
+				<-time.After(test.after)
+				if test.forgets {
+					w.sim.ForgetKeys()
+				}
+				if name == "two days later, without a disk" {
+					if err := first.wait(); err != nil {
+						t.Log(err)
+					}
+					w.loseStores()
+				}
+				w.start("b", func(c *config.Config) {
+					if test.change != nil {
+						test.change(c)
+					}
+				})
+				w.want(w.settle(), map[string]int{test.want: 1})
+				if ledger := w.sim.Ledger(); ledger.Calls != test.calls || len(ledger.Charges) > 1 {
+					t.Errorf("%d calls and %d charges, want %d calls", ledger.Calls, len(ledger.Charges), test.calls)
+				}
+			})
+		})
+	}
+}

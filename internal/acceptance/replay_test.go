@@ -1,0 +1,271 @@
+//go:build synctests || integration
+
+package acceptance
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/config"
+	"payment-capture/internal/event"
+	"payment-capture/internal/ledger"
+)
+
+// outcomesByEvent gives the outcomes as they were produced, by event.
+func outcomesByEvent(vs []verdict) map[string][]verdict {
+	by := make(map[string][]verdict)
+	for _, v := range vs {
+		by[v.event] = append(by[v.event], v)
+	}
+	return by
+}
+
+// everythingAgain replays a topic in each way that there is, after the API has
+// forgotten all keys: every outcome comes again, the same but for its mark, and
+// nobody is called for.
+func everythingAgain(w *world) {
+	events := 5000
+	if w.stores.fs != nil {
+		events = 300
+	}
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	in := w.start("a")
+	orders := numbered(events, func(i int, o *order) { o.partition = int32(i%6) + 1 })
+	var records []*kgo.Record
+	for _, o := range orders {
+		records = append(records, w.record(o))
+	}
+	w.produce(copies(records, nil)...)
+	w.want(w.settle(), map[string]int{"captured": events})
+	calls, rounds := w.sim.Ledger().Calls, 1
+
+	again := func(how string, replay func()) {
+		w.sim.ForgetKeys()
+		in.stop()
+		replay()
+		rounds++
+		w.sent = append(w.sent, w.sent[:events]...)
+		in = w.start("a")
+		got := w.settle()
+		w.want(got, map[string]int{"captured": rounds * events})
+		if n := w.sim.Ledger().Calls; n != calls {
+			w.t.Errorf("%s: %d calls", how, n-calls)
+		}
+		w.checkReplays(got, rounds)
+	}
+	again("offsets reset to zero", w.resetOffsets)
+	again("the local stores are lost", func() {
+		w.loseStores()
+		w.resetOffsets()
+	})
+	again("published again under other keys into other partitions", func() {
+		w.produce(copies(records, func(i int, r *kgo.Record) {
+			r.Key, r.Partition = fmt.Appendf(nil, "another-%d", i), (r.Partition+1)%6
+		})...)
+	})
+	// All that is there now comes again: the first records and their copies.
+	w.sim.ForgetKeys()
+	in.stop()
+	w.group += ".new"
+	w.sent = append(w.sent, w.sent[:2*events]...)
+	w.start("a")
+	w.want(w.settle(), map[string]int{"captured": (rounds + 2) * events})
+	if n := w.sim.Ledger().Calls; n != calls {
+		w.t.Errorf("a new group: %d calls", n-calls)
+	}
+}
+
+// checkReplays looks at events that came so many times: one outcome is the
+// first, and the others say the same, marked.
+func (w *world) checkReplays(vs []verdict, times int) {
+	w.t.Helper()
+	for id, got := range outcomesByEvent(vs) {
+		if len(got) != times || w.unmarked(got) != 1 {
+			w.t.Errorf("event %s came %d times and has %d outcomes, %d of them not marked as replayed", id, times, len(got), w.unmarked(got))
+			continue
+		}
+		want := strings.ReplaceAll(string(got[0].record.Value), `"replayed":true`, `"replayed":false`)
+		for _, v := range got {
+			if text := strings.ReplaceAll(string(v.record.Value), `"replayed":true`, `"replayed":false`); text != want {
+				w.t.Errorf("event %s: an outcome says\n%s\nand another one\n%s", id, want, text)
+			}
+		}
+	}
+}
+
+// copies makes records anew: one can be produced only once.
+func copies(records []*kgo.Record, change func(i int, r *kgo.Record)) []*kgo.Record {
+	var out []*kgo.Record
+	for i, r := range records {
+		c := &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: slices.Clone(r.Headers)}
+		if change != nil {
+			change(i, c)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func (w *world) produce(records ...*kgo.Record) {
+	w.t.Helper()
+	if err := w.client.ProduceSync(w.t.Context(), records...).FirstErr(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// suppressed: what was decided before is answered by nothing.
+func suppressed(w *world) {
+	quiet := func(c *config.Config) { c.ReplayedOutcomes = config.ReplayedSuppress }
+	first := w.start("a", quiet)
+	w.send(numbered(40, nil)...)
+	w.want(w.settle(), map[string]int{"captured": 40})
+	first.stop()
+	w.resetOffsets()
+	w.sim.ForgetKeys()
+	w.start("a", quiet)
+	w.want(w.settle(), map[string]int{"captured": 40})
+	if calls := w.sim.Ledger().Calls; calls != 40 {
+		w.t.Errorf("%d calls, want 40", calls)
+	}
+}
+
+// conflicting: a second event of an id that is for something else is parked
+// once, however often it comes, and the first one's outcome stands.
+func conflicting(w *world) {
+	w.start("a")
+	w.send(order{id: "e1", order: "o1"})
+	w.want(w.settle(), map[string]int{"captured": 1})
+	others := w.sent
+	w.send(order{id: "e1", order: "o1", amount: "700.51"})
+	w.sent = others
+	w.eventually("the other one is parked", func() bool { return w.lag() == 0 && len(w.verdicts()) == 2 })
+	w.want(w.verdicts(), map[string]int{"captured": 1, "parked conflicting_event": 1})
+	w.produce(copies(w.readAll(w.topics.input), nil)...)
+	w.eventually("the first is answered again, the other one not parked again", func() bool { return w.lag() == 0 && len(w.verdicts()) == 3 })
+	w.want(w.verdicts(), map[string]int{"captured": 2, "parked conflicting_event": 1})
+	if ledger := w.sim.Ledger(); ledger.Calls != 1 || len(ledger.Charges) != 1 {
+		w.t.Errorf("%d calls, %d charges; want one of each", ledger.Calls, len(ledger.Charges))
+	}
+}
+
+// oncePerReference: a backfill that makes up new event ids charges nobody again.
+func oncePerReference(w *world) {
+	once := func(c *config.Config) { c.CaptureOncePer = config.OncePerReference }
+	w.start("a", once)
+	w.send(numbered(20, nil)...)
+	w.want(w.settle(), map[string]int{"captured": 20})
+	w.send(numbered(20, func(_ int, o *order) { o.id = "again-" + o.id })...)
+	got := w.settle()
+	w.want(got, map[string]int{"captured": 20, "parked reference_already_captured": 20})
+	for _, v := range got {
+		if v.kind == "parked" && !strings.Contains(headerOf(v.record, "parked_detail"), "event "+strings.TrimPrefix(v.event, "again-")+" ") {
+			w.t.Errorf("event %s is parked with %q, which does not name the first event", v.event, headerOf(v.record, "parked_detail"))
+		}
+	}
+	if charges := len(w.sim.Ledger().Charges); charges != 20 {
+		w.t.Errorf("%d charges, want 20", charges)
+	}
+}
+
+// ledgerAnewWhileStopped: a ledger that is gone is not taken for one that knows
+// of nothing.
+func ledgerAnewWhileStopped(w *world) {
+	first := w.start("a")
+	w.send(numbered(20, nil)...)
+	w.want(w.settle(), map[string]int{"captured": 20})
+	first.stop()
+	w.sim.ForgetKeys()
+	w.deleteTopic(w.topics.ledger)
+	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
+	w.produce(copies(w.readAll(w.topics.input), nil)...)
+	second := w.start("a")
+	w.eventually("the partitions are halted, and it is said why", func() bool {
+		halted := slices.Collect(maps.Values(second.service.HaltedPartitions(w.t.Context())))
+		return len(halted) == 2 && strings.HasPrefix(halted[0], "ledger_missing") && strings.HasPrefix(halted[1], "ledger_missing")
+	})
+	if calls := w.sim.Ledger().Calls; calls != 20 {
+		w.t.Errorf("%d calls, want 20", calls)
+	}
+	w.check(w.verdicts()[:20])
+}
+
+func ledgerAnewWhileRunning(w *world) {
+	in := w.start("a")
+	w.send(numbered(20, nil)...)
+	w.want(w.settle(), map[string]int{"captured": 20})
+	w.sim.ForgetKeys()
+	w.deleteTopic(w.topics.ledger)
+	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
+	w.eventually("the ledger is halted", func() bool {
+		s := in.service.Status(w.t.Context())
+		return s.Ledger.State == "halted" && strings.HasPrefix(s.Ledger.Reason, "ledger_missing")
+	})
+	w.produce(copies(w.readAll(w.topics.input), nil)...)
+	w.eventually("what comes again waits", func() bool { return in.service.InFlight(w.t.Context()) == 20 })
+	if ledger := w.sim.Ledger(); ledger.Calls != 20 {
+		w.t.Errorf("%d calls, want 20", ledger.Calls)
+	}
+}
+
+// resent: what is parked stays parked, until a person sends it again, and only
+// once: the record that was sent again does not undo a later parking.
+func resent(w *world) {
+	w.start("a")
+	w.send(order{id: "e1", order: "o1", currency: "ARS"})
+	w.want(w.settle(), map[string]int{"parked wrong_currency": 1})
+	at := w.parkedAt("e1")
+	send := func(parkedAt time.Time) {
+		w.produce(copies(w.readAll(w.topics.input)[:1], func(_ int, r *kgo.Record) {
+			for _, h := range (event.Resend{ParkedAt: parkedAt}).Headers() {
+				r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+			}
+		})...)
+		w.eventually("it is dealt with", func() bool { return w.lag() == 0 })
+	}
+	send(at.Add(-time.Second)) // another parking than that which stands
+	w.want(w.verdicts(), map[string]int{"parked wrong_currency": 1})
+	send(at)
+	w.want(w.verdicts(), map[string]int{"parked wrong_currency": 2})
+	send(at) // that one is undone already
+	w.want(w.verdicts(), map[string]int{"parked wrong_currency": 2})
+}
+
+// parkedAt gives when the ledger says that an event was parked.
+func (w *world) parkedAt(id string) time.Time {
+	w.t.Helper()
+	for _, r := range slices.Backward(w.readAll(w.topics.ledger)) {
+		kind, of, err := ledger.ParseKey(r.Key)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if kind == ledger.KindDecision && of == id {
+			d, err := ledger.DecodeDecision(id, r.Value)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			return d.At
+		}
+	}
+	w.t.Fatalf("the ledger has no decision on %s", id)
+	return time.Time{}
+}
+
+// loseStores removes the local stores of the ledger; no instance may run.
+func (w *world) loseStores() {
+	w.t.Helper()
+	var err error
+	if w.stores.fs != nil {
+		err = w.stores.fs.RemoveAll(w.stores.dir)
+	} else {
+		err = os.RemoveAll(w.stores.dir)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
