@@ -16,8 +16,8 @@ func captureMutations() []mutation {
 		},
 		{
 			name: "a new key for each process", file: "internal/capture/attempt.go",
-			old: "	request, err := mercadopago.NewRequest(e)\n",
-			new: "	request, err := mercadopago.NewRequest(e)\n	if time.Since(e.Time) > 3*time.Second {\n		request.Key += \"-late\"\n	}\n",
+			old: "	a.noted.Body = event.FingerprintOf(a.request.Body)\n",
+			new: "	a.noted.Body = event.FingerprintOf(a.request.Body)\n	if time.Since(e.Time) > 3*time.Second {\n		a.request.Key += \"-late\"\n	}\n",
 		},
 		{
 			name: "another body for each try", file: capture,

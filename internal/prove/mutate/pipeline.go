@@ -85,7 +85,7 @@ func pipelineMutations() []mutation {
 		},
 		{
 			name: "invalid records are dropped", file: "internal/pipeline/poll.go",
-			old: "		return polledRecord{record: r, invalid: invalid}",
+			old: "		return polledRecord{record: r, invalid: invalid, id: event.RecordID(m), resend: event.ResendOf(m)}",
 			new: "		_ = invalid\n		return polledRecord{record: r, skip: true}",
 		},
 	}
