@@ -1,0 +1,102 @@
+package event_test
+
+import (
+	"testing"
+	"time"
+
+	"payment-capture/internal/event"
+)
+
+// TestRecordID: a copy of a record, wherever it lies and whatever was added to it
+// to send it again, is the same record; anything else is another one.
+func TestRecordID(t *testing.T) {
+	t.Parallel()
+	base := func() event.Message {
+		return event.Message{
+			Key: []byte("k"), Value: []byte("v"), Headers: []event.Header{{Key: "a", Value: []byte("b")}}, Timestamp: time.UnixMilli(1_795_000_000_000),
+		}
+	}
+	id := event.RecordID(base())
+	if len(id) <= 64 {
+		t.Errorf("%q could be an event's id", id)
+	}
+	resent := base()
+	resent.Headers = append(resent.Headers, (event.Resend{ParkedAt: time.Now(), FirstAttempt: time.Now()}).Headers()...)
+	if got := event.RecordID(resent); got != id {
+		t.Errorf("the record that is sent again is %s, the first was %s", got, id)
+	}
+	for name, change := range map[string]func(*event.Message){
+		"key": func(m *event.Message) { m.Key = []byte("K") }, "no key": func(m *event.Message) { m.Key = nil },
+		"value": func(m *event.Message) { m.Value = []byte("w") }, "time": func(m *event.Message) { m.Timestamp = m.Timestamp.Add(time.Millisecond) },
+		"no time": func(m *event.Message) { m.Timestamp = time.Time{} }, "header": func(m *event.Message) { m.Headers[0].Value = nil },
+		"no header":     func(m *event.Message) { m.Headers = nil },
+		"shifted bytes": func(m *event.Message) { m.Key, m.Value = []byte("kv"), nil },
+	} {
+		m := base()
+		change(&m)
+		if event.RecordID(m) == id {
+			t.Errorf("with another %s it is the same", name)
+		}
+	}
+}
+
+func TestResendComesBack(t *testing.T) {
+	t.Parallel()
+	at := time.UnixMilli(1_795_000_000_123).UTC()
+	for _, want := range []event.Resend{{ParkedAt: at}, {ParkedAt: at, FirstAttempt: at.Add(-time.Hour)}} {
+		got := event.ResendOf(event.Message{Headers: append([]event.Header{{Key: "other"}}, want.Headers()...)})
+		if got == nil || !got.ParkedAt.Equal(want.ParkedAt) || !got.FirstAttempt.Equal(want.FirstAttempt) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	hs := (event.Resend{ParkedAt: at, FirstAttempt: at}).Headers()
+	for name, headers := range map[string][]event.Header{
+		"none":               {{Key: "other", Value: []byte("x")}},
+		"no time":            {{Key: hs[0].Key, Value: []byte("yesterday")}},
+		"the first one only": {hs[1]},
+		"a damaged first":    {hs[0], {Key: hs[1].Key, Value: []byte("?")}},
+	} {
+		if got := event.ResendOf(event.Message{Headers: headers}); got != nil {
+			t.Errorf("%s: got %+v, want none", name, got)
+		}
+	}
+}
+
+// TestFingerprint: what makes it this event and no other.
+func TestFingerprint(t *testing.T) {
+	t.Parallel()
+	decode := func(change string) *event.ReadyToCapture {
+		value := map[string]string{
+			"":            `{"order_id":"o","amount":"1.00","currency":"MXN","description":"d","external_reference":"r","payer":{"token":"t"}}`,
+			"order":       `{"order_id":"p","amount":"1.00","currency":"MXN","description":"d","external_reference":"r","payer":{"token":"t"}}`,
+			"amount":      `{"order_id":"o","amount":"1.01","currency":"MXN","description":"d","external_reference":"r","payer":{"token":"t"}}`,
+			"currency":    `{"order_id":"o","amount":"1.00","currency":"ARS","description":"d","external_reference":"r","payer":{"token":"t"}}`,
+			"reference":   `{"order_id":"o","amount":"1.00","currency":"MXN","description":"d","external_reference":"s","payer":{"token":"t"}}`,
+			"payer":       `{"order_id":"o","amount":"1.00","currency":"MXN","description":"d","external_reference":"r","payer":{"token":"u"}}`,
+			"description": `{"order_id":"o","amount":"1.00","currency":"MXN","description":"e","external_reference":"r","payer":{"token":"t"}}`,
+			"notation":    `{"order_id":"o","amount":1,"currency":"MXN","description":"d","external_reference":"r","payer":{"token":"t"}}`,
+		}[change]
+		e, err := event.Decode(event.Message{
+			Value:     []byte(`{"specversion":"1.0","id":"e","source":"/s","type":"order.ready_to_capture","data":` + value + `}`),
+			Timestamp: time.UnixMilli(1_795_000_000_000),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	first := decode("").Fingerprint()
+	for _, change := range []string{"order", "amount", "currency", "reference", "payer"} {
+		if decode(change).Fingerprint() == first {
+			t.Errorf("with another %s it is the same event", change)
+		}
+	}
+	for _, change := range []string{"description", "notation"} {
+		if decode(change).Fingerprint() != first {
+			t.Errorf("with another %s it is another event", change)
+		}
+	}
+	if event.FingerprintOf([]byte("ab"), []byte("c")) == event.FingerprintOf([]byte("a"), []byte("bc")) {
+		t.Error("two texts pass for two others")
+	}
+}
