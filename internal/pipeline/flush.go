@@ -119,7 +119,11 @@ func (p *Pipeline) flushLoop(ctx context.Context, committer *kafka.Committer) {
 				err = committer.Commit(ctx, job.batch)
 			}
 			p.conf.Metrics.flushed(job, err)
-			p.send(flushed{job: job, err: err})
+			if !p.send(flushed{job: job, err: err}) && err != nil {
+				for _, fp := range job.parts {
+					p.forget(fp.pending) // nobody else will
+				}
+			}
 		}
 	}
 }
@@ -187,7 +191,7 @@ func (m flushed) apply(o *owner) {
 	o.retryAt = o.lastFlush.Add(retryFlush)
 	for _, fp := range m.job.parts {
 		if o.parts[fp.part.number] != fp.part {
-			o.forget(fp.pending) // dropped with its partition
+			o.p.forget(fp.pending) // dropped with its partition
 			continue
 		}
 		// What is still ours is flushed again, without a new call.

@@ -253,10 +253,10 @@ func (o *owner) settle(it *item, s settlement) {
 }
 
 // forget tells the ledger of decisions that will not be committed.
-func (o *owner) forget(pending []settlement) {
+func (p *Pipeline) forget(pending []settlement) {
 	for _, s := range pending {
 		if s.decision != nil {
-			o.p.ledger.Forget(s.id)
+			p.ledger.Forget(s.id)
 		}
 	}
 }
@@ -299,7 +299,7 @@ func (o *owner) drop(parts []*partition) {
 		delete(o.parts, pt.number)
 		numbers = append(numbers, pt.number)
 		pt.stopTries()
-		o.forget(pt.pending)
+		o.p.forget(pt.pending)
 		if !o.dropAll || !Anew(o.cause) {
 			pt.cancel()
 		}
