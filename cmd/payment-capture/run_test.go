@@ -179,8 +179,12 @@ func TestTopics(t *testing.T) {
 		t.Errorf("dry run: got %+v", got)
 	}
 	got = command(t, "topics", "--partitions", "1")
-	if strings.Count(got.stdout, "created") != 3 {
-		t.Errorf("got %+v, want 3 topics created", got)
+	if strings.Count(got.stdout, "created") != 4 {
+		t.Errorf("got %+v, want 4 topics created", got)
+	}
+	got = command(t, "topics", "--partitions", "1")
+	if strings.Count(got.stdout, "as it should be") != 5 || got.code != exitOK {
+		t.Errorf("again: got %+v", got)
 	}
 	got = command(t, "topics", "--partitions", "2")
 	if got.code != exitFailed || !strings.Contains(got.stdout, "differs: ") {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -46,26 +47,47 @@ func newTopics() *cobra.Command {
 func topicSpecs(c config.Config, partitions int32, replication int16) []kafka.TopicSpec {
 	var specs []kafka.TopicSpec
 	seen := make(map[string]bool)
-	for _, name := range []string{c.TopicInput, c.TopicCaptured, c.TopicRejected, c.TopicParked} {
+	for _, name := range []string{c.TopicInput, c.TopicCaptured, c.TopicRejected, c.TopicParked, c.TopicLedger} {
 		if seen[name] {
 			continue
 		}
 		seen[name] = true
 		conf := map[string]string{
 			"cleanup.policy": "delete",
-			// An acknowledged outcome outlives one broker, where there are several.
+			// An acknowledged record outlives one broker, where there are several.
 			"min.insync.replicas": strconv.Itoa(max(1, int(replication)-1)),
 		}
-		if name == c.TopicParked {
+		switch name {
+		case c.TopicParked:
 			// A parked record waits for a person for as long as it takes.
 			conf["retention.ms"] = "-1"
 			// It carries the input record and the reason beside it.
 			conf["max.message.bytes"] = "2097152"
+		case c.TopicLedger:
+			ledgerSettings(conf)
 		}
 		specs = append(specs, kafka.TopicSpec{Name: name, Partitions: partitions, ReplicationFactor: replication, Config: conf})
 	}
 	return specs
 }
+
+// ledgerSettings makes settings those of the ledger's topic.
+func ledgerSettings(conf map[string]string) {
+	// The newest entry of each key stays for ever; no policy may delete one for
+	// its age.
+	conf["cleanup.policy"] = "compact"
+	// An instance that was away for less finds that an attempt was decided or
+	// withdrawn. After more its local store keeps the attempt, which is the safe
+	// side: a decision beats it, and an event without one is looked up, or
+	// parked, instead of called for.
+	conf["delete.retention.ms"] = milliseconds(7 * 24 * time.Hour)
+	// Only closed segments are compacted, and all that is not is read whenever a
+	// local store is lost: two records of three are attempts and their ends.
+	conf["segment.bytes"] = strconv.Itoa(100 << 20)
+	conf["segment.ms"] = milliseconds(24 * time.Hour)
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 func ensureTopics(cmd *cobra.Command, c config.Config, dryRun bool, partitions int32, replication int16) error {
 	conf, err := app.KafkaConfig(c, newLogger(c, cmd.ErrOrStderr()), nil)

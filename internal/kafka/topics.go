@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -202,9 +204,12 @@ func differs(ctx context.Context, admin *kadm.Client, spec TopicSpec) ([]string,
 	if spec.ReplicationFactor > 0 && t.ReplicationFactor != int(spec.ReplicationFactor) {
 		out = append(out, fmt.Sprintf("replication factor %d instead of %d", t.ReplicationFactor, spec.ReplicationFactor))
 	}
-	for _, key := range []string{"cleanup.policy", "min.insync.replicas", "retention.ms", "max.message.bytes"} {
-		want, ok := spec.Config[key]
-		if got := t.Config[key]; ok && got != want {
+	for _, key := range slices.Sorted(maps.Keys(spec.Config)) {
+		got, ok := t.Config[key]
+		switch want := spec.Config[key]; {
+		case !ok:
+			out = append(out, fmt.Sprintf("%s is not known; it should be %s", key, want))
+		case got != want:
 			out = append(out, fmt.Sprintf("%s=%s instead of %s", key, got, want))
 		}
 	}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// newAdministered starts a broker in memory, and gives its address and a client
+// that administers it.
+func newAdministered(t *testing.T) (string, *kadm.Client) {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return cluster.ListenAddrs()[0], kadm.NewClient(client)
+}
+
+// The ledger is a state by event, every other topic a list of events.
+func TestTopicsMakesTheLedgerCompacted(t *testing.T) {
+	broker, admin := newAdministered(t)
+	setEnv(t, "KAFKA_BROKERS="+broker)
+	if got := command(t, "topics"); got.code != exitOK {
+		t.Fatalf("got %+v", got)
+	}
+	topics, err := admin.DescribeTopicConfigs(t.Context(), append(ourTopics(), "payment-capture.ledger")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range topics {
+		values := make(map[string]string)
+		for _, kv := range topic.Configs {
+			values[kv.Key] = kv.MaybeValue()
+		}
+		want := map[string]string{"cleanup.policy": "delete", "min.insync.replicas": "1"}
+		if topic.Name == "payment-capture.ledger" {
+			want = map[string]string{
+				"cleanup.policy": "compact", "min.insync.replicas": "1",
+				"delete.retention.ms": "604800000", "segment.bytes": "104857600", "segment.ms": "86400000",
+			}
+		}
+		for key, value := range want {
+			if values[key] != value {
+				t.Errorf("%s: %s is %q, want %q", topic.Name, key, values[key], value)
+			}
+		}
+	}
+}
+
+// A ledger that deletes forgets what was charged: the check must not pass it.
+func TestTopicsReportsALedgerThatDeletes(t *testing.T) {
+	for _, policy := range []string{"delete", "compact,delete"} {
+		t.Run(policy, func(t *testing.T) {
+			broker, admin := newAdministered(t)
+			setEnv(t, "KAFKA_BROKERS="+broker, "TOPIC_LEDGER=our-ledger")
+			if got := command(t, "topics"); got.code != exitOK {
+				t.Fatalf("got %+v", got)
+			}
+			altered, err := admin.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "cleanup.policy", Value: &policy}}, "our-ledger")
+			if err != nil || altered[0].Err != nil {
+				t.Fatal(err, altered)
+			}
+			for _, args := range [][]string{{"topics"}, {"topics", "--dry-run"}} {
+				got := command(t, args...)
+				if got.code != exitFailed || !strings.Contains(got.stdout, "differs: cleanup.policy="+policy+" instead of compact") ||
+					!strings.Contains(got.stderr, "1 of 5 topics") {
+					t.Errorf("%v: got %+v", args, got)
+				}
+			}
+		})
+	}
+}
