@@ -1,0 +1,131 @@
+// Package show gives what the ledger knows in a form to be read, by people and
+// by programs: of one event, and of all of them.
+package show
+
+import (
+	"time"
+
+	"payment-capture/internal/event"
+)
+
+// Event is what the ledger knows of one event. Its fields are those of the JSON
+// that `payment-capture ledger get` writes.
+type Event struct {
+	ID        string    `json:"event_id"`
+	Verdict   Verdict   `json:"verdict"`
+	DecidedAt time.Time `json:"decided_at,omitzero"`
+	Outcome   *Outcome  `json:"outcome,omitempty"`
+	Parking   *Parking  `json:"parking,omitempty"`
+	// Attempt is what the decision rests on; nil: no call was made, or the record
+	// is no event, or there is no decision.
+	Attempt *Attempt `json:"attempt,omitempty"`
+	// OpenAttempt is one whose effect is not known.
+	OpenAttempt *Attempt `json:"open_attempt,omitempty"`
+	Next        Next     `json:"next"`
+}
+
+// Verdict is how an event ended, if it did.
+type Verdict string
+
+// The verdicts.
+const (
+	Captured  Verdict = "captured"
+	Rejected  Verdict = "rejected"
+	Parked    Verdict = "parked"
+	Undecided Verdict = "undecided" // attempted, and nothing more
+	Unknown   Verdict = "unknown"   // the ledger knows nothing of it
+)
+
+// Outcome is the outcome of an event that was captured or rejected.
+type Outcome struct {
+	ID                string              `json:"id"` // that of the CloudEvent
+	Type              string              `json:"type"`
+	Time              time.Time           `json:"time"`
+	OrderID           string              `json:"order_id"`
+	Amount            string              `json:"amount"`
+	Currency          string              `json:"currency"`
+	ExternalReference string              `json:"external_reference"`
+	PaymentID         string              `json:"payment_id,omitempty"`
+	Transactions      []event.Transaction `json:"transactions,omitempty"`
+	CapturedAt        time.Time           `json:"captured_at,omitzero"`
+	ProviderReplayed  bool                `json:"provider_replayed"`
+	Reason            string              `json:"reason,omitempty"`
+	Category          event.Category      `json:"category,omitempty"`
+	Retry             event.Retry         `json:"retry,omitempty"`
+}
+
+// Parking is why an event waits for a person.
+type Parking struct {
+	Reason       event.ParkReason `json:"reason"`
+	Detail       string           `json:"detail"`
+	FirstAttempt time.Time        `json:"first_attempt,omitzero"`
+	Tries        int              `json:"tries"`
+	HTTPStatus   int              `json:"http_status,omitempty"`
+	RequestID    string           `json:"request_id,omitempty"`
+}
+
+// Attempt is what was tried.
+type Attempt struct {
+	First    time.Time `json:"first,omitzero"` // absent: no call was made
+	Event    string    `json:"event_fingerprint,omitempty"`
+	Body     string    `json:"body_fingerprint,omitempty"`
+	Encoding int       `json:"body_encoding,omitempty"` // the version of the layout that the body was written in
+	Account  string    `json:"account,omitempty"`
+}
+
+// Of gives what is known of an event, and what the service would do with it at
+// a time.
+func Of(id string, h event.History, rules Rules, now time.Time) Event {
+	e := Event{ID: id, Verdict: VerdictOf(h), Next: rules.next(h, now)}
+	if h.Attempt != nil {
+		e.OpenAttempt = attemptOf(*h.Attempt)
+	}
+	d := h.Decision
+	if d == nil {
+		return e
+	}
+	e.DecidedAt, e.Attempt = d.At, attemptOf(d.Attempt)
+	if p := d.Parking; p != nil {
+		e.Parking = &Parking{
+			Reason: p.Reason, Detail: p.Detail, FirstAttempt: p.FirstAttempt, Tries: p.Tries, HTTPStatus: p.HTTPStatus, RequestID: p.RequestID,
+		}
+	}
+	if o := d.Outcome; o != nil {
+		e.Outcome = &Outcome{
+			ID: event.OutcomeID(o.EventID, o.Type).String(), Type: o.Type, Time: o.Time, OrderID: o.OrderID,
+			Amount: o.Amount.String(), Currency: string(o.Amount.Currency()), ExternalReference: o.ExternalReference,
+			PaymentID: o.PaymentID, Transactions: o.Transactions, CapturedAt: o.CapturedAt, ProviderReplayed: o.ProviderReplayed,
+			Reason: o.Reason, Category: o.Category, Retry: o.Retry,
+		}
+	}
+	return e
+}
+
+// VerdictOf says how an event ended.
+func VerdictOf(h event.History) Verdict {
+	switch d := h.Decision; {
+	case d == nil && h.Attempt == nil:
+		return Unknown
+	case d == nil:
+		return Undecided
+	case d.Outcome != nil && d.Outcome.Type == event.TypeCaptured:
+		return Captured
+	case d.Outcome != nil:
+		return Rejected
+	}
+	return Parked
+}
+
+func attemptOf(a event.Attempt) *Attempt {
+	if a == (event.Attempt{}) {
+		return nil
+	}
+	shown := &Attempt{First: a.First, Encoding: a.Encoding, Account: a.Account}
+	if !a.Event.IsZero() {
+		shown.Event = a.Event.String()
+	}
+	if !a.Body.IsZero() {
+		shown.Body = a.Body.String()
+	}
+	return shown
+}

@@ -1,0 +1,204 @@
+package show_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/ledger/show"
+	"payment-capture/internal/money"
+)
+
+// now is the time at which these tests look.
+var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+func rules() show.Rules {
+	return show.Rules{Account: "main", LookUpAfter: time.Hour, KeyHorizon: 24 * time.Hour, MaxEventAge: 168 * time.Hour}
+}
+
+func attempt(ago time.Duration) *event.Attempt {
+	return &event.Attempt{
+		First: now.Add(-ago), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 3, Account: "main",
+	}
+}
+
+func amountOf(t testing.TB, text string, currency money.Currency) money.Amount {
+	t.Helper()
+	a, err := money.Parse(text, currency)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func captured(t testing.TB, text string, currency money.Currency) event.History {
+	t.Helper()
+	return event.History{Decision: &event.Decision{
+		Verdict: event.Verdict{Outcome: &event.Outcome{
+			Type: event.TypeCaptured, EventID: "e1", OrderID: "order-1", Subject: "order-1", Amount: amountOf(t, text, currency),
+			ExternalReference: "ref-1", PaymentID: "10458724", Time: now.Add(-time.Minute), CapturedAt: now.Add(-2 * time.Minute), ProviderReplayed: true,
+			Transactions: []event.Transaction{{ID: "77", Status: "approved", StatusDetail: "accredited", PaymentMethod: "visa", Amount: text}},
+		}},
+		At: now.Add(-time.Minute), Attempt: *attempt(3 * time.Minute),
+	}}
+}
+
+func rejected(t testing.TB) event.History {
+	t.Helper()
+	return event.History{Decision: &event.Decision{
+		Verdict: event.Verdict{Outcome: &event.Outcome{
+			Type: event.TypeRejected, EventID: "e1", OrderID: "order-1", Amount: amountOf(t, "9", "MXN"), ExternalReference: "order-1",
+			Time: now, Reason: "cc_rejected\x1b[31m", Category: event.CategoryDeclined, Retry: event.RetryLater,
+		}},
+		At: now, Attempt: *attempt(time.Minute),
+	}}
+}
+
+func parked(reason event.ParkReason, at time.Time) event.History {
+	return event.History{Decision: &event.Decision{
+		Verdict: event.Verdict{Parking: &event.Parking{Reason: reason, Detail: "nobody knows", FirstAttempt: now.Add(-time.Hour), Tries: 4, HTTPStatus: 500, RequestID: "r-9"}},
+		At:      at,
+	}}
+}
+
+func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
+	t.Parallel()
+	open := func(ago time.Duration) event.History { return event.History{Attempt: attempt(ago)} }
+	ofAnother := open(time.Minute)
+	ofAnother.Attempt.Account = "other"
+	both := parked(event.ParkUndecided, now)
+	both.Attempt = attempt(48 * time.Hour)
+	suppress, ageless := rules(), rules()
+	suppress.Suppress, ageless.MaxEventAge = true, 0
+	for name, test := range map[string]struct {
+		history event.History
+		rules   show.Rules
+		verdict show.Verdict
+		action  show.Action
+		says    string
+	}{
+		"captured":             {captured(t, "1", "MXN"), rules(), show.Captured, show.AnswerCaptured, "payment.captured is published again"},
+		"captured, suppressed": {captured(t, "1", "MXN"), suppress, show.Captured, show.Suppress, "REPLAYED_OUTCOMES"},
+		"rejected":             {rejected(t), rules(), show.Rejected, show.AnswerRejected, "payment.rejected is published again"},
+		"rejected, suppressed": {rejected(t), suppress, show.Rejected, show.Suppress, "REPLAYED_OUTCOMES"},
+		"parked":               {parked(event.ParkTooOld, now), suppress, show.Parked, show.LeaveParked, "replay --parked"},
+		"parked and open":      {both, rules(), show.Parked, show.LeaveParked, "waits for a person"},
+		"just tried":           {open(time.Minute), rules(), show.Undecided, show.TryAgain, "1m ago"},
+		"tried an hour ago":    {open(time.Hour), rules(), show.Undecided, show.TryAgain, "1h ago"},
+		"tried over an hour":   {open(time.Hour + 1), rules(), show.Undecided, show.LookUpThenTry, "looked up at the API first"},
+		"tried at the horizon": {open(24 * time.Hour), rules(), show.Undecided, show.LookUpThenTry, "24h ago (over 1h)"},
+		"tried before it":      {open(24*time.Hour + 1), rules(), show.Undecided, show.LookUpThenPark, "IDEMPOTENCY_KEY_HORIZON (24h)"},
+		"tried in the future":  {open(-time.Second), rules(), show.Undecided, show.LookUpThenPark, "future"},
+		"another account":      {ofAnother, rules(), show.Undecided, show.LookUpThenPark, `"other"`},
+		"unknown":              {event.History{}, rules(), show.Unknown, show.CaptureOrTooOld, "after 2026-11-17T12:00:00.000Z"},
+		"unknown, of any age":  {event.History{}, ageless, show.Unknown, show.CaptureFirstTime, "CAPTURE_MAX_EVENT_AGE is 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := show.Of("e1", test.history, test.rules, now)
+			if e.Verdict != test.verdict || e.Next.Action != test.action || !strings.Contains(e.Next.Detail, test.says) {
+				t.Errorf("got %s, %+v; want %s, %s, %q", e.Verdict, e.Next, test.verdict, test.action, test.says)
+			}
+		})
+	}
+}
+
+// print gives the lines as a map, by their names.
+func print(t *testing.T, h event.History) map[string]string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := show.Of("e1", h, rules(), now).Print(&out); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(map[string]string)
+	for line := range strings.Lines(out.String()) {
+		name, value, ok := strings.Cut(line, "  ")
+		if !ok {
+			t.Errorf("line %q has no value", line)
+		}
+		lines[name] = strings.TrimSpace(value)
+	}
+	return lines
+}
+
+func TestPrintShowsEverythingKnown(t *testing.T) {
+	t.Parallel()
+	fingerprints := "event " + event.FingerprintOf([]byte("e")).String() + ", body " + event.FingerprintOf([]byte("b")).String()
+	both := parked(event.ParkUndecided, now)
+	both.Attempt = attempt(time.Minute)
+	untried := parked(event.ParkTooOld, now)
+	untried.Decision.Parking.FirstAttempt = time.Time{}
+	for name, test := range map[string]struct {
+		history event.History
+		want    map[string]string
+	}{
+		"captured": {captured(t, "700.50", "MXN"), map[string]string{
+			"event": "e1", "verdict": "captured", "decided": "2026-11-24T11:59:00.000Z", "order": "order-1", "amount": "700.50 MXN", "reference": "ref-1",
+			"payment": "10458724", "transaction": "77, approved (accredited), visa, 700.50", "captured": "2026-11-24T11:58:00.000Z",
+			"outcome":     event.TypeCaptured + " " + event.OutcomeID("e1", event.TypeCaptured).String(),
+			"answered by": "the API's memory of the key: an earlier try had reached it", "first attempt": "2026-11-24T11:57:00.000Z",
+			"account": "main", "fingerprints": fingerprints, "body's layout": "version 3", "open attempt": "no",
+			"if it came now": "answered from the ledger: payment.captured is published again, with the same id and replayed: true, without a call",
+		}},
+		"rejected": {rejected(t), map[string]string{
+			"verdict": "rejected", "payment": "none", "reason": "cc_rejected?[31m (category declined, retry later)",
+		}},
+		"parked": {both, map[string]string{
+			"verdict": "parked", "reason": "undecided", "detail": "nobody knows", "tries": "4", "last answer": "500", "request id": "r-9",
+			"first attempt": "2026-11-24T11:00:00.000Z",
+			"open attempt":  "yes: it is being tried, or was and the effect is not known; the verdict counts", "opened": "2026-11-24T11:59:00.000Z",
+		}},
+		"parked without a call": {untried, map[string]string{
+			"verdict": "parked", "reason": "too_old", "first attempt": "none: no call was made", "open attempt": "no",
+		}},
+		"undecided": {event.History{Attempt: attempt(time.Minute)}, map[string]string{
+			"verdict": "undecided", "open attempt": "yes: it is being tried, or was and the effect is not known", "opened": "2026-11-24T11:59:00.000Z",
+			"account": "main", "fingerprints": fingerprints, "if it came now": "tried again under the same key: it was first tried 1m ago",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := print(t, test.history)
+			for name, want := range test.want {
+				if got[name] != want {
+					t.Errorf("%s is %q, want %q", name, got[name], want)
+				}
+			}
+		})
+	}
+}
+
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if err := show.JSON(&out, show.Of("e1", captured(t, "700.50", "MXN"), rules(), now)); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		ID      string `json:"event_id"`
+		Verdict string `json:"verdict"`
+		Outcome struct {
+			Amount, Currency string
+			PaymentID        string `json:"payment_id"`
+		} `json:"outcome"`
+		Attempt struct{ First time.Time } `json:"attempt"`
+		Next    struct{ Action string }   `json:"next"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.ID != "e1" || got.Verdict != "captured" || got.Outcome.Amount != "700.50" || got.Outcome.Currency != "MXN" ||
+		got.Outcome.PaymentID != "10458724" || !got.Attempt.First.Equal(now.Add(-3*time.Minute)) || got.Next.Action != "answer_captured" {
+		t.Errorf("got %+v of\n%s", got, out.String())
+	}
+	out.Reset()
+	if err := show.JSON(&out, show.Of("e2", event.History{}, rules(), now)); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); strings.Contains(text, "attempt") || strings.Contains(text, "0001-01-01") || !strings.Contains(text, `"verdict": "unknown"`) {
+		t.Errorf("of an unknown event:\n%s", text)
+	}
+}

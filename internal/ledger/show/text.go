@@ -1,0 +1,141 @@
+package show
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+)
+
+// JSON writes a value for programs.
+func JSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// Print writes what is known of an event for a person, a line for each thing.
+func (e Event) Print(w io.Writer) error {
+	out := &lines{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	out.add("event", e.ID)
+	out.add("verdict", string(e.Verdict))
+	out.add("decided", format(e.DecidedAt))
+	if o := e.Outcome; o != nil {
+		o.print(out)
+	}
+	if p := e.Parking; p != nil {
+		p.print(out)
+	}
+	if e.Verdict != Unknown && e.Verdict != Undecided {
+		if e.Attempt == nil || e.Attempt.First.IsZero() {
+			out.add("first attempt", e.otherFirst())
+		}
+		e.Attempt.print(out, "first attempt")
+	}
+	switch {
+	case e.OpenAttempt != nil && e.Verdict != Undecided:
+		out.add("open attempt", "yes: it is being tried, or was and the effect is not known; the verdict counts")
+	case e.OpenAttempt != nil:
+		out.add("open attempt", "yes: it is being tried, or was and the effect is not known")
+	default:
+		out.add("open attempt", "no")
+	}
+	e.OpenAttempt.print(out, "opened")
+	out.add("if it came now", e.Next.Detail)
+	return out.flush()
+}
+
+// otherFirst says when the first call was made, of a decision that notes no
+// attempt.
+func (e Event) otherFirst() string {
+	if e.Parking != nil && !e.Parking.FirstAttempt.IsZero() {
+		return format(e.Parking.FirstAttempt)
+	}
+	return "none: no call was made"
+}
+
+func (o *Outcome) print(out *lines) {
+	out.add("order", o.OrderID)
+	out.add("amount", o.Amount+" "+o.Currency)
+	out.add("reference", o.ExternalReference)
+	out.add("payment", cmp.Or(o.PaymentID, "none"))
+	for _, t := range o.Transactions {
+		state := t.Status
+		if t.StatusDetail != "" {
+			state += " (" + t.StatusDetail + ")"
+		}
+		out.add("transaction", strings.Join([]string{cmp.Or(t.ID, "no id"), state, t.PaymentMethod, t.Amount}, ", "))
+	}
+	out.add("captured", format(o.CapturedAt))
+	if o.Reason != "" {
+		out.add("reason", fmt.Sprintf("%s (category %s, retry %s)", o.Reason, o.Category, o.Retry))
+	}
+	if o.ProviderReplayed {
+		out.add("answered by", "the API's memory of the key: an earlier try had reached it")
+	}
+	out.add("outcome", o.Type+" "+o.ID)
+}
+
+func (p *Parking) print(out *lines) {
+	out.add("reason", string(p.Reason))
+	out.add("detail", p.Detail)
+	out.add("tries", fmt.Sprint(p.Tries))
+	if p.HTTPStatus != 0 {
+		out.add("last answer", fmt.Sprint(p.HTTPStatus))
+	}
+	out.add("request id", p.RequestID)
+}
+
+func (a *Attempt) print(out *lines, when string) {
+	if a == nil {
+		return
+	}
+	out.add(when, format(a.First))
+	out.add("account", a.Account)
+	out.add("fingerprints", strings.Trim("event "+cmp.Or(a.Event, "none")+", body "+cmp.Or(a.Body, "none"), " "))
+	if a.Encoding != 0 {
+		out.add("body's layout", fmt.Sprintf("version %d", a.Encoding))
+	}
+}
+
+// lines are names with their values. Empty values are left out.
+type lines struct {
+	w   *tabwriter.Writer
+	err error
+}
+
+func (l *lines) add(name, value string) {
+	if value == "" || l.err != nil {
+		return
+	}
+	_, l.err = fmt.Fprintf(l.w, "%s\t%s\n", name, plain(value))
+}
+
+func (l *lines) flush() error {
+	if l.err != nil {
+		return l.err
+	}
+	return l.w.Flush()
+}
+
+// plain takes out what a terminal would obey: some texts are the API's.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+func format(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000Z")
+}
