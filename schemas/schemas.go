@@ -19,7 +19,12 @@ const BaseURI = "https://payment-capture.example/schemas/"
 const (
 	Common        = "common.schema.json"         // definitions that the others refer to
 	ParkedHeaders = "parked.headers.schema.json" // the parked_* headers, as an object of strings
-	AsyncAPI      = "asyncapi.yaml"
+	ResendHeaders = "resend.headers.schema.json" // those of a parked record that is sent again, likewise
+	// Of the ledger's entries, whose integer keys are texts in the schemas, and
+	// their byte strings hexadecimal.
+	LedgerAttempt  = "ledger.attempt.schema.json"
+	LedgerDecision = "ledger.decision.schema.json"
+	AsyncAPI       = "asyncapi.yaml"
 )
 
 // Envelope names the schema of an event type's whole document, as structured
