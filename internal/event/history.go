@@ -14,6 +14,9 @@ type History struct {
 	Attempt *Attempt
 	// Decision is how the event ended; nil: it has not.
 	Decision *Decision
+	// Unread says that this process made the decision, and has not read it back:
+	// it may not be in the ledger yet.
+	Unread bool
 }
 
 // Attempt says that an event is tried: from then on the buyer may have paid.

@@ -3,11 +3,14 @@ package ledger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
@@ -22,49 +25,152 @@ var ErrMissing = errors.New("ledger_missing")
 type Config struct {
 	Kafka kafka.Config
 	Topic string
-	// Dir is where the local store lies; made where it is missing.
-	Dir     string
+	// Dir is where the local store lies; made where it is missing. The store is
+	// in a directory of its own in it, and what is in that may be removed.
+	Dir string
+	// FS is what Dir lies in; nil: the operating system's files.
 	FS      vfs.FS
 	Log     *slog.Logger
-	Metrics *Metrics
+	Metrics *Metrics // nil: none
 }
 
-type Metrics struct{}
-
-func NewMetrics(prometheus.Registerer) *Metrics { return nil }
-
-func (h Health) Following() bool { return true }
+// storeDir is the store's directory in Config.Dir.
+const storeDir = "store"
 
 // Ledger is the ledger as one instance sees it: the topic, the local store that
 // follows all of its partitions, and what this process wrote and has not read
 // back. It is safe for use by many goroutines.
-type Ledger struct{ conf Config }
+type Ledger struct {
+	conf   Config
+	log    *slog.Logger
+	gate   *gate
+	marks  *marks
+	over   *overlay
+	writes *intents
+	faults faults
+
+	// Since Start.
+	client     *kgo.Client // asks
+	admin      *kadm.Client
+	tags       tags
+	partitions int32
+	stop       context.CancelFunc
+	work       sync.WaitGroup
+
+	session session
+
+	mu    sync.RWMutex // held for reading while the store is used
+	store *store       // nil: not open
+}
 
 // New makes a Ledger; nothing is contacted or opened before Start.
-func New(conf Config) *Ledger { return &Ledger{conf: conf} }
+func New(conf Config) *Ledger {
+	if conf.FS == nil {
+		conf.FS = vfs.Default
+	}
+	if conf.Log == nil {
+		conf.Log = slog.New(slog.DiscardHandler)
+	}
+	l := &Ledger{conf: conf, log: conf.Log, gate: newGate(), marks: newMarks(), over: newOverlay()}
+	l.writes = newIntents(l)
+	return l
+}
 
-// Start looks at the topic, opens the local store and begins to follow.
-func (l *Ledger) Start(ctx context.Context) error { return errors.New("stub") }
+// Start looks at the topic, opens the local store and begins to follow. After an
+// error it can be called again. The errors: what [kafka.Inspect] gives where the
+// topic is not there, [ErrMissing] where its policy deletes records.
+func (l *Ledger) Start(ctx context.Context) (err error) {
+	if l.client, err = l.conf.Kafka.NewClient(); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			l.client.Close()
+		}
+	}()
+	l.admin = kadm.NewClient(l.client)
+	info, err := kafka.Inspect(ctx, l.admin, l.conf.Topic)
+	if err != nil {
+		return fmt.Errorf("the ledger: %w", err)
+	}
+	t := info[l.conf.Topic]
+	if reason := unfitPolicy(l.conf.Topic, t.Config); reason != "" {
+		return fmt.Errorf("%w: %w: %s", ErrMissing, kafka.ErrUnfit, reason)
+	}
+	meta, err := l.admin.BrokerMetadata(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the cluster's id: %w", err)
+	}
+	l.tags = tags{clusterID: meta.Cluster, topicID: t.ID}
+	l.partitions = int32(t.Partitions) //nolint:gosec // G115: it was an int32
+	if err := l.open(); err != nil {
+		return err
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	l.stop = stop
+	l.work.Go(func() { l.run(work) })
+	l.work.Go(func() { l.watch(work) })
+	return nil
+}
 
-// Close stops following and closes the store.
-func (l *Ledger) Close() error { return nil }
+// open opens the store, and sets the marks to what it holds.
+func (l *Ledger) open() error {
+	s, err := openStore(storeConfig{
+		fs: l.conf.FS, dir: l.conf.FS.PathJoin(l.conf.Dir, storeDir), tags: l.tags, log: l.log, damaged: l.session.end,
+	})
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.store = s
+	return nil
+}
+
+// Close stops following, gives what is written a moment to be acknowledged, and
+// closes the store.
+func (l *Ledger) Close() error {
+	if l.stop == nil {
+		return nil // it was never started
+	}
+	l.stop()
+	l.work.Wait()
+	l.writes.close()
+	l.client.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.store == nil {
+		return nil
+	}
+	err := l.store.close()
+	l.store = nil
+	return err
+}
 
 // TopicID is the topic's id at Start.
-func (l *Ledger) TopicID() [16]byte { return [16]byte{} }
+func (l *Ledger) TopicID() [16]byte { return l.tags.topicID }
 
 // Partition gives the ledger's partition for what belongs to a partition of the
-// input: its number modulo the ledger's count.
-func (l *Ledger) Partition(input int32) int32 { return 0 }
+// input: its number modulo the ledger's count at Start.
+func (l *Ledger) Partition(input int32) int32 { return input % l.partitions }
 
-// CatchUp returns when the store holds all that was in the topic when it was
-// called, up to the high watermark of every partition. Only ctx ends it early,
-// and then its error is ctx's: what keeps it is in Health.
-func (l *Ledger) CatchUp(ctx context.Context) error { return errors.New("stub") }
+// errClosed is the answer of a ledger that is closed, or was not started.
+var errClosed = errors.New("the ledger is closed")
 
 // Lookup gives what is known of an event: by the store, and by what this process
-// wrote since. It waits while the store is being read again.
+// wrote since. It waits while the store is being read again, and while the
+// ledger is halted.
 func (l *Ledger) Lookup(ctx context.Context, id string) (event.History, error) {
-	return event.History{}, errors.New("stub")
+	return ask(ctx, l, func(s *store) (event.History, error) { return l.lookup(s, id) })
+}
+
+func (l *Ledger) lookup(s *store, id string) (event.History, error) {
+	var k knowledge
+	withdrawn := l.over.look(id, &k) // before the store: see overlay
+	if err := s.get(id, k.addExcept(withdrawn)); err != nil {
+		return event.History{}, err
+	}
+	return k.history(id)
 }
 
 // Settled is an event that ended with a payment.
@@ -75,38 +181,87 @@ type Settled struct {
 
 // ByReference gives the events under an external reference that ended with an
 // outcome that has a payment, captured or rejected.
-func (l *Ledger) ByReference(ctx context.Context, reference string) ([]*event.Outcome, error) {
-	return nil, errors.New("stub")
+func (l *Ledger) ByReference(ctx context.Context, reference string) ([]Settled, error) {
+	return ask(ctx, l, func(s *store) ([]Settled, error) {
+		ids := l.over.underReference(reference) // before the store: see overlay
+		stored, err := s.underReference(reference)
+		if err != nil {
+			return nil, err
+		}
+		var found []Settled
+		for _, id := range unite(ids, stored) {
+			h, err := l.lookup(s, id)
+			if err != nil {
+				return nil, err
+			}
+			if h.Decision != nil && paidUnder(h.Decision.Outcome, reference) {
+				found = append(found, Settled{EventID: id, Outcome: h.Decision.Outcome})
+			}
+		}
+		return found, nil
+	})
 }
 
-// Attempt notes durably that an event is tried; input is the partition that it
-// came from. Lookup knows of it from then on.
-func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.Attempt) error {
-	return errors.New("stub")
+// All gives every event that the store knows of to a function, in the order of
+// their ids, until that gives an error. What this process wrote and has not read
+// back is not among them.
+func (l *Ledger) All(ctx context.Context, use func(id string, h event.History) error) error {
+	if err := l.gate.await(ctx); err != nil {
+		return err
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.store == nil {
+		return errClosed
+	}
+	return l.store.all(ctx, use)
 }
 
-// Withdraw takes an attempt back that had no effect, for certain. It does not
-// wait: where it is lost, the attempt stands, which is the safe side.
-func (l *Ledger) Withdraw(ctx context.Context, input int32, id string) error {
-	return errors.New("stub")
+// ask asks the store when it holds what it must. Damage that shows is no answer:
+// the store is read again, and asked again.
+func ask[T any](ctx context.Context, l *Ledger, question func(*store) (T, error)) (T, error) {
+	for {
+		var answer T
+		if err := l.gate.await(ctx); err != nil {
+			return answer, err
+		}
+		l.mu.RLock()
+		s, err := l.store, errClosed
+		if s != nil {
+			answer, err = question(s)
+		}
+		l.mu.RUnlock()
+		switch {
+		case err == nil, errors.Is(err, errClosed):
+			return answer, err
+		case errors.Is(err, ErrUnreadable):
+			l.halt(causeUnreadable, fmt.Sprintf("ledger_unreadable: %v", err))
+		default:
+			l.gate.restore()
+			l.session.end(err)
+		}
+	}
 }
-
-// Remember keeps a decision that will be in the topic soon, until it is read
-// back. Forget drops it: its transaction will not be.
-func (l *Ledger) Remember(id string, d *event.Decision) {}
-
-// Forget drops what Remember keeps.
-func (l *Ledger) Forget(id string) {}
 
 // Health is the state of the ledger.
 type Health struct {
 	State   string    `json:"state"`            // restoring, following or halted
 	Reason  string    `json:"reason,omitempty"` // why it does not follow, or cannot be written, and what to do
 	Since   time.Time `json:"since,omitzero"`
-	Read    int64     `json:"read"`   // records read since the start
-	Behind  int64     `json:"behind"` // records of the topic that are not read yet
-	Restore float64   `json:"restored"`
+	Read    int64     `json:"read"`     // records read since the start
+	Behind  int64     `json:"behind"`   // records of the topic that are not read yet
+	Restore float64   `json:"restored"` // how much of what there was to read at the start is read, 0 to 1
 }
 
 // Health gives the state.
-func (l *Ledger) Health() Health { return Health{} }
+func (l *Ledger) Health() Health {
+	p := l.marks.progress()
+	h := Health{Read: p.records, Behind: p.behind, Restore: p.part}
+	h.State, h.Reason, h.Since = l.gate.look()
+	for _, reason := range []func() string{l.writes.trouble, l.faults.reason} {
+		if h.Reason == "" {
+			h.Reason = reason()
+		}
+	}
+	return h
+}

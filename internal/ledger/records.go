@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"context"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
@@ -20,3 +22,32 @@ func (l *Ledger) Records(input int32, id string, d *event.Decision) ([]*kgo.Reco
 	}
 	return records, nil
 }
+
+// Paid gives the outcomes that have a payment, of all events under an external
+// reference.
+func (l *Ledger) Paid(ctx context.Context, reference string) ([]*event.Outcome, error) {
+	found, err := l.ByReference(ctx, reference)
+	if err != nil {
+		return nil, err
+	}
+	outcomes := make([]*event.Outcome, 0, len(found))
+	for _, s := range found {
+		outcomes = append(outcomes, s.Outcome)
+	}
+	return outcomes, nil
+}
+
+// TakeBack is Withdraw, and waits: an event is handed over only when it is known
+// that the withdrawal comes before its next owner's attempt.
+func (l *Ledger) TakeBack(ctx context.Context, input int32, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, withdrawFor)
+	defer cancel()
+	done := make(chan error, 1)
+	if err := l.writes.write(ctx, &intent{id: id, partition: l.Partition(input)}, func(err error) { done <- err }); err != nil {
+		return err
+	}
+	return <-done
+}
+
+// Following reports whether the store holds what it must.
+func (h Health) Following() bool { return h.State == stateFollowing }

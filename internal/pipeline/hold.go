@@ -39,11 +39,11 @@ func (j *journal) Attempt(ctx context.Context, a event.Attempt) error {
 }
 
 func (j *journal) Withdraw(ctx context.Context) error {
-	return j.ledger.Withdraw(ctx, j.partition, j.event.ID)
+	return j.ledger.TakeBack(ctx, j.partition, j.event.ID)
 }
 
 func (j *journal) Paid(ctx context.Context) ([]*event.Outcome, error) {
-	return j.ledger.ByReference(ctx, j.event.ExternalReference)
+	return j.ledger.Paid(ctx, j.event.ExternalReference)
 }
 
 type saying struct {

@@ -19,13 +19,13 @@ type Ledger interface {
 	CatchUp(ctx context.Context) error
 	// Lookup gives what is known of an event.
 	Lookup(ctx context.Context, id string) (event.History, error)
-	// ByReference gives the outcomes that have a payment, of all events under
+	// Paid gives the outcomes that have a payment, of all events under
 	// an external reference.
-	ByReference(ctx context.Context, reference string) ([]*event.Outcome, error)
+	Paid(ctx context.Context, reference string) ([]*event.Outcome, error)
 	// Attempt notes durably that an event of a partition is tried.
 	Attempt(ctx context.Context, partition int32, id string, a event.Attempt) error
-	// Withdraw takes such a note back.
-	Withdraw(ctx context.Context, partition int32, id string) error
+	// TakeBack takes such a note back.
+	TakeBack(ctx context.Context, partition int32, id string) error
 	// Records gives what a decision adds to its flush: itself, and the end of
 	// its attempt.
 	Records(partition int32, id string, d *event.Decision) ([]*kgo.Record, error)

@@ -24,7 +24,7 @@ func (p *Pipeline) settlementFor(ctx, asking context.Context, it *item) (settlem
 	what, tried := answerTo(e, it.resend, h)
 	switch what {
 	case answerReplay:
-		return p.replayOf(ctx, it, h.Decision)
+		return p.replayOf(ctx, it, e.ID, h)
 	case answerConflict:
 		return p.parkOnce(ctx, asking, it, conflictOf(e, h))
 	case answerTry:
@@ -49,14 +49,19 @@ func (p *Pipeline) parkOnce(ctx, asking context.Context, it *item, parking *even
 		return settlement{}, err
 	}
 	if d := h.Decision; d != nil && (it.resend == nil || !it.resend.ParkedAt.Equal(d.At)) {
-		return p.replayOf(ctx, it, d)
+		return p.replayOf(ctx, it, id, h)
 	}
 	return p.settlementOf(ctx, it, id, &event.Decision{Verdict: event.Verdict{Parking: parking}, At: now()})
 }
 
 // replayOf answers a record with what was decided before. Parked is answered by
 // nothing: the record waits for a person already.
-func (p *Pipeline) replayOf(ctx context.Context, it *item, d *event.Decision) (settlement, error) {
+//
+// A decision that may not be in the ledger yet goes along once more: should the
+// partition that it was made for be lost before its flush, this is the outcome
+// that stands.
+func (p *Pipeline) replayOf(ctx context.Context, it *item, id string, h event.History) (settlement, error) {
+	d := h.Decision
 	s := settlement{kind: kindOf(d), replayed: true}
 	if d.Parked() || p.conf.SuppressReplayed {
 		return s, nil
@@ -70,6 +75,13 @@ func (p *Pipeline) replayOf(ctx context.Context, it *item, d *event.Decision) (s
 	p.conf.Log.LogAttrs(ctx, slog.LevelDebug, "answered from the ledger", slog.String("event_id", again.EventID),
 		slog.String("order_id", again.OrderID), slog.String("type", again.Type))
 	s.records = []*kgo.Record{r}
+	if h.Unread {
+		entries, err := p.ledger.Records(it.part.number, id, d)
+		if err != nil {
+			return s, &encodeError{err}
+		}
+		s.records = append(s.records, entries...)
+	}
 	return s, nil
 }
 

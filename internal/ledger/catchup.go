@@ -1,0 +1,302 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"payment-capture/internal/kafka"
+)
+
+// CatchUp returns when the store holds all that was in the topic when it was
+// called, up to the high watermark of every partition. Only ctx ends it early,
+// and then its error is ctx's: what keeps it is in Health.
+func (l *Ledger) CatchUp(ctx context.Context) error {
+	if l.stop == nil {
+		return errClosed
+	}
+	for {
+		if err := l.gate.await(ctx); err != nil {
+			return err
+		}
+		ends, err := l.ends(ctx)
+		if err != nil {
+			return err
+		}
+		if err := l.reach(ctx, ends); err != nil {
+			return err
+		}
+		// The store may have been lost meanwhile, or the topic.
+		if l.gate.open.Load() {
+			return nil
+		}
+	}
+}
+
+// ends asks until it is told how far each partition of the topic goes, the
+// high watermarks. Partitions that are new are read from then on.
+func (l *Ledger) ends(ctx context.Context) (map[int32]int64, error) {
+	for {
+		ends, err := l.listEnds(ctx)
+		if err == nil {
+			return ends, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		l.faults.set(fmt.Sprintf("the end of the ledger's topic %q cannot be asked for: %v", l.conf.Topic, err))
+		l.log.WarnContext(ctx, "the end of the ledger cannot be asked for; it is asked for again", slog.String("topic", l.conf.Topic), slog.Any("error", err))
+		pause(ctx, retryPause)
+	}
+}
+
+func (l *Ledger) listEnds(ctx context.Context) (map[int32]int64, error) {
+	if state := kafka.LookAt(ctx, l.client, l.conf.Topic, l.tags.topicID); state != kafka.TopicThere {
+		return nil, errors.New("the topic is not there, or not the one that it was")
+	}
+	listed, err := l.admin.ListEndOffsets(ctx, l.conf.Topic)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, err
+	}
+	ends := make(map[int32]int64)
+	for _, o := range listed[l.conf.Topic] {
+		ends[o.Partition] = o.Offset
+		if l.session.read(o.Partition) {
+			l.log.InfoContext(ctx, "the ledger has a new partition", slog.Int64("partition", int64(o.Partition)))
+		}
+	}
+	for partition, at := range l.marks.at() {
+		// A leader that is new may not know the end yet. If the records are
+		// lost, reading finds out.
+		if end, ok := ends[partition]; !ok || at > end {
+			return nil, fmt.Errorf("partition %d was read up to offset %d, and ends at %d", partition, at, end)
+		}
+	}
+	l.marks.saw(ends)
+	return ends, nil
+}
+
+// bounds asks where a partition starts and ends.
+func (l *Ledger) bounds(ctx context.Context, partition int32) (start, end int64, err error) {
+	starts, err := l.admin.ListStartOffsets(ctx, l.conf.Topic)
+	if err != nil {
+		return 0, 0, err
+	}
+	ends, err := l.admin.ListEndOffsets(ctx, l.conf.Topic)
+	if err != nil {
+		return 0, 0, err
+	}
+	s, okStart := starts.Lookup(l.conf.Topic, partition)
+	e, okEnd := ends.Lookup(l.conf.Topic, partition)
+	if !okStart || !okEnd {
+		return 0, 0, errors.New("the partition is not listed")
+	}
+	return s.Offset, e.Offset, errors.Join(s.Err, e.Err)
+}
+
+// stalled is how long a partition that has more to read may deliver nothing
+// before it is asked why.
+const stalled = time.Second
+
+// reach waits until all is read up to these ends. The error is ctx's.
+func (l *Ledger) reach(ctx context.Context, ends map[int32]int64) error {
+	var before map[int32]int64
+	for {
+		look, cancel := context.WithTimeout(ctx, stalled)
+		err := l.marks.wait(look, ends)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		short, _ := l.marks.short(ends)
+		for partition, at := range short {
+			if last, ok := before[partition]; ok && last == at {
+				l.stepOver(ctx, partition, at, ends[partition])
+			}
+		}
+		before = short
+	}
+}
+
+// stepOver notes that there is nothing left to read below an end, when the
+// broker shows it: the last records were compacted away.
+func (l *Ledger) stepOver(ctx context.Context, partition int32, at, end int64) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	next, err := l.nothingFrom(ctx, partition, at)
+	if err != nil {
+		l.log.WarnContext(ctx, "a partition of the ledger does not say what is left to read; it is asked again",
+			slog.Int64("partition", int64(partition)), slog.Any("error", err))
+		return
+	}
+	if next > at {
+		l.log.DebugContext(ctx, "the ledger has no records here any more",
+			slog.Int64("partition", int64(partition)), slog.Int64("from", at), slog.Int64("to", min(next, end)-1))
+		l.marks.advance(map[int32]position{partition: {next: min(next, end)}}, 0)
+	}
+}
+
+// nothingFrom fetches by hand, and gives the offset below which there is nothing
+// from an offset on; the same offset where there is something, or where a
+// transaction is still open.
+func (l *Ledger) nothingFrom(ctx context.Context, partition int32, at int64) (int64, error) {
+	leader, err := l.leader(ctx, partition)
+	if err != nil {
+		return 0, err
+	}
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MaxBytes, req.IsolationLevel, req.SessionEpoch = 0, 1<<20, 1, -1
+	t := kmsg.NewFetchRequestTopic()
+	t.Topic, t.TopicID = l.conf.Topic, l.tags.topicID
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.Partition, p.FetchOffset, p.PartitionMaxBytes = partition, at, 1<<20
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	resp, err := l.client.Broker(int(leader)).RetriableRequest(ctx, req)
+	if err != nil {
+		return 0, err
+	}
+	answer := resp.(*kmsg.FetchResponse) //nolint:forcetypeassert,errcheck // the request's own kind
+	if err := kerr.ErrorForCode(answer.ErrorCode); err != nil {
+		return 0, err
+	}
+	if len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != 1 {
+		return 0, errors.New("the broker answered for another partition")
+	}
+	got := &answer.Topics[0].Partitions[0]
+	if len(got.RecordBatches) == 0 && got.ErrorCode == 0 {
+		// Below this there are no records, and no transaction that is open.
+		return max(at, min(got.LastStableOffset, got.HighWatermark)), nil
+	}
+	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		KeepControlRecords: true, Offset: at, IsolationLevel: kgo.ReadCommitted(), Topic: l.conf.Topic, Partition: partition,
+	}, got, kgo.DefaultDecompressor(), nil)
+	if fetched.Err != nil {
+		return 0, fetched.Err
+	}
+	if len(fetched.Records) > 0 {
+		return at, nil
+	}
+	return next, nil
+}
+
+func (l *Ledger) leader(ctx context.Context, partition int32) (int32, error) {
+	topics, err := l.admin.ListTopics(ctx, l.conf.Topic)
+	if err != nil {
+		return 0, err
+	}
+	p, ok := topics[l.conf.Topic].Partitions[partition]
+	if !ok || p.Err != nil {
+		return 0, fmt.Errorf("partition %d has no leader now", partition)
+	}
+	return p.Leader, nil
+}
+
+// restore opens the gate when all is read that is in the topic now.
+func (l *Ledger) restore(ctx context.Context, read map[int32]position, end context.CancelCauseFunc) {
+	start := time.Now()
+	if err := l.compareEpochs(ctx, read); err != nil {
+		end(err)
+		return
+	}
+	ends, err := l.ends(ctx)
+	if err != nil {
+		return // ctx ended
+	}
+	before := l.marks.progress()
+	if before.behind > 0 {
+		l.log.InfoContext(ctx, "the ledger is being read", slog.String("topic", l.conf.Topic), slog.Int64("records", before.behind))
+	}
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		l.tellProgress(ctx, start, before)
+	}()
+	err = l.reach(ctx, ends)
+	if err == nil {
+		l.gate.restored()
+		l.log.InfoContext(ctx, "the ledger is read", slog.String("topic", l.conf.Topic),
+			slog.Int64("records", l.marks.progress().records-before.records), slog.Duration("took", time.Since(start)))
+	}
+	<-told
+}
+
+// tellEvery is how often a long reading is logged.
+const tellEvery = 5 * time.Second
+
+// tellProgress logs how far reading has come, until it is done.
+func (l *Ledger) tellProgress(ctx context.Context, start time.Time, before progress) {
+	tick := time.NewTicker(tellEvery)
+	defer tick.Stop()
+	for {
+		l.gate.mu.Lock()
+		restoring, changed := l.gate.restoring, l.gate.changed
+		l.gate.mu.Unlock()
+		if !restoring {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+			continue
+		case <-tick.C:
+		}
+		now := l.marks.progress()
+		records := now.records - before.records
+		rate := float64(records) / time.Since(start).Seconds()
+		attrs := []any{slog.Int64("records", records), slog.Int64("behind", now.behind), slog.Int("percent", int(100*now.part)), slog.Int("records_per_second", int(rate))}
+		if rate > 0 {
+			attrs = append(attrs, slog.Duration("left", time.Duration(float64(now.behind)/rate*float64(time.Second)).Round(time.Second)))
+		}
+		l.log.InfoContext(ctx, "the ledger is being read", attrs...)
+	}
+}
+
+// compareEpochs asks the leaders whether what was read before is still in the
+// log: another leader may have been elected that did not have it. The error
+// halts; what is likely to pass is waited out.
+func (l *Ledger) compareEpochs(ctx context.Context, read map[int32]position) error {
+	for {
+		var req kadm.OffsetForLeaderEpochRequest
+		known := false
+		for partition, p := range read {
+			if p.epoch >= 0 {
+				req.Add(l.conf.Topic, partition, p.epoch)
+				known = true
+			}
+		}
+		if !known {
+			return nil
+		}
+		answers, err := l.admin.OffsetForLeaderEpoch(ctx, req)
+		for partition, a := range answers[l.conf.Topic] {
+			if a.Err != nil {
+				err = errors.Join(err, a.Err)
+				continue
+			}
+			p := read[partition]
+			if a.EndOffset >= 0 && a.EndOffset < p.next {
+				return l.lost(fmt.Sprintf("partition %d was read up to offset %d, and now diverges at %d: a leader was elected that did not have all", partition, p.next-1, a.EndOffset))
+			}
+		}
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		l.log.WarnContext(ctx, "the leader epochs of the ledger cannot be compared; it is tried again", slog.Any("error", err))
+		pause(ctx, retryPause)
+	}
+}

@@ -1,0 +1,271 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// pollRecords is how many records are put into the store at once.
+const pollRecords = 20_000
+
+// session is one time of reading, from opening the store until it is damaged or
+// the process ends.
+type session struct {
+	mu     sync.Mutex
+	cancel context.CancelCauseFunc
+	client *kgo.Client
+	topic  string
+	known  map[int32]bool // the partitions that are read
+}
+
+// begin begins a session.
+func (s *session) begin(cancel context.CancelCauseFunc, client *kgo.Client, topic string, known map[int32]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancel, s.client, s.topic, s.known = cancel, client, topic, known
+}
+
+// end ends the session for a reason; it does not wait.
+func (s *session) end(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cancel != nil {
+		s.cancel(why)
+	}
+}
+
+// read reads a partition from its start, if it is not read.
+func (s *session) read(partition int32) (isNew bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client == nil || s.known[partition] {
+		return false
+	}
+	s.known[partition] = true
+	s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{s.topic: {partition: startOf(position{epoch: -1})}})
+	return true
+}
+
+// startOf is where a partition is read from. There is no reset: below its start
+// or above its end a ledger has lost records.
+func startOf(p position) kgo.Offset { return kgo.NoResetOffset().At(p.next).WithEpoch(p.epoch) }
+
+// haltError ends a session for good.
+type haltError struct {
+	cause  cause
+	reason string
+}
+
+func (e *haltError) Error() string { return e.reason }
+
+// errAgain ends a session that is to be begun again as it is.
+var errAgain = errors.New("begin again")
+
+// run follows the topic until ctx ends. A store that is damaged is read again.
+func (l *Ledger) run(ctx context.Context) {
+	for {
+		err := l.follow(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if h, ok := errors.AsType[*haltError](err); ok {
+			l.halt(h.cause, h.reason)
+			<-ctx.Done()
+			return
+		}
+		if !errors.Is(err, errAgain) {
+			l.log.WarnContext(ctx, "the ledger's local store is damaged: it is removed, and read again from the topic", slog.Any("error", err))
+			l.reopen(ctx)
+		}
+		pause(ctx, retryPause)
+	}
+}
+
+// retryPause is the time between two tries of something that failed.
+const retryPause = 500 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// reopen puts an empty store in the place of a damaged one, until ctx ends.
+func (l *Ledger) reopen(ctx context.Context) {
+	l.gate.restore()
+	l.mu.Lock()
+	if l.store != nil {
+		if err := l.store.remove(); err != nil {
+			l.log.WarnContext(ctx, "the ledger's local store cannot be removed", slog.Any("error", err))
+		}
+		l.store = nil
+	}
+	l.mu.Unlock()
+	for ctx.Err() == nil {
+		err := l.open()
+		if err == nil {
+			return
+		}
+		l.faults.set(fmt.Sprintf("the ledger's local store cannot be opened: %v", err))
+		l.log.ErrorContext(ctx, "the ledger's local store cannot be opened; it is tried again", slog.Any("error", err))
+		pause(ctx, 10*retryPause)
+	}
+}
+
+// follow reads the topic into the store. The error says why it ended.
+func (l *Ledger) follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s := l.store // only this goroutine changes it
+	read, err := s.positions()
+	if err != nil {
+		return err
+	}
+	l.over.reset(read)
+	l.marks.reset(read)
+	known, from := make(map[int32]bool), make(map[int32]kgo.Offset)
+	for partition := range l.partitions {
+		read[partition] = at(read, partition)
+	}
+	for partition, p := range read {
+		known[partition], from[partition] = true, startOf(p)
+	}
+	client, err := l.conf.Kafka.NewClient(
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{l.conf.Topic: from}),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// Markers are records to us: they tell how far the topic was read.
+		kgo.KeepControlRecords(),
+		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.FetchMaxBytes(8<<20),
+		kgo.FetchMaxPartitionBytes(1<<20),
+		kgo.MaxDecompressBatchBytes(64<<20),
+	)
+	if err != nil {
+		return &haltError{causeLost, fmt.Sprintf("the ledger cannot be read: %v", err)}
+	}
+	defer client.Close()
+	l.session.begin(cancel, client, l.conf.Topic, known)
+	defer l.session.begin(nil, nil, "", nil)
+	var restoring sync.WaitGroup
+	defer restoring.Wait()
+	defer cancel(nil)
+	restoring.Go(func() { l.restore(ctx, read, cancel) })
+	w := s.newWriter()
+	for {
+		fetches := client.PollRecords(ctx, pollRecords)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := l.apply(ctx, w, fetches); err != nil {
+			return err
+		}
+		if err := l.readErrors(ctx, fetches); err != nil {
+			return err
+		}
+	}
+}
+
+func at(read map[int32]position, partition int32) position {
+	if p, ok := read[partition]; ok {
+		return p
+	}
+	return position{epoch: -1}
+}
+
+// apply puts what was fetched into the store. The error halts, or is the
+// store's.
+func (l *Ledger) apply(ctx context.Context, w *writer, fetches kgo.Fetches) error {
+	read := make(map[int32]position)
+	var entries []entry
+	records := 0
+	w.begin()
+	defer w.drop()
+	for it := fetches.RecordIter(); !it.Done(); {
+		r := it.Next()
+		records++
+		read[r.Partition] = position{next: r.Offset + 1, epoch: r.LeaderEpoch}
+		if r.Attrs.IsControl() {
+			continue
+		}
+		e := entry{partition: r.Partition, offset: r.Offset, key: r.Key, value: r.Value}
+		if err := w.add(e); err != nil {
+			if errors.Is(err, ErrUnreadable) {
+				return &haltError{causeUnreadable, fmt.Sprintf("ledger_unreadable: offset %d of partition %d of topic %q: %v", r.Offset, r.Partition, l.conf.Topic, err)}
+			}
+			return err
+		}
+		entries = append(entries, e)
+	}
+	if records == 0 {
+		return nil
+	}
+	if err := w.commit(read); err != nil {
+		return err
+	}
+	if err := l.over.readBack(entries, read); err != nil {
+		return err
+	}
+	ends := make(map[int32]int64)
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) { ends[p.Partition] = p.HighWatermark })
+	l.marks.saw(ends)
+	l.marks.advance(read, records)
+	l.conf.Metrics.read(records, l.marks.progress().behind)
+	return nil
+}
+
+// readErrors looks at what could not be fetched. What is likely to pass is
+// waited out, and shown meanwhile; the error ends the session.
+func (l *Ledger) readErrors(ctx context.Context, fetches kgo.Fetches) error {
+	for _, e := range fetches.Errors() {
+		if e.Err == nil || errors.Is(e.Err, context.Canceled) {
+			continue
+		}
+		if _, ok := errors.AsType[*kgo.ErrDataLoss](e.Err); ok {
+			return l.lost(fmt.Sprintf("partition %d lost records (%v)", e.Partition, e.Err))
+		}
+		if errors.Is(e.Err, kerr.OffsetOutOfRange) {
+			return l.outOfRange(ctx, e.Partition)
+		}
+		l.faults.set(fmt.Sprintf("the ledger's topic %q cannot be read: %v", l.conf.Topic, e.Err))
+		l.log.WarnContext(ctx, "the ledger cannot be read; it is tried again",
+			slog.String("topic", l.conf.Topic), slog.Int64("partition", int64(e.Partition)), slog.Any("error", e.Err))
+		pause(ctx, retryPause)
+	}
+	return nil
+}
+
+// lost is the halt of a ledger that lost records.
+func (l *Ledger) lost(what string) error {
+	return &haltError{causeLost, fmt.Sprintf("%v: topic %q: %s: events that were charged would be taken for new: "+
+		"restore the topic from a backup, or see ledger_missing in docs/operating.md", ErrMissing, l.conf.Topic, what)}
+}
+
+// outOfRange says which records are lost when a partition cannot be read where
+// it was read to. It waits for the broker to say it.
+func (l *Ledger) outOfRange(ctx context.Context, partition int32) error {
+	at := l.marks.at()[partition]
+	for ctx.Err() == nil {
+		start, end, err := l.bounds(ctx, partition)
+		switch {
+		case err != nil:
+			l.log.WarnContext(ctx, "the ledger's bounds cannot be read; they are asked for again", slog.Any("error", err))
+			pause(ctx, retryPause)
+		case at < start:
+			return l.lost(fmt.Sprintf("the records of partition %d from offset %d to %d were deleted", partition, at, start-1))
+		case at > end:
+			return l.lost(fmt.Sprintf("partition %d ends at offset %d, but had records up to %d", partition, end, at-1))
+		default:
+			return errAgain
+		}
+	}
+	return context.Cause(ctx)
+}

@@ -1,0 +1,127 @@
+package ledger
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The states of a ledger.
+const (
+	stateRestoring = "restoring"
+	stateFollowing = "following"
+	stateHalted    = "halted"
+)
+
+// states lists them.
+func states() []string { return []string{stateRestoring, stateFollowing, stateHalted} }
+
+// gate lets questions through while the store holds what it must. It never lets
+// one through that would be answered "never attempted" for want of records.
+type gate struct {
+	open atomic.Bool
+
+	mu        sync.Mutex
+	restoring bool
+	halts     []halt
+	since     time.Time
+	changed   chan struct{} // closed at the next change
+}
+
+// halt is a reason to answer nothing.
+type halt struct {
+	cause  cause
+	reason string
+}
+
+// cause is what a halt comes from. That of a policy ends when the policy is
+// mended, the others with the process.
+type cause uint8
+
+const (
+	causeLost cause = iota
+	causeUnreadable
+	causePolicy
+)
+
+func newGate() *gate {
+	return &gate{restoring: true, since: time.Now(), changed: make(chan struct{})}
+}
+
+// set changes the gate and wakes those who wait at it.
+func (g *gate) set(change func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	before := g.state()
+	change()
+	if g.state() != before {
+		g.since = time.Now()
+	}
+	g.open.Store(g.state() == stateFollowing)
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+func (g *gate) state() string {
+	switch {
+	case len(g.halts) > 0:
+		return stateHalted
+	case g.restoring:
+		return stateRestoring
+	}
+	return stateFollowing
+}
+
+func (g *gate) restore()  { g.set(func() { g.restoring = true }) }
+func (g *gate) restored() { g.set(func() { g.restoring = false }) }
+
+// halt closes the gate for a cause; the first reason of each stands. It reports
+// whether it is new.
+func (g *gate) halt(c cause, reason string) (isNew bool) {
+	g.set(func() {
+		if !slices.ContainsFunc(g.halts, func(h halt) bool { return h.cause == c }) {
+			g.halts, isNew = append(g.halts, halt{c, reason}), true
+		}
+	})
+	return isNew
+}
+
+// mended ends what a cause halted.
+func (g *gate) mended(c cause) (was bool) {
+	g.set(func() {
+		n := len(g.halts)
+		g.halts = slices.DeleteFunc(g.halts, func(h halt) bool { return h.cause == c })
+		was = len(g.halts) < n
+	})
+	return was
+}
+
+// look gives the state, since when, and why it is halted.
+func (g *gate) look() (state, reason string, since time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.halts) > 0 {
+		reason = g.halts[0].reason
+	}
+	return g.state(), reason, g.since
+}
+
+// await waits until the gate is open. The error is ctx's.
+func (g *gate) await(ctx context.Context) error {
+	for !g.open.Load() {
+		g.mu.Lock()
+		changed, open := g.changed, g.state() == stateFollowing
+		g.mu.Unlock()
+		if open {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+	return nil
+}

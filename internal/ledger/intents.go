@@ -1,0 +1,188 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+)
+
+// intents writes attempts and withdrawals, outside of any transaction: an
+// attempt must be in the topic before the first call.
+type intents struct {
+	l *Ledger
+
+	mu      sync.Mutex
+	client  *kgo.Client
+	waiting map[*intent]time.Time // what is being written, since when
+	fault   string                // why the last write failed; "": it did not
+}
+
+func newIntents(l *Ledger) *intents {
+	return &intents{l: l, waiting: make(map[*intent]time.Time)}
+}
+
+// producer gives the client, and makes it at the first use: who only reads needs
+// none.
+func (w *intents) producer() (*kgo.Client, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.client != nil {
+		return w.client, nil
+	}
+	client, err := w.l.conf.Kafka.NewClient(
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerLinger(0),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		// A withdrawal is given up in time, even one that was sent: see
+		// Withdraw.
+		kgo.AllowIdempotentProduceCancellation(),
+	)
+	w.client = client
+	return client, err
+}
+
+// Attempt notes durably that an event is tried; input is the partition that it
+// came from. Lookup knows of it from then on, also where there is an error: it
+// may have been written all the same. The error may pass by itself; while it
+// does not, no call may be made.
+func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.Attempt) error {
+	if state, reason, _ := l.gate.look(); state == stateHalted {
+		return fmt.Errorf("note the attempt on event %s: the ledger is halted: %s", id, reason)
+	}
+	value, err := EncodeAttempt(a)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	in := &intent{id: id, partition: l.Partition(input), attempt: &a, value: value}
+	done := make(chan error, 1)
+	// It is not taken back when the caller gives up: it may have been sent.
+	if err := l.writes.write(context.WithoutCancel(ctx), in, func(err error) { done <- err }); err != nil {
+		return err
+	}
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("note the attempt on event %s in the ledger: %w", id, err)
+	}
+	l.conf.Metrics.attempted(time.Since(start))
+	return nil
+}
+
+// withdrawFor is how long a withdrawal may take. A later one could reach the
+// topic when another instance has the event, and erase that one's attempt.
+const withdrawFor = 5 * time.Second
+
+// Withdraw takes an attempt back that had no effect, for certain. It does not
+// wait: where it is lost, the attempt stands, which is the safe side. An Attempt
+// that follows it is written after it.
+func (l *Ledger) Withdraw(input int32, id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), withdrawFor)
+	in := &intent{id: id, partition: l.Partition(input)}
+	err := l.writes.write(ctx, in, func(err error) {
+		cancel()
+		if err != nil {
+			l.withdrawalLost(id, err)
+		}
+	})
+	if err != nil {
+		cancel()
+		l.withdrawalLost(id, err)
+	}
+}
+
+func (l *Ledger) withdrawalLost(id string, err error) {
+	l.conf.Metrics.withdrawalLost()
+	l.log.Warn("an attempt without effect could not be withdrawn from the ledger: the event counts as attempted",
+		slog.String("event_id", id), slog.Any("error", err))
+}
+
+// write puts an intent into the overlay and then under way. The function is
+// called when it is written, or perhaps is not.
+func (w *intents) write(ctx context.Context, in *intent, done func(error)) error {
+	client, err := w.producer()
+	if err != nil {
+		return err
+	}
+	w.l.over.intend(in)
+	w.mu.Lock()
+	w.waiting[in] = time.Now()
+	w.mu.Unlock()
+	r := &kgo.Record{Topic: w.l.conf.Topic, Partition: in.partition, Key: KindAttempt.Key(in.id), Value: in.value}
+	client.TryProduce(ctx, r, func(r *kgo.Record, err error) {
+		w.written(in, r, err)
+		done(err)
+	})
+	return nil
+}
+
+func (w *intents) written(in *intent, r *kgo.Record, err error) {
+	if err != nil {
+		w.l.over.failed(in)
+		w.l.conf.Metrics.writeFailed()
+	} else {
+		w.l.over.acked(in, r.Offset)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.waiting, in)
+	w.fault = ""
+	if err != nil {
+		w.fault = err.Error()
+	}
+}
+
+// slowAfter is from when on a write that is under way is worth telling.
+const slowAfter = 3 * time.Second
+
+// trouble says why attempts cannot be written; "" when they can.
+func (w *intents) trouble() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fault != "" {
+		return fmt.Sprintf("attempts cannot be written to the ledger's topic %q: %s: nothing is captured until they can", w.l.conf.Topic, w.fault)
+	}
+	for _, since := range w.waiting {
+		if waited := time.Since(since); waited > slowAfter {
+			return fmt.Sprintf("the brokers have not acknowledged an attempt to the ledger's topic %q for %s: nothing is captured until they do",
+				w.l.conf.Topic, waited.Round(time.Second))
+		}
+	}
+	return ""
+}
+
+// closeFor is how long what is under way is waited for at the end.
+const closeFor = 2 * time.Second
+
+func (w *intents) close() {
+	w.mu.Lock()
+	client := w.client
+	w.mu.Unlock()
+	if client == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeFor)
+	defer cancel()
+	if err := client.Flush(ctx); err != nil {
+		w.l.log.Warn("what was being written to the ledger was not acknowledged in time", slog.Any("error", err))
+	}
+	client.Close()
+}
+
+// Remember keeps a decision that will be in the topic soon, until it is read
+// back.
+func (l *Ledger) Remember(id string, d *event.Decision) { l.over.remember(id, d) }
+
+// Forget drops what was remembered last of an event: its transaction will not
+// be.
+func (l *Ledger) Forget(id string) { l.over.forget(id) }

@@ -1,0 +1,76 @@
+package ledger
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+)
+
+// How much memory the store takes: the cache, and up to four tables that are
+// being filled or written while the topic is read, one when it has been.
+const (
+	cacheBytes    = 24 << 20
+	memTableBytes = 16 << 20
+	memTables     = 4
+)
+
+// options fix how the store lies on the disk.
+func (s *store) options() *pebble.Options {
+	log := storeLog{log: s.conf.log, damaged: s.conf.damaged}
+	o := &pebble.Options{
+		FS: s.conf.fs, Lock: s.lock, Merger: newMerger(), FormatMajorVersion: pebble.FormatNewest,
+		// What a crash takes is read again. Tables are written whole and in
+		// order, each with the positions that belong to it, so what is on the
+		// disk is the store as it was at some moment.
+		DisableWAL: true,
+		CacheSize:  cacheBytes, MemTableSize: memTableBytes, MemTableStopWritesThreshold: memTables,
+		MaxOpenFiles: 1000,
+		// A topic is read faster than levels are merged: then they wait.
+		L0CompactionThreshold: 4, L0StopWritesThreshold: 1000,
+		LBaseMaxBytes:              64 << 20,
+		CompactionConcurrencyRange: func() (lower, upper int) { return 1, 2 },
+		Logger:                     log,
+		EventListener: &pebble.EventListener{
+			BackgroundError: log.backgroundError,
+			DataCorruption:  func(info pebble.DataCorruptionInfo) { s.conf.damaged(fmt.Errorf("%s: %w", info.Path, info.Details)) },
+		},
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	}
+	for i := range o.TargetFileSizes {
+		o.TargetFileSizes[i] = 16 << 20
+	}
+	return o
+}
+
+// storeLog takes what Pebble says.
+type storeLog struct {
+	log     *slog.Logger
+	damaged func(error)
+}
+
+// Infof implements [pebble.Logger]. Every file that is written is news to it.
+func (storeLog) Infof(string, ...any) {}
+
+// Errorf implements [pebble.Logger].
+func (l storeLog) Errorf(format string, args ...any) {
+	l.log.Warn("the ledger's local store reports a fault", slog.String("fault", fmt.Sprintf(format, args...)))
+}
+
+// Fatalf implements [pebble.Logger]. Pebble must not go on after it; the next
+// start reads the topic again if need be.
+func (l storeLog) Fatalf(format string, args ...any) {
+	panic("the ledger's local store cannot go on: " + fmt.Sprintf(format, args...))
+}
+
+func (l storeLog) backgroundError(err error) {
+	l.log.Warn("the ledger's local store cannot write; is the disk of LEDGER_DIR full?", slog.Any("error", err))
+	if pebble.IsCorruptionError(err) {
+		l.damaged(err)
+	}
+}

@@ -1,0 +1,132 @@
+package ledger
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"payment-capture/internal/event"
+)
+
+// The keys of the store. One letter says what kind of thing follows.
+const (
+	eventPrefix     = 'e' // and the event id: its state
+	referencePrefix = 'r' // and the external reference, a zero byte, and the event id: nothing
+	positionPrefix  = 'p' // and the partition in four bytes: where it is to be read on
+)
+
+var tagsKey = []byte("tags")
+
+func eventKey(to []byte, id string) []byte { return append(append(to, eventPrefix), id...) }
+
+// referenceKey is the key that says that an event under a reference ended with
+// a payment; with no id, what all of the reference begin with.
+func referenceKey(to []byte, reference, id string) []byte {
+	to = append(append(to, referencePrefix), reference...)
+	return append(append(to, 0), id...)
+}
+
+func positionKey(partition int32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{positionPrefix}, uint32(partition)) //nolint:gosec // G115: no partition is negative
+}
+
+// position is where a partition is to be read on.
+type position struct {
+	next  int64 // the offset
+	epoch int32 // the leader epoch of the record before it; -1: not known
+}
+
+func (p position) append(to []byte) []byte {
+	return binary.AppendVarint(binary.AppendVarint(to, p.next), int64(p.epoch))
+}
+
+// positions gives where each partition is to be read on; a partition that was
+// never read has none.
+func (s *store) positions() (map[int32]position, error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{positionPrefix}, UpperBound: []byte{positionPrefix + 1}})
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[int32]position)
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		r := reader{rest: it.Value()}
+		p := position{next: r.varint(), epoch: int32(r.varint())} //nolint:gosec // G115: append wrote it
+		if key := it.Key(); r.failed || len(key) != 5 {
+			err = fmt.Errorf("%w: a position", errState)
+		} else {
+			found[int32(binary.BigEndian.Uint32(key[1:]))] = p //nolint:gosec // G115: positionKey wrote it
+		}
+	}
+	return found, errors.Join(err, it.Error(), it.Close())
+}
+
+// get gives the slots of an event to a function; none when nothing is known. They are
+// good until it returns.
+func (s *store) get(id string, use func(slot) error) error {
+	var room [72]byte // more than an event id needs
+	state, closer, err := s.db.Get(eventKey(room[:0], id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(eachSlot(state, use), closer.Close())
+}
+
+func eachSlot(state []byte, use func(slot) error) error {
+	for len(state) > 0 {
+		s, rest, err := nextSlot(state)
+		if err == nil {
+			err = use(s)
+		}
+		if err != nil {
+			return err
+		}
+		state = rest
+	}
+	return nil
+}
+
+// underReference gives the ids of the events that ended with a payment under a
+// reference.
+func (s *store) underReference(reference string) (ids []string, err error) {
+	lower := referenceKey(nil, reference, "")
+	upper := append([]byte(nil), lower...)
+	upper[len(upper)-1] = 1
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return nil, err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		ids = append(ids, string(it.Key()[len(lower):]))
+	}
+	return ids, errors.Join(it.Error(), it.Close())
+}
+
+// all gives what is known of every event, in the order of the ids, until use
+// gives an error.
+func (s *store) all(ctx context.Context, use func(id string, h event.History) error) error {
+	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: []byte{eventPrefix}, UpperBound: []byte{eventPrefix + 1}})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		if err = ctx.Err(); err != nil {
+			break
+		}
+		id := string(it.Key()[1:])
+		var known knowledge
+		if err = eachSlot(it.Value(), known.add); err != nil {
+			break
+		}
+		var h event.History
+		if h, err = known.history(id); err == nil && h != (event.History{}) {
+			err = use(id, h)
+		}
+	}
+	return errors.Join(err, it.Error(), it.Close())
+}

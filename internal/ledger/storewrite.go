@@ -1,0 +1,131 @@
+package ledger
+
+import (
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// entry is one record of the topic.
+type entry struct {
+	partition  int32
+	offset     int64
+	key, value []byte // value nil: a tombstone
+}
+
+// writer puts what was read into the store. It is of one goroutine, and keeps its memory
+// from one batch to the next.
+type writer struct {
+	s     *store
+	batch *pebble.Batch
+	rows  []row
+	byID  map[string]int // the last row of an event
+	key   []byte
+	value []byte
+}
+
+// row is a change of one event. An attempt, its tombstone and its decision are
+// often read together, and cost one write then.
+type row struct {
+	id   []byte
+	slot slot
+}
+
+func (s *store) newWriter() *writer { return &writer{s: s, byID: make(map[string]int)} }
+
+// begin begins a batch. What is put into it must not be changed until it is
+// written.
+func (w *writer) begin() {
+	w.batch = w.s.db.NewBatch()
+	clear(w.byID)
+	w.rows = w.rows[:0]
+}
+
+// add puts an entry into the batch. The error is [ErrUnreadable], or the
+// store's.
+func (w *writer) add(e entry) error {
+	kind, _, err := ParseKey(e.key)
+	if err != nil {
+		return err
+	}
+	id := e.key[2:]
+	var change slot
+	switch {
+	case kind == KindAttempt && e.value == nil:
+		change = attemptGone(e.partition)
+	case kind == KindAttempt:
+		if _, err := DecodeAttempt(e.value); err != nil {
+			return err
+		}
+		change = attempted(e.partition, e.value)
+	case e.value == nil:
+		change = decisionGone(e.partition)
+	default:
+		v, reference, err := readVerdict(id, e.value)
+		if err != nil {
+			return err
+		}
+		change = decided(e.partition, v)
+		if reference != "" {
+			w.key = referenceKey(w.key[:0], reference, string(id))
+			if err := w.batch.Set(w.key, nil, nil); err != nil {
+				return err
+			}
+		}
+	}
+	w.change(id, change)
+	return nil
+}
+
+func (w *writer) change(id []byte, change slot) {
+	if at, ok := w.byID[string(id)]; ok && w.rows[at].slot.partition == change.partition {
+		w.rows[at].slot = change.after(w.rows[at].slot)
+		return
+	}
+	w.byID[string(id)] = len(w.rows)
+	w.rows = append(w.rows, row{id: id, slot: change})
+}
+
+// commit writes the batch, and with it how far was read.
+func (w *writer) commit(read map[int32]position) error {
+	for _, r := range w.rows {
+		w.key = append(append(w.key[:0], eventPrefix), r.id...)
+		w.value = r.slot.append(w.value[:0])
+		if err := w.batch.Merge(w.key, w.value, nil); err != nil {
+			return err
+		}
+	}
+	for partition, p := range read {
+		if err := w.batch.Set(positionKey(partition), p.append(nil), nil); err != nil {
+			return err
+		}
+	}
+	if err := w.batch.Commit(pebble.NoSync); err != nil {
+		return fmt.Errorf("write to the ledger's local store: %w", err)
+	}
+	w.batch = nil
+	return nil
+}
+
+// drop gives the batch up.
+func (w *writer) drop() {
+	if w.batch != nil {
+		_ = w.batch.Close() // nothing is written
+		w.batch = nil
+	}
+}
+
+// readVerdict reads of a decision's value what the store needs, and under which
+// reference it is to be found; "": none, for it ended without a payment. The
+// error is [ErrUnreadable].
+func readVerdict(id, value []byte) (v verdict, reference string, err error) {
+	d, err := DecodeDecision(string(id), value)
+	if err != nil {
+		return verdict{}, "", err
+	}
+	v = verdict{rank: rankOf(d), at: milli(d.At), value: value}
+	if d.Outcome != nil && d.Outcome.PaymentID != "" {
+		reference = d.Outcome.ExternalReference
+	}
+	return v, reference, nil
+}
