@@ -39,10 +39,12 @@ func hostileCorpus() []*hostileRecord {
 	add(event.ParkInvalidEvent, hostile.Records(now, payerToken)...)
 	add(event.ParkInvalidEvent, hostile.Large(now, payerToken, 3<<19)...)
 	add(event.ParkInvalidEvent, hostile.TooLong(now, payerToken, 10<<20))
-	const text = `{"specversion":"1.0","id":"evt-1","source":"/orders","type":"order.ready_to_capture","time":%q,"data":{"order_id":"order-1001",` +
+	ids := 0
+	const text = `{"specversion":"1.0","id":%q,"source":"/orders","type":"order.ready_to_capture","time":%q,"data":{"order_id":"order-1001",` +
 		`"amount":"700.50","currency":%q,"description":"Order 1001","payer":{"token":"` + payerToken + `"}}}`
 	sound := func(name, at, currency, problem string) hostile.Record {
-		return hostile.Record{Name: name, Problem: problem, Message: event.Message{Value: fmt.Appendf(nil, text, at, currency)}}
+		ids++ // what is read has an id of its own
+		return hostile.Record{Name: name, Problem: problem, Message: event.Message{Value: fmt.Appendf(nil, text, fmt.Sprintf("sound-%d", ids), at, currency)}}
 	}
 	at := now.UTC().Format(time.RFC3339)
 	add(event.ParkWrongCurrency, sound("another currency", at, "BRL", "data.currency is BRL"))

@@ -185,6 +185,7 @@ func brokerRestarts(w *world) {
 	w.client = w.newClient()
 	w.admin = kadm.NewClient(w.client)
 	w.createTopic(w.topics.input, 3, nil)
+	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
 	for _, topic := range []string{w.topics.captured, w.topics.rejected, w.topics.parked} {
 		w.createTopic(topic, 3, nil)
 	}

@@ -75,20 +75,28 @@ func (e *ReadyToCapture) Fingerprint() Fingerprint {
 // event's id, being longer than any may be. Headers that this service adds to
 // a record that it sends again do not count.
 func RecordID(m Message) string {
-	texts := [][]byte{m.Key, m.Value, nil}
-	if !m.Timestamp.IsZero() {
-		texts[2] = binary.BigEndian.AppendUint64(nil, uint64(m.Timestamp.UnixMilli())) //nolint:gosec // G115: only its bits matter
+	sum := sha256.New()
+	add := func(text []byte) {
+		size := uint64(len(text)) + 1
+		if text == nil { // which is not empty
+			size = 0
+		}
+		var room [binary.MaxVarintLen64]byte
+		sum.Write(room[:binary.PutUvarint(room[:], size)])
+		sum.Write(text)
+	}
+	add(m.Key)
+	add(m.Value)
+	if m.Timestamp.IsZero() {
+		add(nil)
+	} else {
+		add(binary.BigEndian.AppendUint64(nil, uint64(m.Timestamp.UnixMilli()))) //nolint:gosec // G115: only its bits matter
 	}
 	for _, h := range m.Headers {
 		if !IsResendHeader(h.Key) {
-			texts = append(texts, []byte(h.Key), h.Value)
+			add([]byte(h.Key))
+			add(h.Value)
 		}
-	}
-	sum := sha256.New()
-	for _, t := range texts {
-		var size [binary.MaxVarintLen64]byte
-		sum.Write(size[:binary.PutUvarint(size[:], uint64(len(t)))])
-		sum.Write(t)
 	}
 	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
 }

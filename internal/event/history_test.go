@@ -25,8 +25,11 @@ func TestRecordID(t *testing.T) {
 	if got := event.RecordID(resent); got != id {
 		t.Errorf("the record that is sent again is %s, the first was %s", got, id)
 	}
+	if a, b := event.RecordID(event.Message{}), event.RecordID(event.Message{Key: []byte{}}); a == b {
+		t.Error("no key is an empty one")
+	}
 	for name, change := range map[string]func(*event.Message){
-		"key": func(m *event.Message) { m.Key = []byte("K") }, "no key": func(m *event.Message) { m.Key = nil },
+		"key": func(m *event.Message) { m.Key = []byte("K") }, "no key": func(m *event.Message) { m.Key = nil }, "an empty key": func(m *event.Message) { m.Key = []byte{} },
 		"value": func(m *event.Message) { m.Value = []byte("w") }, "time": func(m *event.Message) { m.Timestamp = m.Timestamp.Add(time.Millisecond) },
 		"no time": func(m *event.Message) { m.Timestamp = time.Time{} }, "header": func(m *event.Message) { m.Headers[0].Value = nil },
 		"no header":     func(m *event.Message) { m.Headers = nil },
