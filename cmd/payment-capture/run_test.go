@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"payment-capture/internal/kafkatest"
 	"payment-capture/internal/simulator"
 )
 
@@ -72,7 +73,8 @@ func takenAddress(t *testing.T) string {
 
 func TestRunSimulatedUntilSIGTERM(t *testing.T) {
 	broker, client := newBroker(t, ourTopics()...)
-	setEnv(t, "KAFKA_BROKERS="+broker, "KAFKA_START_AT=earliest", "ADMIN_ADDR=off",
+	(&kafkatest.Broker{Addresses: []string{broker}}).Compacted(t, "payment-capture.ledger", 1)
+	setEnv(t, "KAFKA_BROKERS="+broker, "KAFKA_START_AT=earliest", "ADMIN_ADDR=off", "LEDGER_DIR="+t.TempDir(),
 		// The real API's are not to be used.
 		"MERCADOPAGO_URL=http://localhost:1", "MERCADOPAGO_ACCESS_TOKEN="+accessToken)
 	sendOrder(t, client, "BRL")
@@ -162,7 +164,8 @@ func TestRunIsRefused(t *testing.T) {
 	api := httptest.NewServer(sim)
 	t.Cleanup(api.Close)
 	broker, _ := newBroker(t, ourTopics()...)
-	setEnv(t, "KAFKA_BROKERS="+broker, "ADMIN_ADDR=off", "CURRENCY=MXN",
+	(&kafkatest.Broker{Addresses: []string{broker}}).Compacted(t, "payment-capture.ledger", 1)
+	setEnv(t, "KAFKA_BROKERS="+broker, "ADMIN_ADDR=off", "CURRENCY=MXN", "LEDGER_DIR="+t.TempDir(),
 		"MERCADOPAGO_URL="+api.URL, "MERCADOPAGO_ACCESS_TOKEN="+accessToken)
 
 	if got := command(t, "run"); got.code != exitUsage || !strings.Contains(got.stderr, "KAFKA_START_AT") {

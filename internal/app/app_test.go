@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -139,6 +140,7 @@ func page(t *testing.T, h http.Handler, path string) (int, string) {
 func TestSecretsNeverShow(t *testing.T) {
 	t.Parallel()
 	broker := kafkatest.Fake(t, kfake.SeedTopics(2, "orders", "captured", "rejected", "parked"))
+	broker.Compacted(t, "ledger", 2)
 	var log logBuffer
 	service := newService(t, broker, &log)
 	h := service.Handler()
@@ -200,7 +202,7 @@ func newService(t *testing.T, broker *kafkatest.Broker, log *logBuffer) *app.Ser
 	api := httptest.NewServer(sim)
 	t.Cleanup(api.Close)
 	service, err := app.New(app.Options{
-		Config: good(broker.Addresses, api.URL), Version: "test", DialKafka: broker.Dial,
+		Config: good(broker.Addresses, api.URL), Version: "test", DialKafka: broker.Dial, LedgerFS: vfs.NewMem(),
 		Log: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {

@@ -7,7 +7,9 @@ import (
 	"net"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Broker is a cluster that a test can reach.
@@ -35,4 +37,21 @@ func Fake(t testing.TB, opts ...kfake.Opt) *Broker {
 	}
 	t.Cleanup(cluster.Close)
 	return &Broker{Addresses: cluster.ListenAddrs(), Dial: network.DialContext, Fake: cluster, Network: network}
+}
+
+// Compacted makes a compacted topic, as the ledger's is.
+func (b *Broker) Compacted(t testing.TB, topic string, partitions int32) {
+	t.Helper()
+	opts := []kgo.Opt{kgo.SeedBrokers(b.Addresses...)}
+	if b.Dial != nil {
+		opts = append(opts, kgo.Dialer(b.Dial))
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := kadm.NewClient(client).CreateTopic(t.Context(), partitions, -1, map[string]*string{"cleanup.policy": new("compact")}, topic); err != nil {
+		t.Fatal(err)
+	}
 }
