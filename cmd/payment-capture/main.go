@@ -89,16 +89,19 @@ func newRoot() *cobra.Command {
 	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newRun(), newDemo(), newSimulator(), newTopics(), newConfig(), newVersion(), newHealthcheck())
+	root.AddCommand(newRun(), newDemo(), newSimulator(), newTopics(), newLedger(), newConfig(), newVersion(), newHealthcheck())
 	for _, c := range root.Commands() {
-		c.Args = func(cmd *cobra.Command, args []string) error {
-			if err := cobra.NoArgs(cmd, args); err != nil {
-				return usageError{err}
-			}
-			return nil
-		}
+		c.Args = noArgs
 	}
 	return root
+}
+
+// noArgs refuses arguments that are no flags.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // readConfig reads the environment for a command that needs all of it.

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"payment-capture/internal/app"
+	"payment-capture/internal/config"
+	"payment-capture/internal/event"
+	"payment-capture/internal/ledger"
+	"payment-capture/internal/ledger/show"
+)
+
+func newLedger() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ledger",
+		Short: "Show what the ledger knows: of one event, or of all",
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newLedgerGet(), newLedgerStats())
+	return cmd
+}
+
+// readWhole is said of both commands.
+const readWhole = "The whole of TOPIC_LEDGER is read for it, into a store in the system's temporary directory that is removed afterwards: " +
+	"LEDGER_DIR belongs to the running service and is not used. It needs about as much disk as the service's own store. Nothing is written to Kafka."
+
+func newLedgerGet() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "get EVENT",
+		Short: "Show what the ledger knows of an event, by its id",
+		Long: "Show what the ledger knows of an event, and what the service would do if the event's record came now. " +
+			"Where it knows nothing of it the exit code is 1.\n\n" + readWhole,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 || args[0] == "" {
+				return usageError{errors.New("ledger get: give one event id")}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := config.ReadKafka()
+			if err != nil {
+				return usageError{err}
+			}
+			var h event.History
+			err = withLedger(cmd, c, func(ctx context.Context, l *ledger.Ledger) (err error) {
+				h, err = l.Lookup(ctx, args[0])
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return printEvent(cmd.OutOrStdout(), c, args[0], h, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func newLedgerStats() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "stats",
+		Short: "Count the ledger's events, by how they ended",
+		Long: "Count the ledger's events by verdict, the parked ones by reason, the attempts whose effect is not known by age, " +
+			"and add up what was captured.\n\n" + readWhole,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.ReadKafka()
+			if err != nil {
+				return usageError{err}
+			}
+			stats := show.NewStats(rulesOf(c), time.Now())
+			err = withLedger(cmd, c, func(ctx context.Context, l *ledger.Ledger) error {
+				return l.All(ctx, func(_ string, h event.History) error {
+					stats.Add(h)
+					return nil
+				})
+			})
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return show.JSON(cmd.OutOrStdout(), stats)
+			}
+			stats.Print(cmd.OutOrStdout())
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// lookUpAfter is how old an attempt may be and still be tried again at once.
+const lookUpAfter = time.Hour
+
+func rulesOf(c config.Config) show.Rules {
+	return show.Rules{
+		Account: c.MercadoPagoAccount, LookUpAfter: lookUpAfter, KeyHorizon: c.IdempotencyKeyHorizon,
+		MaxEventAge: c.CaptureMaxEventAge, Suppress: c.ReplayedOutcomes == config.ReplayedSuppress,
+	}
+}
+
+// printEvent shows what is known of an event. That nothing is known is an error.
+func printEvent(out io.Writer, c config.Config, id string, h event.History, asJSON bool) error {
+	e := show.Of(id, h, rulesOf(c), time.Now())
+	if asJSON {
+		if err := show.JSON(out, e); err != nil {
+			return err
+		}
+	}
+	if e.Verdict == show.Unknown {
+		return fmt.Errorf("the ledger (%s) knows nothing of event %q: %s", c.TopicLedger, id, e.Next.Detail)
+	}
+	if asJSON {
+		return nil
+	}
+	return e.Print(out)
+}
+
+// withLedger reads the whole ledger into a store of its own, and removes that
+// after use.
+func withLedger(cmd *cobra.Command, c config.Config, use func(context.Context, *ledger.Ledger) error) (err error) {
+	// How far it is stands on the bar; the log says what is wrong.
+	log := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: max(c.LogLevel, slog.LevelWarn)}))
+	conf, err := app.KafkaConfig(c, log, nil)
+	if err != nil {
+		return usageError{err}
+	}
+	dir, err := os.MkdirTemp("", "payment-capture-ledger-")
+	if err != nil {
+		return fmt.Errorf("a directory for the ledger's store, in the system's temporary directory (TMPDIR): %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	l := ledger.New(ledger.Config{Kafka: conf, Topic: c.TopicLedger, Dir: dir, Log: log})
+	if err := l.Start(cmd.Context()); err != nil {
+		return fmt.Errorf("TOPIC_LEDGER: %w", err)
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	err = whileWell(cmd.Context(), l, newProgress(cmd.ErrOrStderr()), func(ctx context.Context) error {
+		if err := l.CatchUp(ctx); err != nil {
+			return err
+		}
+		return use(ctx, l)
+	})
+	if err != nil {
+		return fmt.Errorf("read TOPIC_LEDGER (%s): %w", c.TopicLedger, err)
+	}
+	return nil
+}
+
+// healthy is what whileWell needs of a ledger.
+type healthy interface{ Health() ledger.Health }
+
+// halted is the state of a ledger that answers nothing any more.
+const halted = "halted"
+
+// whileWell does what reads a ledger, and shows how far that is. Where the
+// ledger halts, which would be waited for in vain, the error is its reason.
+func whileWell(ctx context.Context, l healthy, bar progress, read func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer bar.end()
+	done := make(chan error, 1)
+	go func() { done <- read(ctx) }()
+	look := time.NewTicker(200 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-look.C:
+			h := l.Health()
+			if h.State == halted {
+				cancel()
+				<-done
+				return errors.New(h.Reason)
+			}
+			bar.show(h)
+		}
+	}
+}
