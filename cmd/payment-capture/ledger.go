@@ -181,8 +181,11 @@ func whileWell(ctx context.Context, l healthy, bar progress, read func(context.C
 			h := l.Health()
 			if h.State == halted {
 				cancel()
-				<-done
-				return errors.New(h.Reason)
+				err := errors.New(h.Reason)
+				if ended := <-done; !errors.Is(ended, context.Canceled) {
+					err = errors.Join(err, ended)
+				}
+				return err
 			}
 			bar.show(h)
 		}

@@ -37,8 +37,10 @@ func TestEnsureTopics(t *testing.T) {
 			if len(results[0].Differs) != 0 || len(results[1].Differs) != 0 {
 				t.Errorf("differ: %v, %v", results[0].Differs, results[1].Differs)
 			}
-			for _, want := range []string{"3 partitions instead of 6", "replication factor 1 instead of 3", "cleanup.policy=delete instead of compact", "retention.ms=",
-				"delete.retention.ms=86400000 instead of 5", "kept.secret is not known; it should be 1"} {
+			for _, want := range []string{
+				"3 partitions instead of 6", "replication factor 1 instead of 3", "cleanup.policy=delete instead of compact", "retention.ms=",
+				"delete.retention.ms=86400000 instead of 5", "kept.secret is not known; it should be 1",
+			} {
 				if !slices.ContainsFunc(results[2].Differs, func(s string) bool { return strings.HasPrefix(s, want) }) {
 					t.Errorf("%q is not in %q", want, results[2].Differs)
 				}

@@ -21,7 +21,10 @@ func statsForTest(t *testing.T) *show.Stats {
 	for _, h := range []event.History{
 		captured(t, "700.50", "MXN"), captured(t, "0.10", "MXN"), captured(t, "15000", "CLP"), rejected(t),
 		parked(event.ParkTooOld, now.Add(-time.Hour)), parked(event.ParkTooOld, now.Add(-2*time.Hour)), resent,
-		{Attempt: attempt(time.Minute)}, {Attempt: attempt(25 * time.Hour)}, {Attempt: attempt(-time.Hour)}, {},
+		{Attempt: attempt(time.Minute)},
+		{Attempt: attempt(25 * time.Hour)},
+		{Attempt: attempt(-time.Hour)},
+		{},
 	} {
 		stats.Add(h)
 	}
