@@ -69,6 +69,7 @@ func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
 	open := func(ago time.Duration) event.History { return event.History{Attempt: attempt(ago)} }
 	ofAnother := open(time.Minute)
 	ofAnother.Attempt.Account = "other"
+	ofNobody := event.History{Attempt: &event.Attempt{First: now.Add(-time.Minute)}}
 	both := parked(event.ParkUndecided, now)
 	both.Attempt = attempt(48 * time.Hour)
 	suppress, ageless := rules(), rules()
@@ -93,6 +94,7 @@ func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
 		"tried before it":      {open(24*time.Hour + 1), rules(), show.Undecided, show.LookUpThenPark, "IDEMPOTENCY_KEY_HORIZON (24h)"},
 		"tried in the future":  {open(-time.Second), rules(), show.Undecided, show.LookUpThenPark, "future"},
 		"another account":      {ofAnother, rules(), show.Undecided, show.LookUpThenPark, `"other"`},
+		"only that it was":     {ofNobody, rules(), show.Undecided, show.TryAgain, "same key"},
 		"unknown":              {event.History{}, rules(), show.Unknown, show.CaptureOrTooOld, "after 2026-11-17T12:00:00.000Z"},
 		"unknown, of any age":  {event.History{}, ageless, show.Unknown, show.CaptureFirstTime, "CAPTURE_MAX_EVENT_AGE is 0"},
 	} {

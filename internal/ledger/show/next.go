@@ -78,7 +78,7 @@ func (r Rules) tryAgain(a event.Attempt, now time.Time) Next {
 	case age == PastHorizon:
 		return Next{LookUpThenPark, fmt.Sprintf(park+"it was first tried %s ago, longer than IDEMPOTENCY_KEY_HORIZON (%s), "+
 			"so the API may have forgotten its key", ago, short(r.KeyHorizon))}
-	case a.Account != r.Account:
+	case !a.Body.IsZero() && a.Account != r.Account: // else it is known only that it was tried
 		return Next{LookUpThenPark, fmt.Sprintf(park+"it was tried for account %q, and MERCADOPAGO_ACCOUNT is %q here", a.Account, r.Account)}
 	case age == Aged:
 		return Next{LookUpThenTry, fmt.Sprintf("looked up at the API first, as it was first tried %s ago (over %s); "+
