@@ -245,7 +245,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err = s.follow(ctx); err == nil {
 		err = s.work(ctx)
 	}
-	if closeErr := s.ledger.Close(); closeErr != nil {
+	if closeErr := s.ledger.Close(); closeErr != nil { //nolint:contextcheck // ctx has ended; closing is bounded by itself
 		log.WarnContext(ctx, "the local store of the ledger did not close cleanly; it is read again if need be", slog.Any("error", closeErr))
 	}
 	if adminErr := stopAdmin(); adminErr != nil {
@@ -267,8 +267,9 @@ func (s *Service) work(ctx context.Context) error {
 		if !pipeline.Anew(err) {
 			return err
 		}
-		if ctx.Err() != nil {
-			return nil // what was not committed is left to the next owner
+		if ctx.Err() != nil { // what was not committed is left to the next owner
+			log.InfoContext(ctx, "stopped while it had to join the group anew", slog.Any("cause", err))
+			return nil //nolint:nilerr // logged
 		}
 		log.WarnContext(ctx, "joining the group anew: what was not committed is asked for again, under the same keys", slog.Any("cause", err))
 		if errors.Is(err, kafka.ErrReplaced) {

@@ -18,7 +18,7 @@ func (c *Capturer) barred(a *attempt, before *event.Attempt) *event.Parking {
 	if late := c.overdue(a); late != nil {
 		return late
 	}
-	differs := ""
+	var differs string
 	switch {
 	case before.Body.IsZero(): // it is known only that it was tried
 		return nil

@@ -90,7 +90,7 @@ func RecordID(m Message) string {
 	if m.Timestamp.IsZero() {
 		add(nil)
 	} else {
-		add(binary.BigEndian.AppendUint64(nil, uint64(m.Timestamp.UnixMilli()))) //nolint:gosec // G115: only its bits matter
+		add(binary.BigEndian.AppendUint64(nil, uint64(m.Timestamp.UnixMilli())))
 	}
 	for _, h := range m.Headers {
 		if !IsResendHeader(h.Key) {
