@@ -150,7 +150,7 @@ func (l *Ledger) stepOver(ctx context.Context, partition int32, at, end int64) {
 }
 
 // nothingFrom fetches by hand, and gives the offset below which there is nothing
-// from an offset on; the same offset where there is something, or where a
+// from an offset on; the same offset where there is a record, or where a
 // transaction is still open.
 func (l *Ledger) nothingFrom(ctx context.Context, partition int32, at int64) (int64, error) {
 	leader, err := l.leader(ctx, partition)
@@ -188,7 +188,7 @@ func (l *Ledger) nothingFrom(ctx context.Context, partition int32, at int64) (in
 		return 0, fetched.Err
 	}
 	if len(fetched.Records) > 0 {
-		return at, nil
+		return fetched.Records[0].Offset, nil // it is about to be read
 	}
 	return next, nil
 }

@@ -3,7 +3,12 @@
 package ledger
 
 import (
+	"context"
+	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -22,33 +27,200 @@ func TestFollowsTheTopic(t *testing.T) {
 		w.transaction(kgo.TryAbort, w.decision(1, "later", decisionsForTest(t)["rejected"]))
 		w.caughtUp(l)
 		w.knows(l, "later", known{attempted: 5})
-		if h := l.Health(); h.State != stateFollowing || h.Behind != 0 || h.Restore != 1 || h.Reason != "" {
+		if h := l.Health(); h.State != stateFollowing || h.Behind != 0 || h.Restore != 1 || h.Reason != "" || h.Read == 0 {
 			t.Errorf("health %+v", h)
 		}
 	})
 }
 
-func TestWhatIsWrittenIsKnownAtOnce(t *testing.T) {
+// A restart reads what is new, and nothing twice.
+func TestRestartReadsOn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.events(30)
+		l := w.started("a")
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l = w.started("a")
+		if h := l.Health(); h.Read != 0 {
+			t.Errorf("it read %d records again", h.Read)
+		}
+		w.knows(l, "e29", known{decided: "captured"})
+		w.transaction(kgo.TryCommit, w.decision(0, "new", decisionsForTest(t)["parked"]))
+		w.caughtUp(l)
+		w.knows(l, "new", known{decided: "parked"})
+		if h := l.Health(); h.Read != 2 {
+			t.Errorf("it read %d records, want the decision and its marker", h.Read)
+		}
+	})
+}
+
+// CatchUp waits for the end of a transaction that was open when it was called.
+func TestCatchUpWaitsForOpenTransactions(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		l := w.started("a")
-		if err := l.Attempt(t.Context(), 4, "e1", attemptAt(7)); err != nil {
+		if err := w.writer.BeginTransaction(); err != nil {
 			t.Fatal(err)
 		}
-		w.knows(l, "e1", known{attempted: 7})
-		w.caughtUp(l)
-		w.knows(l, "e1", known{attempted: 7})
-		l.Withdraw(4, "e1")
-		w.knows(l, "e1", known{})
-		if err := l.Attempt(t.Context(), 4, "e1", attemptAt(8)); err != nil {
+		if err := w.writer.ProduceSync(t.Context(), w.decision(2, "e1", decisionsForTest(t)["captured"])).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
-		w.knows(l, "e1", known{attempted: 8})
-		w.caughtUp(l)
-		w.knows(l, "e1", known{attempted: 8})
-		if n := l.over.events.Load(); n != 0 {
-			t.Errorf("%d events are not read back", n)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := l.CatchUp(ctx); err == nil {
+			t.Fatal("it says that it has caught up while a transaction is open")
 		}
-		other := w.started("b")
-		w.knows(other, "e1", known{attempted: 8})
+		done := make(chan error, 1)
+		go func() { done <- l.CatchUp(t.Context()) }()
+		synctest.Wait()
+		if err := w.writer.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		w.knows(l, "e1", known{decided: "captured"})
+	})
+}
+
+// Entries of one event in several partitions count together.
+func TestEntriesInSeveralPartitions(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		ds := decisionsForTest(t)
+		w.plain(w.attempt(0, "e1", attemptAt(20)), w.attempt(1, "e1", attemptAt(10)), w.attempt(2, "e1", attemptAt(30)))
+		l := w.started("a")
+		w.knows(l, "e1", known{attempted: 10})
+		w.transaction(kgo.TryCommit, w.decision(2, "e1", ds["parked"]), record(1, KindAttempt, "e1", nil))
+		w.caughtUp(l)
+		w.knows(l, "e1", known{attempted: 20, decided: "parked"})
+		w.transaction(kgo.TryCommit, w.decision(1, "e1", ds["rejected"]))
+		w.caughtUp(l)
+		w.knows(l, "e1", known{decided: "rejected"})
+		w.transaction(kgo.TryCommit, w.decision(0, "e1", ds["captured"]), w.decision(2, "e1", ds["rejected"]))
+		w.caughtUp(l)
+		w.knows(l, "e1", known{decided: "captured"})
+	})
+}
+
+func TestFindsByReference(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		ds := decisionsForTest(t)
+		w.transaction(kgo.TryCommit, w.decision(0, "e1", ds["captured"]), w.decision(1, "e2", ds["rejected"]), w.decision(1, "e3", ds["parked"]))
+		l := w.started("a")
+		find := func(reference string) string {
+			found, err := l.ByReference(t.Context(), reference)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ids []string
+			for _, s := range found {
+				ids = append(ids, s.EventID+"="+s.Outcome.PaymentID)
+			}
+			return strings.Join(ids, " ")
+		}
+		if got := find("o1"); got != "e1=10458724" {
+			t.Errorf("under o1: %s", got)
+		}
+		if got := find("another"); got != "" {
+			t.Errorf("under another, which has no payment: %s", got)
+		}
+		second := *ds["captured"]
+		l.Remember("e9", &second)
+		if got := find("o1"); got != "e1=10458724 e9=10458724" {
+			t.Errorf("with what is remembered: %s", got)
+		}
+		l.Forget("e9")
+		if got := find("o1"); got != "e1=10458724" {
+			t.Errorf("after it was forgotten: %s", got)
+		}
+	})
+}
+
+// A partition that is added is read from its start.
+func TestNewPartitionIsFollowed(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.events(3)
+		l := w.started("a")
+		if _, err := w.admin.CreatePartitions(t.Context(), 2, testTopic); err != nil {
+			t.Fatal(err)
+		}
+		w.plain(w.attempt(4, "n1", attemptAt(7)), w.attempt(3, "n2", attemptAt(8)))
+		w.caughtUp(l)
+		w.knows(l, "n2", known{attempted: 8})
+		w.knows(l, "e1", known{decided: "captured"})
+		if p := l.Partition(10); p != 10%testPartitions {
+			t.Errorf("partition %d: where entries go must not change while it runs", p)
+		}
+		// Without anybody who asks it is noticed as well.
+		if _, err := w.admin.CreatePartitions(t.Context(), 1, testTopic); err != nil {
+			t.Fatal(err)
+		}
+		w.plain(w.attempt(5, "e9", attemptAt(9)))
+		time.Sleep(time.Minute)
+		w.knows(l, "e9", known{attempted: 9})
+	})
+}
+
+// The last records may be compacted away: there is nothing left to wait for.
+func TestCompactedTail(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		parked := decisionsForTest(t)["parked"]
+		for p := range int32(testPartitions) {
+			w.transaction(kgo.TryCommit, w.decision(p, fmt.Sprint("first", p), parked))
+		}
+		w.events(30)
+		for range 3 {
+			w.plain(w.attempt(1, "w", attemptAt(2)))
+			w.plain(record(1, KindAttempt, "w", nil))
+		}
+		time.Sleep(48 * time.Hour) // so that tombstones go too
+		w.broker.Fake.Compact()
+		w.hideTail(1, 7)
+		l := w.started("a")
+		for i := range 30 {
+			w.knows(l, fmt.Sprintf("e%d", i), known{decided: "captured"})
+		}
+		w.knows(l, "w", known{})
+		w.knows(l, "first1", known{decided: "parked"})
+		if h := l.Health(); h.Behind != 0 {
+			t.Errorf("health %+v", h)
+		}
+	})
+}
+
+// A broker that is away is waited for.
+func TestBrokerAwayForAWhile(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.events(3)
+		l := w.started("a")
+		away := w.cut()
+		done := make(chan error, 1)
+		go func() { done <- l.CatchUp(t.Context()) }()
+		attempt := make(chan error, 1)
+		go func() { attempt <- l.Attempt(t.Context(), 0, "e5", attemptAt(9)) }()
+		time.Sleep(10 * time.Minute)
+		select {
+		case err := <-done:
+			t.Fatalf("it caught up without a broker: %v", err)
+		default:
+		}
+		if h := l.Health(); !strings.Contains(h.Reason, "attempt") {
+			t.Errorf("health %+v, and an attempt waits", h)
+		}
+		w.knows(l, "e0", known{decided: "captured"}) // what is known is known
+		w.knows(l, "e5", known{attempted: 9})
+		away()
+		if err := <-attempt; err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		w.caughtUp(l)
+		w.knows(w.started("b"), "e5", known{attempted: 9})
+		time.Sleep(time.Minute)
+		if h := l.Health(); h.State != stateFollowing || h.Reason != "" {
+			t.Errorf("health %+v", h)
+		}
 	})
 }

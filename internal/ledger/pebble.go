@@ -38,6 +38,9 @@ func (s *store) options() *pebble.Options {
 			DataCorruption:  func(info pebble.DataCorruptionInfo) { s.conf.damaged(fmt.Errorf("%s: %w", info.Path, info.Details)) },
 		},
 	}
+	if s.conf.memTable > 0 {
+		o.MemTableSize = s.conf.memTable
+	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }

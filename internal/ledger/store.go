@@ -30,6 +30,9 @@ type storeConfig struct {
 	// damaged is told of damage that is found in the background; it must not
 	// wait.
 	damaged func(error)
+	// memTable is how many bytes are gathered before they are written to the
+	// disk; 0: the default.
+	memTable uint64
 }
 
 // tags say what a store was read from. One with other tags is of no use.

@@ -24,7 +24,7 @@ func eventKey(to []byte, id string) []byte { return append(append(to, eventPrefi
 
 // referenceKey is the key that says that an event under a reference ended with
 // a payment; with no id, what all of the reference begin with.
-func referenceKey(to []byte, reference, id string) []byte {
+func referenceKey[T string | []byte](to []byte, reference, id T) []byte {
 	to = append(append(to, referencePrefix), reference...)
 	return append(append(to, 0), id...)
 }

@@ -54,7 +54,7 @@ func (w *writer) add(e entry) error {
 	case kind == KindAttempt && e.value == nil:
 		change = attemptGone(e.partition)
 	case kind == KindAttempt:
-		if _, err := DecodeAttempt(e.value); err != nil {
+		if err := checkAttempt(e.value); err != nil {
 			return err
 		}
 		change = attempted(e.partition, e.value)
@@ -66,8 +66,8 @@ func (w *writer) add(e entry) error {
 			return err
 		}
 		change = decided(e.partition, v)
-		if reference != "" {
-			w.key = referenceKey(w.key[:0], reference, string(id))
+		if len(reference) > 0 {
+			w.key = referenceKey(w.key[:0], reference, id)
 			if err := w.batch.Set(w.key, nil, nil); err != nil {
 				return err
 			}
@@ -113,19 +113,4 @@ func (w *writer) drop() {
 		_ = w.batch.Close() // nothing is written
 		w.batch = nil
 	}
-}
-
-// readVerdict reads of a decision's value what the store needs, and under which
-// reference it is to be found; "": none, for it ended without a payment. The
-// error is [ErrUnreadable].
-func readVerdict(id, value []byte) (v verdict, reference string, err error) {
-	d, err := DecodeDecision(string(id), value)
-	if err != nil {
-		return verdict{}, "", err
-	}
-	v = verdict{rank: rankOf(d), at: milli(d.At), value: value}
-	if d.Outcome != nil && d.Outcome.PaymentID != "" {
-		reference = d.Outcome.ExternalReference
-	}
-	return v, reference, nil
 }

@@ -1,0 +1,219 @@
+package ledger
+
+import (
+	"fmt"
+	"testing"
+
+	"payment-capture/internal/event"
+)
+
+// written is an overlay and the store's part of the test: what was read back.
+type written struct {
+	t *testing.T
+	o *overlay
+}
+
+func (w written) attempt(partition int32, ms int64) *intent {
+	w.t.Helper()
+	a := attemptForTest()
+	a.First = aTime(ms)
+	value, err := EncodeAttempt(a)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	in := &intent{id: "e1", partition: partition, attempt: &a, value: value}
+	w.o.intend(in)
+	return in
+}
+
+func (w written) withdrawal(partition int32) *intent {
+	in := &intent{id: "e1", partition: partition}
+	w.o.intend(in)
+	return in
+}
+
+func (w written) readBack(partition int32, offset int64, key, value []byte) {
+	w.t.Helper()
+	e := entry{partition: partition, offset: offset, key: key, value: value}
+	if err := w.o.readBack([]entry{e}, map[int32]position{partition: {next: offset + 1}}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w written) decisionRead(d *event.Decision) {
+	w.t.Helper()
+	value, err := EncodeDecision(d)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.readBack(0, 50, KindDecision.Key("e1"), value)
+}
+
+// shows checks what the overlay adds to what the store has.
+func (w written) shows(want string) {
+	w.t.Helper()
+	var k knowledge
+	withdrawn := w.o.look("e1", &k)
+	got := ""
+	if k.attempt != nil {
+		got += fmt.Sprintf("attempt %d ", k.attempt.First.Sub(aTime(0)).Milliseconds())
+	}
+	if k.best.rank != rankNone {
+		got += fmt.Sprintf("decided %d ", k.best.rank)
+	}
+	if len(withdrawn) > 0 {
+		got += fmt.Sprint("withdrawn ", withdrawn)
+	}
+	if got != want {
+		w.t.Errorf("it shows %q, want %q", got, want)
+	}
+	if empty := w.o.events.Load() == 0; empty != (len(w.o.byID) == 0) || want == "" && !empty {
+		w.t.Errorf("it keeps %d events, counted as %d", len(w.o.byID), w.o.events.Load())
+	}
+}
+
+func TestOverlay(t *testing.T) {
+	ds := decisionsForTest(t)
+	later := *ds["parked"]
+	later.At = aTime(500)
+	key := KindAttempt.Key("e1")
+	for name, test := range map[string]func(w written){
+		"acknowledged, then read back": func(w written) {
+			in := w.attempt(0, 5)
+			w.shows("attempt 5 ")
+			w.o.acked(in, 7)
+			w.shows("attempt 5 ")
+			w.readBack(0, 7, key, in.value)
+			w.shows("")
+		},
+		"read back, then acknowledged": func(w written) {
+			in := w.attempt(0, 5)
+			w.readBack(0, 7, key, in.value)
+			w.shows("")
+			w.o.acked(in, 7)
+			w.shows("")
+		},
+		"another event is read": func(w written) {
+			in := w.attempt(0, 5)
+			w.readBack(0, 7, KindAttempt.Key("e2"), in.value)
+			w.shows("attempt 5 ")
+			w.o.acked(in, 6) // it was read, and not recognised
+			w.shows("")
+		},
+		"another instance's attempt is read": func(w written) {
+			w.attempt(0, 5)
+			w.readBack(0, 7, key, []byte("another"))
+			w.shows("attempt 5 ")
+		},
+		"the acknowledgement is lost": func(w written) {
+			in := w.attempt(0, 5)
+			w.o.failed(in)
+			w.shows("attempt 5 ")
+			w.readBack(0, 7, key, in.value)
+			w.shows("")
+		},
+		"tried again after a failure": func(w written) {
+			w.o.failed(w.attempt(0, 5))
+			again := w.attempt(0, 5)
+			w.o.acked(again, 9)
+			w.readBack(0, 9, key, again.value)
+			w.shows("")
+		},
+		"never written, and decided": func(w written) {
+			w.o.failed(w.attempt(0, 5))
+			w.decisionRead(ds["parked"])
+			w.shows("attempt 5 ")
+			w.decisionRead(ds["captured"])
+			w.shows("")
+		},
+		"withdrawn": func(w written) {
+			in := w.attempt(0, 5)
+			w.o.acked(in, 7)
+			back := w.withdrawal(0)
+			w.shows("withdrawn [0]")
+			w.readBack(0, 7, key, in.value)
+			w.shows("withdrawn [0]")
+			w.o.acked(back, 8)
+			w.readBack(0, 8, key, nil)
+			w.shows("")
+		},
+		"the withdrawal is lost": func(w written) {
+			in := w.attempt(0, 5)
+			w.o.acked(in, 7)
+			w.o.failed(w.withdrawal(0))
+			w.shows("attempt 5 ")
+		},
+		"attempted anew after a withdrawal": func(w written) {
+			first := w.attempt(0, 5)
+			w.o.acked(first, 7)
+			back := w.withdrawal(0)
+			anew := w.attempt(0, 6)
+			w.shows("attempt 6 withdrawn [0]")
+			w.o.acked(back, 8)
+			w.o.acked(anew, 9)
+			w.readBack(0, 8, key, nil)
+			w.shows("attempt 6 ")
+			w.readBack(0, 9, key, anew.value)
+			w.shows("")
+		},
+		"withdrawn in one partition": func(w written) {
+			w.attempt(1, 9)
+			w.withdrawal(0)
+			w.shows("attempt 9 withdrawn [0]")
+		},
+		"the tombstone of a decision is older than the attempt": func(w written) {
+			in := w.attempt(0, 5)
+			w.readBack(0, 7, key, nil)
+			w.shows("attempt 5 ")
+			w.o.acked(in, 8)
+			w.shows("attempt 5 ")
+		},
+		"read past without being seen": func(w written) {
+			w.o.acked(w.attempt(0, 5), 7)
+			w.readBack(0, 20, KindAttempt.Key("e2"), nil)
+			w.o.sweep()
+			w.shows("")
+		},
+		"a later entry of the key is read": func(w written) {
+			w.o.acked(w.attempt(0, 5), 7)
+			w.readBack(0, 20, key, nil)
+			w.shows("")
+		},
+		"decided": func(w written) {
+			w.o.remember("e1", ds["rejected"])
+			w.shows("decided 2 ")
+			w.decisionRead(ds["parked"])
+			w.shows("decided 2 ")
+			w.decisionRead(ds["rejected"])
+			w.shows("")
+		},
+		"decided better by another instance": func(w written) {
+			w.o.remember("e1", ds["rejected"])
+			w.decisionRead(ds["captured"])
+			w.shows("")
+		},
+		"forgotten": func(w written) {
+			w.o.remember("e1", ds["rejected"])
+			w.o.forget("e1")
+			w.o.forget("e1")
+			w.shows("")
+		},
+		"forgotten, and the one before is not read back": func(w written) {
+			w.o.remember("e1", ds["parked"])
+			w.o.remember("e1", ds["captured"])
+			w.shows("decided 3 ")
+			w.o.forget("e1")
+			w.shows("decided 1 ")
+		},
+		"parked again": func(w written) {
+			w.o.remember("e1", ds["parked"])
+			w.o.remember("e1", &later)
+			w.decisionRead(ds["parked"])
+			w.shows("decided 1 ")
+			w.decisionRead(&later)
+			w.shows("")
+		},
+	} {
+		t.Run(name, func(t *testing.T) { test(written{t, newOverlay()}) })
+	}
+}
