@@ -1,0 +1,159 @@
+//go:build synctests
+
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+)
+
+// Damage that shows while it runs is no answer: the store is read again, and
+// meanwhile nobody is told "never attempted".
+func TestDamageWhileRunning(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.events(30)
+		l := w.started("a")
+		// What no slot looks like, in the place of an event's state.
+		if err := l.store.db.Set(eventKey(nil, "e7"), []byte{0, 0xff}, pebble.NoSync); err != nil {
+			t.Fatal(err)
+		}
+		before := l.Health().Read
+		w.knows(l, "e7", known{decided: "captured"})
+		if h := l.Health(); h.State != stateFollowing || h.Read < 2*before {
+			t.Errorf("health %+v: it was not read again", h)
+		}
+		w.events(31)
+		w.caughtUp(l)
+		w.knows(l, "e30", known{decided: "captured"})
+	})
+}
+
+// Damage that Pebble finds in the background.
+func TestDamageInTheBackground(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.events(3)
+		l := w.started("a")
+		before := l.Health().Read
+		l.store.conf.damaged(errors.New("a table cannot be read"))
+		time.Sleep(10 * time.Second)
+		if h := l.Health(); h.State != stateFollowing || h.Read < 2*before {
+			t.Errorf("health %+v: it was not read again", h)
+		}
+		w.knows(l, "e1", known{decided: "captured"})
+	})
+}
+
+// However entries come in, and whatever is asked meanwhile, there is no moment
+// in which something that was written is not known.
+func TestNoMomentWithout(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		l := w.started("a")
+		ds := decisionsForTest(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var asking, writing sync.WaitGroup
+		var mu sync.Mutex
+		state := make(map[string]known)
+		atLeast := func(id string, want known) {
+			h, err := l.Lookup(ctx, id)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if state[id] != want {
+				return // it is something else by now
+			}
+			got := knownOf(h)
+			if want.attempted != 0 && got.attempted == 0 && got.decided == "" {
+				t.Errorf("the attempt on %s is not known", id)
+			}
+			if want.decided != "" && got.decided == "" {
+				t.Errorf("the decision on %s is not known", id)
+			}
+		}
+		for range 3 {
+			asking.Go(func() {
+				for ctx.Err() == nil {
+					mu.Lock()
+					now := make(map[string]known, len(state))
+					for id, k := range state {
+						now[id] = k
+					}
+					mu.Unlock()
+					for id, k := range now {
+						atLeast(id, k)
+					}
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		note := func(id string, k known) {
+			mu.Lock()
+			defer mu.Unlock()
+			state[id] = k
+		}
+		flushing := make(chan struct{}, 1) // a mutex would stop the time
+		for g := range 4 {
+			writing.Go(func() {
+				for i := range 25 {
+					id := fmt.Sprintf("%d-%d", g, i)
+					input := int32(g)
+					if err := l.Attempt(t.Context(), input, id, attemptAt(1)); err != nil {
+						t.Error(err)
+					}
+					note(id, known{attempted: 1})
+					if i%5 == 0 {
+						note(id, known{}) // it may be either
+						l.Withdraw(input, id)
+						if err := l.Attempt(t.Context(), input, id, attemptAt(2)); err != nil {
+							t.Error(err)
+						}
+						note(id, known{attempted: 2})
+					}
+					d := *ds[[]string{"captured", "rejected", "parked"}[i%3]]
+					d.Verdict = withEventID(d.Verdict, id)
+					l.Remember(id, &d)
+					note(id, known{decided: "yes"})
+					flushing <- struct{}{}
+					w.transaction(kgo.TryCommit, record(l.Partition(input), KindAttempt, id, nil), w.decision(l.Partition(input), id, &d))
+					<-flushing
+				}
+			})
+		}
+		writing.Wait()
+		w.caughtUp(l)
+		cancel()
+		asking.Wait()
+		if n := l.over.events.Load(); n != 0 {
+			t.Errorf("%d events are not read back", n)
+		}
+		ids := 0
+		if err := l.All(t.Context(), func(id string, h event.History) error {
+			ids++
+			if h.Attempt != nil || h.Decision == nil {
+				t.Errorf("of %s it knows %+v", id, knownOf(h))
+			}
+			return nil
+		}); err != nil || ids != 100 {
+			t.Errorf("it has %d events, %v", ids, err)
+		}
+	})
+}
+
+func withEventID(v event.Verdict, id string) event.Verdict {
+	if v.Outcome != nil {
+		o := *v.Outcome
+		o.EventID = id
+		v.Outcome = &o
+	}
+	return v
+}
