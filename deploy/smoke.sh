@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Smoke test of the Compose stack: start it, ask for two captures (one event
 # in structured mode, one in binary mode), wait for exactly one
-# payment.captured for each, take everything down.
+# payment.captured for each, look both up in the ledger, take everything down.
 #
 #   deploy/smoke.sh
 #
@@ -115,4 +115,15 @@ for id in "$structured" "$binary"; do
         exit 1
     fi
 done
+# The ledger knows both, and its local copy lies on the volume.
+for id in "$structured" "$binary"; do
+    known=$(compose exec -T payment-capture /payment-capture ledger get "$id")
+    if ! grep -q '^verdict *captured$' <<<"$known"; then
+        echo "smoke: of $id the ledger has: $known" >&2
+        exit 1
+    fi
+done
+if compose logs --no-color payment-capture | grep -F 'LEDGER_DIR cannot be used' >&2; then
+    exit 1
+fi
 echo "smoke: ok"
