@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"payment-capture/internal/app"
+	"payment-capture/internal/capture"
 	"payment-capture/internal/config"
 	"payment-capture/internal/event"
 	"payment-capture/internal/ledger"
@@ -99,12 +100,9 @@ func newLedgerStats() *cobra.Command {
 	return cmd
 }
 
-// lookUpAfter is how old an attempt may be and still be tried again at once.
-const lookUpAfter = time.Hour
-
 func rulesOf(c config.Config) show.Rules {
 	return show.Rules{
-		Account: c.MercadoPagoAccount, LookUpAfter: lookUpAfter, KeyHorizon: c.IdempotencyKeyHorizon,
+		Account: c.MercadoPagoAccount, LookUpAfter: capture.LookFirstAfter, KeyHorizon: c.IdempotencyKeyHorizon,
 		MaxEventAge: c.CaptureMaxEventAge, Suppress: c.ReplayedOutcomes == config.ReplayedSuppress,
 	}
 }
