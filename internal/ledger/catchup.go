@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -169,7 +170,7 @@ func (l *Ledger) nothingFrom(ctx context.Context, partition int32, at int64) (in
 	if err != nil {
 		return 0, err
 	}
-	answer := resp.(*kmsg.FetchResponse) //nolint:forcetypeassert,errcheck // the request's own kind
+	answer := resp.(*kmsg.FetchResponse) //nolint:forcetypeassert // the request's own kind
 	if err := kerr.ErrorForCode(answer.ErrorCode); err != nil {
 		return 0, err
 	}
@@ -227,12 +228,19 @@ func (l *Ledger) restore(ctx context.Context, read map[int32]position, end conte
 	}()
 	err = l.reach(ctx, ends)
 	if err == nil {
+		if l.marks.progress().records-before.records > manyRecords {
+			debug.FreeOSMemory() // from here on little is needed
+		}
 		l.gate.restored()
 		l.log.InfoContext(ctx, "the ledger is read", slog.String("topic", l.conf.Topic),
 			slog.Int64("records", l.marks.progress().records-before.records), slog.Duration("took", time.Since(start)))
 	}
 	<-told
 }
+
+// manyRecords is from how many on reading them takes memory that is worth giving
+// back.
+const manyRecords = 100_000
 
 // tellEvery is how often a long reading is logged.
 const tellEvery = 5 * time.Second
@@ -268,7 +276,7 @@ func (l *Ledger) tellProgress(ctx context.Context, start time.Time, before progr
 
 // compareEpochs asks the leaders whether what was read before is still in the
 // log: another leader may have been elected that did not have it. The error
-// halts; what is likely to pass is waited out.
+// halts, or is ctx's; what is likely to pass is waited out.
 func (l *Ledger) compareEpochs(ctx context.Context, read map[int32]position) error {
 	for {
 		var req kadm.OffsetForLeaderEpochRequest
@@ -293,7 +301,10 @@ func (l *Ledger) compareEpochs(ctx context.Context, read map[int32]position) err
 				return l.lost(fmt.Sprintf("partition %d was read up to offset %d, and now diverges at %d: a leader was elected that did not have all", partition, p.next-1, a.EndOffset))
 			}
 		}
-		if err == nil || ctx.Err() != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil {
 			return nil
 		}
 		l.log.WarnContext(ctx, "the leader epochs of the ledger cannot be compared; it is tried again", slog.Any("error", err))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -84,10 +85,7 @@ func TestNoMomentWithout(t *testing.T) {
 			asking.Go(func() {
 				for ctx.Err() == nil {
 					mu.Lock()
-					now := make(map[string]known, len(state))
-					for id, k := range state {
-						now[id] = k
-					}
+					now := maps.Clone(state)
 					mu.Unlock()
 					for id, k := range now {
 						atLeast(id, k)

@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// pollRecords is how many records are put into the store at once.
-const pollRecords = 20_000
+// pollRecords is how many records are put into the store at once, at most.
+const pollRecords = 50_000
 
 // session is one time of reading, from opening the store until it is damaged or
 // the process ends.
@@ -145,7 +145,7 @@ func (l *Ledger) follow(ctx context.Context) error {
 		// Markers are records to us: they tell how far the topic was read.
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxWait(500*time.Millisecond),
-		kgo.FetchMaxBytes(8<<20),
+		kgo.FetchMaxBytes(4<<20),
 		kgo.FetchMaxPartitionBytes(1<<20),
 		kgo.MaxDecompressBatchBytes(64<<20),
 	)
@@ -159,17 +159,35 @@ func (l *Ledger) follow(ctx context.Context) error {
 	defer restoring.Wait()
 	defer cancel(nil)
 	restoring.Go(func() { l.restore(ctx, read, cancel) })
-	w := s.newWriter()
+	return l.applyAll(ctx, s.newWriter(), client)
+}
+
+// applyAll puts what is fetched into the store, and fetches more meanwhile.
+func (l *Ledger) applyAll(ctx context.Context, w *writer, client *kgo.Client) error {
+	polled := make(chan kgo.Fetches)
+	var polling sync.WaitGroup
+	defer polling.Wait()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	polling.Go(func() {
+		for ctx.Err() == nil {
+			select {
+			case polled <- client.PollRecords(ctx, pollRecords):
+			case <-ctx.Done():
+			}
+		}
+	})
 	for {
-		fetches := client.PollRecords(ctx, pollRecords)
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return context.Cause(ctx)
-		}
-		if err := l.apply(ctx, w, fetches); err != nil {
-			return err
-		}
-		if err := l.readErrors(ctx, fetches); err != nil {
-			return err
+		case fetches := <-polled:
+			if err := l.apply(w, fetches); err != nil {
+				return err
+			}
+			if err := l.readErrors(ctx, fetches); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -183,9 +201,10 @@ func at(read map[int32]position, partition int32) position {
 
 // apply puts what was fetched into the store. The error halts, or is the
 // store's.
-func (l *Ledger) apply(ctx context.Context, w *writer, fetches kgo.Fetches) error {
+func (l *Ledger) apply(w *writer, fetches kgo.Fetches) error {
+	// What this process wrote was in the overlay before it was in the topic.
+	ours := l.over.events.Load() > 0
 	read := make(map[int32]position)
-	var entries []entry
 	records := 0
 	w.begin()
 	defer w.drop()
@@ -203,7 +222,9 @@ func (l *Ledger) apply(ctx context.Context, w *writer, fetches kgo.Fetches) erro
 			}
 			return err
 		}
-		entries = append(entries, e)
+		if ours {
+			w.entries = append(w.entries, e)
+		}
 	}
 	if records == 0 {
 		return nil
@@ -211,7 +232,7 @@ func (l *Ledger) apply(ctx context.Context, w *writer, fetches kgo.Fetches) erro
 	if err := w.commit(read); err != nil {
 		return err
 	}
-	if err := l.over.readBack(entries, read); err != nil {
+	if err := l.over.readBack(w.entries, read); err != nil {
 		return err
 	}
 	ends := make(map[int32]int64)

@@ -112,7 +112,7 @@ func TestDeletedRecordsHalt(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.events(15)
-		var upTo kadm.Offsets = make(kadm.Offsets)
+		upTo := make(kadm.Offsets)
 		upTo.AddOffset(testTopic, 1, 12, -1)
 		if _, err := w.admin.DeleteRecords(t.Context(), upTo); err != nil {
 			t.Fatal(err)

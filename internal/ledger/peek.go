@@ -278,18 +278,9 @@ func (p *peeker) parking() {
 	})
 }
 
-// scales are the decimal places of the currencies.
-var scales = func() map[string]int {
-	m := make(map[string]int)
-	for _, s := range money.Sites() {
-		m[string(s.Currency)] = int(s.Scale)
-	}
-	return m
-}()
-
 // plainAmount reports whether an amount is surely one that [money.Parse] takes.
 func plainAmount(text, currency []byte) bool {
-	scale, ok := scales[string(currency)]
+	site, ok := money.SiteOf(money.Currency(currency))
 	if !ok {
 		return false
 	}
@@ -307,5 +298,5 @@ func plainAmount(text, currency []byte) bool {
 		}
 		positive = positive || c > '0'
 	}
-	return positive && before > 0 && before <= 12 && after <= scale && point == (after > 0)
+	return positive && before > 0 && before <= 12 && after <= int(site.Scale) && point == (after > 0)
 }

@@ -111,7 +111,7 @@ func (s *store) open() error {
 // are the first thing that is written, so a store without them holds nothing.
 func (s *store) checkTags() error {
 	want := s.conf.tags.String()
-	got, closer, err := s.db.Get(tagsKey)
+	got, closer, err := s.db.Get([]byte(tagsKey))
 	if err == nil {
 		defer closer.Close() //nolint:errcheck // it only gives back memory
 		if string(got) != want {
@@ -125,7 +125,7 @@ func (s *store) checkTags() error {
 	if err := s.checkEmpty(); err != nil {
 		return err
 	}
-	return s.db.Set(tagsKey, []byte(want), pebble.NoSync)
+	return s.db.Set([]byte(tagsKey), []byte(want), pebble.NoSync)
 }
 
 func (s *store) checkEmpty() error {

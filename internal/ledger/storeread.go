@@ -18,7 +18,8 @@ const (
 	positionPrefix  = 'p' // and the partition in four bytes: where it is to be read on
 )
 
-var tagsKey = []byte("tags")
+// tagsKey is the key of the tags, before all others.
+const tagsKey = "\x00tags"
 
 func eventKey(to []byte, id string) []byte { return append(append(to, eventPrefix), id...) }
 

@@ -22,6 +22,8 @@ type writer struct {
 	byID  map[string]int // the last row of an event
 	key   []byte
 	value []byte
+
+	entries []entry // for the caller: what is to be looked at after the commit
 }
 
 // row is a change of one event. An attempt, its tombstone and its decision are
@@ -38,7 +40,10 @@ func (s *store) newWriter() *writer { return &writer{s: s, byID: make(map[string
 func (w *writer) begin() {
 	w.batch = w.s.db.NewBatch()
 	clear(w.byID)
+	clear(w.rows) // they hold on to what was read
 	w.rows = w.rows[:0]
+	clear(w.entries)
+	w.entries = w.entries[:0]
 }
 
 // add puts an entry into the batch. The error is [ErrUnreadable], or the
