@@ -52,8 +52,7 @@ func (l *Ledger) ends(ctx context.Context) (map[int32]int64, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		l.faults.set(fmt.Sprintf("the end of the ledger's topic %q cannot be asked for: %v", l.conf.Topic, err))
-		l.log.WarnContext(ctx, "the end of the ledger cannot be asked for; it is asked for again", slog.String("topic", l.conf.Topic), slog.Any("error", err))
+		l.fault(fmt.Sprintf("the end of topic %q cannot be asked for", l.conf.Topic), err)
 		pause(ctx, retryPause)
 	}
 }
@@ -139,8 +138,7 @@ func (l *Ledger) stepOver(ctx context.Context, partition int32, at, end int64) {
 	defer cancel()
 	next, err := l.nothingFrom(ctx, partition, at)
 	if err != nil {
-		l.log.WarnContext(ctx, "a partition of the ledger does not say what is left to read; it is asked again",
-			slog.Int64("partition", int64(partition)), slog.Any("error", err))
+		l.fault(fmt.Sprintf("partition %d of topic %q does not say what is left to read", partition, l.conf.Topic), err)
 		return
 	}
 	if next > at {
@@ -307,7 +305,7 @@ func (l *Ledger) compareEpochs(ctx context.Context, read map[int32]position) err
 		if err == nil {
 			return nil
 		}
-		l.log.WarnContext(ctx, "the leader epochs of the ledger cannot be compared; it is tried again", slog.Any("error", err))
+		l.fault(fmt.Sprintf("the leader epochs of topic %q cannot be compared", l.conf.Topic), err)
 		pause(ctx, retryPause)
 	}
 }

@@ -114,8 +114,7 @@ func (l *Ledger) reopen(ctx context.Context) {
 		if err == nil {
 			return
 		}
-		l.faults.set(fmt.Sprintf("the ledger's local store cannot be opened: %v", err))
-		l.log.ErrorContext(ctx, "the ledger's local store cannot be opened; it is tried again", slog.Any("error", err))
+		l.fault("the ledger's local store cannot be opened", err)
 		pause(ctx, 10*retryPause)
 	}
 }
@@ -144,7 +143,7 @@ func (l *Ledger) follow(ctx context.Context) error {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// Markers are records to us: they tell how far the topic was read.
 		kgo.KeepControlRecords(),
-		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.FetchMaxWait(5*time.Second), // it ends when there is something
 		kgo.FetchMaxBytes(4<<20),
 		kgo.FetchMaxPartitionBytes(1<<20),
 		kgo.MaxDecompressBatchBytes(64<<20),
@@ -256,9 +255,7 @@ func (l *Ledger) readErrors(ctx context.Context, fetches kgo.Fetches) error {
 		if errors.Is(e.Err, kerr.OffsetOutOfRange) {
 			return l.outOfRange(ctx, e.Partition)
 		}
-		l.faults.set(fmt.Sprintf("the ledger's topic %q cannot be read: %v", l.conf.Topic, e.Err))
-		l.log.WarnContext(ctx, "the ledger cannot be read; it is tried again",
-			slog.String("topic", l.conf.Topic), slog.Int64("partition", int64(e.Partition)), slog.Any("error", e.Err))
+		l.fault(fmt.Sprintf("partition %d of topic %q cannot be read", e.Partition, l.conf.Topic), e.Err)
 		pause(ctx, retryPause)
 	}
 	return nil
@@ -278,7 +275,7 @@ func (l *Ledger) outOfRange(ctx context.Context, partition int32) error {
 		start, end, err := l.bounds(ctx, partition)
 		switch {
 		case err != nil:
-			l.log.WarnContext(ctx, "the ledger's bounds cannot be read; they are asked for again", slog.Any("error", err))
+			l.fault(fmt.Sprintf("the bounds of topic %q cannot be asked for", l.conf.Topic), err)
 			pause(ctx, retryPause)
 		case at < start:
 			return l.lost(fmt.Sprintf("the records of partition %d from offset %d to %d were deleted", partition, at, start-1))

@@ -136,6 +136,24 @@ func TestFindsByReference(t *testing.T) {
 	})
 }
 
+// What is committed is in the store at once, not at the end of a fetch.
+func TestFollowsAtOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		l := w.started("a")
+		for i := range 10 {
+			id := fmt.Sprint(i)
+			w.transaction(kgo.TryCommit, w.decision(int32(i%testPartitions), id, decisionsForTest(t)["captured"]))
+			start := time.Now()
+			w.caughtUp(l)
+			if took := time.Since(start); took > 100*time.Millisecond {
+				t.Errorf("it took %s", took)
+			}
+			w.knows(l, id, known{decided: "captured"})
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
 // A partition that is added is read from its start.
 func TestNewPartitionIsFollowed(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

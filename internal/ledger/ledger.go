@@ -117,6 +117,7 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 func (l *Ledger) open() error {
 	s, err := openStore(storeConfig{
 		fs: l.conf.FS, dir: l.conf.FS.PathJoin(l.conf.Dir, storeDir), tags: l.tags, log: l.log, damaged: l.session.end,
+		failed: func(err error) { l.fault("the local store cannot be written; is the disk of LEDGER_DIR full", err) },
 	})
 	if err != nil {
 		return err

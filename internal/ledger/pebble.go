@@ -19,7 +19,7 @@ const (
 
 // options fix how the store lies on the disk.
 func (s *store) options() *pebble.Options {
-	log := storeLog{log: s.conf.log, damaged: s.conf.damaged}
+	log := storeLog{log: s.conf.log}
 	o := &pebble.Options{
 		FS: s.conf.fs, Lock: s.lock, Merger: newMerger(), FormatMajorVersion: pebble.FormatNewest,
 		// What a crash takes is read again. Tables are written whole and in
@@ -34,10 +34,19 @@ func (s *store) options() *pebble.Options {
 		CompactionConcurrencyRange: func() (lower, upper int) { return 1, 2 },
 		Logger:                     log,
 		EventListener: &pebble.EventListener{
-			BackgroundError: log.backgroundError,
-			DataCorruption:  func(info pebble.DataCorruptionInfo) { s.conf.damaged(fmt.Errorf("%s: %w", info.Path, info.Details)) },
+			BackgroundError: func(err error) {
+				if pebble.IsCorruptionError(err) {
+					s.conf.damaged(err)
+				} else {
+					s.conf.failed(err)
+				}
+			},
+			DataCorruption: func(info pebble.DataCorruptionInfo) { s.conf.damaged(fmt.Errorf("%s: %w", info.Path, info.Details)) },
 		},
 	}
+	// A compaction that waits is begun when another one ends. Pebble's default
+	// also looks ten times a second, which costs virtual time dearly.
+	o.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	if s.conf.memTable > 0 {
 		o.MemTableSize = s.conf.memTable
 	}
@@ -52,10 +61,7 @@ func (s *store) options() *pebble.Options {
 }
 
 // storeLog takes what Pebble says.
-type storeLog struct {
-	log     *slog.Logger
-	damaged func(error)
-}
+type storeLog struct{ log *slog.Logger }
 
 // Infof implements [pebble.Logger]. Every file that is written is news to it.
 func (storeLog) Infof(string, ...any) {}
@@ -69,11 +75,4 @@ func (l storeLog) Errorf(format string, args ...any) {
 // start reads the topic again if need be.
 func (l storeLog) Fatalf(format string, args ...any) {
 	panic("the ledger's local store cannot go on: " + fmt.Sprintf(format, args...))
-}
-
-func (l storeLog) backgroundError(err error) {
-	l.log.Warn("the ledger's local store cannot write; is the disk of LEDGER_DIR full?", slog.Any("error", err))
-	if pebble.IsCorruptionError(err) {
-		l.damaged(err)
-	}
 }

@@ -30,6 +30,9 @@ type storeConfig struct {
 	// damaged is told of damage that is found in the background; it must not
 	// wait.
 	damaged func(error)
+	// failed is told of writes that failed in the background and are tried
+	// again.
+	failed func(error)
 	// memTable is how many bytes are gathered before they are written to the
 	// disk; 0: the default.
 	memTable uint64

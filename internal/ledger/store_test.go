@@ -17,7 +17,7 @@ import (
 func storeConfigForTest(fs vfs.FS, dir string) storeConfig {
 	return storeConfig{
 		fs: fs, dir: dir, tags: tags{clusterID: "cluster", topicID: [16]byte{1}},
-		log: slog.New(slog.DiscardHandler), damaged: func(error) {},
+		log: slog.New(slog.DiscardHandler), damaged: func(error) {}, failed: func(error) {},
 	}
 }
 

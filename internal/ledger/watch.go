@@ -17,7 +17,7 @@ import (
 // How often the topic is looked at: whether it is there and how far it goes, and
 // whether its policy is the right one.
 const (
-	watchEvery  = 5 * time.Second
+	watchEvery  = 10 * time.Second
 	policyEvery = time.Minute
 )
 
@@ -133,20 +133,37 @@ func (l *Ledger) halt(c cause, reason string) {
 	l.showState()
 }
 
-// faults is the last thing that failed and is tried again.
-type faults struct {
-	mu   sync.Mutex
-	text string
-	at   time.Time
+// fault notes that something failed that is tried again.
+func (l *Ledger) fault(what string, err error) {
+	text := fmt.Sprintf("%s: %v", what, err)
+	if l.faults.set(text) {
+		l.log.Warn("the ledger cannot be followed just now; it is tried again", slog.String("fault", text))
+	}
 }
 
-// faultShown is how long a fault is shown after it last occurred.
+// faults is the last thing that failed and is tried again.
+type faults struct {
+	mu     sync.Mutex
+	text   string
+	at     time.Time
+	logged time.Time
+}
+
+// faultShown is how long a fault is shown after it last occurred, and how often
+// one that goes on is logged.
 const faultShown = 15 * time.Second
 
-func (f *faults) set(text string) {
+// set notes a fault, and reports whether it is worth logging.
+func (f *faults) set(text string) (isNews bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.text, f.at = text, time.Now()
+	now := time.Now()
+	isNews = text != f.text || now.Sub(f.logged) >= faultShown
+	if isNews {
+		f.logged = now
+	}
+	f.text, f.at = text, now
+	return isNews
 }
 
 func (f *faults) reason() string {

@@ -119,12 +119,12 @@ func (w *world) caughtUp(l *Ledger) {
 // waits checks that a halted ledger answers nothing, and gives its reason.
 func (w *world) waits(l *Ledger) string {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Hour)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
 	if h, err := l.Lookup(ctx, "e1"); err == nil {
 		w.t.Errorf("it was answered %+v, and should have waited", h)
 	}
-	ctx, cancel = context.WithTimeout(w.t.Context(), time.Hour)
+	ctx, cancel = context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := l.CatchUp(ctx); err == nil {
 		w.t.Error("it says that it has caught up")

@@ -1,0 +1,130 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"payment-capture/internal/event"
+)
+
+// benchEvents is how many events the benchmarks' stores hold.
+const benchEvents = 200_000
+
+// benchID gives the ids that a shop might use, spread as random ones are.
+func benchID(i int) string {
+	r := rand.New(rand.NewPCG(uint64(i), 7))
+	a, b := r.Uint64(), r.Uint64()
+	return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", a>>32, uint16(a>>16), uint16(a), b>>48, b&(1<<48-1))
+}
+
+// benchEntries gives what a ledger has of n events: the attempt, and in the
+// flush's transaction its tombstone and the decision.
+func benchEntries(b *testing.B, from, n int) []entry {
+	b.Helper()
+	attempt, err := EncodeAttempt(attemptForTest())
+	if err != nil {
+		b.Fatal(err)
+	}
+	var es []entry
+	for i := from; i < from+n; i++ {
+		d := *decisionsForTest(b)["captured"]
+		o := *d.Outcome
+		o.OrderID = "order-" + strconv.Itoa(i)
+		o.ExternalReference, o.Subject, o.PaymentID = o.OrderID, o.OrderID, strconv.Itoa(10_458_724+i)
+		d.Outcome = &o
+		d.Attempt.Event = event.FingerprintOf(binary.BigEndian.AppendUint64(nil, uint64(i)))
+		value, err := EncodeDecision(&d)
+		if err != nil {
+			b.Fatal(err)
+		}
+		id, partition, offset := benchID(i), int32(i%6), int64(3*(i/6))
+		es = append(es,
+			entry{partition: partition, offset: offset, key: KindAttempt.Key(id), value: attempt},
+			entry{partition: partition, offset: offset + 1, key: KindDecision.Key(id), value: value},
+			entry{partition: partition, offset: offset + 2, key: KindAttempt.Key(id)})
+	}
+	return es
+}
+
+// benchStore gives a store on the disk that holds the benchmarks' events.
+func benchStore(b *testing.B) *store {
+	b.Helper()
+	s, err := openStore(storeConfigForTest(vfs.Default, b.TempDir()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	const per = 10_000
+	for from := 0; from < benchEvents; from += per {
+		put(b, s, benchEntries(b, from, per)...)
+	}
+	return s
+}
+
+func BenchmarkStoreApply(b *testing.B) {
+	s, err := openStore(storeConfigForTest(vfs.Default, b.TempDir()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.close()
+	const per = 10_000
+	written := 0
+	var es []entry
+	for b.Loop() {
+		b.StopTimer()
+		es = benchEntries(b, written, per)
+		written += per
+		b.StartTimer()
+		put(b, s, es...)
+	}
+	b.ReportMetric(float64(b.N*len(es))/b.Elapsed().Seconds(), "records/s")
+}
+
+func BenchmarkStoreLookup(b *testing.B) {
+	s := benchStore(b)
+	defer s.close()
+	for _, prefix := range []string{"", "absent-"} {
+		b.Run(prefix, func(b *testing.B) {
+			b.RunParallel(func(pb *testing.PB) {
+				for i := rand.IntN(benchEvents); pb.Next(); i = (i + 7919) % benchEvents {
+					if h := has(b, s, prefix+benchID(i)); (h.Decision != nil) != (prefix == "") {
+						b.Errorf("of event %d it has %+v", i, h)
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lookups/s")
+		})
+	}
+}
+
+func BenchmarkStoreUnderReference(b *testing.B) {
+	s := benchStore(b)
+	defer s.close()
+	i := 0
+	for b.Loop() {
+		i = (i + 7919) % benchEvents
+		if ids, err := s.underReference("order-" + strconv.Itoa(i)); err != nil || len(ids) != 1 {
+			b.Fatal(ids, err)
+		}
+	}
+}
+
+func BenchmarkStoreReopen(b *testing.B) {
+	s := benchStore(b)
+	for b.Loop() {
+		if err := s.close(); err != nil {
+			b.Fatal(err)
+		}
+		var err error
+		if s, err = openStore(s.conf); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := s.close(); err != nil {
+		b.Fatal(err)
+	}
+}
