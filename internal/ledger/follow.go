@@ -13,7 +13,7 @@ import (
 )
 
 // pollRecords is how many records are put into the store at once, at most.
-const pollRecords = 50_000
+const pollRecords = 20_000
 
 // session is one time of reading, from opening the store until it is damaged or
 // the process ends.
@@ -144,8 +144,8 @@ func (l *Ledger) follow(ctx context.Context) error {
 		// Markers are records to us: they tell how far the topic was read.
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxWait(5*time.Second), // it ends when there is something
-		kgo.FetchMaxBytes(4<<20),
-		kgo.FetchMaxPartitionBytes(1<<20),
+		kgo.FetchMaxBytes(2<<20),
+		kgo.FetchMaxPartitionBytes(512<<10),
 		kgo.MaxDecompressBatchBytes(64<<20),
 	)
 	if err != nil {

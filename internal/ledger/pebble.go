@@ -9,12 +9,12 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 )
 
-// How much memory the store takes: the cache, and up to four tables that are
+// How much memory the store takes: the cache, and up to three tables that are
 // being filled or written while the topic is read, one when it has been.
 const (
-	cacheBytes    = 24 << 20
-	memTableBytes = 16 << 20
-	memTables     = 4
+	cacheBytes    = 16 << 20
+	memTableBytes = 8 << 20
+	memTables     = 3
 )
 
 // options fix how the store lies on the disk.
