@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -202,110 +200,4 @@ func (l *Ledger) leader(ctx context.Context, partition int32) (int32, error) {
 		return 0, fmt.Errorf("partition %d has no leader now", partition)
 	}
 	return p.Leader, nil
-}
-
-// restore opens the gate when all is read that is in the topic now.
-func (l *Ledger) restore(ctx context.Context, read map[int32]position, end context.CancelCauseFunc) {
-	start := time.Now()
-	if err := l.compareEpochs(ctx, read); err != nil {
-		end(err)
-		return
-	}
-	ends, err := l.ends(ctx)
-	if err != nil {
-		return // ctx ended
-	}
-	before := l.marks.progress()
-	if before.behind > 0 {
-		l.log.InfoContext(ctx, "the ledger is being read", slog.String("topic", l.conf.Topic), slog.Int64("records", before.behind))
-	}
-	told := make(chan struct{})
-	go func() {
-		defer close(told)
-		l.tellProgress(ctx, start, before)
-	}()
-	err = l.reach(ctx, ends)
-	if err == nil {
-		if l.marks.progress().records-before.records > manyRecords {
-			debug.FreeOSMemory() // from here on little is needed
-		}
-		l.gate.restored()
-		l.log.InfoContext(ctx, "the ledger is read", slog.String("topic", l.conf.Topic),
-			slog.Int64("records", l.marks.progress().records-before.records), slog.Duration("took", time.Since(start)))
-	}
-	<-told
-}
-
-// manyRecords is from how many on reading them takes memory that is worth giving
-// back.
-const manyRecords = 100_000
-
-// tellEvery is how often a long reading is logged.
-const tellEvery = 5 * time.Second
-
-// tellProgress logs how far reading has come, until it is done.
-func (l *Ledger) tellProgress(ctx context.Context, start time.Time, before progress) {
-	tick := time.NewTicker(tellEvery)
-	defer tick.Stop()
-	for {
-		l.gate.mu.Lock()
-		restoring, changed := l.gate.restoring, l.gate.changed
-		l.gate.mu.Unlock()
-		if !restoring {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-			continue
-		case <-tick.C:
-		}
-		now := l.marks.progress()
-		records := now.records - before.records
-		rate := float64(records) / time.Since(start).Seconds()
-		attrs := []any{slog.Int64("records", records), slog.Int64("behind", now.behind), slog.Int("percent", int(100*now.part)), slog.Int("records_per_second", int(rate))}
-		if rate > 0 {
-			attrs = append(attrs, slog.Duration("left", time.Duration(float64(now.behind)/rate*float64(time.Second)).Round(time.Second)))
-		}
-		l.log.InfoContext(ctx, "the ledger is being read", attrs...)
-	}
-}
-
-// compareEpochs asks the leaders whether what was read before is still in the
-// log: another leader may have been elected that did not have it. The error
-// halts, or is ctx's; what is likely to pass is waited out.
-func (l *Ledger) compareEpochs(ctx context.Context, read map[int32]position) error {
-	for {
-		var req kadm.OffsetForLeaderEpochRequest
-		known := false
-		for partition, p := range read {
-			if p.epoch >= 0 {
-				req.Add(l.conf.Topic, partition, p.epoch)
-				known = true
-			}
-		}
-		if !known {
-			return nil
-		}
-		answers, err := l.admin.OffsetForLeaderEpoch(ctx, req)
-		for partition, a := range answers[l.conf.Topic] {
-			if a.Err != nil {
-				err = errors.Join(err, a.Err)
-				continue
-			}
-			p := read[partition]
-			if a.EndOffset >= 0 && a.EndOffset < p.next {
-				return l.lost(fmt.Sprintf("partition %d was read up to offset %d, and now diverges at %d: a leader was elected that did not have all", partition, p.next-1, a.EndOffset))
-			}
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err == nil {
-			return nil
-		}
-		l.fault(fmt.Sprintf("the leader epochs of topic %q cannot be compared", l.conf.Topic), err)
-		pause(ctx, retryPause)
-	}
 }

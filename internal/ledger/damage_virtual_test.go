@@ -20,7 +20,8 @@ import (
 // Damage that shows while it runs is no answer: the store is read again, and
 // meanwhile nobody is told "never attempted".
 func TestDamageWhileRunning(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.events(30)
 		l := w.started("a")
 		// What no slot looks like, in the place of an event's state.
@@ -40,7 +41,8 @@ func TestDamageWhileRunning(t *testing.T) {
 
 // Damage that Pebble finds in the background.
 func TestDamageInTheBackground(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.events(3)
 		l := w.started("a")
 		before := l.Health().Read
@@ -56,7 +58,8 @@ func TestDamageInTheBackground(t *testing.T) {
 // However entries come in, and whatever is asked meanwhile, there is no moment
 // in which something that was written is not known.
 func TestNoMomentWithout(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		l := w.started("a")
 		ds := decisionsForTest(t)
 		ctx, cancel := context.WithCancel(t.Context())

@@ -14,7 +14,8 @@ import (
 )
 
 func TestFollowsTheTopic(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.events(20)
 		l := w.started("a")
 		for _, id := range []string{"e0", "e7", "e19"} {
@@ -35,7 +36,8 @@ func TestFollowsTheTopic(t *testing.T) {
 
 // A restart reads what is new, and nothing twice.
 func TestRestartReadsOn(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.events(30)
 		l := w.started("a")
 		if err := l.Close(); err != nil {
@@ -57,7 +59,8 @@ func TestRestartReadsOn(t *testing.T) {
 
 // CatchUp waits for the end of a transaction that was open when it was called.
 func TestCatchUpWaitsForOpenTransactions(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		l := w.started("a")
 		if err := w.writer.BeginTransaction(); err != nil {
 			t.Fatal(err)
@@ -85,7 +88,8 @@ func TestCatchUpWaitsForOpenTransactions(t *testing.T) {
 
 // Entries of one event in several partitions count together.
 func TestEntriesInSeveralPartitions(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		ds := decisionsForTest(t)
 		w.plain(w.attempt(0, "e1", attemptAt(20)), w.attempt(1, "e1", attemptAt(10)), w.attempt(2, "e1", attemptAt(30)))
 		l := w.started("a")
@@ -103,7 +107,8 @@ func TestEntriesInSeveralPartitions(t *testing.T) {
 }
 
 func TestFindsByReference(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		ds := decisionsForTest(t)
 		w.transaction(kgo.TryCommit, w.decision(0, "e1", ds["captured"]), w.decision(1, "e2", ds["rejected"]), w.decision(1, "e3", ds["parked"]))
 		l := w.started("a")
@@ -138,7 +143,8 @@ func TestFindsByReference(t *testing.T) {
 
 // What is committed is in the store at once, not at the end of a fetch.
 func TestFollowsAtOnce(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		l := w.started("a")
 		for i := range 10 {
 			id := fmt.Sprint(i)
@@ -156,7 +162,8 @@ func TestFollowsAtOnce(t *testing.T) {
 
 // A partition that is added is read from its start.
 func TestNewPartitionIsFollowed(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.events(3)
 		l := w.started("a")
 		if _, err := w.admin.CreatePartitions(t.Context(), 2, testTopic); err != nil {
@@ -181,7 +188,8 @@ func TestNewPartitionIsFollowed(t *testing.T) {
 
 // The last records may be compacted away: there is nothing left to wait for.
 func TestCompactedTail(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		parked := decisionsForTest(t)["parked"]
 		for p := range int32(testPartitions) {
 			w.transaction(kgo.TryCommit, w.decision(p, fmt.Sprint("first", p), parked))
@@ -208,10 +216,11 @@ func TestCompactedTail(t *testing.T) {
 
 // A broker that is away is waited for.
 func TestBrokerAwayForAWhile(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.events(3)
 		l := w.started("a")
-		away := w.cut()
+		away := w.cut(l)
 		done := make(chan error, 1)
 		go func() { done <- l.CatchUp(t.Context()) }()
 		attempt := make(chan error, 1)

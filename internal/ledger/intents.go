@@ -79,9 +79,10 @@ func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.At
 	return nil
 }
 
-// withdrawFor is how long a withdrawal may take. A later one could reach the
-// topic when another instance has the event, and erase that one's attempt.
-const withdrawFor = 5 * time.Second
+// withdrawFor is how long a withdrawal may take, give or take the library's
+// pause between two tries. A later one could reach the topic when another
+// instance has the event, and erase that one's attempt.
+const withdrawFor = 3 * time.Second
 
 // Withdraw takes an attempt back that had no effect, for certain. It does not
 // wait: where it is lost, the attempt stands, which is the safe side. An Attempt

@@ -26,16 +26,16 @@ func (w written) attempt(partition int32, ms int64) *intent {
 	return in
 }
 
-func (w written) withdrawal(partition int32) *intent {
-	in := &intent{id: "e1", partition: partition}
+func (w written) withdrawal() *intent {
+	in := &intent{id: "e1"}
 	w.o.intend(in)
 	return in
 }
 
-func (w written) readBack(partition int32, offset int64, key, value []byte) {
+func (w written) readBack(offset int64, key, value []byte) {
 	w.t.Helper()
-	e := entry{partition: partition, offset: offset, key: key, value: value}
-	if err := w.o.readBack([]entry{e}, map[int32]position{partition: {next: offset + 1}}); err != nil {
+	e := entry{offset: offset, key: key, value: value}
+	if err := w.o.readBack([]entry{e}, map[int32]position{0: {next: offset + 1}}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -46,7 +46,7 @@ func (w written) decisionRead(d *event.Decision) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.readBack(0, 50, KindDecision.Key("e1"), value)
+	w.readBack(50, KindDecision.Key("e1"), value)
 }
 
 // shows checks what the overlay adds to what the store has.
@@ -83,40 +83,40 @@ func TestOverlay(t *testing.T) {
 			w.shows("attempt 5 ")
 			w.o.acked(in, 7)
 			w.shows("attempt 5 ")
-			w.readBack(0, 7, key, in.value)
+			w.readBack(7, key, in.value)
 			w.shows("")
 		},
 		"read back, then acknowledged": func(w written) {
 			in := w.attempt(0, 5)
-			w.readBack(0, 7, key, in.value)
+			w.readBack(7, key, in.value)
 			w.shows("")
 			w.o.acked(in, 7)
 			w.shows("")
 		},
 		"another event is read": func(w written) {
 			in := w.attempt(0, 5)
-			w.readBack(0, 7, KindAttempt.Key("e2"), in.value)
+			w.readBack(7, KindAttempt.Key("e2"), in.value)
 			w.shows("attempt 5 ")
 			w.o.acked(in, 6) // it was read, and not recognised
 			w.shows("")
 		},
 		"another instance's attempt is read": func(w written) {
 			w.attempt(0, 5)
-			w.readBack(0, 7, key, []byte("another"))
+			w.readBack(7, key, []byte("another"))
 			w.shows("attempt 5 ")
 		},
 		"the acknowledgement is lost": func(w written) {
 			in := w.attempt(0, 5)
 			w.o.failed(in)
 			w.shows("attempt 5 ")
-			w.readBack(0, 7, key, in.value)
+			w.readBack(7, key, in.value)
 			w.shows("")
 		},
 		"tried again after a failure": func(w written) {
 			w.o.failed(w.attempt(0, 5))
 			again := w.attempt(0, 5)
 			w.o.acked(again, 9)
-			w.readBack(0, 9, key, again.value)
+			w.readBack(9, key, again.value)
 			w.shows("")
 		},
 		"never written, and decided": func(w written) {
@@ -129,54 +129,54 @@ func TestOverlay(t *testing.T) {
 		"withdrawn": func(w written) {
 			in := w.attempt(0, 5)
 			w.o.acked(in, 7)
-			back := w.withdrawal(0)
+			back := w.withdrawal()
 			w.shows("withdrawn [0]")
-			w.readBack(0, 7, key, in.value)
+			w.readBack(7, key, in.value)
 			w.shows("withdrawn [0]")
 			w.o.acked(back, 8)
-			w.readBack(0, 8, key, nil)
+			w.readBack(8, key, nil)
 			w.shows("")
 		},
 		"the withdrawal is lost": func(w written) {
 			in := w.attempt(0, 5)
 			w.o.acked(in, 7)
-			w.o.failed(w.withdrawal(0))
+			w.o.failed(w.withdrawal())
 			w.shows("attempt 5 ")
 		},
 		"attempted anew after a withdrawal": func(w written) {
 			first := w.attempt(0, 5)
 			w.o.acked(first, 7)
-			back := w.withdrawal(0)
+			back := w.withdrawal()
 			anew := w.attempt(0, 6)
 			w.shows("attempt 6 withdrawn [0]")
 			w.o.acked(back, 8)
 			w.o.acked(anew, 9)
-			w.readBack(0, 8, key, nil)
+			w.readBack(8, key, nil)
 			w.shows("attempt 6 ")
-			w.readBack(0, 9, key, anew.value)
+			w.readBack(9, key, anew.value)
 			w.shows("")
 		},
 		"withdrawn in one partition": func(w written) {
 			w.attempt(1, 9)
-			w.withdrawal(0)
+			w.withdrawal()
 			w.shows("attempt 9 withdrawn [0]")
 		},
 		"the tombstone of a decision is older than the attempt": func(w written) {
 			in := w.attempt(0, 5)
-			w.readBack(0, 7, key, nil)
+			w.readBack(7, key, nil)
 			w.shows("attempt 5 ")
 			w.o.acked(in, 8)
 			w.shows("attempt 5 ")
 		},
 		"read past without being seen": func(w written) {
 			w.o.acked(w.attempt(0, 5), 7)
-			w.readBack(0, 20, KindAttempt.Key("e2"), nil)
+			w.readBack(20, KindAttempt.Key("e2"), nil)
 			w.o.sweep()
 			w.shows("")
 		},
 		"a later entry of the key is read": func(w written) {
 			w.o.acked(w.attempt(0, 5), 7)
-			w.readBack(0, 20, key, nil)
+			w.readBack(20, key, nil)
 			w.shows("")
 		},
 		"decided": func(w written) {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -156,23 +157,25 @@ func TestWithdrawnAttemptIsNothing(t *testing.T) {
 // Whatever is wrong with the directory, the store opens: empty, where it was of
 // no use.
 func TestUselessStoreIsReplaced(t *testing.T) {
-	for name, spoil := range map[string]func(t *testing.T, conf *storeConfig){
-		"another topic":   func(_ *testing.T, conf *storeConfig) { conf.tags.topicID[0]++ },
-		"another cluster": func(_ *testing.T, conf *storeConfig) { conf.tags.clusterID = "other" },
-		"a lost table":    func(t *testing.T, conf *storeConfig) { eachFile(t, conf.dir, ".sst", os.Remove) },
-		"a cut table":     func(t *testing.T, conf *storeConfig) { eachFile(t, conf.dir, ".sst", cut) },
-		"a cut manifest":  func(t *testing.T, conf *storeConfig) { eachFile(t, conf.dir, "MANIFEST-", cut) },
-		"garbage": func(t *testing.T, conf *storeConfig) {
-			eachFile(t, conf.dir, "MANIFEST-", func(file string) error { return os.WriteFile(file, []byte("garbage"), 0o600) })
+	for name, spoil := range map[string]func(conf *storeConfig) error{
+		"another topic":   func(conf *storeConfig) error { conf.tags.topicID[0]++; return nil },
+		"another cluster": func(conf *storeConfig) error { conf.tags.clusterID = "other"; return nil },
+		"a lost table":    func(conf *storeConfig) error { return eachFile(conf.dir, ".sst", os.Remove) },
+		"a cut table":     func(conf *storeConfig) error { return eachFile(conf.dir, ".sst", cut) },
+		"a cut manifest":  func(conf *storeConfig) error { return eachFile(conf.dir, "MANIFEST-", cut) },
+		"garbage": func(conf *storeConfig) error {
+			return eachFile(conf.dir, "MANIFEST-", func(file string) error { return os.WriteFile(file, []byte("garbage"), 0o600) })
 		},
-		"no manifest": func(t *testing.T, conf *storeConfig) { eachFile(t, conf.dir, "MANIFEST-", os.Remove) },
+		"no manifest": func(conf *storeConfig) error { return eachFile(conf.dir, "MANIFEST-", os.Remove) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			conf := storeConfigForTest(vfs.Default, t.TempDir())
 			s := openForTest(t, conf)
 			put(t, s, decisionEntry(t, 2, 7, "e1", "captured"))
 			closeForTest(t, s)
-			spoil(t, &conf)
+			if err := spoil(&conf); err != nil {
+				t.Fatal(err)
+			}
 			s = openForTest(t, conf)
 			if read, err := s.positions(); err != nil || len(read) > 0 || s.temp {
 				t.Errorf("positions %v, %v, in a temporary directory: %v", read, err, s.temp)
@@ -188,24 +191,22 @@ func TestUselessStoreIsReplaced(t *testing.T) {
 	}
 }
 
-func eachFile(t *testing.T, dir, part string, do func(file string) error) {
-	t.Helper()
+func eachFile(dir, part string, do func(file string) error) error {
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	n := 0
 	for _, f := range files {
 		if strings.Contains(filepath.Base(f), part) && !strings.HasPrefix(filepath.Base(f), "marker") {
 			n++
-			if err := do(f); err != nil {
-				t.Fatal(err)
-			}
+			err = errors.Join(err, do(f))
 		}
 	}
 	if n == 0 {
-		t.Fatalf("no file of %v has %q in its name", files, part)
+		return fmt.Errorf("no file of %v has %q in its name", files, part)
 	}
+	return err
 }
 
 func cut(file string) error {

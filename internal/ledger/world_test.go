@@ -4,11 +4,8 @@ package ledger
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
@@ -35,13 +31,13 @@ type world struct {
 	broker *kafkatest.Broker
 	kafka  kafka.Config
 	admin  *kadm.Client
-	wire   *wire // of the ledgers
+	wires  map[*Ledger]*wire // each ledger's way to the brokers
 	fs     vfs.FS
 	writer *kgo.Client // the flush's transactions
 }
 
 // inWorld runs a test in a bubble.
-func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
+func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, broker: kafkatest.Fake(t, kfake.BrokerConfigs(map[string]string{
@@ -50,11 +46,11 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 			"log.cleaner.backoff.ms": "9000000000000",
 		})), fs: vfs.NewMem()}
 		w.kafka = kafka.Config{Brokers: w.broker.Addresses, ClientID: "test", Dial: w.broker.Dial, Log: slog.New(slog.DiscardHandler)}
-		w.wire = &wire{dial: w.broker.Dial}
+		w.wires = make(map[*Ledger]*wire)
 		w.admin = kadm.NewClient(w.client())
 		w.createTopic()
 		w.writer = w.client(kgo.TransactionalID("flush"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
-		test(t, w)
+		test(w)
 	})
 }
 
@@ -77,9 +73,11 @@ func (w *world) createTopic() {
 
 // ledger makes a ledger with a store of its own name; it is not started.
 func (w *world) ledger(dir string) *Ledger {
-	conf := w.kafka
-	conf.Dial = w.wire.open
-	return New(Config{Kafka: conf, Topic: testTopic, Dir: dir, FS: w.fs, Log: slog.New(slog.NewTextHandler(testLog{w.t}, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	conf, way := w.kafka, &wire{dial: w.broker.Dial}
+	conf.Dial = way.open
+	l := New(Config{Kafka: conf, Topic: testTopic, Dir: dir, FS: w.fs, Log: slog.New(slog.NewTextHandler(testLog{w.t}, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	w.wires[l] = way
+	return l
 }
 
 // testLog shows what is logged where a test fails.
@@ -249,94 +247,5 @@ func (w *world) setPolicy(policy string) {
 	rs, err := w.admin.AlterTopicConfigs(w.t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &policy}}, testTopic)
 	if err != nil || rs[0].Err != nil {
 		w.t.Fatal(err, rs)
-	}
-}
-
-// hideTail lets the brokers say that a partition goes on by n records, and that
-// there are none of them any more: a log that was compacted up to its end, which
-// the fake never does by itself.
-func (w *world) hideTail(partition int32, n int64) {
-	w.t.Helper()
-	ends, err := w.admin.ListEndOffsets(w.t.Context(), testTopic)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	end := func(p int32) int64 {
-		o, _ := ends.Lookup(testTopic, p)
-		if p == partition {
-			return o.Offset + n
-		}
-		return o.Offset
-	}
-	w.broker.Fake.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		w.broker.Fake.KeepControl()
-		asked := req.(*kmsg.ListOffsetsRequest)
-		resp := asked.ResponseKind().(*kmsg.ListOffsetsResponse)
-		for _, t := range asked.Topics {
-			answer := kmsg.NewListOffsetsResponseTopic()
-			answer.Topic = t.Topic
-			for _, p := range t.Partitions {
-				o := kmsg.NewListOffsetsResponseTopicPartition()
-				o.Partition, o.Offset = p.Partition, end(p.Partition)
-				answer.Partitions = append(answer.Partitions, o)
-			}
-			resp.Topics = append(resp.Topics, answer)
-		}
-		return resp, nil, true
-	})
-	w.broker.Fake.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		w.broker.Fake.KeepControl()
-		asked := req.(*kmsg.FetchRequest)
-		if asked.SessionEpoch != -1 || len(asked.Topics) != 1 || asked.Topics[0].Partitions[0].FetchOffset < end(partition)-n {
-			return nil, nil, false
-		}
-		resp := asked.ResponseKind().(*kmsg.FetchResponse)
-		answer := kmsg.NewFetchResponseTopic()
-		answer.Topic, answer.TopicID = asked.Topics[0].Topic, asked.Topics[0].TopicID
-		p := kmsg.NewFetchResponseTopicPartition()
-		p.Partition = asked.Topics[0].Partitions[0].Partition
-		p.HighWatermark, p.LastStableOffset = end(p.Partition), end(p.Partition)
-		answer.Partitions = append(answer.Partitions, p)
-		resp.Topics = append(resp.Topics, answer)
-		return resp, nil, true
-	})
-}
-
-// cut takes the brokers away, until the function is called.
-func (w *world) cut() (mend func()) {
-	w.wire.set(true)
-	return func() { w.wire.set(false) }
-}
-
-// wire is the way to the brokers.
-type wire struct {
-	dial  func(ctx context.Context, network, address string) (net.Conn, error)
-	mu    sync.Mutex
-	down  bool
-	conns []net.Conn
-}
-
-func (w *wire) open(ctx context.Context, network, address string) (net.Conn, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.down {
-		return nil, errors.New("the way to the brokers is cut")
-	}
-	conn, err := w.dial(ctx, network, address)
-	if err == nil {
-		w.conns = append(w.conns, conn)
-	}
-	return conn, err
-}
-
-func (w *wire) set(down bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.down = down
-	if down {
-		for _, c := range w.conns {
-			c.Close()
-		}
-		w.conns = nil
 	}
 }
