@@ -28,6 +28,7 @@ const (
 	exitUsage    = 2 // a flag or a variable is wrong
 	exitFenced   = 4 // another process has the same INSTANCE_ID (3 and 5 were halts, which end no process any more)
 	exitNotProve = 6 // demo: the check of the promises failed
+	exitDiffers  = 7 // verify: something is not as it should be
 )
 
 func main() {
@@ -61,6 +62,8 @@ func exitCode(err error) int {
 		return exitUsage
 	}
 	switch {
+	case errors.Is(err, errDiffers):
+		return exitDiffers
 	case errors.Is(err, demo.ErrNotProven):
 		return exitNotProve
 	case errors.Is(err, kafka.ErrFenced):
@@ -89,7 +92,7 @@ func newRoot() *cobra.Command {
 	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newRun(), newDemo(), newSimulator(), newTopics(), newLedger(), newConfig(), newVersion(), newHealthcheck())
+	root.AddCommand(newRun(), newDemo(), newSimulator(), newTopics(), newLedger(), newVerify(), newConfig(), newVersion(), newHealthcheck())
 	for _, c := range root.Commands() {
 		c.Args = noArgs
 	}

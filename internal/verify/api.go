@@ -1,0 +1,386 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/mercadopago"
+)
+
+// API reads payments; [mercadopago.Client] does.
+type API interface {
+	Get(ctx context.Context, r mercadopago.Request, paymentID string) mercadopago.Answer
+	Find(ctx context.Context, r mercadopago.Request, since time.Time) mercadopago.Found
+}
+
+// APIConfig says how payments are read. They are only read.
+type APIConfig struct {
+	API    API
+	Rate   float64 // calls a second; over zero
+	Search bool    // also look for payments of events that are parked or have no verdict
+}
+
+const (
+	// apiWorkers bounds the calls at once; the rate bounds them before that,
+	// where the API answers in its usual time.
+	apiWorkers = 8
+	apiTries   = 6
+	// searchSkew is how much earlier than by our clocks the API's may date a
+	// payment.
+	searchSkew = 5 * time.Second
+)
+
+// wanted is what to ask the API about an event.
+type wanted struct {
+	state   state
+	event   Finding // with what findings say of the event
+	payment string  // "": search
+	since   int64
+	request mercadopago.Request // what the answer is held against; it is never sent
+}
+
+// ask notes what to ask the API about the event.
+func (e *judgement) ask(st state) {
+	if e.conf.API == nil || e.main.has(flagInvalid) {
+		return
+	}
+	seen := make(map[string]bool)
+	for _, o := range e.outcomes {
+		if o.payment != "" && !seen[o.payment] {
+			seen[o.payment] = true
+			of := stateRejected
+			if o.has(flagCaptured) {
+				of = stateCaptured
+			}
+			e.want(of, o.payment, e.firstAttempt())
+		}
+	}
+	if since := e.firstAttempt(); len(e.outcomes) == 0 && e.conf.API.Search && since > 0 && st != statePending {
+		e.want(st, "", since)
+	}
+}
+
+func (e *judgement) want(st state, payment string, since int64) {
+	c := make(coder, 0, 96)
+	c.number(int64(st))
+	c.text(payment)
+	c.number(since)
+	c.amount(e.main.amount)
+	c.text(e.main.order)
+	c.text(e.main.reference)
+	key := append(e.batch.key[:0], spaceAsk)
+	key = append(append(key, e.id...), 0)
+	e.batch.put(append(key, payment...), c)
+}
+
+// firstAttempt gives when the event was first tried, as early as that can have
+// been.
+func (e *judgement) firstAttempt() int64 {
+	first := e.main.at
+	known := []int64{}
+	if e.decision != nil {
+		known = append(known, e.decision.first)
+	}
+	if a := e.attempt(); a != nil {
+		known = append(known, a.first)
+	}
+	for _, p := range e.parkings {
+		known = append(known, p.first)
+	}
+	for _, at := range known {
+		if at > 0 && at < first {
+			first = at
+		}
+	}
+	return first
+}
+
+// asking is the asking under way.
+type asking struct {
+	*verifier
+	limit *rate.Limiter
+	total int64
+
+	mu     sync.Mutex
+	done   int64
+	shown  time.Time
+	failed error
+}
+
+// askAll asks the API about every payment. The error is [ErrNotAsked] where some
+// could not be read.
+func (v *verifier) askAll(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	a := &asking{verifier: v, limit: rate.NewLimiter(rate.Limit(v.conf.API.Rate), 1)}
+	if err := v.store.each(spaceAsk, func([]byte, []byte) error { a.total++; return nil }); err != nil {
+		return err
+	}
+	work := make(chan wanted)
+	var workers sync.WaitGroup
+	for range apiWorkers {
+		workers.Go(func() {
+			for w := range work {
+				if err := a.ask(ctx, w); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	err := v.store.each(spaceAsk, func(key, value []byte) error {
+		w, err := parseWanted(key, value)
+		if err != nil {
+			return err
+		}
+		select {
+		case work <- w:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+	close(work)
+	workers.Wait()
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrNotAsked, err)
+	case v.sum.unasked > 0:
+		return fmt.Errorf("%w: %d of %d; the first: %w", ErrNotAsked, v.sum.unasked, a.total, a.failed)
+	}
+	return nil
+}
+
+func parseWanted(key, value []byte) (w wanted, err error) {
+	d := decoder{rest: value}
+	w.state, w.payment, w.since = state(d.number()), d.text(), d.number() //nolint:gosec // G115: as it was written
+	amount := d.amount()
+	w.event.OrderID, w.event.Reference = d.text(), d.text()
+	w.event.Amount, w.event.Currency = amounts(amount)
+	w.event.EventID = string(key[:len(key)-len(w.payment)-1])
+	w.event.PaymentID = w.payment
+	w.request = mercadopago.Request{Key: w.event.EventID, Amount: amount, ExternalReference: w.event.Reference}
+	return w, d.err()
+}
+
+// ask asks about one event.
+func (a *asking) ask(ctx context.Context, w wanted) error {
+	b := a.store.newBatch()
+	var err error
+	if w.payment != "" {
+		err = a.read(ctx, b, w)
+	} else {
+		err = a.search(ctx, b, w)
+	}
+	if e := b.commit(); e != nil {
+		return e
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done++
+	switch {
+	case errors.Is(err, errUnread):
+		a.sum.unasked++
+		if a.failed == nil {
+			a.failed = err
+		}
+		err = nil
+	case err == nil:
+		a.sum.asked++
+	}
+	if now := time.Now(); now.Sub(a.shown) > progressEvery || a.done == a.total {
+		a.shown = now
+		a.conf.Progress(StageAPI, a.done, a.total)
+	}
+	return err
+}
+
+var (
+	errUnread = errors.New("it could not be read")
+	errHalt   = errors.New("the API refuses this service")
+)
+
+// read reads a payment and holds it against the outcome.
+func (a *asking) read(ctx context.Context, b *batch, w wanted) error {
+	for try := 1; ; try++ {
+		if err := a.limit.Wait(ctx); err != nil {
+			return err
+		}
+		answer := a.conf.API.API.Get(ctx, w.request, w.payment)
+		if answer.Meaning == mercadopago.Park && answer.Payment != nil && answer.Payment.Status == "" {
+			// The guide's own sample of a read has no status; a search shows it.
+			answer = a.find(ctx, w, answer)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		what, done := a.hold(b, w, answer)
+		switch {
+		case what != nil:
+			return what
+		case done:
+			return nil
+		case try == apiTries:
+			return fmt.Errorf("payment %s of event %s: %w: %s", w.payment, w.event.EventID, errUnread, answer.Detail)
+		}
+		a.conf.Log.DebugContext(ctx, "a payment is read again", slog.String("payment_id", w.payment), slog.String("answer", answer.Detail))
+		if err := pause(ctx, max(answer.RetryAfter, time.Second<<try)); err != nil {
+			return err
+		}
+	}
+}
+
+// find looks for a payment whose status a read does not show, and gives what was
+// found, else the answer to the read.
+func (a *asking) find(ctx context.Context, w wanted, read mercadopago.Answer) mercadopago.Answer {
+	if w.since <= 0 || a.limit.Wait(ctx) != nil {
+		return read
+	}
+	for _, p := range a.conf.API.API.Find(ctx, w.request, time.UnixMilli(w.since).Add(-searchSkew)).Payments {
+		if p.Payment.ID == w.payment {
+			return p
+		}
+	}
+	return read
+}
+
+// hold holds an answer against the outcome; done is false where it says nothing.
+func (a *asking) hold(b *batch, w wanted, answer mercadopago.Answer) (err error, done bool) { //nolint:revive,staticcheck // the error ends all
+	differs := func(kind Kind, format string, args ...any) {
+		f := w.event
+		f.Detail = fmt.Sprintf(format, args...)
+		b.finding(a.finding(kind, f))
+	}
+	captured := w.state == stateCaptured
+	switch answer.Meaning {
+	case mercadopago.Captured:
+		if !captured {
+			differs(APIDiffers, "the outcome says rejected, the API has taken the money: %s", answer.Detail)
+		}
+		return nil, true
+	case mercadopago.Rejected:
+		if captured {
+			differs(APIDiffers, "the outcome says captured, the API has not taken the money: %s", answer.Detail)
+		}
+		return nil, true
+	case mercadopago.Halt:
+		return fmt.Errorf("%w: %s", errHalt, answer.Reason), false
+	case mercadopago.Poll:
+		switch {
+		case answer.HTTPStatus == http.StatusNotFound:
+			differs(APIMissing, "the API knows no such payment: is it of another account? %s", answer.Detail)
+			return nil, true
+		case answer.Payment != nil:
+			differs(APIDiffers, "the outcome is final, the payment is not: %s", answer.Detail)
+			return nil, true
+		}
+		return nil, false
+	case mercadopago.Park:
+		return nil, a.holdOdd(differs, captured, answer)
+	case mercadopago.Retry, mercadopago.Wait:
+	}
+	return nil, false
+}
+
+// holdOdd holds an answer that only a person can judge.
+func (a *asking) holdOdd(differs func(Kind, string, ...any), captured bool, answer mercadopago.Answer) bool {
+	switch {
+	case answer.Row == 0:
+		differs(APIMissing, "its payment_id is none: %s", answer.Detail)
+	case answer.ParkReason == event.ParkContradictory:
+		differs(APIDiffers, "the payment is not that of the outcome: %s", answer.Detail)
+	case answer.Payment == nil || answer.Payment.Status == "":
+		return false
+	case captured && returned(answer.Payment):
+		differs(APIRefunded, "the money was taken, and returned since, wholly or in part: %s", answer.Detail)
+	default:
+		differs(APIDiffers, "the payment is in a state that no outcome has: %s", answer.Detail)
+	}
+	return true
+}
+
+// returned reports whether money was taken and given back.
+func returned(p *mercadopago.Payment) bool {
+	switch p.Status {
+	case "refunded", "partially_refunded", "charged_back", "in_mediation", "approved":
+		return true
+	}
+	return false
+}
+
+// search looks for a payment of an event that has no outcome.
+func (a *asking) search(ctx context.Context, b *batch, w wanted) error {
+	since := time.UnixMilli(w.since).Add(-searchSkew)
+	for try := 1; ; try++ {
+		if err := a.limit.Wait(ctx); err != nil {
+			return err
+		}
+		found := a.conf.API.API.Find(ctx, w.request, since)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		for range found.Calls - 1 { // it made more than one call
+			if err := a.limit.Wait(ctx); err != nil {
+				return err
+			}
+		}
+		if found.Searched {
+			return a.holdFound(b, w, found)
+		}
+		detail := "the API offers no search"
+		if found.Failed != nil {
+			if found.Failed.Meaning == mercadopago.Halt {
+				return fmt.Errorf("%w: %s", errHalt, found.Failed.Reason)
+			}
+			detail = found.Failed.Detail
+		}
+		if try == apiTries || found.Failed == nil {
+			return fmt.Errorf("payments of event %s: %w: %s", w.event.EventID, errUnread, detail)
+		}
+		if err := pause(ctx, max(found.Failed.RetryAfter, time.Second<<try)); err != nil {
+			return err
+		}
+	}
+}
+
+// holdFound notes payments that were taken and are no event's.
+func (a *asking) holdFound(b *batch, w wanted, found mercadopago.Found) error {
+	for _, p := range found.Payments {
+		if p.Meaning != mercadopago.Captured {
+			continue
+		}
+		owned, err := a.store.holds(append(append([]byte{spacePayment}, p.Payment.ID...), 0))
+		if err != nil {
+			return err
+		}
+		if owned {
+			continue // another event of this reference has it
+		}
+		f := w.event
+		f.PaymentID = p.Payment.ID
+		f.Detail = "the API has taken money under the event's reference since it was first tried, and no event has an outcome with this payment: " + p.Detail
+		b.finding(a.finding(APIPaid, f))
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,91 @@
+package verify
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// nothingBetween reports whether no record of a partition, committed or not,
+// has an offset in [from, to). The consumer cannot tell: it gives no fetch in
+// which there is nothing.
+func nothingBetween(ctx context.Context, client *kgo.Client, t *topic, n int32, from, to int64) (bool, error) {
+	leader, err := leaderOf(ctx, client, t.name, n)
+	if err != nil {
+		return false, err
+	}
+	req := kmsg.NewPtrFetchRequest()
+	req.ReplicaID, req.MaxWaitMillis, req.MinBytes, req.MaxBytes = -1, 0, 0, fetchPartition
+	rt := kmsg.NewFetchRequestTopic()
+	rt.Topic, rt.TopicID = t.name, t.id
+	rp := kmsg.NewFetchRequestTopicPartition()
+	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = n, from, fetchPartition
+	rt.Partitions = append(rt.Partitions, rp)
+	req.Topics = append(req.Topics, rt)
+	answer, err := client.Broker(int(leader)).RetriableRequest(ctx, req)
+	if err != nil {
+		return false, err
+	}
+	resp := answer.(*kmsg.FetchResponse)
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return false, err
+	}
+	for _, rt := range resp.Topics {
+		for _, rp := range rt.Partitions {
+			if err := kerr.ErrorForCode(rp.ErrorCode); err != nil {
+				return false, err
+			}
+			if len(rp.RecordBatches) == 0 { // the log ends before from
+				return rp.HighWatermark >= to, nil
+			}
+			return emptyUntil(rp.RecordBatches, to), nil
+		}
+	}
+	return false, fmt.Errorf("%s/%d: the fetch was not answered", t.name, n)
+}
+
+// emptyUntil reports whether record batches show that there is no record below
+// an offset. Compaction leaves batches without records behind.
+func emptyUntil(batches []byte, to int64) bool {
+	const lastDelta, count, header = 23, 57, 61 // of the batch format 2
+	for len(batches) >= header {
+		base := int64(binary.BigEndian.Uint64(batches))                           //nolint:gosec // G115: an offset
+		last := base + int64(int32(binary.BigEndian.Uint32(batches[lastDelta:]))) //nolint:gosec // G115: as the format has it
+		size := 12 + int(binary.BigEndian.Uint32(batches[8:]))
+		switch {
+		case base >= to:
+			return true
+		case binary.BigEndian.Uint32(batches[count:]) > 0:
+			return false
+		case last+1 >= to:
+			return true
+		case size > len(batches):
+			return false
+		}
+		batches = batches[size:]
+	}
+	return false
+}
+
+func leaderOf(ctx context.Context, client *kgo.Client, name string, n int32) (int32, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	rt := kmsg.NewMetadataRequestTopic()
+	rt.Topic = &name
+	req.Topics = append(req.Topics, rt)
+	resp, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if p.Partition == n {
+				return p.Leader, kerr.ErrorForCode(p.ErrorCode)
+			}
+		}
+	}
+	return 0, fmt.Errorf("%s/%d: the cluster names no leader", name, n)
+}

@@ -1,0 +1,166 @@
+package verify
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Severity says whether a finding breaks the proof.
+type Severity string
+
+// The severities.
+const (
+	Difference Severity = "difference" // something is not as it must be
+	Warning    Severity = "warning"    // something that a person should know of
+)
+
+// Kind is what is found: a closed list, in the order of the documentation.
+type Kind string
+
+// The kinds of finding.
+const (
+	MissingOutcome       Kind = "missing_outcome"
+	UndecidedAttempt     Kind = "undecided_attempt"
+	DoubledOutcome       Kind = "doubled_outcome"
+	ContradictoryOutcome Kind = "contradictory_outcomes"
+	ParkedBesideOutcome  Kind = "parked_beside_outcome"
+	DoubledParking       Kind = "doubled_parking"
+	WrongAmount          Kind = "wrong_amount"
+	WrongCurrency        Kind = "wrong_currency"
+	WrongOrder           Kind = "wrong_order"
+	WrongReference       Kind = "wrong_reference"
+	WrongID              Kind = "wrong_id"
+	WrongTopic           Kind = "wrong_topic"
+	ContentsDiffer       Kind = "contents_differ"
+	InvalidOutcome       Kind = "invalid_outcome"
+	OutcomeWithoutEvent  Kind = "outcome_without_event"
+	LedgerDiffers        Kind = "ledger_differs"
+	LedgerWithoutOutcome Kind = "ledger_without_outcome"
+	OutcomeNotInLedger   Kind = "outcome_not_in_ledger"
+	LedgerWithoutEvent   Kind = "ledger_without_event"
+	InvalidLedgerRecord  Kind = "invalid_ledger_record"
+	SharedPayment        Kind = "shared_payment"
+	SharedReference      Kind = "shared_reference"
+	APIDiffers           Kind = "api_differs"
+	APIMissing           Kind = "api_missing"
+	APIPaid              Kind = "api_paid"
+	APIRefunded          Kind = "api_refunded"
+	ConflictingEvent     Kind = "conflicting_event"
+	EventNotRetained     Kind = "event_not_retained"
+	OnlyReplayed         Kind = "only_replayed"
+)
+
+// Kinds lists every kind.
+func Kinds() []Kind {
+	return []Kind{
+		MissingOutcome, UndecidedAttempt, DoubledOutcome, ContradictoryOutcome, ParkedBesideOutcome, DoubledParking,
+		WrongAmount, WrongCurrency, WrongOrder, WrongReference, WrongID, WrongTopic, ContentsDiffer, InvalidOutcome,
+		OutcomeWithoutEvent, LedgerDiffers, LedgerWithoutOutcome, OutcomeNotInLedger, LedgerWithoutEvent, InvalidLedgerRecord,
+		SharedPayment, SharedReference, APIDiffers, APIMissing, APIPaid, APIRefunded, ConflictingEvent, EventNotRetained, OnlyReplayed,
+	}
+}
+
+// Severity gives the severity of a kind. That of a shared reference depends on
+// what is charged once.
+func (k Kind) severity(oncePerReference bool) Severity {
+	switch k {
+	case APIRefunded, ConflictingEvent, EventNotRetained, OnlyReplayed:
+		return Warning
+	case SharedReference:
+		if !oncePerReference {
+			return Warning
+		}
+	}
+	return Difference
+}
+
+// Finding is something that is not as it must be, or that a person should know.
+type Finding struct {
+	Severity  Severity `json:"severity"`
+	Kind      Kind     `json:"kind"`
+	EventID   string   `json:"event_id"`
+	OrderID   string   `json:"order_id,omitempty"`
+	Reference string   `json:"external_reference,omitempty"`
+	Amount    string   `json:"amount,omitempty"` // of the event, or of the outcome where there is no event
+	Currency  string   `json:"currency,omitempty"`
+	PaymentID string   `json:"payment_id,omitempty"`
+	Detail    string   `json:"detail"`
+	Records   []string `json:"records,omitempty"` // topic/partition@offset, a few of each sort
+}
+
+// key puts findings in the order of their events.
+func (f Finding) key() []byte {
+	key := append([]byte{spaceFinding}, f.EventID...)
+	key = append(key, 0)
+	for i, k := range Kinds() {
+		if k == f.Kind {
+			key = append(key, byte(i)) //nolint:gosec // G115: a short list
+		}
+	}
+	d := digestOf([]byte(f.Detail), []byte(strings.Join(f.Records, " ")), []byte(f.PaymentID))
+	return append(key, d[:]...)
+}
+
+func (f Finding) encode() []byte {
+	value, err := json.Marshal(f)
+	if err != nil {
+		panic(err) // texts alone: it cannot fail
+	}
+	return value
+}
+
+func parseFinding(value []byte) (f Finding, err error) {
+	err = json.Unmarshal(value, &f)
+	return f, err
+}
+
+// Writer writes findings to a file.
+type Writer interface {
+	Write(f Finding) error
+	// Close writes what is held back. The file itself is left open.
+	Close() error
+}
+
+// Formats lists the formats of a file of findings.
+func Formats() []string { return []string{"json", "csv"} }
+
+// NewWriter makes a writer of a format: json has a document a line, csv a row.
+func NewWriter(w io.Writer, format string) (Writer, error) {
+	switch format {
+	case "json":
+		return jsonWriter{json.NewEncoder(w)}, nil
+	case "csv":
+		c := csvWriter{csv.NewWriter(w)}
+		return c, c.Writer.Write([]string{
+			"severity", "kind", "event_id", "order_id", "external_reference", "amount", "currency", "payment_id", "detail", "records",
+		})
+	}
+	return nil, fmt.Errorf("%q is none of %s", format, strings.Join(Formats(), ", "))
+}
+
+type jsonWriter struct{ *json.Encoder }
+
+// Write implements [Writer].
+func (w jsonWriter) Write(f Finding) error { return w.Encode(f) }
+
+// Close implements [Writer].
+func (jsonWriter) Close() error { return nil }
+
+type csvWriter struct{ *csv.Writer }
+
+// Write implements [Writer].
+func (w csvWriter) Write(f Finding) error {
+	return w.Writer.Write([]string{
+		string(f.Severity), string(f.Kind), f.EventID, f.OrderID, f.Reference, f.Amount, f.Currency, f.PaymentID, f.Detail,
+		strings.Join(f.Records, " "),
+	})
+}
+
+// Close implements [Writer].
+func (w csvWriter) Close() error {
+	w.Flush()
+	return w.Error()
+}

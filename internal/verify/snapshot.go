@@ -1,0 +1,230 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/kafka"
+	"payment-capture/internal/pipeline"
+)
+
+// role is what a topic is read for; one topic may have several.
+type role uint8
+
+const (
+	roleInput role = 1 << iota
+	roleCaptured
+	roleRejected
+	roleParked
+	roleLedger
+
+	roleOutcome = roleCaptured | roleRejected
+	roleVerdict = roleOutcome | roleParked
+)
+
+// topic is a topic as it was at the start of the run.
+type topic struct {
+	name       string
+	number     uint8
+	id         [16]byte
+	roles      role
+	maxBytes   int32 // the largest record that it takes
+	compacted  bool
+	partitions []partition // by number
+}
+
+func (t *topic) has(r role) bool { return t.roles&r != 0 }
+
+// partition is what is read of a partition: [start, end).
+type partition struct {
+	start, end int64
+	// sure is the last stable offset before the ends of the topics were asked
+	// for: what lies below it was committed then, with all that belongs to it.
+	sure int64
+	// committed says what is settled of the input; nil: nothing is.
+	committed *pipeline.Committed
+	// first is the time of the first record that is there, Unix milliseconds.
+	first int64
+}
+
+// snapshot fixes what a run is about.
+type snapshot struct {
+	taken   time.Time
+	topics  []*topic
+	input   *topic
+	commits int // partitions of the input with a committed offset
+	notes   []string
+}
+
+// takeSnapshot asks in this order: the committed offsets and the last stable
+// offsets, then the ends. An outcome, a decision and the offsets of one flush
+// are one transaction: where one of them counts by the first answers, all of
+// them are below the ends, and so is the event.
+func takeSnapshot(ctx context.Context, client *kgo.Client, conf Config) (*snapshot, error) {
+	admin := kadm.NewClient(client)
+	s := &snapshot{taken: time.Now()}
+	if err := s.addTopics(ctx, admin, conf.Topics); err != nil {
+		return nil, err
+	}
+	if err := s.addCommits(ctx, admin, conf.Group); err != nil {
+		return nil, err
+	}
+	for _, ask := range []struct {
+		what string
+		list func(context.Context, ...string) (kadm.ListedOffsets, error)
+		into func(*partition) *int64
+	}{
+		{"last stable offsets", admin.ListCommittedOffsets, func(p *partition) *int64 { return &p.sure }},
+		{"ends", admin.ListEndOffsets, func(p *partition) *int64 { return &p.end }},
+		{"beginnings", admin.ListStartOffsets, func(p *partition) *int64 { return &p.start }},
+	} {
+		listed, err := ask.list(ctx, s.names0()...)
+		if err == nil {
+			err = listed.Error()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ask for the %s of the topics: %w", ask.what, err)
+		}
+		for _, t := range s.topics {
+			for n := range t.partitions {
+				l, ok := listed.Lookup(t.name, int32(n)) //nolint:gosec // G115: a partition's number
+				if !ok {
+					return nil, fmt.Errorf("ask for the %s of the topics: %s/%d was not answered", ask.what, t.name, n)
+				}
+				*ask.into(&t.partitions[n]) = l.Offset
+			}
+		}
+	}
+	return s, nil
+}
+
+func (s *snapshot) names0() []string {
+	var names []string
+	for _, t := range s.topics {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+func (s *snapshot) addTopics(ctx context.Context, admin *kadm.Client, topics Topics) error {
+	for _, t := range []struct {
+		name string
+		role role
+	}{
+		{topics.Input, roleInput},
+		{topics.Captured, roleCaptured},
+		{topics.Rejected, roleRejected},
+		{topics.Parked, roleParked},
+		{topics.Ledger, roleLedger},
+	} {
+		if t.name == "" {
+			continue
+		}
+		i := slices.IndexFunc(s.topics, func(have *topic) bool { return have.name == t.name })
+		if i < 0 {
+			i = len(s.topics)
+			s.topics = append(s.topics, &topic{name: t.name, number: uint8(i)}) //nolint:gosec // G115: at most five
+		}
+		s.topics[i].roles |= t.role
+	}
+	info, err := kafka.Inspect(ctx, admin, s.names0()...)
+	if err != nil {
+		if topics.Ledger != "" {
+			err = fmt.Errorf("%w (--no-ledger leaves the ledger out, where there is none)", err)
+		}
+		return err
+	}
+	for _, t := range s.topics {
+		found := info[t.name]
+		t.id, t.maxBytes = found.ID, found.MaxMessageBytes
+		t.compacted = strings.Contains(found.Config["cleanup.policy"], "compact")
+		t.partitions = make([]partition, found.Partitions)
+	}
+	s.input = s.topics[0]
+	return nil
+}
+
+func (s *snapshot) addCommits(ctx context.Context, admin *kadm.Client, group string) error {
+	responses, err := admin.FetchOffsets(ctx, group)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		return fmt.Errorf("read the committed offsets of group %q: %w", group, err)
+	}
+	for n := range s.input.partitions {
+		r, ok := responses.Lookup(s.input.name, int32(n)) //nolint:gosec // G115: a partition's number
+		if !ok || r.At < 0 {
+			continue
+		}
+		if r.Err != nil {
+			return fmt.Errorf("read the committed offset of %s/%d: %w", s.input.name, n, r.Err)
+		}
+		c, err := pipeline.ParseCommitted(r.At, r.Metadata)
+		if err != nil {
+			s.notes = append(s.notes, fmt.Sprintf("the metadata of the committed offset of %s/%d cannot be read (%v): "+
+				"what it says of records above offset %d is not known, so those are taken for being under way", s.input.name, n, err, r.At))
+		}
+		s.input.partitions[n].committed = &c
+		s.commits++
+	}
+	if s.commits == 0 {
+		s.notes = append(s.notes, fmt.Sprintf("group %q has no committed offsets for %s: every event without a verdict is taken for being under way. "+
+			"Look whether KAFKA_GROUP is the service's", group, s.input.name))
+	}
+	return nil
+}
+
+// settled reports whether a record of the input is settled.
+func (s *snapshot) settled(n int32, offset int64) bool {
+	c := s.input.partitions[n].committed
+	return c != nil && c.Settled(s.input.id, offset)
+}
+
+// cut says from when on the topics of a role hold all that was ever in them, as
+// far as their records' times tell. A topic that is compacted may lack anything.
+// whole is true where nothing was deleted at all.
+func (s *snapshot) cut(r role) (whole bool, from int64) {
+	whole = true
+	for _, t := range s.topics {
+		if !t.has(r) {
+			continue
+		}
+		if t.compacted && !t.has(roleLedger) {
+			return false, never
+		}
+		for _, p := range t.partitions {
+			switch {
+			case p.start == 0:
+			case p.first == 0: // nothing is left in it
+				whole, from = false, max(from, s.taken.UnixMilli())
+			default:
+				whole, from = false, max(from, p.first)
+			}
+		}
+	}
+	return whole, from
+}
+
+const (
+	never = 1 << 62
+	// clockMargin is granted to clocks that differ, and to transactions that
+	// took their time, wherever the times of records decide.
+	clockMargin = int64(time.Hour / time.Millisecond)
+)
+
+// records gives how many offsets there are to read.
+func (s *snapshot) records() int64 {
+	var n int64
+	for _, t := range s.topics {
+		for _, p := range t.partitions {
+			n += max(0, p.end-p.start)
+		}
+	}
+	return n
+}

@@ -1,0 +1,305 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/ledger"
+	"payment-capture/internal/money"
+)
+
+// take writes what a record says. It is called for many records at once.
+func (v *verifier) take(b *batch, t *topic, r *kgo.Record) {
+	at := position{topic: t.number, partition: r.Partition, offset: r.Offset}
+	m := messageOf(r)
+	if t.has(roleLedger) {
+		v.takeLedger(b, t, at, r)
+		return
+	}
+	if t.has(roleParked) {
+		if p, ok := readParked(m); ok {
+			v.takeParked(b, t, at, r, p)
+			return
+		}
+	}
+	if t.has(roleOutcome) && v.takeOutcome(b, t, at, m) {
+		return
+	}
+	if t.has(roleInput) {
+		v.takeInput(b, at, m)
+	}
+}
+
+// messageOf gives the record as the service sees it.
+func messageOf(r *kgo.Record) event.Message {
+	m := event.Message{Key: r.Key, Value: r.Value, Headers: make([]event.Header, 0, len(r.Headers))}
+	for _, h := range r.Headers {
+		m.Headers = append(m.Headers, event.Header{Key: h.Key, Value: h.Value})
+	}
+	if r.Timestamp.UnixMilli() >= 0 {
+		m.Timestamp = r.Timestamp
+	}
+	return m
+}
+
+func (v *verifier) takeInput(b *batch, at position, m event.Message) {
+	e, err := event.Decode(m)
+	invalid, broken := errors.AsType[*event.InvalidError](err)
+	if err != nil && !broken {
+		v.sum.skipped.otherTypes.Add(1)
+		return
+	}
+	entry := inputEntry{at: milli(m.Timestamp)}
+	if v.snap.settled(at.partition, at.offset) {
+		entry.flags |= flagSettled
+	}
+	if v.inRange(m.Timestamp) {
+		entry.flags |= flagInRange
+	}
+	if resend := event.ResendOf(m); resend != nil {
+		entry.parkedAt = milli(resend.ParkedAt)
+	}
+	var id string
+	switch {
+	case broken:
+		id = event.RecordID(m)
+		entry.flags |= flagInvalid
+		entry.plain, entry.order = plainDigest(m), invalid.Error()
+	case e.Account != "" && e.Account != v.conf.Account:
+		v.sum.skipped.otherAccounts.Add(1)
+		id = e.ID
+		entry.flags |= flagForeign
+	default:
+		id = e.ID
+		entry.content, entry.amount, entry.order, entry.reference = e.Fingerprint(), e.Amount, e.OrderID, e.ExternalReference
+	}
+	b.entry(id, tagInput, at, entry.encode())
+	// A parked record names the event by what is in it, if that can be read;
+	// else only by where the event's record lay.
+	if broken || sizeOf(m) > int(v.snap.smallestParked())/2 {
+		c := make(coder, 0, 96)
+		c.text(id)
+		c.bytes(entry.content[:])
+		c.digest(entry.plain)
+		b.place(at, tagInput, at, c)
+	}
+}
+
+func (v *verifier) inRange(at time.Time) bool {
+	return (v.conf.Since.IsZero() || !at.Before(v.conf.Since)) && (v.conf.Until.IsZero() || at.Before(v.conf.Until))
+}
+
+// plainDigest is of a record without its timestamp and without the headers that
+// sending it again adds: what is left of it in the parked topic.
+func plainDigest(m event.Message) digest {
+	m.Timestamp = time.Time{}
+	return digestOfText(event.RecordID(m))
+}
+
+func sizeOf(m event.Message) int {
+	n := len(m.Key) + len(m.Value)
+	for _, h := range m.Headers {
+		n += len(h.Key) + len(h.Value)
+	}
+	return n
+}
+
+// smallestParked gives the size of the largest record that the parked topic takes.
+func (s *snapshot) smallestParked() int32 {
+	for _, t := range s.topics {
+		if t.has(roleParked) {
+			return t.maxBytes
+		}
+	}
+	return 0
+}
+
+// takeOutcome reports whether the record is one that claims to be an outcome.
+func (v *verifier) takeOutcome(b *batch, t *topic, at position, m event.Message) bool {
+	o, id, err := event.DecodeOutcome(m)
+	if invalid, ok := errors.AsType[*event.InvalidError](err); ok {
+		b.finding(v.finding(InvalidOutcome, Finding{
+			Detail: "it says that it is an outcome of this service, but " + invalid.Error(), Records: []string{v.snap.name(at)},
+		}))
+		return true
+	}
+	if err != nil {
+		if _, ok := errors.AsType[*event.OtherSourceError](err); ok || !t.has(roleInput) {
+			v.sum.skipped.otherOutcomes.Add(1)
+			return true
+		}
+		return false
+	}
+	e := outcomeEntry{
+		at: milli(m.Timestamp), amount: o.Amount, order: digestOfText(o.OrderID), reference: digestOfText(o.ExternalReference),
+		payment: o.PaymentID,
+	}
+	e.core, e.whole = digestsOf(o)
+	want := roleRejected
+	if o.Type == event.TypeCaptured {
+		want = roleCaptured
+		e.flags |= flagCaptured
+	}
+	for _, f := range []struct {
+		set  bool
+		flag flags
+	}{
+		{o.Replayed, flagReplayed},
+		{o.ProviderReplayed, flagFromKey},
+		{id != event.OutcomeID(o.EventID, o.Type).String(), flagWrongID},
+		{!t.has(want), flagWrongTopic},
+		{overpaid(o), flagOverpaid},
+		{at.offset < t.partitions[at.partition].sure, flagSure},
+	} {
+		if f.set {
+			e.flags |= f.flag
+		}
+	}
+	b.entry(o.EventID, tagOutcome, at, e.encode())
+	if o.PaymentID != "" {
+		b.index(spacePayment, o.PaymentID, o.EventID)
+	}
+	if o.Type == event.TypeCaptured {
+		b.index(spaceReference, o.ExternalReference, o.EventID)
+	}
+	return true
+}
+
+// digestsOf gives the digest of what must be the same whenever an outcome is
+// produced for an event, and of what must be the same whenever the ledger gives
+// it. Before the ledger's time a repeated one came from a new answer of the
+// API's, and said in its `time` when that was.
+func digestsOf(o *event.Outcome) (core, whole digest) {
+	texts := [][]byte{
+		[]byte(o.Type), []byte(o.OrderID), []byte(o.Amount.String()), []byte(o.Amount.Currency()), []byte(o.ExternalReference),
+		[]byte(o.PaymentID), []byte(o.Reason), []byte(o.Category), []byte(o.Retry), strconv.AppendInt(nil, milli(o.CapturedAt), 10),
+	}
+	for _, t := range o.Transactions {
+		texts = append(texts, []byte(t.ID), []byte(t.Status), []byte(t.StatusDetail), []byte(t.PaymentMethod), []byte(t.Amount))
+	}
+	core = digestOf(texts...)
+	whole = digestOf(core[:], strconv.AppendInt(nil, milli(o.Time), 10), []byte(o.TraceParent), strconv.AppendBool(nil, o.ProviderReplayed))
+	return core, whole
+}
+
+// overpaid reports whether the approved payments of a capture sum up to more
+// than its amount. Less is a discount.
+func overpaid(o *event.Outcome) bool {
+	var sum int64
+	for _, t := range o.Transactions {
+		if a, err := money.Parse(t.Amount, o.Amount.Currency()); err == nil && t.Status == "approved" {
+			sum += a.Minor()
+		}
+	}
+	return sum > o.Amount.Minor()
+}
+
+func (v *verifier) takeParked(b *batch, t *topic, at position, r *kgo.Record, p parkedRecord) {
+	if p.at.Topic != v.conf.Topics.Input {
+		v.sum.skipped.otherParked.Add(1)
+		return
+	}
+	e := parkedEntry{at: milli(r.Timestamp), first: milli(p.first), reason: p.reason}
+	if at.offset < t.partitions[at.partition].sure {
+		e.flags |= flagSure
+	}
+	if !p.tooLarge {
+		if ev, err := event.Decode(p.input); err == nil {
+			if ev.Account != "" && ev.Account != v.conf.Account {
+				v.sum.skipped.otherAccounts.Add(1)
+				return
+			}
+			e.content = ev.Fingerprint()
+			b.entry(ev.ID, tagParked, at, e.encode())
+			return
+		}
+	}
+	c := make(coder, 0, 96)
+	if p.tooLarge {
+		c.digest(digest{})
+	} else {
+		c.digest(plainDigest(p.input))
+	}
+	c.bytes(e.encode())
+	b.place(position{topic: v.snap.input.number, partition: p.at.Partition, offset: p.at.Offset}, tagParked, at, c)
+}
+
+func (v *verifier) takeLedger(b *batch, t *topic, at position, r *kgo.Record) {
+	kind, id, err := ledger.ParseKey(r.Key)
+	sure := flags(0)
+	if at.offset < t.partitions[at.partition].sure {
+		sure = flagSure
+	}
+	switch {
+	case err != nil:
+	case !plainID(id):
+		err = fmt.Errorf("%w: its key names no event", ledger.ErrUnreadable)
+	case kind == ledger.KindAttempt:
+		err = v.takeAttempt(b, at, r, id, sure)
+	default:
+		err = v.takeDecision(b, at, r, id, sure)
+	}
+	if err != nil {
+		f := Finding{Detail: err.Error(), Records: []string{v.snap.name(at)}}
+		if plainID(id) {
+			f.EventID = id
+		}
+		b.finding(v.finding(InvalidLedgerRecord, f))
+	}
+}
+
+// plainID reports whether it is an id of an event, or of a record.
+func plainID(id string) bool {
+	for i := range len(id) {
+		if id[i] <= 0x20 || id[i] > 0x7e {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 80
+}
+
+func (v *verifier) takeAttempt(b *batch, at position, r *kgo.Record, id string, sure flags) error {
+	e := attemptEntry{flags: sure}
+	if r.Value == nil {
+		e.flags |= flagGone
+	} else {
+		a, err := ledger.DecodeAttempt(r.Value)
+		if err != nil {
+			return err
+		}
+		e.first = milli(a.First)
+	}
+	b.entry(id, tagAttempt, at, e.encode())
+	return nil
+}
+
+var errErased = errors.New("a decision is erased: the ledger forgets what it decided, and the event can be charged again")
+
+func (v *verifier) takeDecision(b *batch, at position, r *kgo.Record, id string, sure flags) error {
+	if r.Value == nil {
+		return errErased
+	}
+	d, err := ledger.DecodeDecision(id, r.Value)
+	if err != nil {
+		return err
+	}
+	e := decisionEntry{flags: sure, at: milli(d.At), first: milli(d.Attempt.First), content: d.Attempt.Event}
+	if d.Parked() {
+		e.flags |= flagParked
+		e.reason = string(d.Parking.Reason)
+	} else {
+		if d.Outcome.Type == event.TypeCaptured {
+			e.flags |= flagCaptured
+		}
+		e.amount = d.Outcome.Amount
+		e.core, e.whole = digestsOf(d.Outcome)
+	}
+	v.sum.decided(e.at)
+	b.entry(id, tagDecision, at, e.encode())
+	return nil
+}

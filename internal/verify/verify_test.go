@@ -1,0 +1,299 @@
+package verify_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/verify"
+)
+
+func TestCleanTopicsAreProven(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clean(9)
+	w.commit()
+	_, sum := w.expect()
+	if sum.Differences() != 0 || sum.Warnings() != 0 || sum.Events() != 9 || sum.Pending() != 0 || len(sum.Notes()) != 0 {
+		t.Errorf("%d differences, %d warnings, %d events, %d under way, notes %q",
+			sum.Differences(), sum.Warnings(), sum.Events(), sum.Pending(), sum.Notes())
+	}
+}
+
+func TestNothingAtAllIsProven(t *testing.T) {
+	t.Parallel()
+	_, sum := newWorld(t).expect()
+	if sum.Events() != 0 || len(sum.Notes()) != 2 { // no commits, no decisions
+		t.Errorf("%d events, notes %q", sum.Events(), sum.Notes())
+	}
+}
+
+// fault is something planted beside clean events, and what must be found.
+type fault struct {
+	plant func(*world)
+	want  []want
+	// in is what the detail of the first finding must say.
+	in string
+}
+
+// testFaults runs each fault in a world of its own, with all settled.
+func testFaults(t *testing.T, faults map[string]fault) {
+	t.Helper()
+	for name, f := range faults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.clean(3)
+			f.plant(w)
+			w.commit()
+			found, _ := w.expect(f.want...)
+			if len(found) > 0 && !strings.Contains(found[0].Detail, f.in) {
+				t.Errorf("the detail is %q, which does not say %q", found[0].Detail, f.in)
+			}
+			for _, f := range found {
+				if strings.Contains(string(mustJSON(t, f)), "planted") {
+					t.Errorf("it shows the payer token: %+v", f)
+				}
+			}
+		})
+	}
+}
+
+func TestFaultsOfOutcomes(t *testing.T) {
+	t.Parallel()
+	outcome := func(change func(*world, *event.Outcome)) func(*world) {
+		return func(w *world) {
+			s := w.send(order{id: "e1"})
+			o := outcomeOf(s.event, event.TypeCaptured)
+			w.decideAs(s.event, o)
+			published := *o
+			change(w, &published)
+			w.publish(&published)
+		}
+	}
+	testFaults(t, map[string]fault{
+		"missing": {func(w *world) { w.send(order{id: "e1"}) }, []want{{verify.MissingOutcome, "e1"}}, "neither captured, rejected nor parked"},
+		"doubled": {func(w *world) {
+			w.publish(w.settle(w.send(order{id: "e1"}), event.TypeCaptured))
+		}, []want{{verify.DoubledOutcome, "e1"}}, "2 outcomes"},
+		"doubled rejection": {func(w *world) {
+			w.publish(w.settle(w.send(order{id: "e1"}), event.TypeRejected))
+		}, []want{{verify.DoubledOutcome, "e1"}}, "2 outcomes"},
+		"wrong amount": {outcome(func(w *world, o *event.Outcome) { o.Amount = mustParse(w.t, "700.51", "MXN") }),
+			[]want{{verify.WrongAmount, "e1"}, {verify.LedgerDiffers, "e1"}}, "its amount is 700.51, the event's is 700.50"},
+		"wrong currency": {outcome(func(w *world, o *event.Outcome) { o.Amount = mustParse(w.t, "700.50", "BRL") }),
+			[]want{{verify.WrongCurrency, "e1"}, {verify.LedgerDiffers, "e1"}}, "BRL"},
+		"wrong order": {outcome(func(_ *world, o *event.Outcome) { o.OrderID, o.Subject = "another", "another" }),
+			[]want{{verify.WrongOrder, "e1"}, {verify.LedgerDiffers, "e1"}}, "order-e1"},
+		"wrong reference": {outcome(func(_ *world, o *event.Outcome) { o.ExternalReference = "another" }),
+			[]want{{verify.WrongReference, "e1"}, {verify.LedgerDiffers, "e1"}}, "order-e1"},
+		"paid too much": {outcome(func(_ *world, o *event.Outcome) {
+			o.Transactions = append(o.Transactions, event.Transaction{Status: "approved", Amount: "0.01"})
+		}), []want{{verify.WrongAmount, "e1"}, {verify.LedgerDiffers, "e1"}}, "sum up to more"},
+		"without an event": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			w.settle(s, event.TypeCaptured)
+			other := *s.event
+			other.ID = "e2"
+			w.publish(outcomeOf(&other, event.TypeCaptured))
+		}, []want{{verify.SharedReference, "e1"}, {verify.OutcomeWithoutEvent, "e2"}}, "e1, e2"},
+		"wrong id": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			o := outcomeOf(s.event, event.TypeCaptured)
+			w.decideAs(s.event, o)
+			w.publish(o, func(r *kgo.Record) {
+				right := event.OutcomeID("e1", event.TypeCaptured).String()
+				r.Value = []byte(strings.Replace(string(r.Value), right, event.OutcomeID("e2", event.TypeCaptured).String(), 1))
+			})
+		}, []want{{verify.WrongID, "e1"}}, ""},
+		"wrong topic": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			o := outcomeOf(s.event, event.TypeCaptured)
+			w.decideAs(s.event, o)
+			w.publish(o, func(r *kgo.Record) { r.Topic = rejected })
+		}, []want{{verify.WrongTopic, "e1"}}, ""},
+		"captured and rejected": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			w.settle(s, event.TypeCaptured)
+			w.publish(outcomeOf(s.event, event.TypeRejected))
+		}, []want{{verify.ContradictoryOutcome, "e1"}}, ""},
+		"invalid": {func(w *world) {
+			w.settle(w.send(order{id: "e1"}), event.TypeCaptured)
+			w.produce(&kgo.Record{Topic: captured, Value: []byte(`{"type":"payment.captured","source":"/payment-capture","specversion":"1.0"}`)})
+		}, []want{{verify.InvalidOutcome, ""}}, "id is missing"},
+		"a repetition that says something else": {outcome(func(w *world, o *event.Outcome) {
+			again := *o
+			again.Replayed, again.PaymentID = true, "another"
+			w.publish(&again)
+		}), []want{{verify.ContentsDiffer, "e1"}, {verify.LedgerDiffers, "e1"}}, ""},
+		"a repetition of another time": {outcome(func(w *world, o *event.Outcome) {
+			again := *o
+			again.Replayed, again.Time = true, again.Time.Add(time.Second)
+			w.publish(&again)
+		}), []want{{verify.ContentsDiffer, "e1"}, {verify.LedgerDiffers, "e1"}}, "time"},
+		"the first one is gone": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			o := outcomeOf(s.event, event.TypeCaptured)
+			w.decideAs(s.event, o)
+			o.Replayed = true
+			w.publish(o)
+		}, []want{{verify.OnlyReplayed, "e1"}}, ""},
+	})
+}
+
+func TestFaultsOfParkedRecords(t *testing.T) {
+	t.Parallel()
+	undecided := event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}
+	at := noon.Add(time.Second)
+	testFaults(t, map[string]fault{
+		"beside an outcome": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			w.settle(s, event.TypeCaptured)
+			w.park(s.record, undecided)
+		}, []want{{verify.ParkedBesideOutcome, "e1"}}, "undecided"},
+		"twice": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			w.decideParked("e1", undecided, at)
+			w.park(s.record, undecided)
+			w.park(s.record, undecided)
+		}, []want{{verify.DoubledParking, "e1"}}, "2 times"},
+		"an invalid event that is not": {func(w *world) { w.sendRaw("{}") },
+			[]want{{verify.MissingOutcome, recordID("{}")}}, "type is missing"},
+		"for nothing": {func(w *world) {
+			r := *w.sendRaw("{}")
+			w.park(&r, event.Parking{Reason: event.ParkInvalidEvent})
+			w.decideParked(recordID("{}"), event.Parking{Reason: event.ParkInvalidEvent}, at)
+			r.Offset += 40
+			w.park(&r, event.Parking{Reason: event.ParkInvalidEvent})
+		}, []want{{verify.OutcomeWithoutEvent, ""}}, "orders/0@"},
+		"a conflicting event that is not": {func(w *world) {
+			w.settle(w.send(order{id: "e1"}), event.TypeCaptured)
+			w.send(order{id: "e1", amount: "1.00"})
+		}, []want{{verify.MissingOutcome, "e1"}}, "1.00 MXN"},
+		"sent again, and nothing came": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			w.park(s.record, undecided)
+			w.decideParked("e1", undecided, at)
+			w.send(order{id: "e1", resend: &event.Resend{ParkedAt: at}})
+		}, []want{{verify.MissingOutcome, "e1"}}, "sent again"},
+	})
+}
+
+func recordID(value string) string {
+	return event.RecordID(event.Message{Value: []byte(value), Timestamp: noon})
+}
+
+func TestFaultsOfTheLedger(t *testing.T) {
+	t.Parallel()
+	testFaults(t, map[string]fault{
+		"another amount": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			o := outcomeOf(s.event, event.TypeCaptured)
+			w.publish(o)
+			o.Amount = mustParse(w.t, "1.00", "MXN")
+			w.decideAs(s.event, o)
+		}, []want{{verify.LedgerDiffers, "e1"}}, "not what the ledger has"},
+		"another verdict": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			w.publish(outcomeOf(s.event, event.TypeCaptured))
+			w.decideAs(s.event, outcomeOf(s.event, event.TypeRejected))
+		}, []want{{verify.LedgerDiffers, "e1"}}, "says rejected"},
+		"parked, and there is an outcome": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			w.publish(outcomeOf(s.event, event.TypeCaptured))
+			w.decideParked("e1", event.Parking{Reason: event.ParkUndecided}, noon)
+		}, []want{{verify.LedgerDiffers, "e1"}}, "says parked (undecided)"},
+		"on another event": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			o := outcomeOf(s.event, event.TypeCaptured)
+			w.publish(o)
+			w.decide("e1", event.Decision{Verdict: event.Verdict{Outcome: o}, Attempt: event.Attempt{Event: event.FingerprintOf([]byte("x"))}})
+		}, []want{{verify.LedgerDiffers, "e1"}}, "than any record"},
+		"two decisions": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			o := w.settle(s, event.TypeCaptured)
+			o.PaymentID = "another"
+			w.decide("e1", event.Decision{Verdict: event.Verdict{Outcome: o}}, func(r *kgo.Record) { r.Partition = 2 })
+		}, []want{{verify.LedgerDiffers, "e1"}}, "two partitions"},
+		"a decision without an outcome": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			w.decideAs(s.event, outcomeOf(s.event, event.TypeCaptured))
+		}, []want{{verify.LedgerWithoutOutcome, "e1"}}, "none is there"},
+		"a parking without a record": {func(w *world) {
+			w.send(order{id: "e1"})
+			w.decideParked("e1", event.Parking{Reason: event.ParkTooOld}, noon)
+		}, []want{{verify.LedgerWithoutOutcome, "e1"}}, "too_old"},
+		"an outcome, and only a parking": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			w.park(s.record, event.Parking{Reason: event.ParkUndecided})
+			w.decideAs(s.event, outcomeOf(s.event, event.TypeCaptured))
+		}, []want{{verify.LedgerWithoutOutcome, "e1"}}, "only a parking"},
+		"an outcome that it does not know": {func(w *world) {
+			w.publish(outcomeOf(w.send(order{id: "e1"}).event, event.TypeCaptured))
+		}, []want{{verify.OutcomeNotInLedger, "e1"}}, "captured again"},
+		"a parking that it does not know": {func(w *world) {
+			w.park(w.send(order{id: "e1"}).record, event.Parking{Reason: event.ParkUndecided})
+		}, []want{{verify.OutcomeNotInLedger, "e1"}}, "undecided"},
+		"an attempt and no more": {func(w *world) {
+			w.send(order{id: "e1"})
+			w.attempt("e1")
+		}, []want{{verify.UndecidedAttempt, "e1"}}, "2026-11-23T12:00:00Z"},
+		"a decision without an event": {func(w *world) {
+			other := *w.send(order{id: "e1"}).event
+			w.settle(sent{event: &other}, event.TypeCaptured)
+			other.ID = "e2"
+			w.decideAs(&other, outcomeOf(&other, event.TypeCaptured))
+		}, []want{{verify.LedgerWithoutEvent, "e2"}}, "says captured"},
+		"an attempt without an event": {func(w *world) { w.attempt("e2") }, []want{{verify.LedgerWithoutEvent, "e2"}}, "money may have moved"},
+		"what cannot be read": {func(w *world) {
+			w.produce(&kgo.Record{Topic: ledgers, Key: []byte("x/e1"), Value: []byte("?")})
+			w.produce(&kgo.Record{Topic: ledgers, Key: []byte("d/e2"), Value: []byte("?")})
+			w.produce(&kgo.Record{Topic: ledgers, Key: []byte("d/e3")})
+		}, []want{{verify.InvalidLedgerRecord, ""}, {verify.InvalidLedgerRecord, "e2"}, {verify.InvalidLedgerRecord, "e3"}}, "key"},
+	})
+}
+
+func TestFaultsOfSeveralEvents(t *testing.T) {
+	t.Parallel()
+	same := func(w *world, change func(*event.Outcome), orders ...order) {
+		for _, o := range orders {
+			s := w.send(o)
+			out := outcomeOf(s.event, event.TypeCaptured)
+			change(out)
+			w.publish(out)
+			w.decideAs(s.event, out)
+		}
+	}
+	payment := func(o *event.Outcome) { o.PaymentID = "one" }
+	nothing := func(*event.Outcome) {}
+	testFaults(t, map[string]fault{
+		"one payment": {func(w *world) { same(w, payment, order{id: "e1"}, order{id: "e2"}, order{id: "e3"}) },
+			[]want{{verify.SharedPayment, "e1"}}, "payment one is that of 3 events: e1, e2, e3"},
+		"one reference": {func(w *world) {
+			w.conf.OncePerReference = true
+			same(w, nothing, order{id: "e1", reference: "r"}, order{id: "e2", reference: "r"})
+		}, []want{{verify.SharedReference, "e1"}}, "external_reference r is captured for 2 events: e1, e2"},
+		"one reference, rejected first": {func(w *world) {
+			w.settle(w.send(order{id: "e1", reference: "r"}), event.TypeRejected)
+			w.settle(w.send(order{id: "e2", reference: "r"}), event.TypeCaptured)
+		}, nil, ""},
+	})
+}
+
+func TestSharedReferenceIsAWarningOrADifference(t *testing.T) {
+	t.Parallel()
+	for once, want := range map[bool]int64{false: 0, true: 1} {
+		w := newWorld(t)
+		w.settle(w.send(order{id: "e1", reference: "r"}), event.TypeCaptured)
+		w.settle(w.send(order{id: "e2", reference: "r"}), event.TypeCaptured)
+		w.commit()
+		w.conf.OncePerReference = once
+		_, sum := w.run()
+		if sum.Differences() != want || sum.Warnings() != 1-want {
+			t.Errorf("once per reference %t: %d differences, %d warnings", once, sum.Differences(), sum.Warnings())
+		}
+	}
+}
