@@ -229,7 +229,7 @@ func (e *judgement) checkOutcome(o *outcome) {
 	if o.has(flagWrongTopic) {
 		e.found(WrongTopic, records, "it is in the topic of the other outcome")
 	}
-	if o.has(flagOverpaid) {
+	if o.has(flagOverpaid) && o.amount == e.main.amount {
 		e.found(WrongAmount, records, "its approved payments sum up to more than its amount, %s", o.amount)
 	}
 }

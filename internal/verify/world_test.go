@@ -41,15 +41,16 @@ type world struct {
 	conf   verify.Config
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, opts ...kfake.Opt) *world {
 	t.Helper()
-	return newWorldOf(t, verify.Topics{Input: input, Captured: captured, Rejected: rejected, Parked: parked, Ledger: ledgers})
+	return newWorldOf(t, verify.Topics{Input: input, Captured: captured, Rejected: rejected, Parked: parked, Ledger: ledgers}, opts...)
 }
 
 // newWorldOf makes topics of three partitions; those of one name are one.
-func newWorldOf(t *testing.T, topics verify.Topics) *world {
+func newWorldOf(t *testing.T, topics verify.Topics, opts ...kfake.Opt) *world {
 	t.Helper()
-	w := &world{t: t, broker: kafkatest.Fake(t, kfake.SeedTopics(3, topics.Input, topics.Captured, topics.Rejected, topics.Parked, topics.Ledger))}
+	seed := kfake.SeedTopics(3, topics.Input, topics.Captured, topics.Rejected, topics.Parked, topics.Ledger)
+	w := &world{t: t, broker: kafkatest.Fake(t, append(opts, seed)...)}
 	w.conf = verify.Config{
 		Kafka: kafka.Config{Brokers: w.broker.Addresses, ClientID: "test", Dial: w.broker.Dial}, Group: group, Topics: topics,
 		ScratchDir: t.TempDir(), Log: slog.New(slog.DiscardHandler),

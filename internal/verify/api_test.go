@@ -1,0 +1,156 @@
+package verify_test
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/secret"
+	"payment-capture/internal/simulator"
+	"payment-capture/internal/verify"
+)
+
+const accessToken = "APP_USR-planted-token"
+
+// apiWorld is a world with the simulated API behind it.
+type apiWorld struct {
+	*world
+	url    string
+	client *mercadopago.Client
+}
+
+func newAPIWorld(t *testing.T, script simulator.Script) *apiWorld {
+	t.Helper()
+	sim, err := simulator.New(simulator.Config{AccessToken: accessToken, Script: script})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(sim)
+	t.Cleanup(server.Close)
+	w := &apiWorld{world: newWorld(t), url: server.URL}
+	w.client, err = mercadopago.New(mercadopago.Config{URL: server.URL, Timeout: 10 * time.Second, MaxConnections: 8},
+		func() secret.Text { return secret.New(accessToken) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.client.Close)
+	w.conf.API = &verify.APIConfig{API: w.client, Rate: 1000}
+	return w
+}
+
+// charge makes a payment at the API for an event, and gives its id.
+func (w *apiWorld) charge(e *event.ReadyToCapture) string {
+	w.t.Helper()
+	r, err := mercadopago.NewRequest(e)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a := w.client.Capture(w.t.Context(), r)
+	if a.Payment == nil {
+		w.t.Fatalf("no payment: %+v", a)
+	}
+	return a.Payment.ID
+}
+
+// capture sends an event, charges what pay says, and publishes the outcome of
+// its type.
+func (w *apiWorld) capture(o order, eventType string, pay func(*event.ReadyToCapture)) string {
+	w.t.Helper()
+	s := w.send(o)
+	paid := *s.event
+	pay(&paid)
+	out := outcomeOf(s.event, eventType)
+	out.PaymentID = w.charge(&paid)
+	w.publish(out)
+	w.decideAs(s.event, out)
+	return out.PaymentID
+}
+
+func asItIs(*event.ReadyToCapture) {}
+
+func TestPaymentsAreHeldAgainstTheAPI(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t, simulator.Script{Payers: []simulator.Payer{{Token: "declined", Decline: "cc_rejected_high_risk"}}})
+	w.capture(order{id: "right"}, event.TypeCaptured, asItIs)
+	w.capture(order{id: "right-rejected", payer: "declined"}, event.TypeRejected, asItIs)
+	w.capture(order{id: "amount"}, event.TypeCaptured, func(e *event.ReadyToCapture) { e.Amount = mustParse(t, "1.00", "MXN") })
+	w.capture(order{id: "reference"}, event.TypeCaptured, func(e *event.ReadyToCapture) { e.ExternalReference = "another" })
+	w.capture(order{id: "declined", payer: "declined"}, event.TypeCaptured, asItIs)
+	w.capture(order{id: "taken"}, event.TypeRejected, asItIs)
+	refunded := w.capture(order{id: "refunded"}, event.TypeCaptured, asItIs)
+	w.refund(refunded)
+	unknown := w.send(order{id: "unknown"})
+	o := outcomeOf(unknown.event, event.TypeCaptured)
+	o.PaymentID = "99999999"
+	w.publish(o)
+	w.decideAs(unknown.event, o)
+	w.commit()
+	found, sum := w.expect(
+		want{verify.APIDiffers, "amount"}, want{verify.APIDiffers, "declined"}, want{verify.APIDiffers, "reference"},
+		want{verify.APIRefunded, "refunded"}, want{verify.APIDiffers, "taken"}, want{verify.APIMissing, "unknown"},
+	)
+	for i, want := range []string{"1.00", "has not taken", "another", "returned", "has taken", "no such payment"} {
+		if !strings.Contains(strings.Replace(found[i].Detail, "1,", "1.00", 1), want) {
+			t.Errorf("the detail of %s is %q, which does not say %q", found[i].EventID, found[i].Detail, want)
+		}
+		if strings.Contains(found[i].Detail, "planted") {
+			t.Errorf("it shows a secret: %s", found[i].Detail)
+		}
+	}
+	if sum.Differences() != 5 || sum.Warnings() != 1 {
+		t.Errorf("%d differences, %d warnings", sum.Differences(), sum.Warnings())
+	}
+}
+
+func (w *apiWorld) refund(payment string) {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url+"/v1/advanced_payments/"+payment+"/refunds", bytes.NewReader([]byte("{}")))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+accessToken)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-Idempotency-Key", "refund-"+payment)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode > 299 {
+		w.t.Fatalf("refund: %s", resp.Status)
+	}
+}
+
+// A payment that was taken for an event that is parked is found by a search, but
+// for one that another event of its reference has.
+func TestPaymentsOfParkedEventsAreSearchedFor(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t, simulator.Script{})
+	w.conf.API.Search = true
+	p := event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: time.Now().Add(-time.Minute)}
+	paid := w.send(order{id: "paid", at: time.Now()})
+	payment := w.charge(paid.event)
+	first := w.send(order{id: "first", reference: "shared", at: time.Now()})
+	o := outcomeOf(first.event, event.TypeCaptured)
+	o.PaymentID = w.charge(first.event)
+	w.publish(o)
+	w.decideAs(first.event, o)
+	second := w.send(order{id: "second", reference: "shared", at: time.Now()})
+	unpaid := w.send(order{id: "unpaid", at: time.Now()})
+	for _, s := range []sent{paid, second, unpaid} {
+		w.park(s.record, p)
+		w.decideParked(s.event.ID, p, time.Now())
+	}
+	w.commit()
+	found, _ := w.expect(want{verify.APIPaid, "paid"})
+	if found[0].PaymentID != payment {
+		t.Errorf("payment %s, want %s", found[0].PaymentID, payment)
+	}
+	w.conf.API.Search = false
+	w.expect()
+}
