@@ -131,7 +131,9 @@ func Formats() []string { return []string{"json", "csv"} }
 func NewWriter(w io.Writer, format string) (Writer, error) {
 	switch format {
 	case "json":
-		return jsonWriter{json.NewEncoder(w)}, nil
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		return jsonWriter{e}, nil
 	case "csv":
 		c := csvWriter{csv.NewWriter(w)}
 		return c, c.Writer.Write([]string{
@@ -153,10 +155,17 @@ type csvWriter struct{ *csv.Writer }
 
 // Write implements [Writer].
 func (w csvWriter) Write(f Finding) error {
-	return w.Writer.Write([]string{
+	row := []string{
 		string(f.Severity), string(f.Kind), f.EventID, f.OrderID, f.Reference, f.Amount, f.Currency, f.PaymentID, f.Detail,
 		strings.Join(f.Records, " "),
-	})
+	}
+	for i, text := range row {
+		// A spreadsheet would take it for a formula, and it is a buyer's text.
+		if text != "" && strings.ContainsRune("=+-@\t\r", rune(text[0])) {
+			row[i] = "'" + text
+		}
+	}
+	return w.Writer.Write(row)
 }
 
 // Close implements [Writer].

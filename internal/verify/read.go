@@ -16,14 +16,14 @@ import (
 const (
 	// pollRecords bounds what is in work at once; what is fetched besides is
 	// bounded by the bytes below.
-	pollRecords       = 20_000
-	fetchBytes        = 16 << 20
-	fetchPartition    = 1 << 20
+	pollRecords       = 10_000
+	fetchBytes        = 4 << 20
+	fetchPartition    = 512 << 10
 	fetchWait         = 250 * time.Millisecond
 	quiet             = 2 * time.Second // without a record, after which it is asked why
 	transactionLimit  = 16 * time.Minute
 	progressEvery     = 100 * time.Millisecond
-	chunk             = 2_000 // records that one goroutine takes
+	chunk             = 1_000 // records that one goroutine takes
 	offsetsThatAreOut = "while it was read: run it again, or set the topic's retention higher"
 )
 
@@ -62,7 +62,7 @@ func (v *verifier) read(ctx context.Context) error {
 		kgo.ConsumePartitions(from), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
 		// Records that went away while it ran are an error, never a jump.
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxWait(fetchWait), kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchPartition), kgo.MaxConcurrentFetches(2),
+		kgo.FetchMaxWait(fetchWait), kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchPartition), kgo.MaxConcurrentFetches(2), kgo.BrokerMaxReadBytes(64<<20),
 	)
 	if err != nil {
 		return err

@@ -39,12 +39,11 @@ const (
 	tagParked
 )
 
-// How much memory the store takes: the cache, and the tables that are being
-// filled or written.
+// How much memory the store takes where nobody says: in four parts, the cache
+// and the tables that are being filled or written.
 const (
-	cacheBytes    = 32 << 20
-	memTableBytes = 32 << 20
-	memTables     = 3
+	storeMemory = 64 << 20
+	memTables   = 3
 )
 
 // store is a directory that is there for the time of a run. It is all in files
@@ -56,7 +55,11 @@ type store struct {
 	bytes   atomic.Int64 // of them
 }
 
-func openStore(parent string) (*store, error) {
+func openStore(parent string, memory int64) (*store, error) {
+	if memory == 0 {
+		memory = storeMemory
+	}
+	part := memory / (memTables + 1)
 	dir, err := os.MkdirTemp(parent, "payment-capture-verify-")
 	if err != nil {
 		return nil, fmt.Errorf("make the scratch directory; --scratch-dir names another place: %w", err)
@@ -65,7 +68,8 @@ func openStore(parent string) (*store, error) {
 	o := &pebble.Options{
 		FormatMajorVersion: pebble.FormatNewest,
 		DisableWAL:         true, // nothing outlives the run
-		CacheSize:          cacheBytes, MemTableSize: memTableBytes, MemTableStopWritesThreshold: memTables,
+		//nolint:gosec // G115: not negative
+		CacheSize: part, MemTableSize: uint64(part), MemTableStopWritesThreshold: memTables,
 		MaxOpenFiles: 1000,
 		// It is written once and read once, in order: levels are merged only as
 		// far as reading needs it.

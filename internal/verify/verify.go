@@ -37,6 +37,9 @@ type Config struct {
 	// ScratchDir is where the store lies while it runs; "": the system's
 	// directory for temporary files.
 	ScratchDir string
+	// Memory is how much of it the store takes, in bytes; 0: 64 MiB. What is
+	// fetched comes on top.
+	Memory int64
 	// API reads the payments of the events; nil: they are not read.
 	API *APIConfig
 	Log *slog.Logger
@@ -80,7 +83,7 @@ func Run(ctx context.Context, conf Config, report func(Finding) error) (*Summary
 	if err != nil {
 		return nil, err
 	}
-	v.store, err = openStore(conf.ScratchDir)
+	v.store, err = openStore(conf.ScratchDir, conf.Memory)
 	if err != nil {
 		return nil, err
 	}
