@@ -27,6 +27,8 @@ func TestExitCode(t *testing.T) {
 		"fenced":             {fenced, 4},
 		"fenced, and closed": {errors.Join(fenced, errors.New("close")), 4},
 		"not proven":         {demo.ErrNotProven, 6},
+		"differs":            {fmt.Errorf("%w: 3", errDiffers), 7},
+		"differs, and fails": {errors.Join(errDiffers, errors.New("the API")), 7},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -53,6 +55,12 @@ func TestUsageErrors(t *testing.T) {
 		"broker without a port":    {[]string{"demo", "--broker", "localhost"}, "--broker"},
 		"broker's port":            {[]string{"demo", "--broker", "localhost:70000"}, "--broker"},
 		"no partitions":            {[]string{"topics", "--partitions", "0"}, "--partitions"},
+		"no range":                 {[]string{"verify", "--since", "2026-01-02T00:00:00Z", "--until", "2026-01-01T00:00:00Z"}, "--until"},
+		"since when":               {[]string{"verify", "--since", "yesterday"}, "--since"},
+		"search without the API":   {[]string{"verify", "--api-search"}, "--api-search"},
+		"no rate":                  {[]string{"verify", "--api-rate", "NaN"}, "--api-rate"},
+		"format":                   {[]string{"verify", "--format", "xml"}, "--format"},
+		"fewer than none":          {[]string{"verify", "--max-shown", "-1"}, "--max-shown"},
 		"simulator's script":       {[]string{"simulator", "--script", "/missing"}, "--script"},
 		"simulator's site":         {[]string{"simulator", "--site", "XXX"}, "XXX"},
 		"simulator's address":      {[]string{"simulator", "--listen", "8081"}, "--listen"},

@@ -86,27 +86,35 @@ func takeSnapshot(ctx context.Context, client *kgo.Client, conf Config) (*snapsh
 		{"ends", admin.ListEndOffsets, func(p *partition) *int64 { return &p.end }},
 		{"beginnings", admin.ListStartOffsets, func(p *partition) *int64 { return &p.start }},
 	} {
-		listed, err := ask.list(ctx, s.names0()...)
+		listed, err := ask.list(ctx, s.topicNames()...)
 		if err == nil {
-			err = listed.Error()
+			err = errors.Join(listed.Error(), s.take(listed, ask.into))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("ask for the %s of the topics: %w", ask.what, err)
-		}
-		for _, t := range s.topics {
-			for n := range t.partitions {
-				l, ok := listed.Lookup(t.name, int32(n)) //nolint:gosec // G115: a partition's number
-				if !ok {
-					return nil, fmt.Errorf("ask for the %s of the topics: %s/%d was not answered", ask.what, t.name, n)
-				}
-				*ask.into(&t.partitions[n]) = l.Offset
-			}
 		}
 	}
 	return s, nil
 }
 
-func (s *snapshot) names0() []string {
+// take keeps offsets that were listed.
+func (s *snapshot) take(listed kadm.ListedOffsets, into func(*partition) *int64) error {
+	for _, t := range s.topics {
+		if len(listed[t.name]) > len(t.partitions) {
+			return fmt.Errorf("partitions were added to %s just now: run it again", t.name)
+		}
+		for n := range t.partitions {
+			l, ok := listed.Lookup(t.name, int32(n)) //nolint:gosec // G115: a partition's number
+			if !ok {
+				return fmt.Errorf("%s/%d was not answered", t.name, n)
+			}
+			*into(&t.partitions[n]) = l.Offset
+		}
+	}
+	return nil
+}
+
+func (s *snapshot) topicNames() []string {
 	var names []string
 	for _, t := range s.topics {
 		names = append(names, t.name)
@@ -135,7 +143,7 @@ func (s *snapshot) addTopics(ctx context.Context, admin *kadm.Client, topics Top
 		}
 		s.topics[i].roles |= t.role
 	}
-	info, err := kafka.Inspect(ctx, admin, s.names0()...)
+	info, err := kafka.Inspect(ctx, admin, s.topicNames()...)
 	if err != nil {
 		if topics.Ledger != "" {
 			err = fmt.Errorf("%w (--no-ledger leaves the ledger out, where there is none)", err)
