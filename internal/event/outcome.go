@@ -15,7 +15,7 @@ import (
 type OtherSourceError struct{ Type, Source string }
 
 func (e *OtherSourceError) Error() string {
-	return fmt.Sprintf("%s of source %q", e.Type, printable(e.Source, 64))
+	return fmt.Sprintf("%s of source %q", e.Type, printable(e.Source, 128))
 }
 
 // wireEnvelope holds the attributes of an outcome in either mode.
@@ -69,7 +69,9 @@ func DecodeOutcome(m Message) (o *Outcome, id string, err error) {
 	return o, w.ID, nil
 }
 
-func isOutcomeType(eventType string) bool { return eventType == TypeCaptured || eventType == TypeRejected }
+func isOutcomeType(eventType string) bool {
+	return eventType == TypeCaptured || eventType == TypeRejected
+}
 
 func readOutcomeEnvelope(m Message) (*wireEnvelope, error) {
 	binary, contentType := false, ""

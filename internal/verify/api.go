@@ -224,10 +224,10 @@ func (a *asking) read(ctx context.Context, b *batch, w wanted) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		what, done := a.hold(b, w, answer)
+		done, err := a.hold(b, w, answer)
 		switch {
-		case what != nil:
-			return what
+		case err != nil:
+			return err
 		case done:
 			return nil
 		case try == apiTries:
@@ -255,7 +255,7 @@ func (a *asking) find(ctx context.Context, w wanted, read mercadopago.Answer) me
 }
 
 // hold holds an answer against the outcome; done is false where it says nothing.
-func (a *asking) hold(b *batch, w wanted, answer mercadopago.Answer) (err error, done bool) { //nolint:revive,staticcheck // the error ends all
+func (a *asking) hold(b *batch, w wanted, answer mercadopago.Answer) (done bool, err error) {
 	differs := func(kind Kind, format string, args ...any) {
 		f := w.event
 		f.Detail = fmt.Sprintf(format, args...)
@@ -267,29 +267,29 @@ func (a *asking) hold(b *batch, w wanted, answer mercadopago.Answer) (err error,
 		if !captured {
 			differs(APIDiffers, "the outcome says rejected, the API has taken the money: %s", answer.Detail)
 		}
-		return nil, true
+		return true, nil
 	case mercadopago.Rejected:
 		if captured {
 			differs(APIDiffers, "the outcome says captured, the API has not taken the money: %s", answer.Detail)
 		}
-		return nil, true
+		return true, nil
 	case mercadopago.Halt:
-		return fmt.Errorf("%w: %s", errHalt, answer.Reason), false
+		return false, fmt.Errorf("%w: %s", errHalt, answer.Reason)
 	case mercadopago.Poll:
 		switch {
 		case answer.HTTPStatus == http.StatusNotFound:
 			differs(APIMissing, "the API knows no such payment: is it of another account? %s", answer.Detail)
-			return nil, true
+			return true, nil
 		case answer.Payment != nil:
 			differs(APIDiffers, "the outcome is final, the payment is not: %s", answer.Detail)
-			return nil, true
+			return true, nil
 		}
-		return nil, false
+		return false, nil
 	case mercadopago.Park:
-		return nil, a.holdOdd(differs, captured, answer)
+		return a.holdOdd(differs, captured, answer), nil
 	case mercadopago.Retry, mercadopago.Wait:
 	}
-	return nil, false
+	return false, nil
 }
 
 // holdOdd holds an answer that only a person can judge.

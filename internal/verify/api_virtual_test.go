@@ -82,6 +82,7 @@ func TestReadsThatFailAreRepeated(t *testing.T) {
 		return taken
 	}}
 	testWithStub(t, 3, s, func(t *testing.T, w *world) {
+		t.Helper()
 		w.send(order{id: "missing"})
 		w.commit()
 		found, sum, err := w.try()
@@ -100,6 +101,7 @@ func TestRefusedTokenEndsTheReading(t *testing.T) {
 		return mercadopago.Answer{Meaning: mercadopago.Halt, Read: true, Reason: "the token is refused"}
 	}}
 	testWithStub(t, 50, s, func(t *testing.T, w *world) {
+		t.Helper()
 		if _, _, err := w.try(); !errors.Is(err, verify.ErrNotAsked) {
 			t.Errorf("got %v", err)
 		}

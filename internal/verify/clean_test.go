@@ -104,7 +104,7 @@ func TestNoFalseDifferences(t *testing.T) {
 			p := event.Parking{Reason: event.ParkInvalidEvent, Detail: "d"}
 			w.park(w.sendRaw("{}"), p)
 			w.sendRaw("{}") // a copy: answered by nothing
-			w.decideParked(recordID("{}"), p, at)
+			w.decideParked(recordID(), p, at)
 		}},
 		"an event too large for the parked topic": {plant: func(w *world) {
 			s := w.send(order{id: "e1", payer: string(make512())})
@@ -281,7 +281,7 @@ func TestTopicsThatAreOne(t *testing.T) {
 			p := event.Parking{Reason: event.ParkInvalidEvent, Detail: "d"}
 			w.park(w.sendRaw("{}"), p)
 			if topics.Ledger != "" {
-				w.decideParked(recordID("{}"), p, noon)
+				w.decideParked(recordID(), p, noon)
 			}
 			w.send(order{id: "e1"})
 			w.commit()

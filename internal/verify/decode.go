@@ -18,8 +18,7 @@ type decoder struct {
 
 func (d *decoder) take(n int) []byte {
 	if n < 0 || n > len(d.rest) {
-		d.bad, n = true, 0
-		d.rest = nil
+		d.bad, d.rest = true, nil
 		return make([]byte, 16)
 	}
 	b := d.rest[:n]

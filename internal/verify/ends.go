@@ -34,18 +34,14 @@ func nothingBetween(ctx context.Context, client *kgo.Client, t *topic, n int32, 
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
 		return false, err
 	}
-	for _, rt := range resp.Topics {
-		for _, rp := range rt.Partitions {
-			if err := kerr.ErrorForCode(rp.ErrorCode); err != nil {
-				return false, err
-			}
-			if len(rp.RecordBatches) == 0 { // the log ends before from
-				return rp.HighWatermark >= to, nil
-			}
-			return emptyUntil(rp.RecordBatches, to), nil
-		}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return false, fmt.Errorf("%s/%d: the fetch was not answered", t.name, n)
 	}
-	return false, fmt.Errorf("%s/%d: the fetch was not answered", t.name, n)
+	is := resp.Topics[0].Partitions[0]
+	if len(is.RecordBatches) == 0 { // the log ends before from
+		return is.HighWatermark >= to, kerr.ErrorForCode(is.ErrorCode)
+	}
+	return emptyUntil(is.RecordBatches, to), kerr.ErrorForCode(is.ErrorCode)
 }
 
 // emptyUntil reports whether record batches show that there is no record below

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -63,16 +64,12 @@ func Kinds() []Kind {
 	}
 }
 
-// Severity gives the severity of a kind. That of a shared reference depends on
+// severity is that of a kind. That of a shared reference depends on
 // what is charged once.
 func (k Kind) severity(oncePerReference bool) Severity {
-	switch k {
-	case APIRefunded, ConflictingEvent, EventNotRetained, OnlyReplayed:
+	warnings := []Kind{APIRefunded, ConflictingEvent, EventNotRetained, OnlyReplayed}
+	if slices.Contains(warnings, k) || (k == SharedReference && !oncePerReference) {
 		return Warning
-	case SharedReference:
-		if !oncePerReference {
-			return Warning
-		}
 	}
 	return Difference
 }
@@ -95,11 +92,7 @@ type Finding struct {
 func (f Finding) key() []byte {
 	key := append([]byte{spaceFinding}, f.EventID...)
 	key = append(key, 0)
-	for i, k := range Kinds() {
-		if k == f.Kind {
-			key = append(key, byte(i)) //nolint:gosec // G115: a short list
-		}
-	}
+	key = append(key, byte(slices.Index(Kinds(), f.Kind))) //nolint:gosec // G115: a short list
 	d := digestOf([]byte(f.Detail), []byte(strings.Join(f.Records, " ")), []byte(f.PaymentID))
 	return append(key, d[:]...)
 }

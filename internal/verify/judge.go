@@ -6,13 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"payment-capture/internal/event"
 )
-
-// The reasons for parking that a record is decided by under an id of its own,
-// though it is a valid event.
-const parkConflicting event.ParkReason = "conflicting_event"
 
 // judgeAll judges every event, then what several events have in common.
 func (v *verifier) judgeAll(ctx context.Context) error {
@@ -102,7 +96,7 @@ func (e *judgement) found(kind Kind, records []string, format string, args ...an
 			break
 		}
 	}
-	e.batch.finding(e.judge.finding(kind, f))
+	e.batch.finding(e.finding(kind, f))
 }
 
 // names names records, the event's own first.
@@ -241,7 +235,7 @@ func (e *judgement) checkOutcome(o *outcome) {
 func (e *judgement) checkRepetition(captured bool) {
 	unmarked := e.tally(captured, func(o *outcome) int { return o.unmarked })
 	if unmarked < 2 {
-		if unmarked == 0 && e.dossier.has(captured) && e.verdicts.since(e.main.at) {
+		if unmarked == 0 && e.has(captured) && e.verdicts.since(e.main.at) {
 			e.found(OnlyReplayed, e.names(e.where()), "there are outcomes marked as replayed, and not the first one: was it written to another topic?")
 		}
 		return

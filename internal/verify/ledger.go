@@ -26,7 +26,7 @@ func (e *judgement) checkLedger() {
 		e.checkParking(known)
 	case len(e.outcomes) == 0:
 		// Its absence is noted; beside it a parking stands that was undone.
-	case !e.dossier.has(known.has(flagCaptured)):
+	case !e.has(known.has(flagCaptured)):
 		e.found(LedgerDiffers, records, "the ledger says %s, the outcome does not", verdictName(known))
 	default:
 		for _, o := range e.outcomes {

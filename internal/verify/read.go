@@ -50,7 +50,7 @@ func (v *verifier) read(ctx context.Context) error {
 		for n := range t.partitions {
 			if p := &t.partitions[n]; p.start < p.end {
 				rd.next[p] = p.start
-				from[t.name][int32(n)] = kgo.NewOffset().At(p.start) //nolint:gosec // G115: a partition's number
+				from[t.name][int32(n)] = kgo.NewOffset().At(p.start)
 			}
 		}
 	}
@@ -190,7 +190,7 @@ func (rd *reading) findEnds(ctx context.Context) error {
 			if !open {
 				continue
 			}
-			number := int32(n) //nolint:gosec // G115: a partition's number
+			number := int32(n)
 			empty, err := nothingBetween(ctx, rd.client, t, number, at, t.partitions[n].end)
 			switch {
 			case err != nil:

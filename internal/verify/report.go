@@ -96,8 +96,11 @@ func NewShown(most int) *Shown {
 	s.out.SetStyle(table.StyleLight)
 	s.out.AppendHeader(table.Row{"kind", "event", "order", "amount", "what is found", "records"})
 	s.out.SetColumnConfigs([]table.ColumnConfig{
-		{Number: 1, WidthMax: 24}, {Number: 2, WidthMax: 36}, {Number: 3, WidthMax: 24},
-		{Number: 5, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft}, {Number: 6, WidthMax: 48, WidthMaxEnforcer: text.WrapSoft},
+		{Number: 1, WidthMax: 24},
+		{Number: 2, WidthMax: 36},
+		{Number: 3, WidthMax: 24},
+		{Number: 5, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft},
+		{Number: 6, WidthMax: 48, WidthMaxEnforcer: text.WrapSoft},
 	})
 	return s
 }

@@ -93,7 +93,7 @@ func TestParkedRecordOfADeletedCopy(t *testing.T) {
 	w.clean(3)
 	p := event.Parking{Reason: event.ParkInvalidEvent, Detail: "d"}
 	w.park(w.sendRaw("{}"), p)
-	w.decideParked(recordID("{}"), p, noon)
+	w.decideParked(recordID(), p, noon)
 	w.sendRaw("{}")
 	w.commit()
 	w.expect()

@@ -104,7 +104,7 @@ func (s *snapshot) take(listed kadm.ListedOffsets, into func(*partition) *int64)
 			return fmt.Errorf("partitions were added to %s just now: run it again", t.name)
 		}
 		for n := range t.partitions {
-			l, ok := listed.Lookup(t.name, int32(n)) //nolint:gosec // G115: a partition's number
+			l, ok := listed.Lookup(t.name, int32(n))
 			if !ok {
 				return fmt.Errorf("%s/%d was not answered", t.name, n)
 			}
@@ -166,7 +166,7 @@ func (s *snapshot) addCommits(ctx context.Context, admin *kadm.Client, group str
 		return fmt.Errorf("read the committed offsets of group %q: %w", group, err)
 	}
 	for n := range s.input.partitions {
-		r, ok := responses.Lookup(s.input.name, int32(n)) //nolint:gosec // G115: a partition's number
+		r, ok := responses.Lookup(s.input.name, int32(n))
 		if !ok || r.At < 0 {
 			continue
 		}

@@ -68,8 +68,7 @@ func openStore(parent string, memory int64) (*store, error) {
 	o := &pebble.Options{
 		FormatMajorVersion: pebble.FormatNewest,
 		DisableWAL:         true, // nothing outlives the run
-		//nolint:gosec // G115: not negative
-		CacheSize: part, MemTableSize: uint64(part), MemTableStopWritesThreshold: memTables,
+		CacheSize:          part, MemTableSize: uint64(part), MemTableStopWritesThreshold: memTables,
 		MaxOpenFiles: 1000,
 		// It is written once and read once, in order: levels are merged only as
 		// far as reading needs it.

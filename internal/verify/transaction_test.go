@@ -97,7 +97,7 @@ func TestFlushAcrossTheEndsIsUnderWay(t *testing.T) {
 		},
 		"the parked record first": {
 			func(w *world, s sent) { w.park(s.record, event.Parking{Reason: event.ParkTooOld}) },
-			func(w *world, s sent) { w.decideParked("e1", event.Parking{Reason: event.ParkTooOld}, noon) },
+			func(w *world, _ sent) { w.decideParked("e1", event.Parking{Reason: event.ParkTooOld}, noon) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

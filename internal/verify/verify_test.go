@@ -82,14 +82,26 @@ func TestFaultsOfOutcomes(t *testing.T) {
 		"doubled rejection": {func(w *world) {
 			w.publish(w.settle(w.send(order{id: "e1"}), event.TypeRejected))
 		}, []want{{verify.DoubledOutcome, "e1"}}, "2 outcomes"},
-		"wrong amount": {outcome(func(w *world, o *event.Outcome) { o.Amount = mustParse(w.t, "700.51", "MXN") }),
-			[]want{{verify.WrongAmount, "e1"}, {verify.LedgerDiffers, "e1"}}, "its amount is 700.51, the event's is 700.50"},
-		"wrong currency": {outcome(func(w *world, o *event.Outcome) { o.Amount = mustParse(w.t, "700.50", "BRL") }),
-			[]want{{verify.WrongCurrency, "e1"}, {verify.LedgerDiffers, "e1"}}, "BRL"},
-		"wrong order": {outcome(func(_ *world, o *event.Outcome) { o.OrderID, o.Subject = "another", "another" }),
-			[]want{{verify.WrongOrder, "e1"}, {verify.LedgerDiffers, "e1"}}, "order-e1"},
-		"wrong reference": {outcome(func(_ *world, o *event.Outcome) { o.ExternalReference = "another" }),
-			[]want{{verify.WrongReference, "e1"}, {verify.LedgerDiffers, "e1"}}, "order-e1"},
+		"wrong amount": {
+			outcome(func(w *world, o *event.Outcome) { o.Amount = mustParse(w.t, "700.51", "MXN") }),
+			[]want{{verify.WrongAmount, "e1"}, {verify.LedgerDiffers, "e1"}},
+			"its amount is 700.51, the event's is 700.50",
+		},
+		"wrong currency": {
+			outcome(func(w *world, o *event.Outcome) { o.Amount = mustParse(w.t, "700.50", "BRL") }),
+			[]want{{verify.WrongCurrency, "e1"}, {verify.LedgerDiffers, "e1"}},
+			"BRL",
+		},
+		"wrong order": {
+			outcome(func(_ *world, o *event.Outcome) { o.OrderID, o.Subject = "another", "another" }),
+			[]want{{verify.WrongOrder, "e1"}, {verify.LedgerDiffers, "e1"}},
+			"order-e1",
+		},
+		"wrong reference": {
+			outcome(func(_ *world, o *event.Outcome) { o.ExternalReference = "another" }),
+			[]want{{verify.WrongReference, "e1"}, {verify.LedgerDiffers, "e1"}},
+			"order-e1",
+		},
 		"paid too much": {outcome(func(_ *world, o *event.Outcome) {
 			o.Transactions = append(o.Transactions, event.Transaction{Status: "approved", Amount: "0.01"})
 		}), []want{{verify.WrongAmount, "e1"}, {verify.LedgerDiffers, "e1"}}, "sum up to more"},
@@ -160,12 +172,15 @@ func TestFaultsOfParkedRecords(t *testing.T) {
 			w.park(s.record, undecided)
 			w.park(s.record, undecided)
 		}, []want{{verify.DoubledParking, "e1"}}, "2 times"},
-		"an invalid event that is not": {func(w *world) { w.sendRaw("{}") },
-			[]want{{verify.MissingOutcome, recordID("{}")}}, "type is missing"},
+		"an invalid event that is not": {
+			func(w *world) { w.sendRaw("{}") },
+			[]want{{verify.MissingOutcome, recordID()}},
+			"type is missing",
+		},
 		"for nothing": {func(w *world) {
 			r := *w.sendRaw("{}")
 			w.park(&r, event.Parking{Reason: event.ParkInvalidEvent})
-			w.decideParked(recordID("{}"), event.Parking{Reason: event.ParkInvalidEvent}, at)
+			w.decideParked(recordID(), event.Parking{Reason: event.ParkInvalidEvent}, at)
 			r.Offset += 40
 			w.park(&r, event.Parking{Reason: event.ParkInvalidEvent})
 		}, []want{{verify.OutcomeWithoutEvent, ""}}, "orders/0@"},
@@ -182,8 +197,9 @@ func TestFaultsOfParkedRecords(t *testing.T) {
 	})
 }
 
-func recordID(value string) string {
-	return event.RecordID(event.Message{Value: []byte(value), Timestamp: noon})
+// recordID is that of the record {}.
+func recordID() string {
+	return event.RecordID(event.Message{Value: []byte("{}"), Timestamp: noon})
 }
 
 func TestFaultsOfTheLedger(t *testing.T) {
@@ -270,8 +286,11 @@ func TestFaultsOfSeveralEvents(t *testing.T) {
 	payment := func(o *event.Outcome) { o.PaymentID = "one" }
 	nothing := func(*event.Outcome) {}
 	testFaults(t, map[string]fault{
-		"one payment": {func(w *world) { same(w, payment, order{id: "e1"}, order{id: "e2"}, order{id: "e3"}) },
-			[]want{{verify.SharedPayment, "e1"}}, "payment one is that of 3 events: e1, e2, e3"},
+		"one payment": {
+			func(w *world) { same(w, payment, order{id: "e1"}, order{id: "e2"}, order{id: "e3"}) },
+			[]want{{verify.SharedPayment, "e1"}},
+			"payment one is that of 3 events: e1, e2, e3",
+		},
 		"one reference": {func(w *world) {
 			w.conf.OncePerReference = true
 			same(w, nothing, order{id: "e1", reference: "r"}, order{id: "e2", reference: "r"})

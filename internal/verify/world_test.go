@@ -158,7 +158,7 @@ func outcomeOf(e *event.ReadyToCapture, eventType string) *event.Outcome {
 }
 
 // publish writes an outcome as the service does.
-func (w *world) publish(o *event.Outcome, changes ...func(*kgo.Record)) *kgo.Record {
+func (w *world) publish(o *event.Outcome, changes ...func(*kgo.Record)) {
 	w.t.Helper()
 	m, err := o.Encode(nil, event.Structured)
 	if err != nil {
@@ -175,7 +175,6 @@ func (w *world) publish(o *event.Outcome, changes ...func(*kgo.Record)) *kgo.Rec
 		change(r)
 	}
 	w.produce(r)
-	return r
 }
 
 // park writes a parked record for a record of the input.
