@@ -240,20 +240,6 @@ func (a *asking) read(ctx context.Context, b *batch, w wanted) error {
 	}
 }
 
-// find looks for a payment whose status a read does not show, and gives what was
-// found, else the answer to the read.
-func (a *asking) find(ctx context.Context, w wanted, read mercadopago.Answer) mercadopago.Answer {
-	if w.since <= 0 || a.limit.Wait(ctx) != nil {
-		return read
-	}
-	for _, p := range a.conf.API.API.Find(ctx, w.request, time.UnixMilli(w.since).Add(-searchSkew)).Payments {
-		if p.Payment.ID == w.payment {
-			return p
-		}
-	}
-	return read
-}
-
 // hold holds an answer against the outcome; done is false where it says nothing.
 func (a *asking) hold(b *batch, w wanted, answer mercadopago.Answer) (done bool, err error) {
 	differs := func(kind Kind, format string, args ...any) {
@@ -316,71 +302,4 @@ func returned(p *mercadopago.Payment) bool {
 		return true
 	}
 	return false
-}
-
-// search looks for a payment of an event that has no outcome.
-func (a *asking) search(ctx context.Context, b *batch, w wanted) error {
-	since := time.UnixMilli(w.since).Add(-searchSkew)
-	for try := 1; ; try++ {
-		if err := a.limit.Wait(ctx); err != nil {
-			return err
-		}
-		found := a.conf.API.API.Find(ctx, w.request, since)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		for range found.Calls - 1 { // it made more than one call
-			if err := a.limit.Wait(ctx); err != nil {
-				return err
-			}
-		}
-		if found.Searched {
-			return a.holdFound(b, w, found)
-		}
-		detail := "the API offers no search"
-		if found.Failed != nil {
-			if found.Failed.Meaning == mercadopago.Halt {
-				return fmt.Errorf("%w: %s", errHalt, found.Failed.Reason)
-			}
-			detail = found.Failed.Detail
-		}
-		if try == apiTries || found.Failed == nil {
-			return fmt.Errorf("payments of event %s: %w: %s", w.event.EventID, errUnread, detail)
-		}
-		if err := pause(ctx, max(found.Failed.RetryAfter, time.Second<<try)); err != nil {
-			return err
-		}
-	}
-}
-
-// holdFound notes payments that were taken and are no event's.
-func (a *asking) holdFound(b *batch, w wanted, found mercadopago.Found) error {
-	for _, p := range found.Payments {
-		if p.Meaning != mercadopago.Captured {
-			continue
-		}
-		owned, err := a.store.holds(append(append([]byte{spacePayment}, p.Payment.ID...), 0))
-		if err != nil {
-			return err
-		}
-		if owned {
-			continue // another event of this reference has it
-		}
-		f := w.event
-		f.PaymentID = p.Payment.ID
-		f.Detail = "the API has taken money under the event's reference since it was first tried, and no event has an outcome with this payment: " + p.Detail
-		b.finding(a.finding(APIPaid, f))
-	}
-	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
 }
