@@ -21,8 +21,6 @@ import (
 	"payment-capture/internal/verify"
 )
 
-const ledgerTopic = "payment-capture.ledger"
-
 // order gives an order of this amount, as a record's value and decoded.
 func order(t *testing.T, id, amount string) ([]byte, *event.ReadyToCapture) {
 	t.Helper()
