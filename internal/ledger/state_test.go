@@ -96,7 +96,7 @@ func merged(t *testing.T, r *rand.Rand, operands [][]byte, base bool) []byte {
 // not on the order in which the partitions are read, nor on where Pebble begins
 // to merge, nor on whether the end of a partition is read twice.
 func TestMergingDoesNotDependOnTheOrderOfPartitions(t *testing.T) {
-	for seed := range uint64(20_000) {
+	for seed := range uint64(4_000) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		var partitions [][]slot
 		for p := range int32(1 + r.IntN(3)) {

@@ -245,17 +245,18 @@ func TestLockedStoreIsLeftAlone(t *testing.T) {
 // it read what it does not have. There is no log of writes to replay.
 func TestCrashLeavesAMomentBefore(t *testing.T) {
 	kept := 0
-	for seed := range uint64(30) {
+	value := decisionEntry(t, 0, 0, "", "captured").value
+	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		fs := vfs.NewCrashableMem()
 		conf := storeConfigForTest(fs, "dir")
-		conf.memTable = 32 << 10 // some hundred entries
+		conf.memTable = 16 << 10 // some dozen entries
 		s := openForTest(t, conf)
 		var crashed *vfs.MemFS
-		n := 200 + r.IntN(2000)
+		n := 200 + r.IntN(1000)
 		crashAt := r.IntN(n)
 		for i := range n {
-			put(t, s, decisionEntry(t, int32(i%3), int64(i), fmt.Sprint(i), "captured"))
+			put(t, s, entry{partition: int32(i % 3), offset: int64(i), key: KindDecision.Key(fmt.Sprint(i)), value: value})
 			if r.IntN(200) == 0 {
 				if err := s.db.Flush(); err != nil {
 					t.Fatal(err)
