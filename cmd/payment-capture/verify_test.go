@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafkatest"
 	"payment-capture/internal/ledger"
 	"payment-capture/internal/simulator"
 	"payment-capture/internal/verify"
@@ -181,7 +182,8 @@ func TestVerifyWhatTheServiceDid(t *testing.T) {
 	api := httptest.NewServer(sim)
 	t.Cleanup(api.Close)
 	broker, client := newBroker(t, ourTopics()...)
-	setEnv(t, "KAFKA_BROKERS="+broker, "KAFKA_START_AT=earliest", "ADMIN_ADDR=off", "CURRENCY=MXN", "CLOUDEVENTS_MODE=binary",
+	(&kafkatest.Broker{Addresses: []string{broker}}).Compacted(t, ledgerTopic, 1)
+	setEnv(t, "KAFKA_BROKERS="+broker, "KAFKA_START_AT=earliest", "ADMIN_ADDR=off", "CURRENCY=MXN", "CLOUDEVENTS_MODE=binary", "LEDGER_DIR="+t.TempDir(),
 		"MERCADOPAGO_URL="+api.URL, "MERCADOPAGO_ACCESS_TOKEN="+accessToken)
 	const orders = 20
 	for i := range orders {

@@ -168,7 +168,10 @@ func setUp(ctx context.Context, opts Options) (*stage, error) {
 		FlushInterval: 25 * time.Millisecond, ShutdownTimeout: 15 * time.Second, AdminAddr: config.AdminOff,
 	}
 	var err error
-	s.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(int(opts.BrokerPort)), kfake.SeedTopics(partitions,
+	s.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(int(opts.BrokerPort)),
+		// What it compacts it takes from the start of the log, which a ledger
+		// takes for a loss.
+		kfake.BrokerConfigs(map[string]string{"log.cleaner.backoff.ms": "9000000000000"}), kfake.SeedTopics(partitions,
 		s.conf.TopicInput, s.conf.TopicCaptured, s.conf.TopicRejected, s.conf.TopicParked))
 	if err != nil {
 		return nil, fmt.Errorf("start the broker in memory: %w", err)

@@ -31,12 +31,19 @@ type Broker struct {
 func Fake(t testing.TB, opts ...kfake.Opt) *Broker {
 	t.Helper()
 	network := &kfake.VirtualNetwork{}
-	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.ListenFn(network.Listen)}, opts...)...)
+	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.ListenFn(network.Listen), Uncompacted()}, opts...)...)
 	if err != nil {
 		t.Fatalf("start the fake cluster: %v", err)
 	}
 	t.Cleanup(cluster.Close)
 	return &Broker{Addresses: cluster.ListenAddrs(), Dial: network.DialContext, Fake: cluster, Network: network}
+}
+
+// Uncompacted keeps a fake cluster from compacting its topics by itself, as it
+// does every hour: it moves the start of the log then, which a real broker never
+// does, and which is a loss of records to who reads a ledger.
+func Uncompacted() kfake.Opt {
+	return kfake.BrokerConfigs(map[string]string{"log.cleaner.backoff.ms": "9000000000000"})
 }
 
 // Compacted makes a compacted topic, as the ledger's is.
