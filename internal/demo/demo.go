@@ -172,7 +172,7 @@ func setUp(ctx context.Context, opts Options) (*stage, error) {
 		// What it compacts it takes from the start of the log, which a ledger
 		// takes for a loss.
 		kfake.BrokerConfigs(map[string]string{"log.cleaner.backoff.ms": "9000000000000"}), kfake.SeedTopics(partitions,
-		s.conf.TopicInput, s.conf.TopicCaptured, s.conf.TopicRejected, s.conf.TopicParked))
+			s.conf.TopicInput, s.conf.TopicCaptured, s.conf.TopicRejected, s.conf.TopicParked))
 	if err != nil {
 		return nil, fmt.Errorf("start the broker in memory: %w", err)
 	}
