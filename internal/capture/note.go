@@ -119,19 +119,20 @@ func (a *attempt) harmless() bool {
 	return a.last.RefusedUnseen()
 }
 
-// withdraw takes the note back. Where the ledger does not take that, the note
-// stands, which is the safe side.
+// withdraw takes the note back. Where that is not answered, it may have been
+// taken back or may stand, so the next call is noted anew.
 func (c *Capturer) withdraw(ctx context.Context, a *attempt, hold Hold) {
 	if !a.written || !hold.Current() || ctx.Err() != nil {
 		return // if it was handed over, the note may be another owner's
 	}
 	bounded, cancel := context.WithTimeout(ctx, withdrawWithin)
 	defer cancel()
+	a.written = false
 	if err := hold.Withdraw(bounded); err != nil {
 		c.conf.Log.WarnContext(ctx, "an attempt that had no effect stays in the ledger", slog.String("event_id", a.event.ID), slog.Any("error", err))
 		return
 	}
-	a.noted.First, a.written, a.idle = time.Time{}, false, false
+	a.noted.First, a.idle = time.Time{}, false
 }
 
 // takeBack withdraws what was noted and never called for, when the event is
