@@ -59,8 +59,9 @@ func (c *Capturer) enterNoted(ctx context.Context, a *attempt, hold Hold) (pass,
 			return p, nil
 		}
 		err = hold.Attempt(ctx, a.toNote())
-		if err == nil && hold.Current() {
-			a.idle = true
+		a.idle = a.idle || err == nil
+		// That may have taken as long as the ledger's brokers were away.
+		if a.late = c.overdue(a); err == nil && a.late == nil && hold.Current() && stopped(ctx, hold.GiveUp()) == nil {
 			return p, nil
 		}
 		c.gate.abort(p)

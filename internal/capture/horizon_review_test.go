@@ -1,0 +1,48 @@
+package capture_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"payment-capture/internal/capture"
+	"payment-capture/internal/event"
+	"payment-capture/internal/mercadopago"
+)
+
+// The horizon is looked at when the call goes out, not before the ledger took
+// the note, which may last as long as its brokers are away.
+func TestNoteThatTookPastTheHorizon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := &ledgerHold{hold: newHold(nil), slow: 15 * time.Minute}
+		a := newAPI(halted())
+		c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = 30 * time.Minute })
+		// Another event halts the service: the gate is shut when ours comes.
+		other := newEvent(t)
+		other.ID, other.OrderID, other.ExternalReference = "event-0", "order-0", "reference-0"
+		giveUp := make(chan struct{})
+		time.AfterFunc(time.Second, func() { close(giveUp) })
+		if _, err := c.Capture(t.Context(), other, newHold(giveUp)); err == nil {
+			t.Fatal("the halt was passed")
+		}
+		if c.Shut() == "" {
+			t.Fatal("the gate is not shut")
+		}
+		a.answers = []mercadopago.Answer{captured()}
+		e := newEvent(t)
+		body, err := mercadopago.NewRequest(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.tried = &event.Attempt{
+			First: time.Now().Add(-20 * time.Minute), Event: e.Fingerprint(),
+			Body: event.FingerprintOf(body.Body), Encoding: mercadopago.EncodingVersion,
+		}
+		calls := len(a.calls)
+		d, err := c.Capture(t.Context(), e, h)
+		if err != nil || ending(d) != "parked "+string(event.ParkKeyExpired) || len(a.calls) != calls {
+			t.Errorf("got %q, %v after %d calls %s after its first try", ending(d), err, len(a.calls)-calls, time.Since(h.tried.First))
+		}
+	})
+}
