@@ -11,9 +11,8 @@ type laneKind uint8
 
 const (
 	laneRecordKey laneKind = iota + 1
-	laneOrder
+	laneOrder              // or an order's reference
 	laneEvent
-	laneReference
 )
 
 // lanes keeps order: a record may go when it is at the head of every lane that

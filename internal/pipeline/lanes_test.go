@@ -101,7 +101,7 @@ func TestLanesOf(t *testing.T) {
 		{"the event's name is not the event's lane", []byte("e"), []laneKey{order, id, {laneRecordKey, "e"}}},
 	}
 	shared := &event.ReadyToCapture{ID: "e", OrderID: "o", ExternalReference: "r"}
-	if got, want := lanesOf(polledRecord{record: &kgo.Record{}, event: shared}), []laneKey{order, id, {laneReference, "r"}}; !slices.Equal(got, want) {
+	if got, want := lanesOf(polledRecord{record: &kgo.Record{}, event: shared}), []laneKey{order, id, {laneOrder, "r"}}; !slices.Equal(got, want) {
 		t.Errorf("a reference of its own: %v, want %v", got, want)
 	}
 	for _, tt := range tests {

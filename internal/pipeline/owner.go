@@ -224,9 +224,10 @@ func lanesOf(r polledRecord) []laneKey {
 		keys = append(keys, laneKey{laneRecordKey, key})
 	}
 	// A payment is searched for by its reference: of two orders that share one,
-	// each could find the other's.
+	// each could find the other's. An order's reference is often its id, so both
+	// have one lane.
 	if reference := r.event.ExternalReference; reference != r.event.OrderID {
-		keys = append(keys, laneKey{laneReference, reference})
+		keys = append(keys, laneKey{laneOrder, reference})
 	}
 	return keys
 }
