@@ -37,13 +37,14 @@ type halt struct {
 }
 
 // cause is what a halt comes from. That of a policy ends when the policy is
-// mended, the others with the process.
+// mended, that of what is not read when it is; the others with the process.
 type cause uint8
 
 const (
 	causeLost cause = iota
 	causeUnreadable
 	causePolicy
+	causeStale
 )
 
 func newGate() *gate {

@@ -48,6 +48,7 @@ type Ledger struct {
 	over   *overlay
 	writes *intents
 	faults faults
+	fresh  freshness
 
 	// Since Start.
 	client     *kgo.Client // asks
@@ -110,6 +111,7 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 	l.stop = stop
 	l.work.Go(func() { l.run(work) })
 	l.work.Go(func() { l.watch(work) })
+	l.work.Go(func() { l.keepFresh(work) })
 	return nil
 }
 

@@ -18,6 +18,7 @@ func (l *Ledger) restore(ctx context.Context, read map[int32]position, end conte
 		end(err)
 		return
 	}
+	asked := time.Now()
 	ends, err := l.ends(ctx)
 	if err != nil {
 		return // ctx ended
@@ -36,6 +37,7 @@ func (l *Ledger) restore(ctx context.Context, read map[int32]position, end conte
 		if l.marks.progress().records-before.records > manyRecords {
 			debug.FreeOSMemory() // from here on little is needed
 		}
+		l.fresh.set(asked)
 		l.gate.restored()
 		l.log.InfoContext(ctx, "the ledger is read", slog.String("topic", l.conf.Topic),
 			slog.Int64("records", l.marks.progress().records-before.records), slog.Duration("took", time.Since(start)))

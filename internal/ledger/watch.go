@@ -33,6 +33,7 @@ func (l *Ledger) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		l.lookAtAge(ctx)
 		l.lookAtTopic(ctx)
 		if time.Since(policy) >= policyEvery {
 			policy = time.Now()

@@ -1,0 +1,62 @@
+//go:build synctests
+
+package ledger
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// refuseReading lets the brokers refuse every fetch of the ledger, until the
+// function is called: a permission that was taken away.
+func (w *world) refuseReading() (mend func()) {
+	refused := true
+	w.broker.Fake.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if !refused {
+			return nil, nil, false
+		}
+		w.broker.Fake.KeepControl()
+		time.Sleep(100 * time.Millisecond)
+		asked := req.(*kmsg.FetchRequest)
+		resp := asked.ResponseKind().(*kmsg.FetchResponse)
+		for _, t := range asked.Topics {
+			answer := kmsg.NewFetchResponseTopic()
+			answer.Topic, answer.TopicID = t.Topic, t.TopicID
+			for _, p := range t.Partitions {
+				refusal := kmsg.NewFetchResponseTopicPartition()
+				refusal.Partition, refusal.ErrorCode = p.Partition, kerr.TopicAuthorizationFailed.Code
+				answer.Partitions = append(answer.Partitions, refusal)
+			}
+			resp.Topics = append(resp.Topics, answer)
+		}
+		return resp, nil, true
+	})
+	return func() { refused = false }
+}
+
+// A ledger that has not read for long what others write does not answer "never
+// attempted" of what another instance captured a day ago.
+func TestStaleLedgerDoesNotAnswer(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.events(3)
+		l := w.started("a")
+		mend := w.refuseReading()
+		time.Sleep(time.Minute)
+		// Another instance captures an event of another partition.
+		w.transaction(kgo.TryCommit, w.decision(1, "elsewhere", decisionsForTest(t)["captured"]))
+		time.Sleep(25 * time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if h, err := l.Lookup(ctx, "elsewhere"); err == nil && h.Decision == nil && h.Attempt == nil {
+			t.Errorf("a day after it was captured it is said never to have been attempted; health %+v", l.Health())
+		}
+		mend()
+		time.Sleep(time.Minute)
+		w.knows(l, "elsewhere", known{decided: "captured"})
+	})
+}
