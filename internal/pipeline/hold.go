@@ -16,6 +16,10 @@ type hold struct {
 	giveUp <-chan struct{} // the partition's
 	heard  *heard
 	within time.Duration // the session time-out
+	// member is this instance's id in the group now, assigned the one that it had
+	// when it was given the partition.
+	member   func() string
+	assigned string
 	journal
 
 	saying atomic.Pointer[saying]
@@ -53,7 +57,10 @@ type saying struct {
 
 func (h *hold) GiveUp() <-chan struct{} { return h.giveUp }
 
-func (h *hold) Current() bool { return h.heard.within(h.within) }
+// Current implements [Hold]. Another member id means that the group expelled
+// this instance since, and that others may have had the partition: what they
+// noted of the event must not be taken back.
+func (h *hold) Current() bool { return h.heard.within(h.within) && h.member() == h.assigned }
 
 func (h *hold) Tell(waitsFor string, calls int) { h.saying.Store(&saying{waitsFor, calls}) }
 

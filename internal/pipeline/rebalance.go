@@ -123,6 +123,12 @@ func (o *owner) expelled(member string) bool {
 	return false
 }
 
+// member is this instance's id in the group; "": it is not in it.
+func (p *Pipeline) member() string {
+	member, _ := p.consumer.GroupMetadata()
+	return member
+}
+
 func (o *owner) owned(numbers []int32) []*partition {
 	var parts []*partition
 	for _, n := range numbers {
