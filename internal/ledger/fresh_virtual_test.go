@@ -42,21 +42,21 @@ func (w *world) refuseReading() (mend func()) {
 // A ledger that has not read for long what others write does not answer "never
 // attempted" of what another instance captured a day ago.
 func TestStaleLedgerDoesNotAnswer(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		w.events(3)
 		l := w.started("a")
 		mend := w.refuseReading()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		// Another instance captures an event of another partition.
 		w.transaction(kgo.TryCommit, w.decision(1, "elsewhere", decisionsForTest(t)["captured"]))
-		time.Sleep(25 * time.Hour)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		<-time.After(25 * time.Hour)
+		ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 		defer cancel()
 		if h, err := l.Lookup(ctx, "elsewhere"); err == nil && h.Decision == nil && h.Attempt == nil {
-			t.Errorf("a day after it was captured it is said never to have been attempted; health %+v", l.Health())
+			w.t.Errorf("a day after it was captured it is said never to have been attempted; health %+v", l.Health())
 		}
 		mend()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		w.knows(l, "elsewhere", known{decided: "captured"})
 	})
 }
