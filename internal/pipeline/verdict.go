@@ -29,7 +29,9 @@ func (p *Pipeline) settlementFor(ctx, asking context.Context, it *item) (settlem
 		return p.parkOnce(ctx, asking, it, conflictOf(e, h))
 	case answerTry:
 	}
-	it.hold.event, it.hold.tried, it.hold.resent = e, tried, it.resend != nil
+	// Without the parking that it answers to, a mark says nothing of the event's
+	// age: the record may be as old as a topic that is read from its start.
+	it.hold.event, it.hold.tried, it.hold.resent = e, tried, it.resend != nil && h.Decision != nil
 	d, err := p.capturer.Capture(ctx, e, it.hold)
 	if err != nil {
 		return settlement{}, err
