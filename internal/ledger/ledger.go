@@ -62,6 +62,7 @@ type Ledger struct {
 
 	mu    sync.RWMutex // held for reading while the store is used
 	store *store       // nil: not open
+	ended bool         // it is closed for good
 }
 
 // New makes a Ledger; nothing is contacted or opened before Start.
@@ -142,6 +143,7 @@ func (l *Ledger) Close() error {
 	l.client.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.ended = true
 	if l.store == nil {
 		return nil
 	}
@@ -220,6 +222,9 @@ func (l *Ledger) All(ctx context.Context, use func(id string, h event.History) e
 	return l.store.all(ctx, use)
 }
 
+// replacing is the time between two looks for a store that is being replaced.
+const replacing = 10 * time.Millisecond
+
 // ask asks the store when it holds what it must. Damage that shows is no answer:
 // the store is read again, and asked again.
 func ask[T any](ctx context.Context, l *Ledger, question func(*store) (T, error)) (T, error) {
@@ -229,12 +234,17 @@ func ask[T any](ctx context.Context, l *Ledger, question func(*store) (T, error)
 			return answer, err
 		}
 		l.mu.RLock()
-		s, err := l.store, errClosed
+		s, ended, err := l.store, l.ended, errClosed
 		if s != nil {
 			answer, err = question(s)
 		}
 		l.mu.RUnlock()
 		switch {
+		case s == nil && !ended: // it is being replaced, and the gate is shut, or about to be
+			pause(ctx, replacing)
+			if ctx.Err() != nil {
+				return answer, ctx.Err()
+			}
 		case err == nil, errors.Is(err, errClosed):
 			return answer, err
 		case errors.Is(err, ErrUnreadable):
