@@ -171,16 +171,25 @@ func (h *history) checkVerdicts(ledger simulator.Ledger) {
 }
 
 func (h *history) checkEvent(e *planned, copies int, got []verdict, ledger simulator.Ledger) {
-	if e.verdicts[0] == isSkipped {
-		copies = 0
+	// A copy of what is parked is answered by nothing. A record that is no valid
+	// event is the same one only if it has the same time, too.
+	least := copies
+	switch {
+	case e.verdicts[0] == isSkipped:
+		copies, least = 0, 0
+	case len(got) > 0 && got[0].kind == topicParked && e.kind != twinKind:
+		least = 1
+		if got[0].reason != string(event.ParkInvalidEvent) {
+			copies = 1
+		}
 	}
-	if len(got) != copies {
+	if len(got) < least || len(got) > copies {
 		h.violate("verdict: event %s (%s) was sent %d times and has %d verdicts: %v", e.id, e.kind, copies, len(got), got)
 	}
 	tally := ledger.ByKey[e.id]
 	for _, v := range got {
 		switch {
-		case !slices.Contains(e.verdicts, v.word()) && !h.inheritedDoubt(e, v):
+		case !slices.Contains(e.verdicts, v.word()):
 			h.violate("verdict: event %s (%s) is %s, which its plan does not allow: %v", e.id, e.kind, v.word(), e.verdicts)
 		case e.kind != twinKind && (v.word() != got[0].word() || v.outcomeID != got[0].outcomeID || v.content != got[0].content):
 			h.violate("verdict: event %s has different ones: %v; %s and %s", e.id, got, got[0].content, v.content)
@@ -189,7 +198,7 @@ func (h *history) checkEvent(e *planned, copies int, got []verdict, ledger simul
 		case topicCaptured:
 			h.checkCaptured(e, v, ledger, tally)
 		case topicRejected:
-			if tally.Count > 0 && !h.inheritedDoubt(e, v) {
+			if tally.Count > 0 {
 				h.violate("guess: event %s is rejected and was charged", e.id)
 			}
 			h.checkDoubt(e)
@@ -247,22 +256,6 @@ func (h *history) deciders(e *planned) map[*process]bool {
 		}
 	}
 	return deciders
-}
-
-// inheritedDoubt reports whether a rejection is wrong only because a process
-// that died took the knowledge of its tries with it. The service has no memory
-// of tries beyond its process yet.
-func (h *history) inheritedDoubt(e *planned, v verdict) bool {
-	if e.kind != chargedThenRefused || v.word() != "rejected invalid_payer_token" {
-		return false
-	}
-	for _, doubt := range h.deciders(e) {
-		if !doubt {
-			h.inherited++
-			return true
-		}
-	}
-	return false
 }
 
 // checkDoubt: an error without a payment never decides after a try that may

@@ -43,6 +43,7 @@ const (
 	isCaptured  = "captured"
 	isUndecided = "parked undecided"
 	isKeyUsed   = "parked idempotency_key_used"
+	isConflict  = "parked conflicting_event"
 	isDoubtful  = "parked error_after_unknown"
 	isSkipped   = "nothing"
 )
@@ -213,7 +214,7 @@ func (d *draw) twins() []*sent {
 	first := d.event(plainKind)
 	second := *first
 	first.kind, second.kind = twinKind, twinKind
-	first.verdicts = []string{isCaptured, isKeyUsed}
+	first.verdicts = []string{isCaptured, isKeyUsed, isConflict}
 	second.order, second.amount = first.order+"-twin", "1.23"
 	second.verdicts, second.charged = first.verdicts, false
 	return []*sent{{event: first, partition: first.home}, {event: &second, partition: first.home}}

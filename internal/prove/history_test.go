@@ -31,6 +31,8 @@ const (
 	patience = 5 * time.Minute
 	// trafficEvery is between two events that come while others wait.
 	trafficEvery = 30 * time.Second
+	// leaving is how long a dead process may try to leave its group.
+	leaving = 2 * time.Minute
 	// look is how often a condition is looked at. It costs next to nothing:
 	// the fake broker is asked in the process.
 	look = 20 * time.Millisecond
@@ -63,12 +65,11 @@ type history struct {
 	exits      []string // ends that nobody asked for
 	violations []string
 	verdicts   []verdict
-	inherited  int // verdicts that only a memory of what died could have made right
 }
 
 // result is what a history adds to the campaign.
 type result struct {
-	hung, kills, idleKills, faults, calls, charges, exits, inherited int
+	hung, kills, idleKills, faults, calls, charges, exits int
 	virtual                                                          time.Duration
 	violations                                                       []string
 	report                                                           string // of one that failed
@@ -95,7 +96,7 @@ func run(t *testing.T, p *plan) (r result) {
 
 func (h *history) result() result {
 	r := result{
-		kills: h.kills, idleKills: h.idleKills, violations: h.violations, exits: len(h.exits), inherited: h.inherited,
+		kills: h.kills, idleKills: h.idleKills, violations: h.violations, exits: len(h.exits),
 		faults: h.losses + h.plan.faults + len(h.plan.broker) + len(h.plan.fences), virtual: time.Since(h.began),
 	}
 	if h.hung.Load() {
@@ -173,6 +174,8 @@ func (h *history) live(ctx context.Context) {
 	h.stopAll()
 	close(h.over)
 	h.background.Wait()
+	// A process that was cut off gives up leaving its group by itself.
+	time.Sleep(leaving)
 	h.readVerdicts(ctx)
 	h.check()
 }
