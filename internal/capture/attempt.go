@@ -81,7 +81,11 @@ func (c *Capturer) begin(e *event.ReadyToCapture, hold Hold) (*attempt, *event.P
 	}
 	var err error
 	if a.request, err = mercadopago.NewRequest(e); err != nil {
-		return a, &event.Parking{Reason: event.ParkInvalidEvent, Detail: err.Error()}
+		parking := &event.Parking{Reason: event.ParkInvalidEvent, Detail: err.Error()}
+		if before != nil {
+			parking.Reason, parking.FirstAttempt = event.ParkTriedOtherwise, before.First
+		}
+		return a, parking
 	}
 	a.noted.Body = event.FingerprintOf(a.request.Body)
 	if before != nil {

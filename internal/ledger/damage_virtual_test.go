@@ -114,7 +114,9 @@ func TestNoMomentWithout(t *testing.T) {
 					note(id, known{attempted: 1})
 					if i%5 == 0 {
 						note(id, known{}) // it may be either
-						l.Withdraw(input, id)
+						if err := l.Withdraw(t.Context(), input, id); err != nil {
+							t.Error(err)
+						}
 						if err := l.Attempt(t.Context(), input, id, attemptAt(2)); err != nil {
 							t.Error(err)
 						}

@@ -40,9 +40,6 @@ func (w *intents) producer() (*kgo.Client, error) {
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
-		// A withdrawal is given up in time, even one that was sent: see
-		// Withdraw.
-		kgo.AllowIdempotentProduceCancellation(),
 	)
 	w.client = client
 	return client, err
@@ -64,7 +61,7 @@ func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.At
 	in := &intent{id: id, partition: l.Partition(input), attempt: &a, value: value}
 	done := make(chan error, 1)
 	// It is not taken back when the caller gives up: it may have been sent.
-	if err := l.writes.write(context.WithoutCancel(ctx), in, func(err error) { done <- err }); err != nil {
+	if _, err := l.writes.write(in, func(err error) { done <- err }); err != nil {
 		return err
 	}
 	select {
@@ -79,27 +76,49 @@ func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.At
 	return nil
 }
 
-// withdrawFor is how long a withdrawal may take, give or take the library's
-// pause between two tries. A later one could reach the topic when another
-// instance has the event, and erase that one's attempt.
+// withdrawFor is how long a withdrawal may take. A later one could reach the
+// topic when another instance has the event, and erase that one's attempt.
 const withdrawFor = 3 * time.Second
 
-// Withdraw takes an attempt back that had no effect, for certain. It does not
-// wait: where it is lost, the attempt stands, which is the safe side. An Attempt
-// that follows it is written after it.
-func (l *Ledger) Withdraw(input int32, id string) {
-	ctx, cancel := context.WithTimeout(context.Background(), withdrawFor)
-	in := &intent{id: id, partition: l.Partition(input)}
-	err := l.writes.write(ctx, in, func(err error) {
-		cancel()
-		if err != nil {
-			l.withdrawalLost(id, err)
+// Withdraw takes an attempt back that had no effect, for certain, and waits: an
+// event is handed over only when it is known that the withdrawal comes before
+// its next owner's attempt. After an error the attempt may stand, which is the
+// safe side.
+//
+// One that is not acknowledged in time is given up with its client, so that it
+// is not sent again: the library goes on with what was sent once, whatever
+// becomes of the record's context.
+func (l *Ledger) Withdraw(ctx context.Context, input int32, id string) error {
+	done := make(chan error, 1)
+	client, err := l.writes.write(&intent{id: id, partition: l.Partition(input)}, func(err error) { done <- err })
+	if err == nil {
+		timer := time.NewTimer(withdrawFor)
+		defer timer.Stop()
+		select {
+		case err = <-done:
+		case <-timer.C:
+			err = l.writes.giveUp(client, done)
+		case <-ctx.Done():
+			err = l.writes.giveUp(client, done)
 		}
-	})
-	if err != nil {
-		cancel()
-		l.withdrawalLost(id, err)
 	}
+	if err != nil {
+		l.withdrawalLost(id, err)
+		return fmt.Errorf("withdraw the attempt on event %s from the ledger: %w", id, err)
+	}
+	return nil
+}
+
+// giveUp closes a client; another one is made when it is needed. What else it
+// was writing is told that it failed, and written again.
+func (w *intents) giveUp(client *kgo.Client, done <-chan error) error {
+	w.mu.Lock()
+	if w.client == client {
+		w.client = nil
+	}
+	w.mu.Unlock()
+	client.Close()
+	return <-done
 }
 
 func (l *Ledger) withdrawalLost(id string, err error) {
@@ -110,21 +129,21 @@ func (l *Ledger) withdrawalLost(id string, err error) {
 
 // write puts an intent into the overlay and then under way. The function is
 // called when it is written, or perhaps is not.
-func (w *intents) write(ctx context.Context, in *intent, done func(error)) error {
+func (w *intents) write(in *intent, done func(error)) (*kgo.Client, error) {
 	client, err := w.producer()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	w.l.over.intend(in)
 	w.mu.Lock()
 	w.waiting[in] = time.Now()
 	w.mu.Unlock()
 	r := &kgo.Record{Topic: w.l.conf.Topic, Partition: in.partition, Key: KindAttempt.Key(in.id), Value: in.value}
-	client.TryProduce(ctx, r, func(r *kgo.Record, err error) {
+	client.TryProduce(context.Background(), r, func(r *kgo.Record, err error) {
 		w.written(in, r, err)
 		done(err)
 	})
-	return nil
+	return client, nil
 }
 
 func (w *intents) written(in *intent, r *kgo.Record, err error) {

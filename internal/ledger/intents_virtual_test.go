@@ -89,9 +89,10 @@ func TestLateWithdrawalIsGivenUp(t *testing.T) {
 		}
 		w.caughtUp(l)
 		mend := w.cut(l)
-		l.Withdraw(0, "e1")
-		w.knows(l, "e1", known{})
-		time.Sleep(withdrawFor + 5*time.Second)
+		began := time.Now()
+		if err := l.Withdraw(t.Context(), 0, "e1"); err == nil || time.Since(began) > withdrawFor+5*time.Second {
+			t.Errorf("a withdrawal that cannot be written gave %v after %s", err, time.Since(began))
+		}
 		w.knows(l, "e1", known{attempted: 1})
 		if n := testutil.ToFloat64(l.conf.Metrics.withdrawn); n != 1 {
 			t.Errorf("%v withdrawals are counted as lost", n)
@@ -107,7 +108,9 @@ func TestLateWithdrawalIsGivenUp(t *testing.T) {
 		if err := l.Attempt(t.Context(), 0, "e2", attemptAt(3)); err != nil {
 			t.Fatal(err)
 		}
-		l.Withdraw(0, "e2")
+		if err := l.Withdraw(t.Context(), 0, "e2"); err != nil {
+			t.Fatal(err)
+		}
 		w.caughtUp(l)
 		time.Sleep(time.Second)
 		w.caughtUp(other)

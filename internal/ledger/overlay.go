@@ -102,12 +102,29 @@ func (o *overlay) failed(in *intent) {
 	defer o.mu.Unlock()
 	in.failed = true
 	p := o.byID[in.id]
-	if p == nil || in.attempt != nil {
+	if p == nil {
+		return
+	}
+	if in.attempt != nil {
+		p.dropRepeated(in)
 		return
 	}
 	if at := slices.Index(p.intents, in); at >= 0 {
 		p.intents = slices.Delete(p.intents, at, at+1)
 		o.tidy(in.id, p)
+	}
+}
+
+// dropRepeated drops an attempt that failed right after another one of its
+// partition did: the first says as much, and is the earlier one. So it does not
+// grow while a permission lacks.
+func (p *pending) dropRepeated(in *intent) {
+	at := slices.Index(p.intents, in)
+	if at < 1 {
+		return
+	}
+	if before := p.intents[at-1]; before.failed && before.attempt != nil && before.partition == in.partition {
+		p.intents = slices.Delete(p.intents, at, at+1)
 	}
 }
 

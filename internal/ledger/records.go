@@ -37,17 +37,5 @@ func (l *Ledger) Paid(ctx context.Context, reference string) ([]*event.Outcome, 
 	return outcomes, nil
 }
 
-// TakeBack is Withdraw, and waits: an event is handed over only when it is known
-// that the withdrawal comes before its next owner's attempt.
-func (l *Ledger) TakeBack(ctx context.Context, input int32, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, withdrawFor)
-	defer cancel()
-	done := make(chan error, 1)
-	if err := l.writes.write(ctx, &intent{id: id, partition: l.Partition(input)}, func(err error) { done <- err }); err != nil {
-		return err
-	}
-	return <-done
-}
-
 // Following reports whether the store holds what it must.
 func (h Health) Following() bool { return h.State == stateFollowing }

@@ -21,7 +21,7 @@ func (o *owner) dispatch() {
 		it.hold = &hold{
 			giveUp: it.part.giveUp, heard: &o.p.heard, within: o.p.conf.SessionTimeout,
 			member: o.p.member, assigned: it.part.member,
-			journal: journal{ledger: o.p.ledger, partition: it.part.number},
+			journal: journal{ledger: o.p.ledger, asking: it.part.asking, partition: it.part.number},
 		}
 		// Of the item it reads only what does not change while it is in flight.
 		o.captures.Go(func() {

@@ -28,6 +28,7 @@ type hold struct {
 // journal is what the ledger has of one event.
 type journal struct {
 	ledger    Ledger
+	asking    context.Context //nolint:containedctx // ends when the event is given up
 	partition int32
 	event     *event.ReadyToCapture
 	tried     *event.Attempt
@@ -38,16 +39,16 @@ func (j *journal) Tried() *event.Attempt { return j.tried }
 
 func (j *journal) Resent() bool { return j.resent }
 
-func (j *journal) Attempt(ctx context.Context, a event.Attempt) error {
-	return j.ledger.Attempt(ctx, j.partition, j.event.ID, a)
+func (j *journal) Attempt(_ context.Context, a event.Attempt) error {
+	return j.ledger.Attempt(j.asking, j.partition, j.event.ID, a)
 }
 
 func (j *journal) Withdraw(ctx context.Context) error {
-	return j.ledger.TakeBack(ctx, j.partition, j.event.ID)
+	return j.ledger.Withdraw(ctx, j.partition, j.event.ID)
 }
 
-func (j *journal) Paid(ctx context.Context) ([]*event.Outcome, error) {
-	return j.ledger.Paid(ctx, j.event.ExternalReference)
+func (j *journal) Paid(context.Context) ([]*event.Outcome, error) {
+	return j.ledger.Paid(j.asking, j.event.ExternalReference)
 }
 
 type saying struct {

@@ -24,8 +24,8 @@ type Ledger interface {
 	Paid(ctx context.Context, reference string) ([]*event.Outcome, error)
 	// Attempt notes durably that an event of a partition is tried.
 	Attempt(ctx context.Context, partition int32, id string, a event.Attempt) error
-	// TakeBack takes such a note back.
-	TakeBack(ctx context.Context, partition int32, id string) error
+	// Withdraw takes such a note back, and waits for that.
+	Withdraw(ctx context.Context, partition int32, id string) error
 	// Records gives what a decision adds to its flush: itself, and the end of
 	// its attempt.
 	Records(partition int32, id string, d *event.Decision) ([]*kgo.Record, error)
