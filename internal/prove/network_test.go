@@ -7,13 +7,19 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
 // errCut is what a process hears of a connection that was cut.
 var errCut = errors.New("the network is cut")
+
+// errRefused is what it hears of a dial: what the library does next depends on
+// its being one, and at an error that it does not know it does not pause.
+var errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 
 // side is one of the two networks that a process speaks on.
 type side int
@@ -214,7 +220,7 @@ func (p *process) dial(s side, open func() (net.Conn, error), wrap func(net.Conn
 	off := p.dead || p.gone || p.refused[s]
 	p.mu.Unlock()
 	if off {
-		return nil, errCut
+		return nil, errRefused
 	}
 	inner, err := open()
 	if err != nil {
@@ -224,7 +230,7 @@ func (p *process) dial(s side, open func() (net.Conn, error), wrap func(net.Conn
 	defer p.mu.Unlock()
 	if p.dead || p.gone || p.refused[s] {
 		_ = inner.Close()
-		return nil, errCut
+		return nil, errRefused
 	}
 	c := wrap(inner)
 	p.conns[s] = append(p.conns[s], c)
