@@ -17,7 +17,7 @@ import (
 
 // dialAPI opens a connection to the simulator for the process.
 func (p *process) dialAPI(ctx context.Context, _, _ string) (net.Conn, error) {
-	return p.dial(sideAPI, func() (net.Conn, error) { return p.h.api.dial(ctx, p) },
+	return p.dial(ctx, sideAPI, func() (net.Conn, error) { return p.h.api.dial(ctx, p) },
 		func(inner net.Conn) cuttable { return &apiConn{line: newLine(p, inner)} })
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,8 +32,6 @@ const (
 	patience = 5 * time.Minute
 	// trafficEvery is between two events that come while others wait.
 	trafficEvery = 30 * time.Second
-	// leaving is how long a dead process may try to leave its group.
-	leaving = 2 * time.Minute
 	// look is how often a condition is looked at. It costs next to nothing:
 	// the fake broker is asked in the process.
 	look = 20 * time.Millisecond
@@ -42,6 +41,7 @@ const (
 type history struct {
 	plan    *plan
 	began   time.Time
+	lasted  time.Duration
 	network *kfake.VirtualNetwork
 	cluster *kfake.Cluster
 	client  *kgo.Client
@@ -64,6 +64,7 @@ type history struct {
 	losses     int      // connections lost by order
 	exits      []string // ends that nobody asked for
 	violations []string
+	stacks     string // of a history that is stuck
 	verdicts   []verdict
 }
 
@@ -84,6 +85,7 @@ func run(t *testing.T, p *plan) (r result) {
 		// good as any, and the campaign goes on.
 		if stuck := recover(); stuck != nil {
 			h.violations = append(h.violations, fmt.Sprintf("stuck: %v", stuck))
+			h.stacks = stacks()
 			r = h.result()
 		}
 	}()
@@ -94,10 +96,22 @@ func run(t *testing.T, p *plan) (r result) {
 	return r
 }
 
+// stacks gives where goroutines of bubbles are.
+func stacks() string {
+	all := make([]byte, 4<<20)
+	var b strings.Builder
+	for g := range strings.SplitSeq(string(all[:runtime.Stack(all, true)]), "\n\n") {
+		if head, _, _ := strings.Cut(g, "\n"); strings.Contains(head, "synctest bubble") {
+			fmt.Fprintf(&b, "%s\n\n", g)
+		}
+	}
+	return b.String()
+}
+
 func (h *history) result() result {
 	r := result{
 		kills: h.kills, idleKills: h.idleKills, violations: h.violations, exits: len(h.exits),
-		faults: h.losses + h.plan.faults + len(h.plan.broker) + len(h.plan.fences), virtual: time.Since(h.began),
+		faults: h.losses + h.plan.faults + len(h.plan.broker) + len(h.plan.fences), virtual: h.lasted,
 	}
 	if h.hung.Load() {
 		r.hung = 1
@@ -174,8 +188,8 @@ func (h *history) live(ctx context.Context) {
 	h.stopAll()
 	close(h.over)
 	h.background.Wait()
-	// A process that was cut off gives up leaving its group by itself.
-	time.Sleep(leaving)
+	h.lasted = time.Since(h.began)
+	time.Sleep(time.Minute) // what the clients left running finds out
 	h.readVerdicts(ctx)
 	h.check()
 }
@@ -323,6 +337,9 @@ func (h *history) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "violations:\n  %s\n\nPLAN\n%s", strings.Join(h.violations, "\n  "), h.plan)
 	fmt.Fprintf(&b, "\nSEEN (requests, in virtual time since the beginning)\n%s", h.trace.String())
+	if h.stacks != "" {
+		fmt.Fprintf(&b, "\nGOROUTINES\n%s", h.stacks)
+	}
 	b.WriteString("\nVERDICTS\n")
 	for _, v := range h.verdicts {
 		fmt.Fprintf(&b, "  %s\n", v)

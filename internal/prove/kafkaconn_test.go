@@ -15,7 +15,7 @@ import (
 
 // dialKafka opens a connection to a broker for the process.
 func (p *process) dialKafka(ctx context.Context, network, address string) (net.Conn, error) {
-	return p.dial(sideKafka, func() (net.Conn, error) { return p.h.network.DialContext(ctx, network, address) },
+	return p.dial(ctx, sideKafka, func() (net.Conn, error) { return p.h.network.DialContext(ctx, network, address) },
 		func(inner net.Conn) cuttable { return &kafkaConn{line: newLine(p, inner)} })
 }
 

@@ -213,13 +213,29 @@ func (p *process) pass(closed <-chan struct{}) bool {
 	return !dead
 }
 
+// refusal is how long a refusal takes: there are errors of a dial after which
+// the library does not pause, and time would stand still.
+const refusal = 100 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
 // dial opens a connection of a side with open, and makes it one that can be
 // cut.
-func (p *process) dial(s side, open func() (net.Conn, error), wrap func(net.Conn) cuttable) (net.Conn, error) {
+func (p *process) dial(ctx context.Context, s side, open func() (net.Conn, error), wrap func(net.Conn) cuttable) (net.Conn, error) {
 	p.mu.Lock()
-	off := p.dead || p.gone || p.refused[s]
+	dead, off := p.dead || p.gone, p.refused[s]
 	p.mu.Unlock()
-	if off {
+	switch {
+	case dead:
+		pause(ctx, refusal)
+		return nil, errCut // which it does not try again
+	case off:
+		pause(ctx, refusal)
 		return nil, errRefused
 	}
 	inner, err := open()
@@ -272,9 +288,8 @@ func (l *line) giveUp(said []byte, after time.Duration) {
 	l.p.h.background.Go(func() {
 		time.Sleep(after)
 		_ = l.SetDeadline(time.Time{})
-		if _, err := l.Write(said); err == nil {
-			go l.drain()
-		}
+		go l.drain() // the other end may have answers that it waits to get rid of
+		_, _ = l.Write(said)
 	})
 }
 
