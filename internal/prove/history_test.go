@@ -71,9 +71,9 @@ type history struct {
 // result is what a history adds to the campaign.
 type result struct {
 	hung, kills, idleKills, faults, calls, charges, exits int
-	virtual                                                          time.Duration
-	violations                                                       []string
-	report                                                           string // of one that failed
+	virtual                                               time.Duration
+	violations                                            []string
+	report                                                string // of one that failed
 }
 
 // run carries out a plan in a bubble of its own.
@@ -189,7 +189,7 @@ func (h *history) live(ctx context.Context) {
 	close(h.over)
 	h.background.Wait()
 	h.lasted = time.Since(h.began)
-	time.Sleep(time.Minute) // what the clients left running finds out
+	time.Sleep(5 * time.Minute) // what the clients left running finds out
 	h.readVerdicts(ctx)
 	h.check()
 }
