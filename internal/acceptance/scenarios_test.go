@@ -88,6 +88,8 @@ func scenarios() []scenario {
 		{"a transaction times out", 2, slow, transactionTimesOut},
 		{"ends of transactions are not answered", 2, slow, endsUnanswered},
 		{"ends of transactions are not answered for long", 2, slow, endsUnansweredForLong},
+		{"a replay does what its plan says", 1, declining(), planAgrees},
+		{"a replay once per reference does what its plan says", 1, declining(), planAgreesOncePerReference},
 	}
 }
 

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"payment-capture/internal/app"
+	"payment-capture/internal/config"
+	"payment-capture/internal/ledger"
+	"payment-capture/internal/money"
+	"payment-capture/internal/replay"
+)
+
+// replayFlags are the command's.
+type replayFlags struct {
+	selection    replay.Selection
+	since, until string
+	from, to     int64
+	partitioner  string
+	rate         float64
+	state        string
+	resume       bool
+	dryRun, yes  bool
+	asJSON       bool
+}
+
+func newReplay() *cobra.Command {
+	var f replayFlags
+	cmd := &cobra.Command{
+		Use:   "replay",
+		Short: "Send records of the input topic, or parked ones, to the service again",
+		Long: "Send records of TOPIC_ORDER_READY_TO_CAPTURE, or with --parked those of TOPIC_PARKED as they were, into TOPIC_ORDER_READY_TO_CAPTURE again, " +
+			"for the running service to deal with. What was decided before is answered from the ledger; docs/replaying.md says what becomes of the rest.\n\n" +
+			"First it says what would come of it and for how much money; --dry-run ends there. Where the API would be called it asks before it sends, " +
+			"or wants --yes. SIGINT and SIGTERM stop it; --resume goes on from there.\n\n" + readWhole,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	f.choosing(cmd)
+	flags := cmd.Flags()
+	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would come of it, and send nothing")
+	flags.BoolVar(&f.asJSON, "json", false, "with --dry-run, print JSON")
+	flags.BoolVar(&f.yes, "yes", false, "do not ask before events are sent for which the API is called")
+	flags.Float64Var(&f.rate, "rate", 200, "records a second; 0: no limit (docs/replaying.md says what to choose)")
+	flags.StringVar(&f.partitioner, "partitioner", string(replay.SamePartition), "same: into the partition in which a record lay; key: into that of its key")
+	flags.StringVar(&f.state, "state", "payment-capture-replay.json", "file that says how far the run is; removed at its end")
+	flags.BoolVar(&f.resume, "resume", false, "go on with the run whose --state is there")
+	return cmd
+}
+
+// choosing adds the flags that say which records are meant.
+func (f *replayFlags) choosing(cmd *cobra.Command) {
+	flags, s := cmd.Flags(), &f.selection
+	flags.BoolVar(&s.All, "all", false, "every record")
+	flags.StringVar(&f.since, "since", "", "records written at this time or later, such as 2026-11-23T10:00:00Z")
+	flags.StringVar(&f.until, "until", "", "records written before this time")
+	flags.Int32SliceVar(&s.Partitions, "partition", nil, "partitions, separated by commas (with --parked those of TOPIC_PARKED, as the offsets)")
+	flags.Int64Var(&f.from, "from-offset", -1, "of the one partition, from this offset on")
+	flags.Int64Var(&f.to, "to-offset", -1, "of the one partition, up to this offset, which is left out")
+	flags.StringArrayVar(&s.Orders, "order", nil, "order id (again for more)")
+	flags.StringArrayVar(&s.Events, "event", nil, "event id, or the sha256:… that stands in for it (again for more)")
+	flags.BoolVar(&s.Parked, "parked", false, "take parked records, and have them tried again under their keys")
+	flags.StringArrayVar(&s.Reasons, "reason", nil, "with --parked: reason of parking, such as undecided (again for more)")
+	flags.BoolVar(&s.Hopeless, "even-hopeless", false, "with --parked: send also what would only be parked again, such as invalid events")
+}
+
+// read checks the flags.
+func (f *replayFlags) read(cmd *cobra.Command) error {
+	var err error
+	for _, t := range []struct {
+		flag, text string
+		into       *time.Time
+	}{{"since", f.since, &f.selection.Since}, {"until", f.until, &f.selection.Until}} {
+		if t.text == "" {
+			continue
+		}
+		if *t.into, err = time.Parse(time.RFC3339, t.text); err != nil {
+			return fmt.Errorf("--%s: %q is no RFC 3339 time such as 2026-11-23T10:00:00Z", t.flag, t.text)
+		}
+	}
+	if cmd.Flags().Changed("from-offset") {
+		f.selection.From = &f.from
+	}
+	if cmd.Flags().Changed("to-offset") {
+		f.selection.To = &f.to
+	}
+	switch {
+	case !(f.rate >= 0 && f.rate <= math.MaxInt32): // nor is NaN a rate
+		return fmt.Errorf("--rate: %g: 0 for no limit, or records a second", f.rate)
+	case f.partitioner != string(replay.SamePartition) && f.partitioner != string(replay.ByKey):
+		return fmt.Errorf("--partitioner: %q is neither %s nor %s", f.partitioner, replay.SamePartition, replay.ByKey)
+	case f.state == "":
+		return errors.New("--state: name a file")
+	case f.asJSON && !f.dryRun:
+		return errors.New("--json: it is for --dry-run")
+	}
+	if f.resume && f.chosen(cmd) == "" {
+		return nil // what was chosen then
+	}
+	return f.selection.Check()
+}
+
+// chosen gives one of the flags by which records were chosen, or "".
+func (f *replayFlags) chosen(cmd *cobra.Command) string {
+	for _, name := range []string{
+		"all", "since", "until", "partition", "from-offset", "to-offset", "order", "event", "parked", "reason", "even-hopeless",
+	} {
+		if cmd.Flags().Changed(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// replayRules reads what the service goes by from its variables.
+func replayRules(c config.Config) (replay.Rules, error) {
+	var all []error
+	if _, err := money.ParseCurrency(string(c.Currency)); err != nil {
+		all = append(all, fmt.Errorf("CURRENCY: %q %w: set it as for the service", c.Currency, err))
+	}
+	if c.CaptureOncePer != config.OncePerEvent && c.CaptureOncePer != config.OncePerReference {
+		all = append(all, fmt.Errorf("CAPTURE_ONCE_PER: %q is neither %s nor %s", c.CaptureOncePer, config.OncePerEvent, config.OncePerReference))
+	}
+	if c.CaptureMaxEventAge < 0 {
+		all = append(all, fmt.Errorf("CAPTURE_MAX_EVENT_AGE: is %s: it must be over zero, or 0 where no event is too old", c.CaptureMaxEventAge))
+	}
+	if c.IdempotencyKeyHorizon <= 0 {
+		all = append(all, fmt.Errorf("IDEMPOTENCY_KEY_HORIZON: is %s: it must be over zero", c.IdempotencyKeyHorizon))
+	}
+	return replay.Rules{
+		Account: c.MercadoPagoAccount, Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge, KeyHorizon: c.IdempotencyKeyHorizon,
+		OncePerReference: c.CaptureOncePer == config.OncePerReference,
+	}, errors.Join(all...)
+}
+
+func (f *replayFlags) run(cmd *cobra.Command) error {
+	if err := f.read(cmd); err != nil {
+		return usageError{err}
+	}
+	c, err := config.ReadKafka()
+	if err != nil {
+		return usageError{err}
+	}
+	rules, err := replayRules(c)
+	if err != nil {
+		return usageError{err}
+	}
+	// How far it is stands on the bar, or is logged where there is none; else the
+	// log says what is wrong.
+	told := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: c.LogLevel}))
+	log := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: max(c.LogLevel, slog.LevelWarn)}))
+	kafka, err := app.KafkaConfig(c, log, nil)
+	if err != nil {
+		return usageError{err}
+	}
+	conf := replay.Config{
+		Kafka: kafka, Input: c.TopicInput, Parked: c.TopicParked, Rules: rules, Selection: f.selection,
+		Partitioner: replay.Partitioner(f.partitioner), Rate: f.rate, State: f.state, Resume: f.resume,
+		Progress: newSteps(cmd.ErrOrStderr(), told), Log: log,
+	}
+	return besideLedger(cmd, ledger.Config{Kafka: kafka, Topic: c.TopicLedger, Log: log}, func(ctx context.Context, l *ledger.Ledger, dir string) error {
+		conf.Ledger, conf.Scratch = l, dir
+		return f.replay(ctx, cmd, conf)
+	})
+}
+
+// besideLedger reads the whole ledger into a directory of its own, and removes
+// that after use. There is room for a scratch directory in it.
+func besideLedger(cmd *cobra.Command, conf ledger.Config, use func(ctx context.Context, l *ledger.Ledger, scratch string) error) (err error) {
+	dir, err := os.MkdirTemp("", "payment-capture-replay-")
+	if err != nil {
+		return fmt.Errorf("a directory for the ledger's store, in the system's temporary directory (TMPDIR): %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	conf.Dir = dir + "/ledger"
+	l := ledger.New(conf)
+	if err := l.Start(cmd.Context()); err != nil {
+		return fmt.Errorf("TOPIC_LEDGER: %w", err)
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if err := whileWell(cmd.Context(), l, newProgress(cmd.ErrOrStderr()), l.CatchUp); err != nil {
+		return fmt.Errorf("read TOPIC_LEDGER (%s): %w", conf.Topic, err)
+	}
+	return whileWell(cmd.Context(), l, progress{}, func(ctx context.Context) error { return use(ctx, l, dir+"/scratch") })
+}
+
+// replay plans, asks, and sends.
+func (f *replayFlags) replay(ctx context.Context, cmd *cobra.Command, conf replay.Config) (err error) {
+	run, err := replay.New(ctx, conf)
+	if err != nil {
+		return usageIf(err)
+	}
+	defer func() { err = errors.Join(err, run.Close()) }()
+	if !run.KeepsTime() {
+		conf.Log.WarnContext(ctx, "the input topic gives every record the time of its arrival (message.timestamp.type is LogAppendTime): "+
+			"events that have no time of their own are not sent where it would matter", slog.String("topic", conf.Input))
+	}
+	plan, err := run.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	if f.asJSON {
+		return plan.JSON(out)
+	}
+	plan.Print(out)
+	switch {
+	case f.dryRun:
+		return nil
+	case plan.Send == 0 && !f.resume:
+		_, err = fmt.Fprintln(out, "there is nothing to send")
+		return err
+	}
+	if err := f.confirm(ctx, cmd, plan); err != nil {
+		return err
+	}
+	result, err := run.Send(ctx, plan)
+	if err != nil {
+		return fmt.Errorf("%w; %d records are sent. Go on by: payment-capture replay --resume --state %s", err, result.Sent, f.state)
+	}
+	_, _ = fmt.Fprintf(out, "%d records are sent\n", result.Sent) // for people only
+	if result.TooLarge > 0 || result.Deleted > 0 {
+		return fmt.Errorf("%d records were too large for the input topic, and %d offsets were deleted before they were read: the log has their offsets",
+			result.TooLarge, result.Deleted)
+	}
+	return nil
+}
+
+// usageIf marks errors that the flags are the cause of.
+func usageIf(err error) error {
+	for _, of := range []error{replay.ErrSelection, replay.ErrUnfinished, replay.ErrNoState, replay.ErrOther} {
+		if errors.Is(err, of) {
+			return usageError{err}
+		}
+	}
+	return err
+}
+
+// confirm asks whether events shall be sent for which the API is called.
+func (f *replayFlags) confirm(ctx context.Context, cmd *cobra.Command, plan *replay.Plan) error {
+	charges := plan.Charges()
+	if charges.Events == 0 || f.yes {
+		return nil
+	}
+	what := fmt.Sprintf("for %d events (%s) the API would be called, and the buyers charged", charges.Events, charges.MoneyText())
+	if in, ok := cmd.InOrStdin().(*os.File); !ok || !isTerminal(in) || !isTerminal(cmd.ErrOrStderr()) {
+		return usageError{fmt.Errorf("%s: nothing is sent without --yes", what)}
+	}
+	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s. Send them? Type yes: ", what) // for people only
+	answer := make(chan string, 1)
+	go func() { // a read cannot be broken off; the process ends soon
+		line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n') // what was not typed is no yes
+		answer <- strings.TrimSpace(line)
+	}()
+	select {
+	case text := <-answer:
+		if text != "yes" {
+			return errors.New("nothing was sent")
+		}
+		return nil
+	case <-ctx.Done():
+		return errors.New("interrupted; nothing was sent")
+	}
+}

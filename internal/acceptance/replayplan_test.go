@@ -1,0 +1,342 @@
+//go:build synctests || integration
+
+package acceptance
+
+import (
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/config"
+	"payment-capture/internal/event"
+	"payment-capture/internal/ledger"
+	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/replay"
+	"payment-capture/internal/simulator"
+)
+
+// silent shows no progress.
+type silent struct{}
+
+func (silent) Begin(string, int64) {}
+func (silent) At(int64)            {}
+func (silent) End()                {}
+
+// planner plans replays of a world, by the rules that its service has.
+type planner struct {
+	*world
+	rule func(*config.Config)
+}
+
+// byTheLedger reads the ledger as it is.
+func (p planner) byTheLedger(use func(*ledger.Ledger)) {
+	p.t.Helper()
+	l := ledger.New(ledger.Config{Kafka: p.kafkaConfig(), Topic: p.topics.ledger, Dir: "replay", FS: vfs.NewMem(), Log: slog.New(slog.DiscardHandler)})
+	if err := l.Start(p.t.Context()); err != nil {
+		p.t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.CatchUp(p.t.Context()); err != nil {
+		p.t.Fatal(err)
+	}
+	use(l)
+}
+
+// replay plans a replay, and sends it if it shall.
+func (p planner) replay(l *ledger.Ledger, s replay.Selection, send bool) *replay.Plan {
+	p.t.Helper()
+	ctx, c := p.t.Context(), p.config("replay")
+	p.rule(&c)
+	r, err := replay.New(ctx, replay.Config{
+		Kafka: p.kafkaConfig(), Input: p.topics.input, Parked: p.topics.parked, Selection: s, Partitioner: replay.SamePartition,
+		Rules: replay.Rules{
+			Account: c.MercadoPagoAccount, Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge, KeyHorizon: c.IdempotencyKeyHorizon,
+			OncePerReference: c.CaptureOncePer == config.OncePerReference,
+		},
+		Ledger: l, Scratch: "scratch", FS: vfs.NewMem(), State: filepath.Join(p.t.TempDir(), "state.json"),
+		Progress: silent{}, Log: slog.New(slog.NewJSONHandler(p.log, nil)),
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer r.Close()
+	plan, err := r.Plan(ctx)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if send {
+		if _, err := r.Send(ctx, plan); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	return plan
+}
+
+// classes gives what plans say of each of these events alone, of the records of a
+// selection; of one that is not chosen nothing.
+func (p planner) classes(ids []string, of replay.Selection) map[string]replay.Class {
+	p.t.Helper()
+	classes := make(map[string]replay.Class)
+	p.byTheLedger(func(l *ledger.Ledger) {
+		for _, id := range ids {
+			of.Events = []string{id}
+			rows := p.replay(l, of, false).Rows
+			rows = slices.DeleteFunc(rows, func(r replay.Row) bool { return r.Class == replay.Superseded })
+			if len(rows) > 1 {
+				p.t.Fatalf("event %s is planned as %+v", id, rows)
+			}
+			if len(rows) == 1 {
+				classes[id] = rows[0].Class
+			}
+		}
+	})
+	return classes
+}
+
+// agree sends what is chosen, lets the service deal with it, and compares what
+// happened with what was planned.
+func (p planner) agree(classes map[string]replay.Class, s replay.Selection) {
+	p.t.Helper()
+	since := p.watch()
+	p.skipToTheEnd()
+	p.byTheLedger(func(l *ledger.Ledger) { p.replay(l, s, true) })
+	in := p.start("a", p.rule)
+	p.eventually("the copies are dealt with", func() bool { return p.lag() == 0 })
+	in.stop()
+	got := since()
+	for id, class := range classes {
+		want := expected(class)
+		if want.parked == lookedUp && got[id].parked != "" {
+			want.parked = got[id].parked
+		}
+		if got[id] != want {
+			p.t.Errorf("%s was planned as %s, and %+v happened", id, string(class), got[id])
+		}
+	}
+	if double := p.sim.Ledger().DoubleCharges(); len(double) > 0 {
+		p.t.Errorf("charged twice: %v", double)
+	}
+}
+
+// skipToTheEnd has the group go on at the end of the input; no member may be in
+// it.
+func (w *world) skipToTheEnd() {
+	w.t.Helper()
+	ends, err := w.admin.ListEndOffsets(w.t.Context(), w.topics.input)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.eventually("the offsets can be set", func() bool {
+		resp, err := w.admin.CommitOffsets(w.t.Context(), w.group, ends.Offsets())
+		return err == nil && resp.Error() == nil
+	})
+}
+
+// attempted puts attempts on events of the input into the ledger, as another
+// instance that died would have.
+func (w *world) attempted(attempts map[string]func(*event.ReadyToCapture) event.Attempt) {
+	w.t.Helper()
+	for _, r := range w.readAll(w.topics.input) {
+		e, err := event.Decode(event.Message{Value: r.Value, Timestamp: r.Timestamp})
+		if err != nil || attempts[e.ID] == nil {
+			continue
+		}
+		value, err := ledger.EncodeAttempt(attempts[e.ID](e))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.produce(&kgo.Record{Topic: w.topics.ledger, Key: ledger.KindAttempt.Key(e.ID), Value: value})
+	}
+}
+
+// happened is what the service did with an event that came again.
+type happened struct {
+	calls             int
+	captured          bool
+	rejected, replays int
+	parked            string // why, where it was parked now
+}
+
+// watch notes what is there now, and gives what happened to each event since.
+func (w *world) watch() func() map[string]happened {
+	type place struct {
+		partition int32
+		offset    int64
+	}
+	calls, seen := w.sim.Ledger().CallsByKey, make(map[place]bool)
+	for _, r := range w.readAll(w.topics.parked) {
+		seen[place{r.Partition, r.Offset}] = true
+	}
+	counts := func() map[string]happened {
+		all := make(map[string]happened)
+		for _, v := range w.verdicts() {
+			h := all[v.event]
+			replayed, _ := v.data["replayed"].(bool)
+			switch {
+			case replayed:
+				h.replays++
+			case v.kind == "rejected":
+				h.rejected++
+			case v.kind == "captured":
+				h.captured = true
+			}
+			all[v.event] = h
+		}
+		return all
+	}
+	before := counts()
+	return func() map[string]happened {
+		got := counts()
+		for id, h := range got {
+			h.calls = w.sim.Ledger().CallsByKey[id] - calls[id]
+			h.captured = h.captured && !before[id].captured
+			h.rejected -= before[id].rejected
+			h.replays -= before[id].replays
+			got[id] = h
+		}
+		for _, r := range w.readAll(w.topics.parked) {
+			if seen[place{r.Partition, r.Offset}] {
+				continue
+			}
+			v := w.parse(r)
+			h := got[v.event]
+			h.parked = v.reason
+			got[v.event] = h
+		}
+		return got
+	}
+}
+
+// lookedUp stands for any reason of parking.
+const lookedUp = "*"
+
+// expected is what a class says will happen; of a look-up nothing is found here.
+func expected(c replay.Class) happened {
+	switch c {
+	case replay.AnsweredCaptured, replay.AnsweredRejected:
+		return happened{replays: 1}
+	case replay.First, replay.Again, replay.LookUpFirst:
+		return happened{calls: 1, captured: true}
+	case replay.ParkTooOld:
+		return happened{parked: "too_old"}
+	case replay.ParkInFuture:
+		return happened{parked: "time_in_future"}
+	case replay.ParkWrongCurrency:
+		return happened{parked: "wrong_currency"}
+	case replay.ParkConflicting:
+		return happened{parked: "conflicting_event"}
+	case replay.ParkReference:
+		return happened{parked: "reference_already_captured"}
+	case replay.LookUpThenPark:
+		return happened{parked: lookedUp}
+	case replay.ParkInvalid:
+		return happened{parked: "invalid_event"}
+	}
+	return happened{}
+}
+
+// parkedEarly puts an order into the parked topic of which the ledger knows
+// nothing.
+func (w *world) parkedEarly(o order) {
+	w.t.Helper()
+	r := w.record(o)
+	m := event.EncodeParked(event.Message{Key: r.Key, Value: r.Value}, event.Position{Topic: w.topics.input}, &event.Parking{Reason: event.ParkUndecided})
+	parked := &kgo.Record{Topic: w.topics.parked, Key: m.Key, Value: m.Value}
+	for _, h := range m.Headers {
+		parked.Headers = append(parked.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	w.produce(parked)
+}
+
+// declining has a payer whose payments are declined.
+func declining() simulator.Config {
+	return simulator.Config{Script: simulator.Script{Payers: []simulator.Payer{{Token: "declined", Decline: "cc_rejected_other_reason"}}}}
+}
+
+// planAgrees: what a plan says of each kind of event is what the service does
+// when it is sent.
+func planAgrees(w *world) { replayAsPlanned(w, config.OncePerEvent) }
+
+func planAgreesOncePerReference(w *world) { replayAsPlanned(w, config.OncePerReference) }
+
+func replayAsPlanned(w *world, oncePer string) {
+	p := planner{w, func(c *config.Config) { c.CaptureOncePer = oncePer }}
+	begin := time.Now()
+	before := w.start("a", p.rule)
+	w.send(
+		order{id: "captured"}, order{id: "rejected", token: "declined"}, order{id: "parked", currency: "BRL"},
+		order{id: "too-old-then", time: begin.Add(-48 * time.Hour)},
+	)
+	w.eventually("all is dealt with", func() bool { return w.lag() == 0 })
+	before.stop()
+	w.send(
+		order{id: "fresh"}, order{id: "old", time: begin.Add(-25 * time.Hour)}, order{id: "future", time: begin.Add(2 * time.Hour)},
+		order{id: "reals", currency: "BRL"}, order{id: "tried"}, order{id: "hours"}, order{id: "days"}, order{id: "others"}, order{id: "otherwise"},
+		order{id: "ahead"}, order{id: "little-known"}, order{id: "contradicted"}, order{id: "rival", order: "order-captured"},
+		order{id: "rival-tried", order: "order-captured"}, order{id: "theirs", account: "other"},
+	)
+	tried := func(ago time.Duration, change func(*event.Attempt)) func(*event.ReadyToCapture) event.Attempt {
+		return func(e *event.ReadyToCapture) event.Attempt {
+			request, err := mercadopago.NewRequest(e)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			a := event.Attempt{
+				First: time.Now().Add(-ago), Event: e.Fingerprint(), Body: event.FingerprintOf(request.Body),
+				Encoding: mercadopago.EncodingVersion, Account: "main",
+			}
+			if change != nil {
+				change(&a)
+			}
+			return a
+		}
+	}
+	w.attempted(map[string]func(*event.ReadyToCapture) event.Attempt{
+		"tried": tried(time.Minute, nil), "hours": tried(2*time.Hour, nil), "days": tried(48*time.Hour, nil), "ahead": tried(-time.Hour, nil),
+		"rival-tried":  tried(time.Minute, nil),
+		"others":       tried(time.Minute, func(a *event.Attempt) { a.Account = "another" }),
+		"otherwise":    tried(time.Minute, func(a *event.Attempt) { a.Body = event.FingerprintOf(nil) }),
+		"little-known": tried(time.Minute, func(a *event.Attempt) { *a = event.Attempt{First: a.First} }),
+		"contradicted": tried(time.Minute, func(a *event.Attempt) { a.Event = event.FingerprintOf(nil) }),
+	})
+	var ids []string
+	for _, s := range w.sent {
+		if s.id != "theirs" {
+			ids = append(ids, s.id)
+		}
+	}
+	originals := replay.Selection{Partitions: []int32{0}, To: new(int64(len(w.sent)))}
+	classes := p.classes(ids, originals)
+	if kinds := slices.Compact(slices.Sorted(maps.Values(classes))); len(classes) != len(ids) || len(kinds) < 10 {
+		w.t.Errorf("%d classes of %d events, of these kinds: %v", len(classes), len(ids), kinds)
+	}
+	p.agree(classes, originals)
+	// All is decided now, and a second time it is as the plan says too.
+	p.agree(p.classes(ids, originals), originals)
+
+	// What is parked is tried again once. What the plan calls hopeless is not
+	// sent.
+	const early = "parked-before-the-ledger"
+	w.parkedEarly(order{id: early, time: begin.Add(-25 * time.Hour)})
+	allParked := replay.Selection{All: true, Parked: true}
+	parked := p.classes(append(ids, early), replay.Selection{Parked: true})
+	if parked["too-old-then"] != replay.First || parked[early] != replay.ParkTooOld || parked["days"] != replay.LookUpThenPark || parked["parked"] != replay.ParkWrongCurrency {
+		w.t.Errorf("of the parked ones: %v", parked)
+	}
+	for id, class := range parked {
+		if class == replay.ParkWrongCurrency || class == replay.ParkConflicting || class == replay.ParkReference {
+			parked[id] = replay.StaysParked
+		}
+	}
+	p.agree(parked, allParked)
+	if parked = p.classes([]string{early}, replay.Selection{Parked: true}); parked[early] != replay.First {
+		w.t.Errorf("parked by the ledger, it is %s", string(parked[early]))
+	}
+	p.agree(parked, replay.Selection{Parked: true, Events: []string{early}})
+	p.agree(p.classes(ids, originals), originals)
+}

@@ -1,0 +1,167 @@
+package replay
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+)
+
+// judged is a chosen record: what it is, what the service would do with it, and
+// whether it is sent.
+type judged struct {
+	subject subject
+	mark    *event.Resend // to be added; nil: none
+	resend  *event.Resend // what the service would read: mark, or what is there already
+	// origin is the partition in which the record lay in the input.
+	origin int32
+	class  Class
+	// byRecord: what the service does with it goes by its RecordID, of which the
+	// record's time is part.
+	byRecord bool
+	// forgiven: the service does not go by the event's age.
+	forgiven bool
+	send     bool
+}
+
+// judge looks at a record of the source. nil: it is not chosen. Its class is
+// final where it is not sent; else classify gives it.
+func (r *Run) judge(ctx context.Context, rec *kgo.Record) (*judged, error) {
+	if !r.state.Selection.inTime(rec) {
+		return nil, nil //nolint:nilnil // it is not chosen
+	}
+	if r.state.Selection.Parked {
+		return r.judgeParked(ctx, rec)
+	}
+	j := &judged{subject: look(messageOf(rec), r.conf.Rules.Account), origin: rec.Partition}
+	if !r.chosen(j) {
+		return nil, nil //nolint:nilnil // likewise
+	}
+	j.resend = event.ResendOf(j.subject.message)
+	j.send = j.subject.event != nil
+	return j, nil
+}
+
+// chosen reports whether a record is chosen by its order and event. One that is
+// none of ours has neither.
+func (r *Run) chosen(j *judged) bool {
+	if j.subject.ours() {
+		return r.state.Selection.names(&j.subject)
+	}
+	j.class = j.subject.foreign
+	return len(r.state.Selection.Orders) == 0 && len(r.state.Selection.Events) == 0
+}
+
+// classify finds out what the service would do. first: no copy of it was
+// classified before.
+func (r *Run) classify(ctx context.Context, j *judged) (first bool, err error) {
+	first, second, err := r.scratch.met(j.subject.id, j.subject.content())
+	if err != nil || j.class != "" {
+		return first, err
+	}
+	c, err := r.caseOf(ctx, j, second)
+	if err != nil {
+		return first, err
+	}
+	now := time.Now()
+	j.forgiven = c.forgiven()
+	j.class = r.conf.Rules.Classify(c, now)
+	switch {
+	case r.timeless(j, now):
+		j.class, j.send = Timeless, false
+	case r.state.Selection.Parked && j.class.hopeless():
+		j.send = r.state.Selection.Hopeless
+	}
+	return first, nil
+}
+
+// caseOf asks the ledger. second: another content of the event's id was
+// classified before.
+func (r *Run) caseOf(ctx context.Context, j *judged, second bool) (c Case, err error) {
+	s := &j.subject
+	c = Case{Event: s.event, Resend: j.resend, Second: second}
+	if s.event != nil {
+		if c.History, err = r.conf.Ledger.Lookup(ctx, s.id); err != nil {
+			return c, err
+		}
+		if c.History != (event.History{}) {
+			c.Body = s.body()
+		}
+		if c.Rival, err = r.rival(ctx, s.event, c.History); err != nil {
+			return c, err
+		}
+	}
+	if j.byRecord = s.event == nil || c.conflicts(); j.byRecord {
+		h, err := r.conf.Ledger.Lookup(ctx, event.RecordID(s.message))
+		if err != nil {
+			return c, err
+		}
+		c.Record = h.Decision
+	}
+	return c, nil
+}
+
+// rival reports whether another event was captured under an event's reference,
+// where that matters.
+func (r *Run) rival(ctx context.Context, e *event.ReadyToCapture, h event.History) (bool, error) {
+	if !r.conf.Rules.OncePerReference || (h.Decision != nil && !h.Decision.Parked()) {
+		return false, nil
+	}
+	paid, err := r.conf.Ledger.Paid(ctx, e.ExternalReference)
+	if err != nil {
+		return false, err
+	}
+	for _, o := range paid {
+		if o.EventID != e.ID && o.Type == event.TypeCaptured {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// timeless reports whether the copy of a record would be another thing than the
+// record, for the input topic would give it another time: a younger event, that
+// may be charged where the old one is not, or a record under another id. That
+// of a parked one does no harm: it is only parked again.
+func (r *Run) timeless(j *judged, now time.Time) bool {
+	if !j.send || r.limits.keep(j.subject.message.Timestamp, now) {
+		return false
+	}
+	byAge := !j.forgiven && (j.class == First || j.class == ParkTooOld || j.class == ParkInFuture)
+	return (j.byRecord && !r.state.Selection.Parked) || (byAge && !j.subject.ownTime())
+}
+
+// record makes the record to send. moved: it goes to another partition than that
+// in which it lay, for that is not there; restamped: it has the present time.
+func (r *Run) record(j *judged) (out *kgo.Record, moved, restamped bool) {
+	m := j.subject.message
+	out = &kgo.Record{Topic: r.conf.Input, Key: m.Key, Value: m.Value}
+	if r.limits.keep(m.Timestamp, time.Now()) {
+		out.Timestamp = m.Timestamp
+	}
+	headers := m.Headers
+	if j.mark != nil {
+		headers = append(slices.Clip(headers), j.mark.Headers()...)
+	}
+	for _, h := range headers {
+		out.Headers = append(out.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	out.Partition = j.origin
+	if gone := int(j.origin) >= r.target.Partitions; gone || r.conf.Partitioner == ByKey {
+		out.Partition = partitionOf(out, r.target.Partitions)
+		moved = gone && r.conf.Partitioner == SamePartition
+	}
+	return out, moved, out.Timestamp.IsZero()
+}
+
+// partitionOf gives the partition that Kafka's clients choose for a record's
+// key. A record without one stays as near to where it was as may be.
+func partitionOf(r *kgo.Record, partitions int) int32 {
+	if r.Key == nil {
+		return r.Partition % int32(partitions) //nolint:gosec // G115: it was an int32
+	}
+	return int32(kgo.StickyKeyPartitioner(nil).ForTopic(r.Topic).Partition(r, partitions)) //nolint:gosec // G115: likewise
+}

@@ -1,0 +1,125 @@
+package replay
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// String says for a person what comes of a class.
+func (c Class) String() string {
+	switch c {
+	case AnsweredCaptured:
+		return "answered from the ledger: captured"
+	case AnsweredRejected:
+		return "answered from the ledger: rejected"
+	case StaysParked:
+		return "stays parked: nothing happens"
+	case First:
+		return "CAPTURED FOR THE FIRST TIME"
+	case Again:
+		return "TRIED AGAIN under the same key"
+	case LookUpFirst:
+		return "looked up at the API, then TRIED AGAIN under the same key"
+	case LookUpThenPark:
+		return "looked up at the API, and parked where that does not tell"
+	case ParkTooOld:
+		return "parked: older than CAPTURE_MAX_EVENT_AGE"
+	case ParkInFuture:
+		return "parked: its time is still to come"
+	case ParkWrongCurrency:
+		return "parked: not in CURRENCY"
+	case ParkReference:
+		return "parked: another event is captured for its reference"
+	case ParkConflicting:
+		return "parked: another event has its id"
+	case ParkInvalid:
+		return "parked: no valid event"
+	case OtherType:
+		return "skipped: of another type"
+	case OtherAccount:
+		return "skipped: for another account"
+	case DecidedSince:
+		return "not sent: decided, or parked anew, since it was parked"
+	case Superseded:
+		return "not sent: the event was parked again, and is sent from there"
+	case DigestGone:
+		return "not sent: too large for the parked topic, and gone from where it was"
+	case DigestDiffers:
+		return "not sent: too large for the parked topic, and another record is where it was"
+	case NoParking:
+		return "not sent: of the parked topic, but no parked record"
+	case Timeless:
+		return "not sent: it has no time of its own, and the input topic would give it another"
+	}
+	return string(c)
+}
+
+// Print writes the plan as a table, with what is remarkable below it.
+func (p *Plan) Print(w io.Writer) {
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.AppendHeader(table.Row{"what comes of it", "records", "sent", "events", "money"})
+	t.SetColumnConfigs([]table.ColumnConfig{
+		{Number: 1, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft},
+		{Number: 2, Align: text.AlignRight},
+		{Number: 3, Align: text.AlignRight},
+		{Number: 4, Align: text.AlignRight},
+		{Number: 5, WidthMax: 40, WidthMaxEnforcer: text.WrapSoft},
+	})
+	for _, r := range p.Rows {
+		t.AppendRow(table.Row{r.Class, r.Records, r.Sent, r.Events, r.MoneyText()})
+	}
+	t.AppendFooter(table.Row{fmt.Sprintf("of %d read", p.Scanned), p.chosen(), p.Send, "", ""})
+	t.Render()
+	for _, n := range []struct {
+		records int64
+		what    string
+	}{
+		{p.Elsewhere, "go to the partition of their key: the one in which they lay is not in the input topic"},
+		{p.Restamped, "get the present time: the input topic does not keep times, or would refuse or soon delete records as old"},
+	} {
+		if n.records > 0 {
+			_, _ = fmt.Fprintf(w, "%d of the records %s\n", n.records, n.what) // for people only
+		}
+	}
+}
+
+func (p *Plan) chosen() (n int64) {
+	for _, r := range p.Rows {
+		n += r.Records
+	}
+	return n
+}
+
+// JSON writes the plan for a program.
+func (p *Plan) JSON(w io.Writer) error {
+	type row struct {
+		Class   Class             `json:"class"`
+		Records int64             `json:"records"`
+		Sent    int64             `json:"sent"`
+		Events  int64             `json:"events"`
+		Money   map[string]string `json:"money,omitempty"`
+	}
+	view := struct {
+		Scanned   int64 `json:"scanned"`
+		Chosen    int64 `json:"chosen"`
+		Send      int64 `json:"send"`
+		Elsewhere int64 `json:"to_the_partition_of_their_key"`
+		Restamped int64 `json:"with_the_present_time"`
+		Rows      []row `json:"classes"`
+	}{p.Scanned, p.chosen(), p.Send, p.Elsewhere, p.Restamped, []row{}}
+	for _, r := range p.Rows {
+		out := row{r.Class, r.Records, r.Sent, r.Events, make(map[string]string)}
+		for c := range r.Money {
+			out.Money[string(c)] = r.text(c)
+		}
+		view.Rows = append(view.Rows, out)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(view)
+}

@@ -1,0 +1,159 @@
+// Package replay sends records of the input topic, or records that were parked,
+// into the input topic again. What becomes of each is decided by the service and
+// its ledger; a plan says it beforehand.
+//
+// A run reads what was there when it began, so it does not read what it writes.
+// How far it has come lies in a file, by which it is resumed.
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
+)
+
+// Ledger is what was attempted and decided.
+type Ledger interface {
+	// Lookup gives what is known of an event.
+	Lookup(ctx context.Context, id string) (event.History, error)
+	// Paid gives the outcomes that have a payment, of all events under an
+	// external reference.
+	Paid(ctx context.Context, reference string) ([]*event.Outcome, error)
+}
+
+// Progress is shown how far a run is. It is called by one goroutine.
+type Progress interface {
+	// Begin begins a phase of so many steps.
+	Begin(phase string, steps int64)
+	// At says how many are done.
+	At(done int64)
+	// End ends the phase.
+	End()
+}
+
+// Partitioner says into which partition a record goes.
+type Partitioner string
+
+// The partitioners.
+const (
+	SamePartition Partitioner = "same" // into that in which it lay
+	ByKey         Partitioner = "key"  // into that of its key, as Kafka's clients choose it
+)
+
+// Config fixes a run.
+type Config struct {
+	Kafka         kafka.Config
+	Input, Parked string // topics
+	Rules         Rules
+	Selection     Selection
+	Partitioner   Partitioner
+	Rate          float64 // records a second; 0: no limit
+	State         string  // the state file
+	Resume        bool
+	Ledger        Ledger
+	// Scratch is a directory for what a plan must remember; FS is what it lies
+	// in, nil: the operating system's files.
+	Scratch  string
+	FS       vfs.FS
+	Progress Progress
+	Log      *slog.Logger
+}
+
+// ErrSelection says that what is chosen is not there.
+var ErrSelection = errors.New("the choice does not fit")
+
+// maxUnacked is how many records are on their way to the broker at most.
+const maxUnacked = 1000
+
+// Run is a replay, from its plan to its last record.
+type Run struct {
+	conf    Config
+	client  *kgo.Client
+	fetch   *fetcher
+	scratch *scratch
+	source  string
+	target  kafka.TopicInfo
+	limits  limits
+	state   state
+}
+
+// New begins a run, or takes one up again. Nothing is sent. The errors, beside
+// what the cluster says: [ErrSelection], [ErrUnfinished], [ErrNoState], [ErrOther].
+func New(ctx context.Context, conf Config) (_ *Run, err error) {
+	if conf.FS == nil {
+		conf.FS = vfs.Default
+	}
+	r := &Run{conf: conf, source: conf.Input}
+	if r.client, err = conf.Kafka.NewClient(); err != nil {
+		return nil, err
+	}
+	r.fetch = newFetcher(r.client, conf.Log)
+	defer func() {
+		if err != nil {
+			r.client.Close()
+		}
+	}()
+	if r.state, err = r.stateOf(ctx); err != nil {
+		return nil, err
+	}
+	r.limits = limitsOf(r.target.Config)
+	if r.scratch, err = openScratch(conf.FS, conf.Scratch, conf.Log); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// stateOf gives the state that the run begins with: a new one, or the one that
+// lies in the file.
+func (r *Run) stateOf(ctx context.Context) (s state, err error) {
+	if r.conf.Resume {
+		before, err := readState(r.conf.State)
+		if err != nil {
+			return s, err
+		}
+		if r.conf.Selection.empty() {
+			r.conf.Selection = before.Selection
+		}
+		s = *before
+	} else if err := absent(r.conf.State); err != nil {
+		return s, err
+	}
+	if r.conf.Selection.Parked {
+		r.source = r.conf.Parked
+	}
+	if r.target, err = r.fetch.topic(ctx, r.conf.Input); err != nil {
+		return s, fmt.Errorf("TOPIC_ORDER_READY_TO_CAPTURE: %w", err)
+	}
+	source, err := r.fetch.topic(ctx, r.source)
+	if err != nil {
+		return s, fmt.Errorf("TOPIC_PARKED: %w", err)
+	}
+	from, to := markOf(r.source, source.ID), markOf(r.conf.Input, r.target.ID)
+	if r.conf.Resume {
+		return s, s.matches(&r.conf, from, to)
+	}
+	s = state{
+		Version: stateVersion, Began: time.Now().Round(0).UTC(), Source: from, Target: to,
+		Account: r.conf.Rules.Account, Partitioner: r.conf.Partitioner, Selection: r.conf.Selection,
+	}
+	s.Spans, err = r.fetch.spans(ctx, r.source, &s.Selection)
+	return s, err
+}
+
+// Close ends the run. Its state file stays, if it was not finished.
+func (r *Run) Close() error {
+	r.client.Close()
+	return r.scratch.close()
+}
+
+// KeepsTime reports whether the input topic keeps the times of the records that
+// are sent: with LogAppendTime it does not.
+func (r *Run) KeepsTime() bool { return !r.limits.appendTime }

@@ -1,0 +1,82 @@
+package replay
+
+import "sync"
+
+// tracker knows of each partition below which offset all is done: left out, or
+// sent and acknowledged. It is safe for use by many goroutines.
+type tracker struct {
+	mu    sync.Mutex
+	parts map[int32]*trackedPart
+	sent  int64
+}
+
+type trackedPart struct {
+	open []*ticket // the first is not done
+	next int64     // the offset after the last that was taken up
+}
+
+// ticket is a record on its way.
+type ticket struct {
+	offset int64
+	done   bool
+}
+
+func newTracker(spans []span, sent int64) *tracker {
+	t := &tracker{parts: make(map[int32]*trackedPart), sent: sent}
+	for _, s := range spans {
+		t.parts[s.Partition] = &trackedPart{next: s.Next}
+	}
+	return t
+}
+
+// leaveOut notes a record that is not sent.
+func (t *tracker) leaveOut(partition int32, offset int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.parts[partition].next = offset + 1
+}
+
+// begin notes a record that is sent. What it gives is to be called once it is
+// known whether the record was acknowledged, or is never taken.
+func (t *tracker) begin(partition int32, offset int64) (end func(acked bool)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	part := t.parts[partition]
+	of := &ticket{offset: offset}
+	part.open = append(part.open, of)
+	part.next = offset + 1
+	return func(acked bool) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		of.done = true
+		if acked {
+			t.sent++
+		}
+		for len(part.open) > 0 && part.open[0].done {
+			part.open[0] = nil
+			part.open = part.open[1:]
+		}
+	}
+}
+
+// apply writes how far all is done into the spans, and gives how many records
+// were acknowledged.
+func (t *tracker) apply(spans []span) (sent int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range spans {
+		part := t.parts[spans[i].Partition]
+		spans[i].Next = part.next
+		if len(part.open) > 0 {
+			spans[i].Next = part.open[0].offset
+		}
+	}
+	return t.sent
+}
+
+// acknowledged gives how many records were.
+func (t *tracker) acknowledged() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sent
+}
