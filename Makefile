@@ -12,6 +12,9 @@ FUZZTIME ?= 20s
 CHAOS_MINUTES ?= 3
 HISTORIES ?= 1000
 SEED ?= 1
+MIX ?= base,latency0,slow,replay
+ROUNDS ?= 5
+BENCH_FLAGS ?=
 
 TOOL := go tool -modfile=internal/tools/go.mod
 # franz-go needs this tag to run in a testing/synctest bubble.
@@ -55,6 +58,12 @@ prove: ## Prove the promises in drawn histories of faults and kills: HISTORIES=1
 mutants: ## Plant bugs, one at a time, and see the prover catch each: HISTORIES=1000 SEED=1
 	go run ./internal/prove/mutate -histories $(HISTORIES) -seed $(SEED)
 
+.PHONY: bench
+bench: ## Measure the service beside plain loops on a real broker: MIX=base,latency0,slow,replay ROUNDS=5 (needs Docker)
+	@mkdir -p bin
+	CGO_ENABLED=0 go -C bench build -trimpath -o ../bin/bench .
+	bin/bench -mix '$(MIX)' -rounds $(ROUNDS) -results bin/bench.jsonl -plots bin $(BENCH_FLAGS)
+
 .PHONY: check
 check: ## Check formatting, vet, go fix, lint and modules; change nothing
 	$(TOOL) golangci-lint config verify
@@ -66,6 +75,8 @@ check: ## Check formatting, vet, go fix, lint and modules; change nothing
 	$(TOOL) golangci-lint run
 	go mod tidy -diff
 	go mod verify
+	go -C bench vet .
+	go -C bench mod tidy -diff
 
 .PHONY: fmt
 fmt: ## Format the code and apply go fix

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/wait"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"payment-capture/internal/kafkatest"
+)
+
+// broker is Kafka in a container, with its defaults wherever a single broker
+// allows.
+type broker struct {
+	address   string
+	container *testcontainers.DockerContainer
+	client    *kgo.Client
+	admin     *kadm.Client
+}
+
+func startBroker(ctx context.Context, more map[string]string) (*broker, error) {
+	address, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	port := address[strings.LastIndexByte(address, ':')+1:]
+	properties := map[string]string{
+		"process.roles": "broker,controller", "node.id": "1", "controller.quorum.voters": "1@localhost:9093",
+		"listeners":                      "MAIN://:9092,SELF://:9095,CONTROLLER://:9093",
+		"advertised.listeners":           "MAIN://" + address + ",SELF://localhost:9095",
+		"listener.security.protocol.map": "MAIN:PLAINTEXT,SELF:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"inter.broker.listener.name":     "SELF", "controller.listener.names": "CONTROLLER",
+		"log.dirs": "/tmp/kafka-logs", "auto.create.topics.enable": "false",
+		"offsets.topic.replication.factor": "1", "transaction.state.log.replication.factor": "1",
+		"transaction.state.log.min.isr": "1", "share.coordinator.state.topic.replication.factor": "1",
+		"share.coordinator.state.topic.min.isr": "1",
+		// The time to the first outcome is not that for which the broker waits
+		// for more members.
+		"group.initial.rebalance.delay.ms": "0",
+	}
+	maps.Copy(properties, more)
+	var text strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(properties)) {
+		fmt.Fprintf(&text, "%s=%s\n", key, properties[key])
+	}
+	bound := network.PortMap{network.MustParsePort("9092/tcp"): {{HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: port}}}
+	b := &broker{address: address}
+	b.container, err = testcontainers.Run(ctx, kafkatest.Image,
+		testcontainers.WithFiles(testcontainers.ContainerFile{
+			Reader: strings.NewReader(text.String()), ContainerFilePath: "/mnt/shared/config/server.properties", FileMode: 0o644,
+		}),
+		testcontainers.WithExposedPorts("9092/tcp"),
+		testcontainers.WithHostConfigModifier(func(hc *container.HostConfig) { hc.PortBindings = bound }),
+		testcontainers.WithWaitStrategyAndDeadline(2*time.Minute, wait.ForLog("Kafka Server started")),
+	)
+	if err == nil {
+		b.client, err = kgo.NewClient(kgo.SeedBrokers(address), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", kafkatest.Image, err), b.close())
+	}
+	b.admin = kadm.NewClient(b.client)
+	if err := b.warmUp(ctx); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
+}
+
+// warmUp has the broker make its own topics, for which the first contender
+// would wait otherwise.
+func (b *broker) warmUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	const topic = "warm-up"
+	if err := b.create(ctx, topic, 1, nil); err != nil {
+		return err
+	}
+	producer, err := kgo.NewClient(kgo.SeedBrokers(b.address), kgo.TransactionalID(topic))
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	if err := producer.BeginTransaction(); err != nil {
+		return err
+	}
+	if err := producer.ProduceSync(ctx, &kgo.Record{Topic: topic}).FirstErr(); err != nil {
+		return err
+	}
+	if err := producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return err
+	}
+	for {
+		err := b.admin.CommitAllOffsets(ctx, topic, kadm.OffsetsFromRecords(kgo.Record{Topic: topic}))
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (b *broker) close() error {
+	if b.client != nil {
+		b.client.Close()
+	}
+	return testcontainers.TerminateContainer(b.container, testcontainers.StopTimeout(0))
+}
+
+// create makes a topic of one replica.
+func (b *broker) create(ctx context.Context, name string, partitions int32, conf map[string]string) error {
+	configs := make(map[string]*string, len(conf))
+	for k, v := range conf {
+		configs[k] = &v
+	}
+	if _, err := b.admin.CreateTopic(ctx, partitions, 1, configs, name); err != nil {
+		return fmt.Errorf("create topic %s: %w", name, err)
+	}
+	for { // until it has leaders
+		ends, err := b.admin.ListEndOffsets(ctx, name)
+		if err == nil && ends.Error() == nil && len(ends[name]) == int(partitions) {
+			return nil
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// drop deletes topics, so that the disk is not filled by what was measured.
+func (b *broker) drop(ctx context.Context, names ...string) error {
+	resp, err := b.admin.DeleteTopics(ctx, names...)
+	if err == nil {
+		err = resp.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("delete topics: %w", err)
+	}
+	return nil
+}
+
+// visible gives how many offsets of a topic a read-committed reader can see.
+func (b *broker) visible(ctx context.Context, topic string) (int64, error) {
+	ends, err := b.admin.ListCommittedOffsets(ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return 0, err
+	}
+	var sum int64
+	ends.Each(func(o kadm.ListedOffset) { sum += o.Offset })
+	return sum, nil
+}
+
+// readAll hands over all records of a topic that a read-committed reader can
+// see now, by partition in their order.
+func (b *broker) readAll(ctx context.Context, topic string, see func(*kgo.Record)) error {
+	ends, err := b.admin.ListCommittedOffsets(ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return err
+	}
+	left := make(map[int32]int64)
+	from := make(map[int32]kgo.Offset)
+	ends.Each(func(o kadm.ListedOffset) {
+		if o.Offset > 0 {
+			left[o.Partition], from[o.Partition] = o.Offset, kgo.NewOffset().At(0)
+		}
+	})
+	if len(left) == 0 {
+		return nil
+	}
+	reader, err := kgo.NewClient(kgo.SeedBrokers(b.address), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	for len(left) > 0 {
+		fetches := reader.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return fmt.Errorf("read %s: %w", topic, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			end, wanted := left[r.Partition]
+			if !wanted {
+				return
+			}
+			if !r.Attrs.IsControl() && r.Offset < end {
+				see(r)
+			}
+			if r.Offset >= end-1 {
+				delete(left, r.Partition)
+			}
+		})
+	}
+	return nil
+}

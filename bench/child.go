@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"syscall"
+	"time"
+)
+
+// childArgument as the first argument makes the process one that is measured,
+// or the API: it gets its orders on the standard input.
+const childArgument = "child"
+
+// spec says what a child is, and how.
+type spec struct {
+	Role     role          `json:"role"`
+	Brokers  []string      `json:"brokers"`
+	API      string        `json:"api"`
+	Topics   topics        `json:"topics"`
+	Group    string        `json:"group"`
+	Instance string        `json:"instance"`
+	InFlight int           `json:"in_flight"`
+	Dir      string        `json:"dir"`
+	NoIntent bool          `json:"no_intent"` // the service notes no attempts
+	Admin    string        `json:"admin"`     // the service's admin address; "": none
+	Static   bool          `json:"static"`    // static membership
+	Entries  int           `json:"entries"`   // of the ledger
+	PollMost int           `json:"poll_most"` // records of one poll
+	Profile  string        `json:"profile"`   // where profiles go; "": none are made
+	Block    bool          `json:"block"`     // block profiles too; they take a tenth of the CPU
+	Latency  time.Duration `json:"latency"`
+}
+
+type role string
+
+// topics are those of one run.
+type topics struct {
+	Input, Captured, Rejected, Parked, Ledger string
+}
+
+// The commands that a child takes, one a line.
+const (
+	cmdUsage    = "usage"    // answered by its consumption up to now
+	cmdProfile  = "profile"  // the profiles begin
+	cmdProfiled = "profiled" // the profiles end, and are written
+	cmdStop     = "stop"     // answered when it has stopped
+)
+
+// answer is a child's, one JSON document a line.
+type answer struct {
+	Error string          `json:"error,omitzero"`
+	CPU   time.Duration   `json:"cpu"`      // user's and system's, since the start
+	Peak  int64           `json:"peak_rss"` // bytes
+	RSS   int64           `json:"rss"`      // bytes, now
+	Data  json.RawMessage `json:"data,omitzero"`
+}
+
+// part is what a child does until ctx ends. What it gives goes into the answer
+// to cmdStop, or to cmdUsage if it ended before.
+type part func(ctx context.Context, s spec) (any, error)
+
+func parts() map[role]part {
+	return map[role]part{
+		roleAPI: serveAPI, roleService: runService, roleLedger: followLedger,
+		roleBare: runBare, roleOne: runOne, roleBatch: runBatch, roleTransaction: runTransaction, roleCopy: runCopy,
+	}
+}
+
+func runChild() error {
+	in := bufio.NewScanner(os.Stdin)
+	in.Buffer(nil, 1<<20)
+	if !in.Scan() {
+		return errors.New("no orders on the standard input")
+	}
+	var s spec
+	if err := json.Unmarshal(in.Bytes(), &s); err != nil {
+		return err
+	}
+	do, ok := parts()[s.Role]
+	if !ok {
+		return fmt.Errorf("%q is no role", s.Role)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var data any
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		data, err = do(ctx, s)
+		ended <- err
+	}()
+	out := json.NewEncoder(os.Stdout)
+	for in.Scan() {
+		a := consumption()
+		switch in.Text() {
+		case cmdUsage:
+			select {
+			case err := <-ended:
+				ended <- err
+				a = consumption().with(data, err)
+			default:
+			}
+		case cmdProfile:
+			a = a.with(nil, beginProfiles(s))
+		case cmdProfiled:
+			a = a.with(nil, endProfiles(s))
+		case cmdStop:
+			cancel()
+			err := <-ended
+			if errors.Is(err, context.Canceled) {
+				err = nil
+			}
+			return out.Encode(consumption().with(data, err))
+		}
+		if err := out.Encode(a); err != nil {
+			return err
+		}
+	}
+	return in.Err() // the parent is gone
+}
+
+func (a answer) with(data any, err error) answer {
+	if err != nil {
+		a.Error = err.Error()
+	}
+	if data != nil {
+		raw, err := json.Marshal(data)
+		if err != nil {
+			a.Error = err.Error()
+		}
+		a.Data = raw
+	}
+	return a
+}
+
+// consumption asks the kernel what this process has taken.
+func consumption() answer {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return answer{Error: err.Error()}
+	}
+	return answer{CPU: time.Duration(u.Utime.Nano() + u.Stime.Nano()), Peak: memory("VmHWM"), RSS: memory("VmRSS")}
+}
+
+// memory gives a figure of this process's in bytes, 0 where the system does not
+// tell. What rusage has as the peak counts the parent's too.
+func memory(name string) int64 {
+	var kib int64
+	if _, err := fmt.Sscan(field("/proc/self/status", name), &kib); err != nil {
+		return 0
+	}
+	return kib << 10
+}
+
+func profileFile(s spec, kind string) (*os.File, error) {
+	if err := os.MkdirAll(s.Profile, 0o750); err != nil {
+		return nil, err
+	}
+	return os.Create(s.Profile + "/" + string(s.Role) + "-" + kind + ".pprof") //nolint:gosec // G304: the caller's own
+}
+
+func beginProfiles(s spec) error {
+	if s.Block {
+		runtime.SetBlockProfileRate(int(10 * time.Microsecond))
+	}
+	runtime.SetMutexProfileFraction(10)
+	if err := writeProfile(s, "allocs", "allocs-before"); err != nil {
+		return err
+	}
+	f, err := profileFile(s, "cpu")
+	if err != nil {
+		return err
+	}
+	return pprof.StartCPUProfile(f)
+}
+
+func endProfiles(s spec) error {
+	pprof.StopCPUProfile()
+	return errors.Join(writeProfile(s, "allocs", "allocs"), writeProfile(s, "mutex", "mutex"),
+		writeProfile(s, "block", "block"), writeProfile(s, "goroutine", "goroutine"))
+}
+
+func writeProfile(s spec, profile, name string) error {
+	f, err := profileFile(s, name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup(profile).WriteTo(f, 0), f.Close())
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"payment-capture/internal/event"
+	"payment-capture/internal/ledger"
+)
+
+const currency = "MXN"
+
+// eventID gives the id of the n-th event: one as random as a UUID, since a
+// sorted store takes sorted ids faster.
+func eventID(n uint64) string {
+	a, b := mix(n), mix(n^0x9e3779b97f4a7c15)
+	return fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", a>>32, a>>16&0xffff, a&0xfff, b>>52, b&0xffffffffffff)
+}
+
+// mix is splitmix64: one to one, and as good as random.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// orders says what the events of an input are like.
+type orders struct {
+	first      uint64 // number of the first event; a number is never used for two
+	hotKeys    uint64 // orders that the events are spread over; 0: each has its own
+	duplicates uint64 // one record in so many is a copy of an earlier one; 0: none
+}
+
+func (o orders) orderOf(n uint64) string {
+	if o.hotKeys > 0 {
+		n = mix(n) % o.hotKeys
+	}
+	return fmt.Sprintf("order-%d", n)
+}
+
+// record gives the n-th record, with the topic left open.
+func (o orders) record(n uint64) *kgo.Record {
+	if o.duplicates > 0 && n%o.duplicates == o.duplicates-1 {
+		// A copy of one of the last thousand, as an order service that sends
+		// again would make.
+		n -= 1 + mix(n)%min(n-o.first, 1000)
+		if n%o.duplicates == o.duplicates-1 {
+			n--
+		}
+	}
+	id := o.first + n
+	order := o.orderOf(id)
+	return &kgo.Record{Key: []byte(order), Value: fmt.Appendf(nil,
+		`{"specversion":"1.0","id":"%s","source":"/orders","type":"order.ready_to_capture","subject":"%s","time":"%s",`+
+			`"datacontenttype":"application/json","data":{"order_id":"%s","amount":"%d.%02d","currency":"%s","description":"An order",`+
+			`"external_reference":"%s","payer":{"token":"%016x%016x"}}}`,
+		eventID(id), order, eventTime, order, 5+id%900, id%100, currency, order, mix(id+1), mix(id+2))}
+}
+
+// eventTime is the events', whenever they are made: none is too old here.
+const eventTime = "2026-01-02T03:04:05.678Z"
+
+// produce writes the records that a function gives for the numbers from zero up
+// to n.
+func (b *broker) produce(ctx context.Context, n int, from func(uint64) ([]*kgo.Record, error)) error {
+	client, err := newFiller(b.address)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var once sync.Once
+	var failed error
+	fail := func(err error) { once.Do(func() { failed = err }) }
+	for i := range n {
+		records, err := from(uint64(i))
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			client.Produce(ctx, r, func(_ *kgo.Record, err error) {
+				if err != nil {
+					fail(err)
+				}
+			})
+		}
+	}
+	if err := client.Flush(ctx); err != nil {
+		return err
+	}
+	if failed != nil {
+		return fmt.Errorf("fill the topics: %w", failed)
+	}
+	return nil
+}
+
+// fillLinger is short enough for a load that is paced.
+const fillLinger = 2 * time.Millisecond
+
+// newFiller makes a client that writes many records.
+func newFiller(address string) (*kgo.Client, error) {
+	return kgo.NewClient(kgo.SeedBrokers(address), kgo.ProducerLinger(fillLinger), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
+		kgo.MaxBufferedRecords(100_000), kgo.ProducerBatchCompression(kgo.NoCompression()))
+}
+
+// fill writes n events into an input topic.
+func (b *broker) fill(ctx context.Context, topic string, n int, o orders) error {
+	return b.produce(ctx, n, func(i uint64) ([]*kgo.Record, error) {
+		r := o.record(i)
+		r.Topic = topic
+		return []*kgo.Record{r}, nil
+	})
+}
+
+// fillDecided writes n events that were captured before: each into the input,
+// where that is named, and its decision into the ledger.
+func (b *broker) fillDecided(ctx context.Context, t topics, n int, o orders) error {
+	return b.produce(ctx, n, func(i uint64) ([]*kgo.Record, error) {
+		r := o.record(i)
+		e, err := event.Decode(event.Message{Key: r.Key, Value: r.Value})
+		if err != nil {
+			return nil, err
+		}
+		value, err := ledger.EncodeDecision(decisionOn(e, o.first+i))
+		if err != nil {
+			return nil, err
+		}
+		entry := &kgo.Record{Topic: t.Ledger, Key: ledger.KindDecision.Key(e.ID), Value: value}
+		if t.Input == "" {
+			return []*kgo.Record{entry}, nil
+		}
+		r.Topic = t.Input
+		return []*kgo.Record{r, entry}, nil
+	})
+}
+
+// decisionOn is what the service notes of an event that was captured.
+func decisionOn(e *event.ReadyToCapture, n uint64) *event.Decision {
+	at := time.UnixMilli(1_767_323_045_000).UTC()
+	return &event.Decision{
+		At: at,
+		Attempt: event.Attempt{
+			First: at, Event: e.Fingerprint(), Body: event.FingerprintOf([]byte(e.ID)), Encoding: 1,
+		},
+		Verdict: event.Verdict{Outcome: &event.Outcome{
+			Type: event.TypeCaptured, Subject: e.OrderID, Time: at, EventID: e.ID, OrderID: e.OrderID, Amount: e.Amount,
+			ExternalReference: e.ExternalReference, PaymentID: fmt.Sprint(10_000_000 + n), CapturedAt: at,
+			Transactions: []event.Transaction{{
+				ID: fmt.Sprint(3_000_000_000 + n), Status: "approved", StatusDetail: "accredited", PaymentMethod: "visa", Amount: e.Amount.String(),
+			}},
+		}},
+	}
+}
+
+// eventOf gives the event id in an outcome, of the service's or of a loop's.
+func eventOf(value []byte) string {
+	return string(between(value, `"event_id":"`, '"'))
+}
+
+func isReplayed(value []byte) bool { return bytes.Contains(value, []byte(`"replayed":true`)) }

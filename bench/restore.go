@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"payment-capture/internal/app"
+	"payment-capture/internal/config"
+	"payment-capture/internal/kafka"
+	"payment-capture/internal/ledger"
+)
+
+// storeGroup is the group that a store of the ledger is named after.
+const storeGroup = "restore"
+
+// restore measures how long the ledger takes to be read, and to be opened.
+func restore(ctx context.Context, s *stage) error {
+	entries := 2_000_000
+	if s.opts.events > 0 {
+		entries = s.opts.events
+	}
+	t, err := s.decided(ctx, entries, false)
+	if err != nil {
+		return err
+	}
+	c := s.chosen(theService)[0]
+	for round := range s.opts.rounds {
+		s.runs++
+		begin := time.Now()
+		if err := s.broker.readAll(ctx, t.Ledger, func(*kgo.Record) {}); err != nil {
+			return err
+		}
+		plain := time.Since(begin)
+		s.out.add(s, contenderNamed("copy"), round, "plain read", values{
+			"records_s": float64(entries) / plain.Seconds(), "took_s": plain.Seconds(),
+		})
+		sp := s.specFor(roleLedger, t)
+		sp.Group, sp.Entries = storeGroup, entries
+		for _, axis := range []string{"empty store", "full store"} {
+			sp.Profile = ""
+			if s.opts.profile != "" && axis == "empty store" {
+				sp.Profile, sp.Block = s.opts.profile+"/"+s.mix, s.opts.block
+			}
+			v, err := s.followOnce(ctx, sp)
+			if err != nil {
+				return err
+			}
+			s.out.add(s, c, round, axis, v)
+		}
+		v, err := s.readyOnce(ctx, t, sp.Dir)
+		if err != nil {
+			return err
+		}
+		s.out.add(s, c, round, "full store, whole service", v)
+		if err := s.clean(sp); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stage) followOnce(ctx context.Context, sp spec) (values, error) {
+	p, err := start(sp)
+	if err != nil {
+		return nil, err
+	}
+	var a answer
+	if sp.Profile != "" {
+		if _, err := p.ask(cmdProfile); err != nil {
+			return nil, errors.Join(err, p.kill())
+		}
+	}
+	for len(a.Data) == 0 {
+		if a, err = p.ask(cmdUsage); err == nil {
+			err = pause(ctx, 20*time.Millisecond)
+		}
+		if err != nil {
+			return nil, errors.Join(err, p.kill())
+		}
+	}
+	if sp.Profile != "" {
+		if _, err := p.ask(cmdProfiled); err != nil {
+			return nil, errors.Join(err, p.kill())
+		}
+	}
+	var r restored
+	if err := json.Unmarshal(a.Data, &r); err != nil {
+		return nil, err
+	}
+	_, err = p.stop()
+	v := values{
+		"took_s": r.Took.Seconds(), "peak_mib": mib(a.Peak), "rss_mib": mib(a.RSS), "size_mib": mib(r.Size),
+		"hit_us": float64(r.Hit.Nanoseconds()) / 1000, "miss_us": float64(r.Miss.Nanoseconds()) / 1000, "cpu_s": a.CPU.Seconds(),
+	}
+	if r.Read > 0 {
+		v["records_s"] = float64(r.Read) / r.Took.Seconds()
+	}
+	return v, err
+}
+
+// readyOnce starts the service on a ledger's store and waits until it says that
+// it is ready: the ledger is read, and the group joined.
+func (s *stage) readyOnce(ctx context.Context, t topics, dir string) (values, error) {
+	all, err := s.topicsFor(ctx, "", basePartitions)
+	if err != nil {
+		return nil, err
+	}
+	if all.Input, err = s.input(ctx, basePartitions, 0, orders{}); err != nil {
+		return nil, err
+	}
+	all.Ledger = t.Ledger
+	sp := s.specFor(roleService, all)
+	sp.Dir, sp.Group = dir, storeGroup
+	if sp.Admin, err = freeAddress(ctx); err != nil {
+		return nil, err
+	}
+	p, err := start(sp)
+	if err != nil {
+		return nil, err
+	}
+	err = s.until(ctx, p, 10*time.Millisecond, func() (bool, error) { return isReady(ctx, sp.Admin), nil })
+	took := time.Since(p.started)
+	if err != nil {
+		return nil, errors.Join(err, p.kill())
+	}
+	a, err := p.ask(cmdUsage)
+	if err != nil {
+		return nil, errors.Join(err, p.kill())
+	}
+	_, err = p.stop()
+	return values{"ready_s": took.Seconds(), "rss_mib": mib(a.RSS), "peak_mib": mib(a.Peak)}, err
+}
+
+func isReady(ctx context.Context, address string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", http.NoBody) //nolint:gosec // G704: a process of ours
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req) //nolint:gosec // G704: as above
+	if err != nil {
+		return false // not there yet
+	}
+	_ = resp.Body.Close() // its status says it all
+	return resp.StatusCode == http.StatusOK
+}
+
+// sizeOf gives what the files below a directory take.
+func sizeOf(dir string) int64 {
+	var sum int64
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { // a file that goes meanwhile counts nothing
+		if err != nil || d.IsDir() {
+			return nil //nolint:nilerr // see above
+		}
+		if info, err := d.Info(); err == nil {
+			sum += info.Size()
+		}
+		return nil
+	})
+	return sum
+}
+
+// openLedger makes the ledger as the service does, with its store in the place
+// where the service of the same group looks for it.
+func openLedger(k kafka.Config, c config.Config) *ledger.Ledger {
+	return ledger.New(ledger.Config{
+		Kafka: k, Topic: c.TopicLedger, Dir: app.LedgerDir(c), Log: logger(), Metrics: ledger.NewMetrics(prometheus.NewRegistry()),
+	})
+}

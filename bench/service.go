@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"payment-capture/internal/app"
+	"payment-capture/internal/config"
+	"payment-capture/internal/event"
+	"payment-capture/internal/ledger"
+	"payment-capture/internal/pipeline"
+	"payment-capture/internal/secret"
+)
+
+// The roles that are this service, or a part of it.
+const (
+	roleService role = "service"
+	roleLedger  role = "ledger"
+)
+
+// configuration is the service's with its defaults, but that no event is too
+// old: the input is written once for all rounds.
+func configuration(s spec) config.Config {
+	return config.Config{
+		KafkaBrokers: s.Brokers, KafkaGroup: s.Group, KafkaStartAt: "earliest", KafkaSessionTimeout: 30 * time.Second, InstanceID: s.Instance,
+		TopicInput: s.Topics.Input, TopicCaptured: s.Topics.Captured, TopicRejected: s.Topics.Rejected,
+		TopicParked: s.Topics.Parked, TopicLedger: s.Topics.Ledger, LedgerDir: s.Dir, CloudEventsMode: string(event.Structured),
+		CaptureOncePer: config.OncePerEvent, ReplayedOutcomes: config.ReplayedEmit,
+		MercadoPagoURL: "http://" + s.API, MercadoPagoAccessToken: secret.New(accessToken), MercadoPagoTimeout: 30 * time.Second,
+		Currency: currency, MaxInFlight: s.InFlight, CaptureDeadline: 15 * time.Minute, CaptureMaxTries: 100, CaptureRefusalRun: 20,
+		CaptureReconcileFor: 3 * time.Minute, IdempotencyKeyHorizon: 24 * time.Hour, InvalidEventRun: 100,
+		FlushInterval: 25 * time.Millisecond, ShutdownTimeout: 45 * time.Second, AdminAddr: config.AdminOff,
+	}
+}
+
+// accessToken is no secret: the API of the bench takes any.
+const accessToken = "bench"
+
+func logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// runService is the service as its binary runs it, its admin address off.
+func runService(ctx context.Context, s spec) (any, error) {
+	opts := app.Options{Config: configuration(s), Version: "bench", Log: logger()}
+	if s.NoIntent {
+		opts.WrapLedger = func(l pipeline.Ledger) pipeline.Ledger { return withoutIntents{l} }
+	}
+	opts.Config.KafkaStaticMembership = s.Static
+	if s.Admin != "" {
+		opts.Config.AdminAddr = s.Admin
+	}
+	service, err := app.New(opts)
+	if err != nil {
+		return nil, err
+	}
+	return nil, service.Run(ctx)
+}
+
+// withoutIntents is a ledger that no attempt is noted in.
+type withoutIntents struct{ pipeline.Ledger }
+
+func (withoutIntents) Attempt(context.Context, int32, string, event.Attempt) error { return nil }
+
+func (withoutIntents) Withdraw(context.Context, int32, string) error { return nil }
+
+// restored is what following the ledger from the start took.
+type restored struct {
+	Took time.Duration `json:"took"`
+	Read int64         `json:"read"` // records
+	Size int64         `json:"size"` // of the store, in bytes
+	// Hit and Miss are how long a look-up takes in the mean, of an event that is
+	// known and of one that is not.
+	Hit  time.Duration `json:"hit"`
+	Miss time.Duration `json:"miss"`
+}
+
+// followLedger reads the ledger into the store at Dir, which may be there.
+func followLedger(ctx context.Context, s spec) (any, error) {
+	conf := configuration(s)
+	kafkaConfig, err := app.KafkaConfig(conf, logger(), nil)
+	if err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	l := openLedger(kafkaConfig, conf)
+	r, err := catchUp(ctx, l, s, begin)
+	if err != nil {
+		return nil, errors.Join(err, l.Close()) //nolint:contextcheck // it has none
+	}
+	if err := l.Close(); err != nil { //nolint:contextcheck // it has none
+		return nil, err
+	}
+	r.Size = sizeOf(s.Dir)
+	return r, nil
+}
+
+func catchUp(ctx context.Context, l *ledger.Ledger, s spec, begin time.Time) (restored, error) {
+	if err := l.Start(ctx); err != nil {
+		return restored{}, err
+	}
+	if err := l.CatchUp(ctx); err != nil {
+		return restored{}, err
+	}
+	r := restored{Took: time.Since(begin), Read: l.Health().Read}
+	entries := max(uint64(s.Entries), 1) //nolint:gosec // G115: not below zero
+	var err error
+	if r.Hit, err = lookUp(ctx, l, func(i uint64) uint64 { return mix(i) % entries }); err != nil {
+		return r, err
+	}
+	r.Miss, err = lookUp(ctx, l, func(i uint64) uint64 { return entries + i })
+	return r, err
+}
+
+// lookUp gives the mean time of a look-up, one after the other.
+func lookUp(ctx context.Context, l *ledger.Ledger, which func(uint64) uint64) (time.Duration, error) {
+	const looks = 20_000
+	begin := time.Now()
+	for i := range uint64(looks) {
+		if _, err := l.Lookup(ctx, eventID(which(i))); err != nil {
+			return 0, err
+		}
+	}
+	return time.Since(begin) / looks, nil
+}
+
+// freeAddress gives an address of this machine that nobody listens on.
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
