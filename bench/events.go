@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
 	"payment-capture/internal/event"
 	"payment-capture/internal/ledger"
 )

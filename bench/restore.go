@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
+
 	"payment-capture/internal/app"
 	"payment-capture/internal/config"
 	"payment-capture/internal/kafka"

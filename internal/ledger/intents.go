@@ -61,7 +61,7 @@ func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.At
 	in := &intent{id: id, partition: l.Partition(input), attempt: &a, value: value}
 	done := make(chan error, 1)
 	// It is not taken back when the caller gives up: it may have been sent.
-	if _, err := l.writes.write(in, func(err error) { done <- err }); err != nil {
+	if _, err := l.writes.write(in, func(err error) { done <- err }); err != nil { //nolint:contextcheck // as said
 		return err
 	}
 	select {
@@ -90,7 +90,7 @@ const withdrawFor = 3 * time.Second
 // becomes of the record's context.
 func (l *Ledger) Withdraw(ctx context.Context, input int32, id string) error {
 	done := make(chan error, 1)
-	client, err := l.writes.write(&intent{id: id, partition: l.Partition(input)}, func(err error) { done <- err })
+	client, err := l.writes.write(&intent{id: id, partition: l.Partition(input)}, func(err error) { done <- err }) //nolint:contextcheck // see above
 	if err == nil {
 		timer := time.NewTimer(withdrawFor)
 		defer timer.Stop()

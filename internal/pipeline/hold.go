@@ -40,7 +40,7 @@ func (j *journal) Tried() *event.Attempt { return j.tried }
 func (j *journal) Resent() bool { return j.resent }
 
 func (j *journal) Attempt(_ context.Context, a event.Attempt) error {
-	return j.ledger.Attempt(j.asking, j.partition, j.event.ID, a)
+	return j.ledger.Attempt(j.asking, j.partition, j.event.ID, a) //nolint:contextcheck // asking is of the same partition, and ends sooner
 }
 
 func (j *journal) Withdraw(ctx context.Context) error {
@@ -48,7 +48,7 @@ func (j *journal) Withdraw(ctx context.Context) error {
 }
 
 func (j *journal) Paid(context.Context) ([]*event.Outcome, error) {
-	return j.ledger.Paid(j.asking, j.event.ExternalReference)
+	return j.ledger.Paid(j.asking, j.event.ExternalReference) //nolint:contextcheck // as above
 }
 
 type saying struct {
