@@ -63,8 +63,12 @@ func (c *apiConn) ask(request []byte) error {
 	if bytes.HasPrefix(request, []byte("POST ")) {
 		s = stepPOST
 	}
+	var ends []int64
+	if s == stepPOST {
+		ends = c.p.h.ledgerEnds()
+	}
 	n, o := c.p.request(s)
-	e := c.p.h.trace.call(c.p, s, n, headerIn(request, "X-Idempotency-Key: "), o)
+	e := c.p.h.trace.call(c.p, s, n, headerIn(request, "X-Idempotency-Key: "), ends, o)
 	if s == stepPOST {
 		c.enter(request)
 	}

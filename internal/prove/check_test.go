@@ -5,14 +5,10 @@ package prove
 import (
 	"crypto/sha256"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/shopspring/decimal"
 
-	"payment-capture/internal/event"
 	"payment-capture/internal/simulator"
 )
 
@@ -21,8 +17,10 @@ func (h *history) check() {
 	ledger := h.sim.Ledger()
 	h.checkCharges(ledger)
 	h.checkCalls()
+	h.checkNoted()
 	if !h.hung.Load() { // else it did not come to its end
 		h.checkVerdicts(ledger)
+		h.checkDecisions()
 		h.checkOffsets()
 		h.checkOrder()
 	}
@@ -31,7 +29,7 @@ func (h *history) check() {
 	}
 }
 
-// events gives the events by id; of twins the first, which is charged.
+// events gives the events by id; of twins the first, which stands.
 func (h *history) events() map[string]*planned {
 	all := make(map[string]*planned)
 	for _, e := range h.plan.events {
@@ -79,7 +77,7 @@ func (h *history) checkCalls() {
 			h.violate("call: key %q is no event's id", p.key)
 			continue
 		}
-		if first, seen := bodies[p.key]; e.kind != twinKind && seen && first != p.body {
+		if first, seen := bodies[p.key]; seen && first != p.body {
 			h.violate("call: event %s was sent with another body at %s", p.key, p.at.Sub(h.began))
 		}
 		bodies[p.key] = p.body
@@ -106,7 +104,7 @@ func (h *history) checkOrder() {
 	seen := make(map[*planned]bool)
 	for _, s := range h.sent {
 		e := s.event
-		if _, asked := first[e.id]; !asked || e.unordered || e.kind == twinKind || seen[e] {
+		if _, asked := first[e.id]; !asked || e.unordered || e.conflicts || seen[e] {
 			continue
 		}
 		seen[e] = true
@@ -124,159 +122,6 @@ func (h *history) checkOffsets() {
 		if at := commits[p.Partition].Offset; at != p.HighWatermark {
 			h.violate("offset: %d of partition %d is committed, which ends at %d", at, p.Partition, p.HighWatermark)
 		}
-	}
-}
-
-// checkVerdicts: each record has exactly one verdict, all copies of an event
-// the same one, one that the plan allows, and one that the ledger agrees with.
-func (h *history) checkVerdicts(ledger simulator.Ledger) {
-	at := make(map[position]*sent)
-	for _, s := range h.sent {
-		at[position{s.partition, s.offset}] = s
-	}
-	byEvent := make(map[*planned][]verdict)
-	events := h.events()
-	parked := make(map[position]bool)
-	for _, v := range h.verdicts {
-		e := events[v.event]
-		if v.kind == topicParked {
-			s := at[v.from]
-			if s == nil {
-				h.violate("verdict: %s is of no record", v)
-				continue
-			}
-			if parked[v.from] {
-				h.violate("verdict: the record at %d@%d is parked more than once", v.from.partition, v.from.offset)
-			}
-			parked[v.from], e = true, s.event
-		} else if e == nil {
-			h.violate("verdict: %s is of no event", v)
-			continue
-		}
-		if e.kind == twinKind {
-			e = events[e.id] // twins are counted together
-		}
-		byEvent[e] = append(byEvent[e], v)
-		if v.showsPlan {
-			h.violate("secret: one is in the outcome of %s", e.id)
-		}
-	}
-	copies := make(map[*planned]int)
-	for _, s := range h.sent {
-		copies[events[s.event.id]]++
-	}
-	for e, n := range copies {
-		h.checkEvent(e, n, byEvent[e], ledger)
-	}
-}
-
-func (h *history) checkEvent(e *planned, copies int, got []verdict, ledger simulator.Ledger) {
-	// A copy of what is parked is answered by nothing. A record that is no valid
-	// event is the same one only if it has the same time, too.
-	least := copies
-	switch {
-	case e.verdicts[0] == isSkipped:
-		copies, least = 0, 0
-	case len(got) > 0 && got[0].kind == topicParked && e.kind != twinKind:
-		least = 1
-		// Two instances may handle copies in two partitions within one moment.
-		partitions := make(map[int32]bool)
-		for _, v := range got {
-			partitions[v.from.partition] = true
-		}
-		if got[0].reason != string(event.ParkInvalidEvent) {
-			copies = len(partitions)
-		}
-	}
-	if len(got) < least || len(got) > copies {
-		h.violate("verdict: event %s (%s) was sent %d times and has %d verdicts: %v", e.id, e.kind, copies, len(got), got)
-	}
-	tally := ledger.ByKey[e.id]
-	for _, v := range got {
-		switch {
-		case !slices.Contains(e.verdicts, v.word()):
-			h.violate("verdict: event %s (%s) is %s, which its plan does not allow: %v", e.id, e.kind, v.word(), e.verdicts)
-		case e.kind != twinKind && (v.word() != got[0].word() || v.outcomeID != got[0].outcomeID || v.content != got[0].content):
-			h.violate("verdict: event %s has different ones: %v; %s and %s", e.id, got, got[0].content, v.content)
-		}
-		switch v.kind {
-		case topicCaptured:
-			h.checkCaptured(e, v, ledger, tally)
-		case topicRejected:
-			if tally.Count > 0 {
-				h.violate("guess: event %s is rejected and was charged", e.id)
-			}
-			h.checkDoubt(e)
-		}
-	}
-	if e.kind == twinKind && len(got) == 2 && got[0].kind == got[1].kind {
-		h.violate("verdict: both events of id %s are %s", e.id, got[0].word())
-	}
-}
-
-func (h *history) checkCaptured(e *planned, v verdict, ledger simulator.Ledger, tally simulator.Tally) {
-	if tally.Count == 0 {
-		h.violate("guess: event %s is captured and was not charged", e.id)
-		return
-	}
-	if want := event.OutcomeID(e.id, event.TypeCaptured).String(); v.outcomeID != want {
-		h.violate("verdict: the outcome of %s has the id %s", e.id, v.outcomeID)
-	}
-	for _, c := range ledger.Charges {
-		if c.Key == e.id && (strconv.FormatInt(c.PaymentID, 10) != v.paymentID || !c.Amount.Equal(decimal.RequireFromString(v.amount))) {
-			h.violate("verdict: event %s is captured as payment %s of %s; it was payment %d of %s", e.id, v.paymentID, v.amount, c.PaymentID, c.Amount)
-		}
-	}
-}
-
-// refused reports whether a POST was answered that the payer's token is not
-// good, which says nothing of earlier tries.
-func refused(e entry) bool { return e.status() == "401" }
-
-// unknown reports whether a POST may have charged without telling.
-func unknown(e entry) bool {
-	s := e.status()
-	return (s == "" && (e.order == nil || e.order.how != notApplied)) || strings.HasPrefix(s, "5")
-}
-
-// deciders gives the processes whose last call for an event was refused
-// without a payment, and whether an earlier call of the same process may have
-// charged.
-func (h *history) deciders(e *planned) map[*process]bool {
-	doubt, last := make(map[*process]bool), make(map[*process]bool)
-	began := make(map[*process]int) // a process that was assigned its partitions anew is a new owner
-	for _, c := range h.trace.calls(e.id) {
-		if n := h.trace.assignments(c.p, c.at); n != began[c.p] {
-			began[c.p], doubt[c.p] = n, false
-		}
-		last[c.p] = refused(c)
-		if unknown(c) {
-			doubt[c.p] = true
-		}
-	}
-	deciders := make(map[*process]bool)
-	for p, r := range last {
-		if r {
-			deciders[p] = doubt[p]
-		}
-	}
-	return deciders
-}
-
-// checkDoubt: an error without a payment never decides after a try that may
-// have charged.
-func (h *history) checkDoubt(e *planned) {
-	if e.kind != cancelledKind && e.kind != chargedThenRefused {
-		return
-	}
-	deciders := h.deciders(e)
-	for _, doubt := range deciders {
-		if !doubt {
-			return
-		}
-	}
-	if len(deciders) > 0 {
-		h.violate("guess: event %s is rejected by an error after a try that may have charged", e.id)
 	}
 }
 

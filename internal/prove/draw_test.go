@@ -157,12 +157,12 @@ func (d *draw) mainPhase() {
 // sends gives the records of an event: one, or a few copies.
 func (d *draw) sends(e *planned) []*sent {
 	records := []*sent{{event: e, partition: e.home}}
-	if !e.repeatable() || !d.chance(20) {
+	if !d.chance(20) {
 		return records
 	}
 	for range d.between(1, 2) {
 		copied := &sent{event: e, partition: e.home}
-		if d.chance(50) {
+		if e.movable() && d.chance(50) {
 			copied.partition = int32(d.IntN(int(d.p.partitions)))
 		}
 		e.unordered = e.unordered || copied.partition != e.home
@@ -179,7 +179,7 @@ func (d *draw) lastWave() {
 		p.last.records = append(p.last.records, &sent{event: e, partition: e.home})
 	}
 	for range d.between(0, 2) {
-		if e := p.events[d.IntN(len(p.events))]; e.repeatable() && !e.calm {
+		if e := p.events[d.IntN(len(p.events))]; !e.calm {
 			p.last.records = append(p.last.records, &sent{event: e, partition: e.home})
 		}
 	}

@@ -5,6 +5,8 @@ package prove
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -209,20 +211,21 @@ func (d *draw) lastingFault(e *planned) {
 	}
 }
 
-// twins are two different events under one id: the API refuses the second.
+// twins are two different events under one id: the first stands, and nobody is
+// called for the second.
 func (d *draw) twins() []*sent {
 	first := d.event(plainKind)
 	second := *first
 	first.kind, second.kind = twinKind, twinKind
-	first.verdicts = []string{isCaptured, isKeyUsed, isConflict}
-	second.order, second.amount = first.order+"-twin", "1.23"
-	second.verdicts, second.charged = first.verdicts, false
-	return []*sent{{event: first, partition: first.home}, {event: &second, partition: first.home}}
+	second.order, second.amount, second.conflicts = first.order+"-twin", "1.23", true
+	second.verdicts, second.charged = []string{isConflict}, false
+	return append(d.sends(first), d.sends(&second)...)
 }
 
-// repeatable reports whether copies of the event all get one verdict. One that
-// is decided by what happened to a single try may not be.
-func (e *planned) repeatable() bool {
+// movable reports whether copies of the event may go to other partitions. Two
+// instances may have those at the same moment, and what is decided by what
+// happened to a single try may then be decided in two ways.
+func (e *planned) movable() bool {
 	switch e.kind {
 	case plainKind, declinedKind, poorKind, faultyKind, inProcessKind, invalidKind, otherTypeKind, otherAccountKind, currencyKind:
 		return true
@@ -232,7 +235,8 @@ func (e *planned) repeatable() bool {
 
 // record makes the Kafka record.
 func (e *planned) record(topic string, partition int32, at time.Time, binary bool) *kgo.Record {
-	r := &kgo.Record{Topic: topic, Partition: partition, Key: []byte(e.order)}
+	// A copy has the time of the first: it is the same record to the ledger.
+	r := &kgo.Record{Topic: topic, Partition: partition, Key: []byte(e.order), Timestamp: at.Truncate(time.Millisecond)}
 	if e.raw != "" {
 		r.Value = []byte(e.raw)
 		return r
@@ -250,8 +254,8 @@ func (e *planned) record(topic string, partition int32, at time.Time, binary boo
 	value := attributes
 	if binary {
 		value = data
-		for k, v := range attributes {
-			r.Headers = append(r.Headers, kgo.RecordHeader{Key: "ce_" + k, Value: []byte(v.(string))})
+		for _, k := range slices.Sorted(maps.Keys(attributes)) {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: "ce_" + k, Value: []byte(attributes[k].(string))})
 		}
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "content-type", Value: []byte("application/json")})
 	} else {

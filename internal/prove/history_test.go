@@ -66,14 +66,16 @@ type history struct {
 	violations []string
 	stacks     string // of a history that is stuck
 	verdicts   []verdict
+	entries    []ledgerEntry
+	atOnce     int // events that two instances decided in the same moment
 }
 
 // result is what a history adds to the campaign.
 type result struct {
-	hung, kills, idleKills, faults, calls, charges, exits int
-	virtual                                               time.Duration
-	violations                                            []string
-	report                                                string // of one that failed
+	hung, kills, idleKills, faults, calls, charges, exits, atOnce int
+	virtual                                                       time.Duration
+	violations                                                    []string
+	report                                                        string // of one that failed
 }
 
 // run carries out a plan in a bubble of its own.
@@ -110,7 +112,7 @@ func stacks() string {
 
 func (h *history) result() result {
 	r := result{
-		kills: h.kills, idleKills: h.idleKills, violations: h.violations, exits: len(h.exits),
+		kills: h.kills, idleKills: h.idleKills, violations: h.violations, exits: len(h.exits), atOnce: h.atOnce,
 		faults: h.losses + h.plan.faults + len(h.plan.broker) + len(h.plan.fences), virtual: h.lasted,
 	}
 	if h.hung.Load() {
@@ -191,6 +193,7 @@ func (h *history) live(ctx context.Context) {
 	h.lasted = time.Since(h.began)
 	time.Sleep(5 * time.Minute) // what the clients left running finds out
 	h.readVerdicts(ctx)
+	h.readLedger(ctx)
 	h.check()
 }
 
@@ -264,7 +267,7 @@ func (h *history) send(ctx context.Context, waves []wave) {
 			}
 			for j := range records {
 				if records[j] == r.Record {
-					w.records[j].offset = r.Record.Offset
+					w.records[j].offset, w.records[j].id = r.Record.Offset, w.records[j].event.recordID(r.Record)
 				}
 			}
 		}

@@ -122,6 +122,7 @@ type planned struct {
 	charged                  bool // it may be charged
 	calm                     bool // no fault concerns it
 	unordered                bool // its copies go to several partitions
+	conflicts                bool // another event has its id, and stands before it
 	raw                      string
 	typ, account, currency   string
 	home                     int32
@@ -131,7 +132,8 @@ type planned struct {
 type sent struct {
 	event     *planned
 	partition int32
-	offset    int64 // known when it was produced
+	offset    int64  // known when it was produced
+	id        string // under which it is decided: the event's, or what stands in for it
 }
 
 // wave is records that are produced at one time.

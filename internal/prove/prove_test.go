@@ -63,9 +63,9 @@ func TestMain(m *testing.M) {
 	c := &campaign
 	if c.histories > 0 {
 		n := time.Duration(c.histories)
-		fmt.Printf("%s on %d cores; each history %s of processor time, %s of virtual time; %d of the kills at rest, %d ends by itself; %d more histories in which the fake broker's group hung\n",
+		fmt.Printf("%s on %d cores; each history %s of processor time, %s of virtual time; %d of the kills at rest, %d ends by itself, %d events decided by two instances at once; %d more histories in which the fake broker's group hung\n",
 			time.Since(c.began).Round(time.Second), runtime.GOMAXPROCS(0), (processorTime() / n).Round(100*time.Microsecond),
-			(c.sum.virtual / n).Round(time.Millisecond), c.sum.idleKills, c.sum.exits, c.sum.hung)
+			(c.sum.virtual / n).Round(time.Millisecond), c.sum.idleKills, c.sum.exits, c.sum.atOnce, c.sum.hung)
 		fmt.Printf("histories %d, kills %d, faults %d, calls %d, charges %d, violations %d\n",
 			c.histories, c.sum.kills, c.sum.faults, c.sum.calls, c.sum.charges, c.failed)
 	}
@@ -149,7 +149,7 @@ func (c *totals) count(r result) int {
 	}
 	s.kills, s.idleKills, s.faults = s.kills+r.kills, s.idleKills+r.idleKills, s.faults+r.faults
 	s.calls, s.charges, s.virtual = s.calls+r.calls, s.charges+r.charges, s.virtual+r.virtual
-	s.exits += r.exits
+	s.exits, s.atOnce = s.exits+r.exits, s.atOnce+r.atOnce
 	if len(r.violations) > 0 {
 		c.failed++
 	}

@@ -34,7 +34,8 @@ type entry struct {
 	step    step
 	n       int
 	version int16
-	key     string // the idempotency key of a POST
+	key     string  // the idempotency key of a POST
+	ends    []int64 // how far the ledger's partitions went at it
 	order   *order
 	heard   time.Time // zero: no answer was seen
 	lost    bool      // the answer was seen, and kept from the process
@@ -57,8 +58,8 @@ func (t *trace) request(p *process, s step, n int, version int16, o *order) *ent
 	return t.add(&entry{p: p, step: s, n: n, version: version, order: o})
 }
 
-func (t *trace) call(p *process, s step, n int, key string, o *order) *entry {
-	return t.add(&entry{p: p, step: s, n: n, key: key, order: o})
+func (t *trace) call(p *process, s step, n int, key string, ends []int64, o *order) *entry {
+	return t.add(&entry{p: p, step: s, n: n, key: key, ends: ends, order: o})
 }
 
 func (t *trace) answer(e *entry, body []byte, lost bool) {
@@ -79,19 +80,6 @@ func (t *trace) calls(key string) []entry {
 		}
 	}
 	return all
-}
-
-// assignments counts how often a process had asked where to begin.
-func (t *trace) assignments(p *process, before time.Time) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	n := 0
-	for _, e := range t.entries {
-		if e.p == p && e.note == "" && e.step == step(kmsg.OffsetFetch) && !e.at.After(before) {
-			n++
-		}
-	}
-	return n
 }
 
 // status is the HTTP status that the process heard, or "".

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -26,6 +27,8 @@ type verdict struct {
 	from      position // of a parked record: where it lay
 	at        position
 	showsPlan bool // a planted secret is in it
+	replayed  bool // it is marked as one that was published before
+	written   time.Time
 }
 
 type position struct {
@@ -41,30 +44,39 @@ func (v verdict) String() string {
 	if v.kind == "parked" {
 		return s + fmt.Sprintf(", was at %d@%d", v.from.partition, v.from.offset)
 	}
+	if v.replayed {
+		s += ", replayed"
+	}
 	return s + fmt.Sprintf(", id %s, payment %s", v.outcomeID, v.paymentID)
 }
 
 // readVerdicts reads the outcome topics as a read-committed consumer does.
 func (h *history) readVerdicts(ctx context.Context) {
 	for _, topic := range []string{topicCaptured, topicRejected, topicParked} {
-		for _, p := range h.cluster.PartitionInfos(topic) {
-			for at := int64(0); at < p.LastStableOffset; {
-				records, next, err := h.fetch(ctx, topic, p.Leader, p.Partition, at)
-				if err != nil || next <= at {
-					h.violate("reading %s/%d at %d: %v", topic, p.Partition, at, err)
-					return
-				}
-				for _, r := range records {
-					v, err := parseVerdict(r)
-					if err != nil {
-						h.violate("%s/%d@%d cannot be read: %v", r.Topic, r.Partition, r.Offset, err)
-					}
-					h.verdicts = append(h.verdicts, v)
-				}
-				at = next
+		for _, r := range h.read(ctx, topic) {
+			v, err := parseVerdict(r)
+			if err != nil {
+				h.violate("%s/%d@%d cannot be read: %v", r.Topic, r.Partition, r.Offset, err)
 			}
+			h.verdicts = append(h.verdicts, v)
 		}
 	}
+}
+
+// read reads all committed records of a topic.
+func (h *history) read(ctx context.Context, topic string) (all []*kgo.Record) {
+	for _, p := range h.cluster.PartitionInfos(topic) {
+		for at := int64(0); at < p.LastStableOffset; {
+			records, next, err := h.fetch(ctx, topic, p.Leader, p.Partition, at)
+			if err != nil || next <= at {
+				h.violate("reading %s/%d at %d: %v", topic, p.Partition, at, err)
+				return all
+			}
+			all = append(all, records...)
+			at = next
+		}
+	}
+	return all
 }
 
 // fetch reads the committed records of a partition from an offset on.
@@ -92,7 +104,7 @@ func (h *history) fetch(ctx context.Context, topic string, leader, partition int
 }
 
 func parseVerdict(r *kgo.Record) (verdict, error) {
-	v := verdict{kind: r.Topic, at: position{r.Partition, r.Offset}}
+	v := verdict{kind: r.Topic, at: position{r.Partition, r.Offset}, written: r.Timestamp}
 	if r.Topic == topicParked {
 		for _, header := range r.Headers {
 			n, _ := strconv.ParseInt(string(header.Value), 10, 64)
@@ -118,6 +130,7 @@ func parseVerdict(r *kgo.Record) (verdict, error) {
 	v.reason, _ = data["reason"].(string)
 	v.paymentID, _ = data["payment_id"].(string)
 	v.amount, _ = data["amount"].(string)
+	v.replayed, _ = data["replayed"].(bool)
 	delete(data, "provider_replayed")
 	delete(data, "replayed")
 	if r.Topic == topicRejected {

@@ -1,0 +1,165 @@
+//go:build synctests
+
+package prove
+
+import (
+	"context"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/ledger"
+)
+
+// ledgerEntry is a committed record of the ledger's topic.
+type ledgerEntry struct {
+	kind     ledger.Kind
+	id       string
+	at       position
+	gone     bool            // a tombstone
+	decision *event.Decision // of a decision
+}
+
+// readLedger reads the ledger's topic as an instance does.
+func (h *history) readLedger(ctx context.Context) {
+	h.entries = nil
+	for _, r := range h.read(ctx, topicLedger) {
+		e := ledgerEntry{at: position{r.Partition, r.Offset}, gone: r.Value == nil}
+		var err error
+		if e.kind, e.id, err = ledger.ParseKey(r.Key); err == nil && !e.gone {
+			switch e.kind {
+			case ledger.KindAttempt:
+				_, err = ledger.DecodeAttempt(r.Value)
+			case ledger.KindDecision:
+				e.decision, err = ledger.DecodeDecision(e.id, r.Value)
+			}
+		}
+		if err != nil {
+			h.violate("ledger: offset %d of partition %d: %v", r.Offset, r.Partition, err)
+			continue
+		}
+		h.entries = append(h.entries, e)
+	}
+}
+
+// recordID gives the id under which a record of the event is decided.
+func (e *planned) recordID(r *kgo.Record) string {
+	if e.kind != invalidKind && !e.conflicts {
+		return e.id
+	}
+	m := event.Message{Key: r.Key, Value: r.Value, Timestamp: r.Timestamp}
+	for _, header := range r.Headers {
+		m.Headers = append(m.Headers, event.Header{Key: header.Key, Value: header.Value})
+	}
+	return event.RecordID(m)
+}
+
+// ledgerEnds gives how far the ledger's partitions go.
+func (h *history) ledgerEnds() []int64 {
+	var ends []int64
+	for _, p := range h.cluster.PartitionInfos(topicLedger) {
+		ends = append(ends, p.HighWatermark)
+	}
+	return ends
+}
+
+// checkNoted: whatever was asked for was noted in the ledger before, and the
+// note was not taken back, or the event was decided.
+func (h *history) checkNoted() {
+	byID := make(map[string][]ledgerEntry)
+	for _, e := range h.entries {
+		byID[e.id] = append(byID[e.id], e)
+	}
+	h.trace.mu.Lock()
+	defer h.trace.mu.Unlock()
+	for _, c := range h.trace.entries {
+		if c.note == "" && c.step == stepPOST && !noted(byID[c.key], c.ends) {
+			h.violations = append(h.violations, "ledger: event "+c.key+" was asked for by "+c.p.name+" at "+c.at.Sub(h.began).String()+" and is not noted there before")
+		}
+	}
+}
+
+// noted reports whether the ledger knew of an event when it had these ends.
+func noted(entries []ledgerEntry, ends []int64) bool {
+	open := make(map[int32]bool)
+	for _, e := range entries { // of a partition they are in order
+		if int(e.at.partition) >= len(ends) || e.at.offset >= ends[e.at.partition] {
+			continue
+		}
+		if e.kind == ledger.KindDecision {
+			return true
+		}
+		open[e.at.partition] = !e.gone
+	}
+	for _, isOpen := range open {
+		if isOpen {
+			return true
+		}
+	}
+	return false
+}
+
+// checkDecisions: at the end the ledger says of each event what its verdict
+// says, and nothing of others; and where an event was decided its attempt is
+// closed.
+func (h *history) checkDecisions() {
+	byID := make(map[string][]ledgerEntry)
+	for _, e := range h.entries {
+		byID[e.id] = append(byID[e.id], e)
+	}
+	words := make(map[string][]verdict)
+	at := make(map[position]*sent)
+	for _, s := range h.sent {
+		at[position{s.partition, s.offset}] = s
+	}
+	for _, v := range h.verdicts {
+		id := v.event
+		if s := at[v.from]; v.kind == topicParked && s != nil {
+			id = s.id
+		}
+		words[id] = append(words[id], v)
+	}
+	for id, got := range words {
+		if !slices.ContainsFunc(byID[id], func(e ledgerEntry) bool { return e.decision != nil }) {
+			h.violate("ledger: event %s has the verdict %s, of which the ledger knows nothing", id, got[0])
+		}
+	}
+	for id, entries := range byID {
+		for i, e := range entries {
+			if e.decision == nil {
+				continue
+			}
+			if !slices.ContainsFunc(words[id], e.says) {
+				h.violate("ledger: event %s is decided at %d@%d otherwise than its verdicts are: %v", id, e.at.partition, e.at.offset, words[id])
+			}
+			if leftOpen(entries[:i], entries[i+1:], e.at.partition) {
+				h.violate("ledger: event %s is decided at %d@%d and its attempt is open", id, e.at.partition, e.at.offset)
+			}
+		}
+	}
+}
+
+// says reports whether a decision is that of a verdict.
+func (e ledgerEntry) says(v verdict) bool {
+	d := e.decision
+	if d.Parked() {
+		return v.kind == topicParked && v.reason == string(d.Parking.Reason)
+	}
+	return v.kind == map[string]string{event.TypeCaptured: topicCaptured, event.TypeRejected: topicRejected}[d.Outcome.Type] &&
+		v.paymentID == d.Outcome.PaymentID && v.reason == d.Outcome.Reason
+}
+
+// leftOpen reports whether an attempt that lies before a decision in its
+// partition was not ended by what came with it, or later.
+func leftOpen(before, after []ledgerEntry, partition int32) bool {
+	open := false
+	for _, e := range before {
+		if e.kind == ledger.KindAttempt && e.at.partition == partition {
+			open = !e.gone
+		}
+	}
+	return open && !slices.ContainsFunc(after, func(e ledgerEntry) bool {
+		return e.kind == ledger.KindAttempt && e.at.partition == partition && e.gone
+	})
+}
