@@ -37,6 +37,10 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 				kafka.ErrUnfit, name, info[name].MaxMessageBytes, leastOutcomeBytes)
 		}
 	}
+	if have, want := info[topics.Ledger].Partitions, info[topics.Input].Partitions; have < want {
+		p.conf.Log.WarnContext(ctx, "the ledger has fewer partitions than the input: two instances that handle copies of one event at once share its note",
+			slog.String("topic", topics.Ledger), slog.Int("partitions", have), slog.Int("input_partitions", want))
+	}
 	limits := make(map[string]int32)
 	for name, topic := range info {
 		limits[name] = topic.MaxMessageBytes

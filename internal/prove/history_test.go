@@ -176,7 +176,7 @@ func (h *history) live(ctx context.Context) {
 		panic(err)
 	}
 	defer h.client.Close()
-	if _, err := kadm.NewClient(h.client).CreateTopic(ctx, p.outPartitions, 1, map[string]*string{"cleanup.policy": new("compact")}, topicLedger); err != nil {
+	if _, err := kadm.NewClient(h.client).CreateTopic(ctx, p.partitions, 1, map[string]*string{"cleanup.policy": new("compact")}, topicLedger); err != nil {
 		panic(err)
 	}
 	h.background.Go(func() { h.watchGroup(ctx) })
