@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"payment-capture/internal/app"
-	"payment-capture/internal/capture"
 	"payment-capture/internal/config"
 	"payment-capture/internal/event"
 	"payment-capture/internal/ledger"
@@ -102,7 +101,7 @@ func newLedgerStats() *cobra.Command {
 
 func rulesOf(c config.Config) show.Rules {
 	return show.Rules{
-		Account: c.MercadoPagoAccount, LookUpAfter: capture.LookFirstAfter, KeyHorizon: c.IdempotencyKeyHorizon,
+		Account: c.MercadoPagoAccount, LookUpAfter: event.LookFirstAfter, KeyHorizon: c.IdempotencyKeyHorizon,
 		MaxEventAge: c.CaptureMaxEventAge, Suppress: c.ReplayedOutcomes == config.ReplayedSuppress,
 	}
 }

@@ -17,8 +17,6 @@ const (
 	// is drawn evenly from zero to the bound, which doubles (full jitter).
 	firstBackoff = 200 * time.Millisecond
 	maxBackoff   = 30 * time.Second
-	// clockTolerance is how far an event's time may be ahead of our clock.
-	clockTolerance = 5 * time.Minute
 )
 
 // attempt is the state of one event's tries.
@@ -111,7 +109,7 @@ func (c *Capturer) unfit(a *attempt) *event.Parking {
 		return &event.Parking{Reason: event.ParkTooOld, Detail: fmt.Sprintf(
 			"time is %s, more than CAPTURE_MAX_EVENT_AGE (%s) ago, and the ledger knows of no attempt",
 			e.Time.UTC().Format(time.RFC3339), c.conf.MaxEventAge)}
-	case age < -clockTolerance:
+	case age < -event.ClockTolerance:
 		return &event.Parking{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
 			"time is %s, which is still to come: the age of the event cannot be told", e.Time.UTC().Format(time.RFC3339))}
 	}
@@ -133,7 +131,7 @@ func (c *Capturer) overdue(a *attempt) *event.Parking {
 		return &event.Parking{Reason: event.ParkKeyExpired, Detail: fmt.Sprintf(
 			"it was first tried at %s, more than IDEMPOTENCY_KEY_HORIZON (%s) ago: the API may have forgotten its key",
 			first.UTC().Format(time.RFC3339), c.conf.KeyHorizon)}
-	case since < -clockTolerance:
+	case since < -event.ClockTolerance:
 		return &event.Parking{Reason: event.ParkKeyExpired, Detail: fmt.Sprintf(
 			"the ledger says that it was first tried at %s, which is still to come: whether the API remembers its key cannot be told",
 			first.UTC().Format(time.RFC3339))}

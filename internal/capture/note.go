@@ -13,10 +13,6 @@ import (
 // the event next knows that the buyer may have paid; and withdrawn where it had
 // no effect, so that it does not grow old for nothing.
 
-// LookFirstAfter is the age of an attempt from which on the payment is looked
-// for before it is asked for again.
-const LookFirstAfter = time.Hour
-
 const (
 	// noteAgainAfter is how long a note may wait for its call. Past it the call
 	// is noted anew: until it is made, no key is in use.

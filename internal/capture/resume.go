@@ -52,7 +52,7 @@ func (c *Capturer) resume(ctx context.Context, a *attempt, hold Hold) (_ event.V
 	case a.late != nil:
 		verdict, err := c.lookUp(ctx, a, hold, a.late.Reason, a.late.Detail)
 		return verdict, true, err
-	case a.inherited && passed(a.noted.First) > LookFirstAfter:
+	case a.inherited && passed(a.noted.First) > event.LookFirstAfter:
 		return c.lookFirst(ctx, a, hold)
 	}
 	return event.Verdict{}, false, nil

@@ -7,6 +7,15 @@ import (
 	"time"
 )
 
+// What the service and the commands that foretell what it will do go by alike.
+const (
+	// LookFirstAfter is the age of an attempt from which on its payment is looked
+	// for before it is asked for again.
+	LookFirstAfter = time.Hour
+	// ClockTolerance is how far a time may be ahead of our clock.
+	ClockTolerance = 5 * time.Minute
+)
+
 // History is what was noted of an event before: what the ledger knows.
 type History struct {
 	// Attempt is the earliest attempt that is not withdrawn or decided; nil:

@@ -61,14 +61,6 @@ func (c Class) hopeless() bool {
 	return slices.Contains([]Class{ParkInFuture, ParkWrongCurrency, ParkReference, ParkConflicting, ParkInvalid}, c)
 }
 
-const (
-	// lookFirstAfter is the age of an attempt from which on the service looks
-	// for its payment before it asks for it again.
-	lookFirstAfter = time.Hour
-	// clockTolerance is how far the service lets a time be ahead of its clock.
-	clockTolerance = 5 * time.Minute
-)
-
 // Rules are what the service goes by besides the ledger; its variables say so.
 type Rules struct {
 	Account          string         // MERCADOPAGO_ACCOUNT
@@ -160,7 +152,7 @@ func (r Rules) firstTime(c Case, now time.Time) Class {
 		return ParkWrongCurrency
 	case !c.forgiven() && r.MaxEventAge > 0 && age > r.MaxEventAge:
 		return ParkTooOld
-	case !c.forgiven() && age < -clockTolerance:
+	case !c.forgiven() && age < -event.ClockTolerance:
 		return ParkInFuture
 	case r.OncePerReference && c.Rival:
 		return ParkReference
@@ -174,12 +166,12 @@ func (r Rules) again(c Case, tried *event.Attempt, now time.Time) Class {
 	switch {
 	case c.Event.Amount.Currency() != r.Currency,
 		r.KeyHorizon > 0 && age > r.KeyHorizon,
-		age < -clockTolerance,
+		age < -event.ClockTolerance,
 		r.OncePerReference && c.Rival:
 		return LookUpThenPark
 	case !tried.Body.IsZero() && (tried.Account != r.Account || tried.Encoding != mercadopago.EncodingVersion || tried.Body != c.Body):
 		return LookUpThenPark
-	case age > lookFirstAfter:
+	case age > event.LookFirstAfter:
 		return LookUpFirst
 	}
 	return Again

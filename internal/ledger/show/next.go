@@ -102,7 +102,7 @@ const (
 // old it is in truth nobody knows.
 func (r Rules) age(a event.Attempt, now time.Time) Age {
 	switch age := now.Sub(a.First); {
-	case age < 0:
+	case age < -event.ClockTolerance:
 		return Future
 	case age > r.KeyHorizon:
 		return PastHorizon
