@@ -14,7 +14,7 @@ HISTORIES ?= 1000
 SEED ?= 1
 MIX ?= base,latency0,slow,replay
 ROUNDS ?= 5
-BENCH_FLAGS ?=
+BENCH_FLAGS ?= -window 4s
 
 TOOL := go tool -modfile=internal/tools/go.mod
 # franz-go needs this tag to run in a testing/synctest bubble.

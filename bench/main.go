@@ -67,7 +67,7 @@ func parse(args []string) (options, error) {
 	set.DurationVar(&o.latency, "latency", 50*time.Millisecond, "the API's latency")
 	set.IntVar(&o.inFlight, "in-flight", 256, "calls at once")
 	set.Float64Var(&o.rate, "rate", 0, "events a second of a paced load; 0: half of in-flight ÷ latency, less a tenth")
-	set.StringVar(&o.dir, "dir", filepath.Join(os.TempDir(), "payment-capture-bench"), "directory for local stores; what is in it is removed")
+	set.StringVar(&o.dir, "dir", filepath.Join(os.TempDir(), "payment-capture-bench"), "directory for local stores; each is removed after its run")
 	set.StringVar(&o.results, "results", "", "file to append results to, one JSON document a line")
 	set.StringVar(&o.plots, "plots", "", "directory to write plots to, from -results; with -mix none nothing is measured")
 	set.StringVar(&o.profile, "profile", "", "directory for profiles of the service in its last round; they cost some speed")

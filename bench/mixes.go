@@ -33,9 +33,9 @@ func allMixes() map[string]mixture {
 				s.load("latency=200ms", func(l *load) { l.api.Latency = 200 * time.Millisecond }))
 		}},
 		"slow": {"one call in 200 takes 3 s more", func(ctx context.Context, s *stage) error {
-			return s.compare(ctx, 400_000, orders{}, few, s.load("slow=1/200", func(l *load) {
+			return s.compare(ctx, 400_000, orders{}, []string{theService, "bare", "batch"}, s.load("slow=1/200", func(l *load) {
 				l.api.SlowEvery, l.api.SlowBy = 200, 3*time.Second
-				l.window = max(l.window, 15*time.Second) // some lumps of the loops'
+				l.window = max(l.window, 12*time.Second) // some lumps of the loops'
 			}))
 		}},
 		"hotkeys": {"all events are of 1,000 orders", func(ctx context.Context, s *stage) error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // chart is a plot of horizontal bars in groups.
@@ -35,6 +36,7 @@ func drawPlots(path, dir string) error {
 	if err != nil {
 		return fmt.Errorf("-results: %w", err)
 	}
+	results = newest(results)
 	relate(results, "bare", "of_bare")
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
@@ -54,6 +56,17 @@ func drawPlots(path, dir string) error {
 		}
 	}
 	return err
+}
+
+// newest keeps of each mix what was measured last: results are appended.
+func newest(results []result) []result {
+	last := make(map[string]time.Time)
+	for _, r := range results {
+		if r.Run.After(last[r.Mix]) {
+			last[r.Mix] = r.Run
+		}
+	}
+	return only(results, func(r result) bool { return r.Run.Equal(last[r.Mix]) })
 }
 
 func readResults(path string) ([]result, error) {

@@ -20,6 +20,7 @@ type values map[string]float64
 
 // result is a line of the results.
 type result struct {
+	Run       time.Time `json:"run"` // when the command began
 	Time      time.Time `json:"time"`
 	Mix       string    `json:"mix"`
 	Axis      string    `json:"axis"`
@@ -33,6 +34,7 @@ type result struct {
 // that is broken off has said what it found.
 type report struct {
 	path    string
+	began   time.Time
 	machine machine
 	results []result
 }
@@ -43,11 +45,11 @@ func newReport(path string) (*report, error) {
 			return nil, err
 		}
 	}
-	return &report{path: path, machine: thisMachine()}, nil
+	return &report{path: path, began: time.Now().UTC(), machine: thisMachine()}, nil
 }
 
 func (r *report) add(s *stage, c contender, round int, axis string, v values) {
-	one := result{Time: time.Now().UTC(), Mix: s.mix, Axis: axis, Contender: c.name, Round: round, Values: v, Machine: r.machine}
+	one := result{Run: r.began, Time: time.Now().UTC(), Mix: s.mix, Axis: axis, Contender: c.name, Round: round, Values: v, Machine: r.machine}
 	r.results = append(r.results, one)
 	var said []string
 	for _, col := range columns() {

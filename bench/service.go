@@ -118,7 +118,7 @@ func catchUp(ctx context.Context, l *ledger.Ledger, s spec, begin time.Time) (re
 
 // lookUp gives the mean time of a look-up, one after the other.
 func lookUp(ctx context.Context, l *ledger.Ledger, which func(uint64) uint64) (time.Duration, error) {
-	const looks = 20_000
+	const looks = 100_000
 	begin := time.Now()
 	for i := range uint64(looks) {
 		if _, err := l.Lookup(ctx, eventID(which(i))); err != nil {

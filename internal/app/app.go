@@ -288,6 +288,14 @@ func (s *Service) follow(ctx context.Context) error {
 	if err := kafka.Patiently(ctx, pipeline.StartPatience, s.opts.Log, s.ledger.Start); err != nil {
 		return err
 	}
+	// What this instance left open when it died keeps the ledger from being read
+	// to its end, until the broker's time-out ends it, or its identity is taken.
+	err := kafka.Patiently(ctx, pipeline.StartPatience, s.opts.Log, func(ctx context.Context) error {
+		return kafka.EndLeftOpen(ctx, s.conf.Kafka, s.conf.TransactionalID())
+	})
+	if err != nil {
+		return err
+	}
 	return s.ledger.CatchUp(ctx)
 }
 

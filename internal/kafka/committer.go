@@ -111,6 +111,20 @@ func NewCommitter(ctx context.Context, conf CommitterConfig) (*Committer, error)
 	return c, nil
 }
 
+// EndLeftOpen takes a transactional id for a moment, which makes the broker end
+// what an earlier process of it left open.
+func EndLeftOpen(ctx context.Context, conf Config, transactionalID string) error {
+	client, err := conf.NewClient(kgo.TransactionalID(transactionalID), kgo.TransactionTimeout(TransactionTimeout), kgo.RetryTimeout(TransactionTimeout))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if _, _, err := client.ProducerID(ctx); err != nil {
+		return fmt.Errorf("take transactional id %q: %w", transactionalID, err)
+	}
+	return nil
+}
+
 // Close ends the clients; an open transaction is left to the broker.
 func (c *Committer) Close() {
 	c.discard()

@@ -80,6 +80,9 @@ type Config struct {
 	Metrics          *Metrics
 }
 
+// TransactionalID gives the identity under which an instance commits.
+func (c Config) TransactionalID() string { return c.Group + "/" + c.InstanceID }
+
 // Topics names the topics.
 type Topics struct{ Input, Captured, Rejected, Parked, Ledger string }
 

@@ -47,7 +47,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	}
 	p.commits = kafka.CommitterConfig{
 		Kafka:           p.conf.Kafka,
-		TransactionalID: p.conf.Group + "/" + p.conf.InstanceID,
+		TransactionalID: p.conf.TransactionalID(),
 		Group:           p.conf.Group,
 		Topic:           topics.Input,
 		TopicID:         info[topics.Input].ID,
