@@ -181,7 +181,7 @@ func (d *draw) fault() simulator.Rule {
 	case 6:
 		r.Action = simulator.ActionLocked
 	case 7:
-		r.Action, r.RetryAfter = simulator.ActionTooManyRequests, new(d.between(0, 1))
+		r.Action, r.Charge, r.RetryAfter = simulator.ActionTooManyRequests, false, new(d.between(0, 1)) // it looks at nothing
 	case 8:
 		r.Action, r.Charge = simulator.ActionSlowBody, false
 		r.Delay = simulator.Duration(d.duration(100*time.Millisecond, 2500*time.Millisecond))

@@ -348,7 +348,11 @@ func (h *history) String() string {
 		fmt.Fprintf(&b, "  %s\n", v)
 	}
 	if h.sim != nil {
-		b.WriteString("\nLEDGER\n")
+		b.WriteString("\nTHE LEDGER'S TOPIC\n")
+		for _, e := range h.entries {
+			fmt.Fprintf(&b, "  %8.3fs %s\n", e.written.Sub(h.began).Seconds(), e)
+		}
+		b.WriteString("\nCHARGES\n")
 		for _, c := range h.sim.Ledger().Charges {
 			fmt.Fprintf(&b, "  %8.3fs key %s reference %s amount %s payment %d\n", c.Time.Sub(h.began).Seconds(), c.Key, c.ExternalReference, c.Amount, c.PaymentID)
 		}

@@ -4,7 +4,10 @@ package prove
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -17,6 +20,7 @@ type ledgerEntry struct {
 	kind     ledger.Kind
 	id       string
 	at       position
+	written  time.Time
 	gone     bool            // a tombstone
 	decision *event.Decision // of a decision
 }
@@ -25,7 +29,7 @@ type ledgerEntry struct {
 func (h *history) readLedger(ctx context.Context) {
 	h.entries = nil
 	for _, r := range h.read(ctx, topicLedger) {
-		e := ledgerEntry{at: position{r.Partition, r.Offset}, gone: r.Value == nil}
+		e := ledgerEntry{at: position{r.Partition, r.Offset}, written: r.Timestamp, gone: r.Value == nil}
 		var err error
 		if e.kind, e.id, err = ledger.ParseKey(r.Key); err == nil && !e.gone {
 			switch e.kind {
@@ -41,6 +45,21 @@ func (h *history) readLedger(ctx context.Context) {
 		}
 		h.entries = append(h.entries, e)
 	}
+}
+
+func (e ledgerEntry) String() string {
+	what := "attempt"
+	switch {
+	case e.kind == ledger.KindDecision && e.gone:
+		what = "no decision"
+	case e.gone:
+		what = "no attempt"
+	case e.decision != nil && e.decision.Parked():
+		what = "parked " + string(e.decision.Parking.Reason)
+	case e.decision != nil:
+		what = strings.TrimSpace(e.decision.Outcome.Type + " " + e.decision.Outcome.Reason)
+	}
+	return fmt.Sprintf("%d@%d %s: %s", e.at.partition, e.at.offset, e.id, what)
 }
 
 // recordID gives the id under which a record of the event is decided.
@@ -71,26 +90,53 @@ func (h *history) checkNoted() {
 	for _, e := range h.entries {
 		byID[e.id] = append(byID[e.id], e)
 	}
-	h.trace.mu.Lock()
-	defer h.trace.mu.Unlock()
-	for _, c := range h.trace.entries {
-		if c.note == "" && c.step == stepPOST && !noted(byID[c.key], c.ends) {
-			h.violations = append(h.violations, "ledger: event "+c.key+" was asked for by "+c.p.name+" at "+c.at.Sub(h.began).String()+" and is not noted there before")
+	shared := h.sharing()
+	for _, c := range h.trace.posts() {
+		if !noted(byID[c.key], c.ends, shared[c.key]) {
+			h.violate("ledger: event %s was asked for by %s at %s and is not noted there before", c.key, c.p.name, c.at.Sub(h.began))
 		}
 	}
 }
 
+// sharing gives the events whose copies lie in partitions of the input that
+// have one partition of the ledger.
+func (h *history) sharing() map[string]bool {
+	ledgers := int32(len(h.ledgerEnds()))
+	shared := make(map[string]bool)
+	in := make(map[string]map[int32]int32) // by event and the ledger's partition, that of the input
+	for _, s := range h.sent {
+		if in[s.id] == nil {
+			in[s.id] = make(map[int32]int32)
+		}
+		if before, seen := in[s.id][s.partition%ledgers]; seen && before != s.partition {
+			shared[s.id] = true
+		}
+		in[s.id][s.partition%ledgers] = s.partition
+	}
+	return shared
+}
+
 // noted reports whether the ledger knew of an event when it had these ends.
-func noted(entries []ledgerEntry, ends []int64) bool {
+//
+// An attempt that was taken back by somebody else than who made it still
+// counts, for it is known that this can be (docs/proving.md): by the instance
+// that had the event before, late; and by one that has a copy in another
+// partition, when both share one of the ledger.
+func noted(entries []ledgerEntry, ends []int64, shared bool) bool {
 	open := make(map[int32]bool)
+	last := make(map[int32]time.Time)
 	for _, e := range entries { // of a partition they are in order
 		if int(e.at.partition) >= len(ends) || e.at.offset >= ends[e.at.partition] {
 			continue
 		}
-		if e.kind == ledger.KindDecision {
+		switch {
+		case e.kind == ledger.KindDecision:
 			return true
+		case !e.gone:
+			open[e.at.partition], last[e.at.partition] = true, e.written
+		case *gaps || (!shared && !e.written.Before(last[e.at.partition])):
+			open[e.at.partition] = false
 		}
-		open[e.at.partition] = !e.gone
 	}
 	for _, isOpen := range open {
 		if isOpen {
