@@ -84,6 +84,7 @@ func (c *apiConn) ask(request []byte) error {
 			return errCut
 		case inFlight:
 			if _, err := c.Conn.Write(request); err != nil {
+				c.leave() // it was cut by an earlier order
 				return err
 			}
 			c.p.carryOut(o, c)
@@ -95,6 +96,9 @@ func (c *apiConn) ask(request []byte) error {
 	c.order, c.entry = o, e
 	c.mu.Unlock()
 	_, err := c.Conn.Write(request)
+	if err != nil {
+		c.leave()
+	}
 	return err
 }
 
