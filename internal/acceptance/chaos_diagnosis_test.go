@@ -17,7 +17,7 @@ func (c *chaos) diagnose() {
 	}
 	var text strings.Builder
 	ctx := c.t.Context()
-	topics := []string{c.topics.captured, c.topics.rejected, c.topics.parked}
+	topics := []string{c.topics.captured, c.topics.rejected, c.topics.parked, c.topics.ledger}
 	ends, err := c.admin.ListEndOffsets(ctx, topics...)
 	fmt.Fprintf(&text, "end offsets (%v)\n", err)
 	stable, err := c.admin.ListCommittedOffsets(ctx, topics...)
@@ -28,9 +28,9 @@ func (c *chaos) diagnose() {
 		}
 	})
 	var set kadm.TopicsSet
-	set.Add(topics[0])
-	set.Add(topics[1])
-	set.Add(topics[2])
+	for _, topic := range topics {
+		set.Add(topic)
+	}
 	producers, err := c.admin.DescribeProducers(ctx, set)
 	fmt.Fprintf(&text, "producers with an open transaction (%v)\n", err)
 	producers.EachProducer(func(p kadm.DescribedProducer) {

@@ -42,7 +42,8 @@ func verdictsOf(class string) []string {
 	case classForeign:
 		return []string{"parked wrong_currency"}
 	case classLasting:
-		return []string{"parked idempotency_key_used"}
+		// After a call that its next owner knows of, the payment is looked for.
+		return []string{"parked idempotency_key_used", "captured"}
 	}
 	return nil
 }

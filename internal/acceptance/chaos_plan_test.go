@@ -31,6 +31,7 @@ func faultKinds() []faultKind {
 		kill, kill, stop, stop,
 		{"twin", 7 * s, 20 * s, (*chaos).twin},
 		{"restart", 0, 0, (*chaos).restart},
+		{"store", 0, 10 * s, (*chaos).loseStore},
 		{"cut: refused", 2 * s, 20 * s, (*chaos).cutOff},
 		poisoning("cut: nothing gets through", 2*s, 20*s,
 			toxic{"timeout", "upstream", `"timeout":0`}, toxic{"timeout", "downstream", `"timeout":0`}),

@@ -47,13 +47,15 @@ func TestChaos(t *testing.T) {
 	}
 	verdicts := c.settle()
 	c.load.check(verdicts)
+	summary := c.summary(seed, verdicts)
+	c.load.check(c.everythingAgain())
 	for _, s := range c.seats {
 		s.down(syscall.SIGTERM)
 	}
 	if c.log.contains("WARNING: DATA RACE") {
 		t.Error("the race detector found something; see the logs")
 	}
-	t.Log(c.summary(seed, verdicts))
+	t.Log(summary)
 }
 
 // chaosInstances is how many instances run, each with its own way to the broker.
@@ -100,8 +102,10 @@ func (c *chaos) carryOut(plan []fault) {
 
 func (c *chaos) summary(seed uint64, verdicts []verdict) string {
 	got, sent := make(map[string]int), make(map[string]int)
+	parked := make(map[string]bool)
 	for _, v := range verdicts {
 		got[v.event]++
+		parked[v.event] = parked[v.event] || v.kind == "parked"
 	}
 	for _, s := range c.sent {
 		if !s.skipped {
@@ -111,13 +115,16 @@ func (c *chaos) summary(seed uint64, verdicts []verdict) string {
 	lost, doubled, repeated := 0, 0, 0
 	ledger := c.sim.Ledger()
 	for id, n := range sent {
+		if parked[id] {
+			n = 1 // a copy of what is parked is answered by nothing
+		}
 		lost += max(0, n-got[id])
 		doubled += max(0, got[id]-n)
 		repeated += max(0, ledger.CallsByKey[id]-n)
 	}
-	return fmt.Sprintf("chaos: seed %d: %d events, %d kills, %d stops, %d twins, %d restarts, %d cuts, %d broker restarts, %d fenced, "+
+	return fmt.Sprintf("chaos: seed %d: %d events, %d kills, %d stops, %d twins, %d restarts, %d cuts, %d broker restarts, %d stores lost, %d fenced, "+
 		"%d calls, %d repeated calls, %d charges, %d lost, %d doubled, %d double charges",
-		seed, len(c.sent), c.count["kill"], c.count["stop"], c.count["twin"], c.count["restart"], c.count["cut"], c.count["broker"], c.count["fenced"],
+		seed, len(c.sent), c.count["kill"], c.count["stop"], c.count["twin"], c.count["restart"], c.count["cut"], c.count["broker"], c.count["store"], c.count["fenced"],
 		ledger.Calls, repeated, len(ledger.Charges), lost, doubled, len(ledger.DoubleCharges()))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -17,14 +18,14 @@ func (p *Pipeline) settlementFor(ctx, asking context.Context, it *item) (settlem
 		return p.parkOnce(ctx, asking, it, &event.Parking{Reason: event.ParkInvalidEvent, Detail: it.invalid.Error()})
 	}
 	e := it.event
-	h, err := p.ledger.Lookup(asking, e.ID)
+	h, err := p.known(asking, e.ID)
 	if err != nil {
 		return settlement{}, err
 	}
 	what, tried := answerTo(e, it.resend, h)
 	switch what {
 	case answerReplay:
-		return p.replayOf(ctx, it, e.ID, h)
+		return p.replayOf(ctx, it, h.Decision)
 	case answerConflict:
 		return p.parkOnce(ctx, asking, it, conflictOf(e, h))
 	case answerTry:
@@ -39,6 +40,27 @@ func (p *Pipeline) settlementFor(ctx, asking context.Context, it *item) (settlem
 	return p.settlementOf(ctx, it, e.ID, d)
 }
 
+// known gives what is known of an event for certain. A decision that this process
+// made and has not read back may yet come to nothing, if the partition that it
+// was made for is lost before its flush: it is waited for until it is read back,
+// or dropped.
+func (p *Pipeline) known(asking context.Context, id string) (event.History, error) {
+	for {
+		h, err := p.ledger.Lookup(asking, id)
+		if err != nil || !h.Unread {
+			return h, err
+		}
+		select {
+		case <-asking.Done():
+			return h, asking.Err()
+		case <-time.After(unreadPause):
+		}
+	}
+}
+
+// unreadPause is the time between two looks at a decision that is not read back.
+const unreadPause = 10 * time.Millisecond
+
 // parkOnce parks a record that has no event id which could be trusted, unless a
 // copy of it was parked before, and was not sent again since.
 func (p *Pipeline) parkOnce(ctx, asking context.Context, it *item, parking *event.Parking) (settlement, error) {
@@ -46,24 +68,19 @@ func (p *Pipeline) parkOnce(ctx, asking context.Context, it *item, parking *even
 	if it.invalid == nil { // its event's id is another event's
 		id = event.RecordID(messageOf(it.record))
 	}
-	h, err := p.ledger.Lookup(asking, id)
+	h, err := p.known(asking, id)
 	if err != nil {
 		return settlement{}, err
 	}
 	if d := h.Decision; d != nil && (it.resend == nil || !it.resend.ParkedAt.Equal(d.At)) {
-		return p.replayOf(ctx, it, id, h)
+		return p.replayOf(ctx, it, h.Decision)
 	}
 	return p.settlementOf(ctx, it, id, &event.Decision{Verdict: event.Verdict{Parking: parking}, At: now()})
 }
 
 // replayOf answers a record with what was decided before. Parked is answered by
 // nothing: the record waits for a person already.
-//
-// A decision that may not be in the ledger yet goes along once more: should the
-// partition that it was made for be lost before its flush, this is the outcome
-// that stands.
-func (p *Pipeline) replayOf(ctx context.Context, it *item, id string, h event.History) (settlement, error) {
-	d := h.Decision
+func (p *Pipeline) replayOf(ctx context.Context, it *item, d *event.Decision) (settlement, error) {
 	s := settlement{kind: kindOf(d), replayed: true}
 	if d.Parked() || p.conf.SuppressReplayed {
 		return s, nil
@@ -77,13 +94,6 @@ func (p *Pipeline) replayOf(ctx context.Context, it *item, id string, h event.Hi
 	p.conf.Log.LogAttrs(ctx, slog.LevelDebug, "answered from the ledger", slog.String("event_id", again.EventID),
 		slog.String("order_id", again.OrderID), slog.String("type", again.Type))
 	s.records = []*kgo.Record{r}
-	if h.Unread {
-		entries, err := p.ledger.Records(it.part.number, id, d)
-		if err != nil {
-			return s, &encodeError{err}
-		}
-		s.records = append(s.records, entries...)
-	}
 	return s, nil
 }
 

@@ -17,12 +17,17 @@ func (h *history) check() {
 	ledger := h.sim.Ledger()
 	h.checkCharges(ledger)
 	h.checkCalls()
-	h.checkNoted()
+	if !h.halted { // else there is nothing left to look into
+		h.checkNoted()
+	}
 	if !h.hung.Load() { // else it did not come to its end
 		h.checkVerdicts(ledger)
-		h.checkDecisions()
-		h.checkOffsets()
 		h.checkOrder()
+		if !h.halted {
+			h.checkDecisions()
+			h.checkRecognised()
+			h.checkOffsets()
+		}
 	}
 	for _, s := range h.log.shown() {
 		h.violate("secret: %q is in the log", s)
@@ -117,7 +122,7 @@ func (h *history) checkOrder() {
 
 // checkOffsets: what is committed is the end of each partition.
 func (h *history) checkOffsets() {
-	commits := h.cluster.GroupInfo(group).Commits[topicInput]
+	commits := h.cluster.GroupInfo(h.group).Commits[topicInput]
 	for _, p := range h.cluster.PartitionInfos(topicInput) {
 		if at := commits[p.Partition].Offset; at != p.HighWatermark {
 			h.violate("offset: %d of partition %d is committed, which ends at %d", at, p.Partition, p.HighWatermark)

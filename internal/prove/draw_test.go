@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"payment-capture/internal/config"
 )
 
 // draw makes a plan out of random numbers.
@@ -23,6 +25,15 @@ func newPlan(seed uint64, index int) *plan {
 	d := &draw{Rand: rand.New(rand.NewPCG(seed, uint64(index))), p: &plan{seed: seed, index: index}}
 	p := d.p
 	p.partitions, p.outPartitions = int32(d.between(2, 3)), int32(d.between(1, 2))
+	p.ledgerPartitions = int32(d.between(1, 4))
+	p.horizon, p.maxEventAge = 24*time.Hour, 24*time.Hour
+	if d.chance(30) {
+		p.maxEventAge = 0
+	}
+	p.suppress, p.oncePer = d.chance(15), config.OncePerEvent
+	if d.chance(8) {
+		p.oncePer = config.OncePerReference
+	}
 	p.brokers = 1
 	if d.chance(10) {
 		p.brokers = 2
@@ -38,16 +49,20 @@ func newPlan(seed uint64, index int) *plan {
 		p.maxTries = 7
 	}
 	d.payers()
-	calm := d.chance(30)
+	twoParts := d.chance(40)
+	calm := !twoParts && d.chance(30)
 	if calm {
 		d.calmPhase()
 	}
-	d.mainPhase()
-	d.lastWave()
+	d.mainPhase(twoParts)
+	d.lastWave(twoParts)
 	d.lives(calm)
 	d.brokerFaults()
 	if d.chance(6) {
 		p.expiry = &expiry{at: d.duration(0, time.Second), lasts: d.duration(300*time.Millisecond, 2*time.Second)}
+	}
+	if twoParts {
+		p.again = d.again()
 	}
 	if d.lasting {
 		d.traffic()
@@ -123,10 +138,10 @@ func (d *draw) calmPhase() {
 }
 
 // mainPhase has the events that everything happens to.
-func (d *draw) mainPhase() {
+func (d *draw) mainPhase(twoParts bool) {
 	p := d.p
 	n := d.between(16, 22)
-	if len(p.events) > 0 {
+	if len(p.events) > 0 || twoParts {
 		n = d.between(8, 12)
 	}
 	var all []*sent
@@ -172,9 +187,13 @@ func (d *draw) sends(e *planned) []*sent {
 }
 
 // lastWave comes after the last kill: new events, and some of before again.
-func (d *draw) lastWave() {
+func (d *draw) lastWave(twoParts bool) {
 	p := d.p
-	for range max(4, 20-len(p.events)) {
+	least := 4
+	if !twoParts {
+		least = max(least, 20-len(p.events))
+	}
+	for range least {
 		e := d.event(d.kindOf(plainKind, declinedKind))
 		p.last.records = append(p.last.records, &sent{event: e, partition: e.home})
 	}

@@ -202,7 +202,8 @@ func (d *draw) lastingFault(e *planned) {
 		e.charged, e.verdicts = false, []string{isUndecided}
 		d.rule(e, 1, 0, simulator.Rule{Action: simulator.ActionError, Status: d.pick(500, 503)})
 	case chargedThenRefused:
-		e.verdicts = []string{isDoubtful, isCaptured}
+		// Where the token was bad at the first try, nothing was charged.
+		e.verdicts = []string{isDoubtful, isCaptured, "rejected invalid_payer_token"}
 		d.rule(e, 1, 1, simulator.Rule{Action: []simulator.Action{simulator.ActionDrop, simulator.ActionHang}[d.IntN(2)], Charge: true})
 		d.rule(e, 2, 0, simulator.Rule{Action: simulator.ActionInvalidPayerToken})
 	case keyUsedKind:

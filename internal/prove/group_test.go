@@ -5,6 +5,7 @@ package prove
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -19,17 +20,17 @@ import (
 // assignment of a leader that is dead, they time out together with it, their
 // requests are never answered, and its count of joining members is wrong from
 // then on, so that the group never comes to be again.
-func (h *history) watchGroup(ctx context.Context) {
+func (h *history) watchGroup(ctx context.Context, over <-chan struct{}) {
 	const tick, tolerance = 100 * time.Millisecond, 300 * time.Millisecond
 	var since time.Time
 	good := time.Now()
 	for {
 		select {
-		case <-h.over:
+		case <-over:
 			return
 		case <-time.After(tick):
 		}
-		info := h.cluster.GroupInfo(group)
+		info := h.cluster.GroupInfo(h.group)
 		if info == nil || info.State == "Stable" || info.State == "Empty" {
 			good = time.Now()
 		}
@@ -57,6 +58,16 @@ func (h *history) watchGroup(ctx context.Context) {
 	}
 }
 
+// watched watches the group while a function lasts.
+func (h *history) watched(ctx context.Context, during func()) {
+	over := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() { h.watchGroup(ctx, over) })
+	during()
+	close(over)
+	watch.Wait()
+}
+
 // hungGroup is longer than a rebalance can last: a member that does not come is
 // dropped after its rebalance time-out. A group that is not done by then is one
 // that the fake broker will never answer.
@@ -76,7 +87,7 @@ func (h *history) canSpeak(m kfake.GroupMember) bool {
 
 func (h *history) expel(ctx context.Context, m kfake.GroupMember) {
 	req := kmsg.NewPtrLeaveGroupRequest()
-	req.Group = group
+	req.Group = h.group
 	member := kmsg.NewLeaveGroupRequestMember()
 	member.MemberID, member.InstanceID = m.MemberID, m.InstanceID
 	req.Members = append(req.Members, member)

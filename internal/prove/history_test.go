@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,7 +25,6 @@ const (
 	topicInput, topicCaptured, topicRejected, topicParked = "orders", "captured", "rejected", "parked"
 	topicLedger                                           = "ledger"
 
-	group = "prove"
 	// patience bounds every wait, in virtual time.
 	patience = 5 * time.Minute
 	// trafficEvery is between two events that come while others wait.
@@ -50,12 +47,18 @@ type history struct {
 	trace   trace
 	log     logRing
 
-	slots      []*slot
-	sent       []*sent
-	force      chan struct{} // closed when kills that have not come shall come
-	over       chan struct{} // closed when the last process has ended
-	hung       atomic.Bool   // the fake broker does not answer the group any more
-	background sync.WaitGroup
+	group       string
+	second      time.Time       // when the second part began; zero: it has not
+	decided     map[string]bool // by then
+	resent      map[string]int  // how often a person sent what was parked, by id
+	halted      bool            // the ledger is gone, and nothing is to be done
+	slots       []*slot
+	sent        []*sent
+	force       chan struct{} // closed when kills that have not come shall come
+	over        chan struct{} // closed when the last process has ended
+	hung        atomic.Bool   // the fake broker does not answer the group any more
+	background  sync.WaitGroup
+	supervisors sync.WaitGroup
 
 	mu         sync.Mutex
 	processes  []*process
@@ -68,14 +71,6 @@ type history struct {
 	verdicts   []verdict
 	entries    []ledgerEntry
 	atOnce     int // events that two instances decided in the same moment
-}
-
-// result is what a history adds to the campaign.
-type result struct {
-	hung, kills, idleKills, faults, calls, charges, exits, atOnce int
-	virtual                                                       time.Duration
-	violations                                                    []string
-	report                                                        string // of one that failed
 }
 
 // run carries out a plan in a bubble of its own.
@@ -95,36 +90,6 @@ func run(t *testing.T, p *plan) (r result) {
 		h.live(t.Context())
 		r = h.result()
 	})
-	return r
-}
-
-// stacks gives where goroutines of bubbles are.
-func stacks() string {
-	all := make([]byte, 4<<20)
-	var b strings.Builder
-	for g := range strings.SplitSeq(string(all[:runtime.Stack(all, true)]), "\n\n") {
-		if head, _, _ := strings.Cut(g, "\n"); strings.Contains(head, "synctest bubble") {
-			fmt.Fprintf(&b, "%s\n\n", g)
-		}
-	}
-	return b.String()
-}
-
-func (h *history) result() result {
-	r := result{
-		kills: h.kills, idleKills: h.idleKills, violations: h.violations, exits: len(h.exits), atOnce: h.atOnce,
-		faults: h.losses + h.plan.faults + len(h.plan.broker) + len(h.plan.fences), virtual: h.lasted,
-	}
-	if h.hung.Load() {
-		r.hung = 1
-	}
-	if h.sim != nil {
-		ledger := h.sim.Ledger()
-		r.calls, r.charges = ledger.Calls, len(ledger.Charges)
-	}
-	if len(h.violations) > 0 {
-		r.report = h.String()
-	}
 	return r
 }
 
@@ -154,10 +119,13 @@ func (h *history) died(p *process) {
 func (h *history) live(ctx context.Context) {
 	p := h.plan
 	h.began = time.Now()
+	h.group, h.resent = "prove", make(map[string]int)
 	h.force, h.over = make(chan struct{}), make(chan struct{}) // channels of outside would keep time from passing
 	h.trace.began = h.began
 	h.network = &kfake.VirtualNetwork{}
-	cluster, err := kfake.NewCluster(kfake.Ports([]int{9092, 9093}[:p.brokers]...), kfake.ListenFn(h.network.Listen), kfake.GroupMinSessionTimeout(1), kfake.MaxVersions(brokerVersions(p.oldBroker)),
+	cluster, err := kfake.NewCluster(kfake.Ports([]int{9092, 9093}[:p.brokers]...), kfake.ListenFn(h.network.Listen), kfake.GroupMinSessionTimeout(1),
+		// What it compacts it takes from the start of the log, as no broker does.
+		kfake.BrokerConfigs(map[string]string{"log.cleaner.backoff.ms": "9000000000000"}), kfake.MaxVersions(brokerVersions(p.oldBroker)),
 		kfake.SeedTopics(p.partitions, topicInput), kfake.SeedTopics(p.outPartitions, topicCaptured, topicRejected, topicParked))
 	if err != nil {
 		panic(err)
@@ -171,27 +139,32 @@ func (h *history) live(ctx context.Context) {
 	h.api = newAPI(h.sim)
 	defer h.api.serve()()
 	h.client, err = kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.Dialer(h.network.DialContext),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.MetadataMaxAge(time.Hour))
 	if err != nil {
 		panic(err)
 	}
 	defer h.client.Close()
-	if _, err := kadm.NewClient(h.client).CreateTopic(ctx, p.partitions, 1, map[string]*string{"cleanup.policy": new("compact")}, topicLedger); err != nil {
+	if _, err := kadm.NewClient(h.client).CreateTopic(ctx, p.ledgerPartitions, 1, map[string]*string{"cleanup.policy": new("compact")}, topicLedger); err != nil {
 		panic(err)
 	}
-	h.background.Go(func() { h.watchGroup(ctx) })
 	for range p.slots {
-		h.slots = append(h.slots, &slot{h: h, settled: make(chan struct{}), disk: vfs.NewMem()})
+		h.slots = append(h.slots, &slot{h: h, settled: make(chan struct{}), disk: vfs.NewCrashableMem()})
 	}
-	if len(p.calm) > 0 {
-		h.calm(ctx)
+	h.watched(ctx, func() {
+		if len(p.calm) > 0 {
+			h.calm(ctx)
+		}
+		h.background.Go(func() { h.trouble(ctx) })
+		h.play(ctx, p.slots, p.waves, p.last)
+	})
+	if p.again != nil && !h.hung.Load() {
+		h.comeAgain(ctx)
 	}
-	h.main(ctx)
 	h.stopAll()
 	close(h.over)
 	h.background.Wait()
 	h.lasted = time.Since(h.began)
-	time.Sleep(5 * time.Minute) // what the clients left running finds out
+	time.Sleep(2 * time.Minute) // what the clients left running finds out
 	h.readVerdicts(ctx)
 	h.readLedger(ctx)
 	h.check()
@@ -208,7 +181,7 @@ func (h *history) calm(ctx context.Context) {
 			s.start(h.plan.slots[m.slot][0].instance, m.slot) //nolint:contextcheck // a process has a life of its own
 			continue
 		}
-		if err := s.stop(); err != nil {
+		if err := s.stop(s.process); err != nil {
 			h.violate("calm: %s ended with %v", s.process.name, err)
 		}
 		s.process = nil
@@ -219,13 +192,24 @@ func (h *history) calm(ctx context.Context) {
 	}
 }
 
-// main lets everything happen, until all is settled after the last kill.
-func (h *history) main(ctx context.Context) {
+// play lets everything happen, until all is settled after the last kill, or
+// until all die before.
+func (h *history) play(ctx context.Context, lives [][]fate, waves []wave, last wave) {
 	for i, s := range h.slots {
-		h.background.Go(func() { s.supervise(h.plan.slots[i], i) }) //nolint:contextcheck // as above
+		if len(lives[i]) > 0 {
+			h.supervisors.Go(func() { s.supervise(lives[i], i) }) //nolint:contextcheck // as above
+		}
 	}
-	h.background.Go(func() { h.trouble(ctx) })
-	h.send(ctx, h.plan.waves)
+	h.send(ctx, waves)
+	a := h.plan.again
+	if a == nil || !h.second.IsZero() {
+		a = new(again)
+	}
+	if a.cut {
+		h.send(ctx, []wave{last})
+		time.Sleep(a.after)
+		return
+	}
 	h.eventually("what was sent is committed", h.goesOn(ctx))
 	close(h.force)
 	for _, s := range h.slots {
@@ -235,7 +219,11 @@ func (h *history) main(ctx context.Context) {
 			h.violate("slot does not come to its last life")
 		}
 	}
-	h.send(ctx, []wave{h.plan.last})
+	h.send(ctx, []wave{last})
+	if a.sleeper {
+		time.Sleep(a.after)
+		h.slots[0].sleep()
+	}
 	h.eventually("what was sent last is committed", h.goesOn(ctx))
 }
 
@@ -259,7 +247,12 @@ func (h *history) send(ctx context.Context, waves []wave) {
 		time.Sleep(w.after)
 		var records []*kgo.Record
 		for _, s := range w.records {
-			records = append(records, s.event.record(topicInput, s.partition, h.began, h.plan.binary))
+			if s.event.at.IsZero() {
+				s.event.at = time.Now()
+			}
+			r := s.event.record(topicInput, s.partition, s.event.at, h.plan.binary)
+			s.mark(r)
+			records = append(records, r)
 		}
 		for _, r := range h.client.ProduceSync(ctx, records...) {
 			if r.Err != nil {
@@ -280,7 +273,7 @@ func (h *history) send(ctx context.Context, waves []wave) {
 // settled reports whether all input is committed and no transaction is open
 // over the outcomes.
 func (h *history) settled() bool {
-	info := h.cluster.GroupInfo(group)
+	info := h.cluster.GroupInfo(h.group)
 	if info == nil {
 		return false
 	}
@@ -322,6 +315,7 @@ func (h *history) stopAll() {
 		all.Go(s.finish)
 	}
 	all.Wait()
+	h.supervisors.Wait()
 	for _, p := range h.processes {
 		select {
 		case <-p.ended:
@@ -333,30 +327,4 @@ func (h *history) stopAll() {
 
 func (h *history) logger(p *process) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(io.Writer(&h.log), &slog.HandlerOptions{Level: slog.LevelDebug})).With(slog.String("process", p.name))
-}
-
-// String shows all of a history.
-func (h *history) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "violations:\n  %s\n\nPLAN\n%s", strings.Join(h.violations, "\n  "), h.plan)
-	fmt.Fprintf(&b, "\nSEEN (requests, in virtual time since the beginning)\n%s", h.trace.String())
-	if h.stacks != "" {
-		fmt.Fprintf(&b, "\nGOROUTINES\n%s", h.stacks)
-	}
-	b.WriteString("\nVERDICTS\n")
-	for _, v := range h.verdicts {
-		fmt.Fprintf(&b, "  %s\n", v)
-	}
-	if h.sim != nil {
-		b.WriteString("\nTHE LEDGER'S TOPIC\n")
-		for _, e := range h.entries {
-			fmt.Fprintf(&b, "  %8.3fs %s\n", e.written.Sub(h.began).Seconds(), e)
-		}
-		b.WriteString("\nCHARGES\n")
-		for _, c := range h.sim.Ledger().Charges {
-			fmt.Fprintf(&b, "  %8.3fs key %s reference %s amount %s payment %d\n", c.Time.Sub(h.began).Seconds(), c.Key, c.ExternalReference, c.Amount, c.PaymentID)
-		}
-	}
-	fmt.Fprintf(&b, "\nENDS THAT NOBODY ASKED FOR\n  %s\n\nLOG\n%s", strings.Join(h.exits, "\n  "), h.log.String())
-	return b.String()
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 type slot struct {
 	h       *history
 	process *process
-	disk    vfs.FS // where the local store of the ledger lies; it outlives a process
+	disk    *vfs.MemFS // where the local store of the ledger lies; it outlives a process
 	lives   int
 	settled chan struct{} // closed when the last life has begun
 	mu      sync.Mutex    // guards process in the last life, when it may be started anew
@@ -30,15 +31,19 @@ type slot struct {
 
 func (h *history) config(instance string) config.Config {
 	p := h.plan
+	replayed := config.ReplayedEmit
+	if p.suppress {
+		replayed = config.ReplayedSuppress
+	}
 	return config.Config{
-		KafkaBrokers: h.cluster.ListenAddrs(), KafkaGroup: group, KafkaStartAt: "earliest", KafkaSessionTimeout: p.session,
+		KafkaBrokers: h.cluster.ListenAddrs(), KafkaGroup: h.group, KafkaStartAt: "earliest", KafkaSessionTimeout: p.session,
 		KafkaStaticMembership: p.static, InstanceID: instance,
 		TopicInput: topicInput, TopicCaptured: topicCaptured, TopicRejected: topicRejected, TopicParked: topicParked,
-		TopicLedger: topicLedger, CaptureOncePer: config.OncePerEvent, ReplayedOutcomes: config.ReplayedEmit,
+		TopicLedger: topicLedger, CaptureOncePer: p.oncePer, ReplayedOutcomes: replayed,
 		CloudEventsMode: "structured", MercadoPagoURL: "http://api.test", MercadoPagoAccessToken: secret.New(accessToken),
 		MercadoPagoTimeout: p.timeout, Currency: "MXN", MercadoPagoAccount: "main",
 		MaxInFlight: p.maxInFlight, CaptureDeadline: p.deadline, CaptureMaxTries: p.maxTries,
-		CaptureMaxEventAge: 24 * time.Hour, IdempotencyKeyHorizon: 24 * time.Hour,
+		CaptureMaxEventAge: p.maxEventAge, IdempotencyKeyHorizon: p.horizon,
 		FlushInterval: 25 * time.Millisecond, ShutdownTimeout: 8 * time.Second, AdminAddr: config.AdminOff,
 	}
 }
@@ -73,8 +78,7 @@ func (s *slot) start(instance string, number int) {
 }
 
 // stop stops the process as SIGTERM does.
-func (s *slot) stop() error {
-	p := s.process
+func (s *slot) stop(p *process) error {
 	p.mu.Lock()
 	p.stopped = true
 	p.mu.Unlock()
@@ -90,62 +94,132 @@ func (s *slot) stop() error {
 
 // supervise plays the lives of a slot, one after the other.
 func (s *slot) supervise(lives []fate, number int) {
+	s.mu.Lock()
+	p := s.process // of the calm phase
+	s.mu.Unlock()
 	for _, f := range lives {
-		if s.process == nil {
+		if p == nil {
 			time.Sleep(f.pause)
-			s.mu.Lock()
-			s.start(f.instance, number)
-			s.mu.Unlock()
+			if p = s.begin(f.instance, number); p == nil {
+				return
+			}
 		}
-		s.process.arm(f.orders)
+		p.arm(f.orders)
 		for _, o := range f.outages {
-			p := s.process
+			sufferer := p
 			s.h.background.Go(func() {
 				time.Sleep(o.at)
-				p.suffer(o)
+				sufferer.suffer(o)
 			})
 		}
 		if f.end == endLast {
 			close(s.settled)
-			s.keepUp(f, number)
+			s.keepUp(p, f, number)
 			return
 		}
-		s.play(f, number)
-		s.process = nil
+		s.play(p, f, number)
+		p = nil
 	}
 }
 
+// begin starts a process, unless the slot is to be empty now.
+func (s *slot) begin(instance string, number int) *process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done {
+		return nil
+	}
+	s.start(instance, number)
+	return s.process
+}
+
+// crash leaves of the disk what a machine that loses its power leaves, or part
+// of what it would have written.
+func (s *slot) crash(unsynced int) {
+	p := s.h.plan
+	s.disk = s.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: rand.New(rand.NewPCG(p.seed, uint64(s.lives)))})
+}
+
+// die kills what runs; nothing takes its place.
+func (s *slot) die() {
+	s.mu.Lock()
+	s.done = true
+	p := s.process
+	s.mu.Unlock()
+	if p != nil {
+		p.kill()
+	}
+}
+
+// reset makes the slot ready for other lives.
+func (s *slot) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.process, s.done, s.settled = nil, false, make(chan struct{})
+}
+
+// sleep takes the process its voice, until it is woken.
+func (s *slot) sleep() {
+	s.mu.Lock()
+	p := s.process
+	s.mu.Unlock()
+	if p != nil {
+		p.sleep()
+		s.h.note(p, "falls asleep")
+	}
+}
+
+// wake lets the process speak again that sleeps, if one does; else the slot is
+// made ready for other lives.
+func (s *slot) wake() bool {
+	s.mu.Lock()
+	p := s.process
+	sleeps := p != nil && !s.done
+	s.mu.Unlock()
+	if !sleeps {
+		s.reset()
+		return false
+	}
+	p.wake()
+	return true
+}
+
 // play lives one life to its end.
-func (s *slot) play(f fate, number int) {
+func (s *slot) play(p *process, f fate, number int) {
 	var stop <-chan time.Time
 	if f.end == endStopped {
 		stop = time.After(f.endAt)
 	}
 	for {
-		p := s.process
 		select {
 		case <-p.killed:
+			s.crash(f.unsynced)
 			return
 		case <-p.ended:
 			if p.isDead() {
+				s.crash(f.unsynced)
 				return
 			}
 			s.exited(p)
 			time.Sleep(restartPause)
-			s.start(f.instance, number)
-			s.process.arm(p.pending()) // what made it end shall not do so for ever
+			pending := p.pending() // what made it end shall not do so for ever
+			if p = s.begin(f.instance, number); p == nil {
+				return
+			}
+			p.arm(pending)
 		case <-stop:
-			s.stopInPeace()
+			s.stopInPeace(p)
 			return
 		case <-s.h.force:
 			if f.end == endStopped {
-				s.stopInPeace()
+				s.stopInPeace(p)
 				return
 			}
 			s.h.mu.Lock()
 			s.h.idleKills++
 			s.h.mu.Unlock()
 			p.kill()
+			s.crash(f.unsynced)
 			return
 		}
 	}
@@ -156,16 +230,15 @@ func (s *slot) play(f fate, number int) {
 const restartPause = 300 * time.Millisecond
 
 // stopInPeace stops the process, which may be killed at it.
-func (s *slot) stopInPeace() {
-	if err := s.stop(); err != nil && !s.process.isDead() {
-		s.exited(s.process)
+func (s *slot) stopInPeace(p *process) {
+	if err := s.stop(p); err != nil && !p.isDead() {
+		s.exited(p)
 	}
 }
 
-// keepUp keeps the last life going until the history ends.
-func (s *slot) keepUp(f fate, number int) {
+// keepUp keeps the last life going until all are to end.
+func (s *slot) keepUp(p *process, f fate, number int) {
 	for {
-		p := s.process
 		<-p.ended
 		s.mu.Lock()
 		done := s.done
@@ -175,13 +248,9 @@ func (s *slot) keepUp(f fate, number int) {
 		}
 		s.exited(p)
 		time.Sleep(restartPause)
-		s.mu.Lock()
-		if s.done {
-			s.mu.Unlock()
+		if p = s.begin(f.instance, number); p == nil {
 			return
 		}
-		s.start(f.instance, number)
-		s.mu.Unlock()
 	}
 }
 
@@ -195,6 +264,11 @@ func (s *slot) finish() {
 		return
 	}
 	p.cancel()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.process = nil
+	}()
 	select {
 	case <-p.ended:
 	case <-time.After(patience):
@@ -202,7 +276,7 @@ func (s *slot) finish() {
 		p.kill()
 		return
 	}
-	if p.err != nil {
+	if p.err != nil && !p.isDead() {
 		s.exited(p)
 	}
 }

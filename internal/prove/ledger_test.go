@@ -146,6 +146,19 @@ func noted(entries []ledgerEntry, ends []int64, shared bool) bool {
 	return false
 }
 
+// checkRecognised: what was decided in the first part is not asked for in the
+// second, though the API has forgotten it, unless a person sent it again.
+func (h *history) checkRecognised() {
+	if h.second.IsZero() {
+		return
+	}
+	for _, c := range h.trace.posts() {
+		if h.decided[c.key] && h.resent[c.key] == 0 && c.at.After(h.second) {
+			h.violate("ledger: event %s was decided, and %s asked for it again at %s", c.key, c.p.name, c.at.Sub(h.began))
+		}
+	}
+}
+
 // checkDecisions: at the end the ledger says of each event what its verdict
 // says, and nothing of others; and where an event was decided its attempt is
 // closed.
@@ -171,6 +184,7 @@ func (h *history) checkDecisions() {
 			h.violate("ledger: event %s has the verdict %s, of which the ledger knows nothing", id, got[0])
 		}
 	}
+	shared := h.sharing()
 	for id, entries := range byID {
 		for i, e := range entries {
 			if e.decision == nil {
@@ -179,7 +193,7 @@ func (h *history) checkDecisions() {
 			if !slices.ContainsFunc(words[id], e.says) {
 				h.violate("ledger: event %s is decided at %d@%d otherwise than its verdicts are: %v", id, e.at.partition, e.at.offset, words[id])
 			}
-			if leftOpen(entries[:i], entries[i+1:], e.at.partition) {
+			if !shared[id] && leftOpen(entries[:i], entries[i+1:], e.at.partition) {
 				h.violate("ledger: event %s is decided at %d@%d and its attempt is open", id, e.at.partition, e.at.offset)
 			}
 		}

@@ -58,7 +58,7 @@ func (d *draw) pause() time.Duration {
 }
 
 func (d *draw) fate(instance string) fate {
-	f := fate{instance: instance, pause: d.pause(), orders: d.losses()}
+	f := fate{instance: instance, pause: d.pause(), orders: d.losses(), unsynced: d.pick(0, 50, 100)}
 	if d.chance(20) {
 		f.end, f.endAt = endStopped, d.duration(50*time.Millisecond, 2*time.Second)
 	} else {

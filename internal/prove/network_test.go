@@ -45,6 +45,7 @@ type process struct {
 	dead    bool
 	stopped bool // told to stop
 	touched bool // a fault, a pause or a kill has concerned it
+	asleep  bool // it cannot speak until it is woken
 	gate    chan struct{}
 	refused [2]bool // dials of a side fail
 	conns   [2][]cuttable
@@ -170,9 +171,9 @@ func (p *process) suffer(o outage) {
 	}
 	p.touched = true
 	var conns []cuttable
-	if o.held {
+	if o.held && p.gate == nil {
 		p.gate = make(chan struct{})
-	} else {
+	} else if !o.held {
 		for _, s := range o.sides {
 			p.refused[s] = true
 			conns = append(conns, p.conns[s]...)
@@ -188,11 +189,31 @@ func (p *process) suffer(o outage) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refused = [2]bool{}
-	if p.gate != nil {
+	if p.gate != nil && !p.asleep {
 		close(p.gate)
 		p.gate = nil
 	}
 	p.h.note(p, "outage ends")
+}
+
+// sleep holds all that the process says and hears, until it wakes.
+func (p *process) sleep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.touched = true; !p.dead && p.gate == nil {
+		p.gate = make(chan struct{})
+	}
+	p.asleep = true
+}
+
+func (p *process) wake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asleep = false
+	if p.gate != nil {
+		close(p.gate)
+		p.gate = nil
+	}
 }
 
 // pass waits while the process is held, and reports whether it may speak then.

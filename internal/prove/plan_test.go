@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"payment-capture/internal/event"
 	"payment-capture/internal/simulator"
 )
 
@@ -82,6 +83,7 @@ type fate struct {
 	outages  []outage
 	end      ending
 	endAt    time.Duration // of a stop or an idle kill
+	unsynced int           // how much of what was not written through a kill leaves, in percent
 }
 
 type ending int
@@ -119,10 +121,12 @@ type planned struct {
 	id, order, amount, token string
 	kind                     string // as the draw calls it
 	verdicts                 []string
-	charged                  bool // it may be charged
-	calm                     bool // no fault concerns it
-	unordered                bool // its copies go to several partitions
-	conflicts                bool // another event has its id, and stands before it
+	charged                  bool      // it may be charged
+	calm                     bool      // no fault concerns it
+	unordered                bool      // its copies go to several partitions
+	second                   bool      // it is of the second part
+	at                       time.Time // when it was sent first
+	conflicts                bool      // another event has its id, and stands before it
 	raw                      string
 	typ, account, currency   string
 	home                     int32
@@ -132,8 +136,11 @@ type planned struct {
 type sent struct {
 	event     *planned
 	partition int32
-	offset    int64  // known when it was produced
-	id        string // under which it is decided: the event's, or what stands in for it
+	offset    int64           // known when it was produced
+	id        string          // under which it is decided: the event's, or what stands in for it
+	key       string          // of the record; "": the order
+	resend    *event.Decision // the parking that it undoes
+	again     int             // how often the offsets went back before it
 }
 
 // wave is records that are produced at one time.
@@ -148,6 +155,7 @@ type plan struct {
 	index int
 
 	partitions, outPartitions int32
+	ledgerPartitions          int32
 	brokers                   int
 	oldBroker                 bool // without transaction.version 2
 	maxInFlight               int
@@ -156,6 +164,10 @@ type plan struct {
 	static, binary            bool
 	maxTries                  int
 	deadline                  time.Duration
+	horizon, maxEventAge      time.Duration
+	suppress                  bool   // REPLAYED_OUTCOMES
+	oncePer                   string // CAPTURE_ONCE_PER
+	again                     *again // nil: the history has one part
 
 	events []*planned
 	script simulator.Script
@@ -194,8 +206,9 @@ type expiry struct{ at, lasts time.Duration }
 func (p *plan) String() string {
 	var b strings.Builder
 	w := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	w("seed %d, history %d: %d partitions, %d outcome partitions, %d brokers (old %t), %d in flight, latency %s, time-out %s, session %s, static %t, binary %t, %d tries in %s",
-		p.seed, p.index, p.partitions, p.outPartitions, p.brokers, p.oldBroker, p.maxInFlight, p.latency, p.timeout, p.session, p.static, p.binary, p.maxTries, p.deadline)
+	w("seed %d, history %d: %d partitions, %d outcome partitions, %d brokers (old %t), %d in flight, latency %s, time-out %s, session %s, static %t, binary %t, %d tries in %s; %d ledger partitions, horizon %s, events up to %s, once per %s, suppress %t",
+		p.seed, p.index, p.partitions, p.outPartitions, p.brokers, p.oldBroker, p.maxInFlight, p.latency, p.timeout, p.session, p.static, p.binary, p.maxTries, p.deadline,
+		p.ledgerPartitions, p.horizon, p.maxEventAge, p.oncePer, p.suppress)
 	w("events:")
 	for _, e := range p.events {
 		w("  %-8s order %-6s amount %-8s %-22s may become %s", e.id, e.order, e.amount, e.kind, strings.Join(e.verdicts, " or "))
@@ -226,6 +239,21 @@ func (p *plan) String() string {
 	}
 	if p.expiry != nil {
 		w("token: refused at %s for %s", p.expiry.at, p.expiry.lasts)
+	}
+	if a := p.again; a != nil {
+		w("AGAIN: %s", a)
+		for _, v := range []wave{{records: a.records}, a.last} {
+			var records []string
+			for _, r := range v.records {
+				records = append(records, strings.TrimSuffix(fmt.Sprintf("%s→%d %s", r.event.id, r.partition, r.key), " "))
+			}
+			w("again: %s", strings.Join(records, " "))
+		}
+		for i, lives := range a.slots {
+			for j, f := range lives {
+				w("again: slot %d, life %d: %s", i, j, f)
+			}
+		}
 	}
 	return b.String()
 }

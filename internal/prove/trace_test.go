@@ -95,25 +95,6 @@ func (t *trace) posts() []entry {
 	return all
 }
 
-// tookUpAgain reports whether a process asked for the second time where to
-// begin.
-func (t *trace) tookUpAgain() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	times := make(map[*process]int)
-	for _, e := range t.entries {
-		if e.note == "" && e.step == step(kmsg.OffsetFetch) {
-			times[e.p]++
-		}
-	}
-	for _, n := range times {
-		if n > 2 { // the first is of the start offsets
-			return true
-		}
-	}
-	return false
-}
-
 // status is the HTTP status that the process heard, or "".
 func (e entry) status() string {
 	if e.lost || e.heard.IsZero() || !bytes.HasPrefix(e.answer, []byte("HTTP/1.1 ")) || len(e.answer) < 12 {

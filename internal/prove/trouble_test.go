@@ -33,7 +33,7 @@ func (h *history) trouble(ctx context.Context) {
 		all.Go(func() {
 			time.Sleep(f.at)
 			req := kmsg.NewPtrInitProducerIDRequest()
-			id := group + "/" + f.instance
+			id := h.group + "/" + f.instance
 			req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = &id, 10_000, -1, -1
 			_, err := req.RequestWith(ctx, h.client)
 			h.note(nil, fmt.Sprintf("the transactional id %s is taken by another: %v", id, err))

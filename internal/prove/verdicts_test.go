@@ -68,6 +68,9 @@ func (h *history) read(ctx context.Context, topic string) (all []*kgo.Record) {
 	for _, p := range h.cluster.PartitionInfos(topic) {
 		for at := int64(0); at < p.LastStableOffset; {
 			records, next, err := h.fetch(ctx, topic, p.Leader, p.Partition, at)
+			for try := 0; err != nil && try < 5; try++ { // a fault of the plan's met us
+				records, next, err = h.fetch(ctx, topic, p.Leader, p.Partition, at)
+			}
 			if err != nil || next <= at {
 				h.violate("reading %s/%d at %d: %v", topic, p.Partition, at, err)
 				return all

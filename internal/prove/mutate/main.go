@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ func (m mutation) edits() []mutation {
 
 // mutations lists all bugs.
 func mutations() []mutation {
-	return append(append(commitMutations(), pipelineMutations()...), captureMutations()...)
+	return slices.Concat(commitMutations(), pipelineMutations(), captureMutations(), ledgerMutations())
 }
 
 func main() {

@@ -1,0 +1,51 @@
+//go:build integration && chaos
+
+package acceptance
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"payment-capture/internal/app"
+)
+
+// loseStore kills an instance whose machine does not come back: the next process
+// has an empty disk, and reads the ledger from its start.
+func (c *chaos) loseStore(f fault) {
+	s := c.seats[f.seat]
+	c.did("store", "%s: killed, and the next one has an empty LEDGER_DIR, in %.1fs", s.name, f.lasts.Seconds())
+	s.down(syscall.SIGKILL)
+	dir := app.LedgerDir(c.config(s.name))
+	if stores, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(stores) == 0 {
+		c.t.Errorf("instance %s has no local store in %s: %v", s.name, dir, err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		c.t.Errorf("remove the store of %s: %v", s.name, err)
+	}
+	c.pass(f.lasts)
+	s.up()
+}
+
+// everythingAgain publishes the whole input topic again, when the API has
+// forgotten every key: nobody is called for, and what was captured or rejected
+// is answered as it was.
+func (c *chaos) everythingAgain() []verdict {
+	c.t.Helper()
+	before := c.sim.Ledger()
+	c.sim.ForgetKeys()
+	records := c.readAll(c.topics.input)
+	c.did("replay", "the API has forgotten all keys, and %d records are published again", len(records))
+	c.seats[0].down(syscall.SIGKILL)
+	if err := os.RemoveAll(app.LedgerDir(c.config(c.seats[0].name))); err != nil {
+		c.t.Errorf("remove the store of %s: %v", c.seats[0].name, err)
+	}
+	c.sent = append(c.sent, c.sent...)
+	c.produce(copies(records, nil)...)
+	c.seats[0].up()
+	verdicts := c.settle()
+	if after := c.sim.Ledger(); after.Calls != before.Calls || len(after.Charges) != len(before.Charges) {
+		c.t.Errorf("the replay made %d calls and %d charges", after.Calls-before.Calls, len(after.Charges)-len(before.Charges))
+	}
+	return verdicts
+}
