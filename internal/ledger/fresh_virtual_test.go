@@ -22,7 +22,7 @@ func (w *world) refuseReading() (mend func()) {
 			return nil, nil, false
 		}
 		w.broker.Fake.KeepControl()
-		<-time.After(10 * time.Second)
+		<-time.After(time.Second)
 		asked := req.(*kmsg.FetchRequest)
 		resp := asked.ResponseKind().(*kmsg.FetchResponse)
 		for _, t := range asked.Topics {
