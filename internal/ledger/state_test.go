@@ -82,12 +82,13 @@ func merged(t *testing.T, r *rand.Rand, operands [][]byte, base bool) []byte {
 			t.Fatal(err)
 		}
 	}
-	value, gone, _, err := m.(pebble.DeletableValueMerger).DeletableFinish(base)
+	// Pebble v2.1.7 cannot compact what such a merger lets go.
+	if _, deletes := m.(pebble.DeletableValueMerger); deletes {
+		t.Error("the merger lets keys go")
+	}
+	value, _, err := m.Finish(base)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if gone != (base && len(value) == 0) {
-		t.Errorf("gone is %v of %x", gone, value)
 	}
 	return value
 }
