@@ -45,7 +45,9 @@ const exitFenced = 4
 func newSeat(c *chaos, i int, binary string) *seat {
 	s := &seat{c: c, name: string(rune('a' + i)), binary: binary}
 	s.env = append(c.environ(s.name), "KAFKA_BROKERS="+c.broker.Routes[i].Proxy, fmt.Sprintf("KAFKA_STATIC_MEMBERSHIP=%t", c.static),
-		"MERCADOPAGO_TIMEOUT=3s", "SHUTDOWN_TIMEOUT=15s", "CAPTURE_MAX_IN_FLIGHT=64", "LOG_LEVEL=debug")
+		"MERCADOPAGO_TIMEOUT=3s", "SHUTDOWN_TIMEOUT=15s", "CAPTURE_MAX_IN_FLIGHT=64", "LOG_LEVEL=debug",
+		// A note of an owner that died is searched for by the next, which may die too: within the patience of the run.
+		"CAPTURE_RECONCILE_FOR=10s")
 	c.t.Cleanup(func() {
 		s.down(syscall.SIGKILL)
 		s.watches.Wait()
