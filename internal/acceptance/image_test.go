@@ -48,6 +48,7 @@ func TestImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	kafka.Compacted(t, "payment-capture.ledger", 3)
 
 	// snippet: begin
 	const script = `{"payers": [{"token": "declined-payer", "decline": "cc_rejected_call_for_authorize"}]}`
