@@ -54,7 +54,8 @@ type Journal interface {
 	// Attempt notes durably that the event is about to be tried. After an error
 	// it may be noted or not.
 	Attempt(ctx context.Context, a event.Attempt) error
-	// Withdraw takes the attempt back: it had no effect, for certain.
+	// Withdraw takes the attempt back: it had no effect, for certain. It waits for
+	// that, some seconds at most.
 	Withdraw(ctx context.Context) error
 	// Paid gives the outcomes that have a payment, of all events under this
 	// one's reference.
@@ -122,7 +123,7 @@ func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, hold Ho
 
 // decision is what the ledger keeps of a verdict.
 func (c *Capturer) decision(a *attempt, v event.Verdict) *event.Decision {
-	return &event.Decision{Verdict: v, At: now(), Attempt: a.noted}
+	return &event.Decision{Verdict: v, At: event.Now(), Attempt: a.noted}
 }
 
 func (c *Capturer) capture(ctx context.Context, a *attempt, hold Hold) (event.Verdict, error) {

@@ -3,7 +3,6 @@ package capture
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"payment-capture/internal/event"
@@ -17,12 +16,7 @@ const (
 	// noteAgainAfter is how long a note may wait for its call. Past it the call
 	// is noted anew: until it is made, no key is in use.
 	noteAgainAfter = time.Minute
-	// withdrawWithin bounds the wait for the ledger to take a withdrawal.
-	withdrawWithin = 5 * time.Second
 )
-
-// now is the time as the ledger keeps it.
-func now() time.Time { return time.Now().Round(0).Truncate(time.Millisecond) }
 
 // enterNoted waits for leave to make a call, and has the attempt noted by then.
 // Where no call may be made any more, a.late says why, and there is no pass.
@@ -78,7 +72,7 @@ func (a *attempt) needsNote() bool {
 // toNote gives what is to be noted. The first attempt counts, whoever made it.
 func (a *attempt) toNote() event.Attempt {
 	if !a.inherited {
-		a.noted.First = now()
+		a.noted.First = event.Now()
 	}
 	// From here on it may be in the ledger, whatever the answer is.
 	a.written = true
@@ -122,14 +116,10 @@ func (c *Capturer) withdraw(ctx context.Context, a *attempt, hold Hold) {
 	if !a.written || !hold.Current() || ctx.Err() != nil {
 		return // if it was handed over, the note may be another owner's
 	}
-	bounded, cancel := context.WithTimeout(ctx, withdrawWithin)
-	defer cancel()
 	a.written = false
-	if err := hold.Withdraw(bounded); err != nil {
-		c.conf.Log.WarnContext(ctx, "an attempt that had no effect stays in the ledger", slog.String("event_id", a.event.ID), slog.Any("error", err))
-		return
+	if hold.Withdraw(ctx) == nil { // else the ledger has told of it
+		a.noted.First, a.idle = time.Time{}, false
 	}
-	a.noted.First, a.idle = time.Time{}, false
 }
 
 // takeBack withdraws what was noted and never called for, when the event is

@@ -28,6 +28,16 @@ type History struct {
 	Unread bool
 }
 
+// Contradicts reports whether the event's id was used for something else than
+// what has this fingerprint. What was decided counts before what was tried.
+func (h History) Contradicts(mark Fingerprint) bool {
+	a := h.Attempt
+	if h.Decision != nil {
+		a = &h.Decision.Attempt
+	}
+	return a != nil && !a.Event.IsZero() && a.Event != mark
+}
+
 // Attempt says that an event is tried: from then on the buyer may have paid.
 type Attempt struct {
 	First    time.Time   // when the first call was about to be made; in milliseconds
@@ -36,6 +46,37 @@ type Attempt struct {
 	Encoding int         // the version of the layout that the body was written in
 	Account  string      // the account that it was sent for
 }
+
+// Made gives the attempt if it was made, else nil.
+func (a Attempt) Made() *Attempt {
+	if a.First.IsZero() {
+		return nil
+	}
+	return &a
+}
+
+// Earlier gives the attempt that was made first, of two of which either may be
+// nil, as one that says what was sent, if either does.
+func Earlier(a, b *Attempt) *Attempt {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	first := *a
+	if first.Body.IsZero() {
+		first = *b
+	}
+	first.First = a.First
+	if b.First.Before(a.First) {
+		first.First = b.First
+	}
+	return &first
+}
+
+// Now is the time as the ledger keeps it: by the wall clock, in milliseconds.
+func Now() time.Time { return time.Now().Round(0).Truncate(time.Millisecond) }
 
 // Decision is how an event ended.
 type Decision struct {

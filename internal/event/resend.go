@@ -21,6 +21,10 @@ type Resend struct {
 	FirstAttempt time.Time // of the parked record; zero: it was never tried
 }
 
+// Undoes reports whether the record is sent again to undo that very parking. No
+// mark undoes nothing.
+func (r *Resend) Undoes(d *Decision) bool { return r != nil && r.ParkedAt.Equal(d.At) }
+
 // IsResendHeader reports whether a header is one that a resend adds.
 func IsResendHeader(key string) bool { return strings.HasPrefix(key, resendPrefix) }
 

@@ -106,20 +106,20 @@ func TestEntriesInSeveralPartitions(t *testing.T) {
 	})
 }
 
-func TestFindsByReference(t *testing.T) {
+func TestPaidUnderAReference(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		ds := decisionsForTest(t)
 		w.transaction(kgo.TryCommit, w.decision(0, "e1", ds["captured"]), w.decision(1, "e2", ds["rejected"]), w.decision(1, "e3", ds["parked"]))
 		l := w.started("a")
 		find := func(reference string) string {
-			found, err := l.ByReference(t.Context(), reference)
+			found, err := l.Paid(t.Context(), reference)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var ids []string
 			for _, s := range found {
-				ids = append(ids, s.EventID+"="+s.Outcome.PaymentID)
+				ids = append(ids, s.EventID+"="+s.PaymentID)
 			}
 			return strings.Join(ids, " ")
 		}
@@ -130,6 +130,7 @@ func TestFindsByReference(t *testing.T) {
 			t.Errorf("under another, which has no payment: %s", got)
 		}
 		second := *ds["captured"]
+		second.Verdict = withEventID(second.Verdict, "e9")
 		l.Remember("e9", &second)
 		if got := find("o1"); got != "e1=10458724 e9=10458724" {
 			t.Errorf("with what is remembered: %s", got)

@@ -178,29 +178,23 @@ func (l *Ledger) lookup(s *store, id string) (event.History, error) {
 	return k.history(id)
 }
 
-// Settled is an event that ended with a payment.
-type Settled struct {
-	EventID string
-	Outcome *event.Outcome
-}
-
-// ByReference gives the events under an external reference that ended with an
-// outcome that has a payment, captured or rejected.
-func (l *Ledger) ByReference(ctx context.Context, reference string) ([]Settled, error) {
-	return ask(ctx, l, func(s *store) ([]Settled, error) {
+// Paid gives the outcomes that have a payment, captured or rejected, of all
+// events under an external reference.
+func (l *Ledger) Paid(ctx context.Context, reference string) ([]*event.Outcome, error) {
+	return ask(ctx, l, func(s *store) ([]*event.Outcome, error) {
 		ids := l.over.underReference(reference) // before the store: see overlay
 		stored, err := s.underReference(reference)
 		if err != nil {
 			return nil, err
 		}
-		var found []Settled
+		var found []*event.Outcome
 		for _, id := range unite(ids, stored) {
 			h, err := l.lookup(s, id)
 			if err != nil {
 				return nil, err
 			}
 			if h.Decision != nil && paidUnder(h.Decision.Outcome, reference) {
-				found = append(found, Settled{EventID: id, Outcome: h.Decision.Outcome})
+				found = append(found, h.Decision.Outcome)
 			}
 		}
 		return found, nil

@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"context"
-
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
@@ -21,20 +19,6 @@ func (l *Ledger) Records(input int32, id string, d *event.Decision) ([]*kgo.Reco
 		records = append(records, &kgo.Record{Topic: l.conf.Topic, Partition: at, Key: KindAttempt.Key(id)})
 	}
 	return records, nil
-}
-
-// Paid gives the outcomes that have a payment, of all events under an external
-// reference.
-func (l *Ledger) Paid(ctx context.Context, reference string) ([]*event.Outcome, error) {
-	found, err := l.ByReference(ctx, reference)
-	if err != nil {
-		return nil, err
-	}
-	outcomes := make([]*event.Outcome, 0, len(found))
-	for _, s := range found {
-		outcomes = append(outcomes, s.Outcome)
-	}
-	return outcomes, nil
 }
 
 // Following reports whether the store holds what it must.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
@@ -40,11 +39,7 @@ type world struct {
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, broker: kafkatest.Fake(t, kfake.BrokerConfigs(map[string]string{
-			// The fake moves the start of a log when it compacts, which Kafka
-			// does not: a test says itself when it does.
-			"log.cleaner.backoff.ms": "9000000000000",
-		})), fs: vfs.NewMem()}
+		w := &world{t: t, broker: kafkatest.Fake(t), fs: vfs.NewMem()}
 		w.kafka = kafka.Config{Brokers: w.broker.Addresses, ClientID: "test", Dial: w.broker.Dial, Log: slog.New(slog.DiscardHandler)}
 		w.wires = make(map[*Ledger]*wire)
 		w.admin = kadm.NewClient(w.client())

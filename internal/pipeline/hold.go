@@ -84,9 +84,6 @@ type heard struct {
 	lostCommit atomic.Bool
 }
 
-// now is the time as the ledger keeps it.
-func now() time.Time { return time.Now().Round(0).Truncate(time.Millisecond) }
-
 // OnBrokerE2E implements [kgo.HookBrokerE2E].
 func (h *heard) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
 	at, about := time.Now(), kmsg.Key(key)

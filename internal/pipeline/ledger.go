@@ -49,54 +49,20 @@ const (
 // stays parked, unless a person sent it again: and only that very parking is
 // undone, for the record that was sent again may be replayed as well.
 func answerTo(e *event.ReadyToCapture, resend *event.Resend, h event.History) (answer, *event.Attempt) {
-	mark := e.Fingerprint()
-	if d := h.Decision; d != nil {
-		if !d.Attempt.Event.IsZero() && d.Attempt.Event != mark {
-			return answerConflict, nil
-		}
-		if !d.Parked() || resend == nil || !resend.ParkedAt.Equal(d.At) {
-			return answerReplay, nil
-		}
-		tried := earlier(h.Attempt, attemptOf(d.Attempt))
-		return answerTry, earlier(tried, attemptOf(event.Attempt{First: resend.FirstAttempt}))
-	}
-	if a := h.Attempt; a != nil && !a.Event.IsZero() && a.Event != mark {
+	if h.Contradicts(e.Fingerprint()) {
 		return answerConflict, nil
 	}
-	if resend == nil {
-		return answerTry, h.Attempt
-	}
-	// It was parked before there was a ledger.
-	return answerTry, earlier(h.Attempt, attemptOf(event.Attempt{First: resend.FirstAttempt}))
-}
-
-// attemptOf gives an attempt that was made, else nil.
-func attemptOf(a event.Attempt) *event.Attempt {
-	if a.First.IsZero() {
-		return nil
-	}
-	return &a
-}
-
-// earlier gives the attempt that was made first, as one that says what was sent,
-// if either does.
-func earlier(a, b *event.Attempt) *event.Attempt {
-	if a == nil || b == nil {
-		if a == nil {
-			return b
+	tried := h.Attempt
+	if d := h.Decision; d != nil {
+		if !d.Parked() || !resend.Undoes(d) {
+			return answerReplay, nil
 		}
-		return a
+		tried = event.Earlier(tried, d.Attempt.Made())
 	}
-	first := *a
-	if first.Body.IsZero() {
-		first = *b
+	if resend != nil { // which knows of tries from before there was a ledger, too
+		tried = event.Earlier(tried, event.Attempt{First: resend.FirstAttempt}.Made())
 	}
-	if b.First.Before(a.First) {
-		first.First = b.First
-	} else {
-		first.First = a.First
-	}
-	return &first
+	return answerTry, tried
 }
 
 // conflictOf parks a record whose event id was used for something else.

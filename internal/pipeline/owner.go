@@ -216,22 +216,6 @@ func (o *owner) line(it *item) {
 	}
 }
 
-// lanesOf gives what a record waits for: its key, its order, its event id and
-// its reference, each at most one at a time.
-func lanesOf(r polledRecord) []laneKey {
-	keys := []laneKey{{laneOrder, r.event.OrderID}, {laneEvent, r.event.ID}}
-	if key := string(r.record.Key); r.record.Key != nil && key != r.event.OrderID {
-		keys = append(keys, laneKey{laneRecordKey, key})
-	}
-	// A payment is searched for by its reference: of two orders that share one,
-	// each could find the other's. An order's reference is often its id, so both
-	// have one lane.
-	if reference := r.event.ExternalReference; reference != r.event.OrderID {
-		keys = append(keys, laneKey{laneOrder, reference})
-	}
-	return keys
-}
-
 // settle records a verdict: what it adds to the next flush, and room in the
 // window when that is committed.
 func (o *owner) settle(it *item, s settlement) {

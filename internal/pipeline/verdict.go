@@ -72,10 +72,10 @@ func (p *Pipeline) parkOnce(ctx, asking context.Context, it *item, parking *even
 	if err != nil {
 		return settlement{}, err
 	}
-	if d := h.Decision; d != nil && (it.resend == nil || !it.resend.ParkedAt.Equal(d.At)) {
-		return p.replayOf(ctx, it, h.Decision)
+	if d := h.Decision; d != nil && !it.resend.Undoes(d) {
+		return p.replayOf(ctx, it, d)
 	}
-	return p.settlementOf(ctx, it, id, &event.Decision{Verdict: event.Verdict{Parking: parking}, At: now()})
+	return p.settlementOf(ctx, it, id, &event.Decision{Verdict: event.Verdict{Parking: parking}, At: event.Now()})
 }
 
 // replayOf answers a record with what was decided before. Parked is answered by

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"payment-capture/internal/kafkatest"
 	"payment-capture/internal/simulator"
 )
 
@@ -124,8 +125,7 @@ func (h *history) live(ctx context.Context) {
 	h.trace.began = h.began
 	h.network = &kfake.VirtualNetwork{}
 	cluster, err := kfake.NewCluster(kfake.Ports([]int{9092, 9093}[:p.brokers]...), kfake.ListenFn(h.network.Listen), kfake.GroupMinSessionTimeout(1),
-		// What it compacts it takes from the start of the log, as no broker does.
-		kfake.BrokerConfigs(map[string]string{"log.cleaner.backoff.ms": "9000000000000"}), kfake.MaxVersions(brokerVersions(p.oldBroker)),
+		kafkatest.Uncompacted(), kfake.MaxVersions(brokerVersions(p.oldBroker)),
 		kfake.SeedTopics(p.partitions, topicInput), kfake.SeedTopics(p.outPartitions, topicCaptured, topicRejected, topicParked))
 	if err != nil {
 		panic(err)

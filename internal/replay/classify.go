@@ -96,8 +96,8 @@ func (r Rules) Classify(c Case, now time.Time) Class {
 	tried := c.History.Attempt
 	if d := c.History.Decision; d != nil {
 		switch {
-		case d.Parked() && c.undoes(d):
-			tried = earlier(tried, made(d.Attempt))
+		case d.Parked() && c.Resend.Undoes(d):
+			tried = event.Earlier(tried, d.Attempt.Made())
 		case d.Parked():
 			return StaysParked
 		case d.Outcome.Type == event.TypeCaptured:
@@ -107,7 +107,7 @@ func (r Rules) Classify(c Case, now time.Time) Class {
 		}
 	}
 	if c.Resend != nil {
-		tried = earlier(tried, made(event.Attempt{First: c.Resend.FirstAttempt}))
+		tried = event.Earlier(tried, event.Attempt{First: c.Resend.FirstAttempt}.Made())
 	}
 	if tried == nil {
 		return r.firstTime(c, now)
@@ -117,19 +117,10 @@ func (r Rules) Classify(c Case, now time.Time) Class {
 
 // conflicts reports whether the event's id was used for something else.
 func (c Case) conflicts() bool {
-	mark := c.Event.Fingerprint()
-	if d := c.History.Decision; d != nil {
-		return !d.Attempt.Event.IsZero() && d.Attempt.Event != mark
+	if c.History.Decision == nil && c.History.Attempt == nil {
+		return c.Second
 	}
-	if a := c.History.Attempt; a != nil {
-		return !a.Event.IsZero() && a.Event != mark
-	}
-	return c.Second
-}
-
-// undoes reports whether the record is sent again to undo that very parking.
-func (c Case) undoes(d *event.Decision) bool {
-	return c.Resend != nil && c.Resend.ParkedAt.Equal(d.At)
+	return c.History.Contradicts(c.Event.Fingerprint())
 }
 
 // forgiven reports whether the event's age does not count: somebody looked at it.
@@ -138,7 +129,7 @@ func (c Case) forgiven() bool { return c.Resend != nil && c.History.Decision != 
 
 // parkOnce parks a record, unless a copy of it was parked before.
 func (c Case) parkOnce(as Class) Class {
-	if c.Record != nil && !c.undoes(c.Record) {
+	if c.Record != nil && !c.Resend.Undoes(c.Record) {
 		return StaysParked
 	}
 	return as
@@ -175,32 +166,4 @@ func (r Rules) again(c Case, tried *event.Attempt, now time.Time) Class {
 		return LookUpFirst
 	}
 	return Again
-}
-
-// made gives an attempt that was made, else nil.
-func made(a event.Attempt) *event.Attempt {
-	if a.First.IsZero() {
-		return nil
-	}
-	return &a
-}
-
-// earlier gives the attempt that was made first, as one that says what was sent
-// if either does.
-func earlier(a, b *event.Attempt) *event.Attempt {
-	if a == nil {
-		return b
-	}
-	if b == nil {
-		return a
-	}
-	first := *a
-	if first.Body.IsZero() {
-		first = *b
-	}
-	first.First = a.First
-	if b.First.Before(a.First) {
-		first.First = b.First
-	}
-	return &first
 }

@@ -73,12 +73,12 @@ func ledgerMutations() []mutation {
 		},
 		{
 			name: "another event of the same id is not noticed", file: answers,
-			old: "	mark := e.Fingerprint()\n",
-			new: "	mark := e.Fingerprint()\n	if d := h.Decision; d != nil {\n		mark = d.Attempt.Event\n	}\n",
+			old: "	if h.Contradicts(e.Fingerprint()) {",
+			new: "	if h.Decision == nil && h.Contradicts(e.Fingerprint()) {",
 		},
 		{
 			name: "a record that is sent again undoes any parking", file: answers,
-			old: "		if !d.Parked() || resend == nil || !resend.ParkedAt.Equal(d.At) {",
+			old: "		if !d.Parked() || !resend.Undoes(d) {",
 			new: "		if !d.Parked() || resend == nil {",
 		},
 		{

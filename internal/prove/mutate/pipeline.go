@@ -52,12 +52,12 @@ func pipelineMutations() []mutation {
 			new: "",
 		},
 		{
-			name: "no order by order", file: owner,
+			name: "no order by order", file: "internal/pipeline/lanes.go",
 			old: "	keys := []laneKey{{laneOrder, r.event.OrderID}, {laneEvent, r.event.ID}}\n	if key := string(r.record.Key); r.record.Key != nil && key != r.event.OrderID {",
 			new: "	keys := []laneKey{{laneEvent, r.event.ID}}\n	if key := string(r.record.Key); key == \"-\" {",
 		},
 		{
-			name: "two of one event id at once", file: owner,
+			name: "two of one event id at once", file: "internal/pipeline/lanes.go",
 			old: "	keys := []laneKey{{laneOrder, r.event.OrderID}, {laneEvent, r.event.ID}}",
 			new: "	keys := []laneKey{{laneOrder, r.event.OrderID}}",
 		},
