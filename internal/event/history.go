@@ -28,6 +28,14 @@ type History struct {
 	Unread bool
 }
 
+// Glimpse is what was known of an event at one moment.
+type Glimpse struct {
+	History
+	// Mark is what the ledger tells by whether that still holds; 0: nothing was
+	// seen.
+	Mark uint64
+}
+
 // Contradicts reports whether the event's id was used for something else than
 // what has this fingerprint. What was decided counts before what was tried.
 func (h History) Contradicts(mark Fingerprint) bool {

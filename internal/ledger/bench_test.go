@@ -101,6 +101,35 @@ func BenchmarkStoreLookup(b *testing.B) {
 	}
 }
 
+// BenchmarkStoreGlimpse looks up as many at once as one poll gives.
+func BenchmarkStoreGlimpse(b *testing.B) {
+	s := benchStore(b)
+	defer s.close()
+	const per = 1000
+	for _, absent := range []int{0, benchEvents} {
+		b.Run(map[int]string{0: "decided", benchEvents: "absent"}[absent], func(b *testing.B) {
+			ids, order, seen := make([]string, per), make([]int, per), make([]event.Glimpse, per)
+			for next := 0; b.Loop(); {
+				b.StopTimer()
+				for i := range ids {
+					next = (next + 7919) % benchEvents
+					ids[i], order[i], seen[i] = benchID(absent+next), i, event.Glimpse{Mark: 1}
+				}
+				b.StartTimer()
+				if err := s.glimpse(ids, order, seen); err != nil {
+					b.Fatal(err)
+				}
+				for i, g := range seen {
+					if (g.Decision != nil) != (absent == 0) {
+						b.Fatalf("of event %s it has %+v", ids[i], g)
+					}
+				}
+			}
+			b.ReportMetric(float64(per*b.N)/b.Elapsed().Seconds(), "lookups/s")
+		})
+	}
+}
+
 func BenchmarkStoreUnderReference(b *testing.B) {
 	s := benchStore(b)
 	defer s.close()

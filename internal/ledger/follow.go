@@ -101,6 +101,7 @@ func pause(ctx context.Context, d time.Duration) {
 // reopen puts an empty store in the place of a damaged one, until ctx ends.
 func (l *Ledger) reopen(ctx context.Context) {
 	l.gate.restore()
+	defer l.changes.ofAll()
 	l.mu.Lock()
 	if l.store != nil {
 		if err := l.store.remove(); err != nil {
@@ -230,6 +231,9 @@ func (l *Ledger) apply(w *writer, fetches kgo.Fetches) error {
 	}
 	if err := w.commit(read); err != nil {
 		return err
+	}
+	for _, r := range w.rows {
+		l.changes.ofKey(r.id)
 	}
 	if err := l.over.readBack(w.entries, read); err != nil {
 		return err

@@ -41,14 +41,15 @@ const storeDir = "store"
 // follows all of its partitions, and what this process wrote and has not read
 // back. It is safe for use by many goroutines.
 type Ledger struct {
-	conf   Config
-	log    *slog.Logger
-	gate   *gate
-	marks  *marks
-	over   *overlay
-	writes *intents
-	faults faults
-	fresh  freshness
+	conf    Config
+	log     *slog.Logger
+	gate    *gate
+	marks   *marks
+	over    *overlay
+	changes *changes // the overlay's
+	writes  *intents
+	faults  faults
+	fresh   freshness
 
 	// Since Start.
 	client     *kgo.Client // asks
@@ -74,7 +75,7 @@ func New(conf Config) *Ledger {
 		conf.Log = slog.New(slog.DiscardHandler)
 	}
 	l := &Ledger{conf: conf, log: conf.Log, gate: newGate(), marks: newMarks(), over: newOverlay()}
-	l.writes = newIntents(l)
+	l.changes, l.writes = l.over.changes, newIntents(l)
 	return l
 }
 

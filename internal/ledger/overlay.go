@@ -13,7 +13,8 @@ import (
 // is asked before the store, and an entry leaves it after the store has it: so
 // there is no moment in which an entry is in neither.
 type overlay struct {
-	events atomic.Int64 // how many there are, so that an empty one costs nothing
+	events  atomic.Int64 // how many there are, so that an empty one costs nothing
+	changes *changes     // of the store as well
 
 	mu   sync.Mutex
 	byID map[string]*pending
@@ -41,7 +42,7 @@ type intent struct {
 const notAcked = -1
 
 func newOverlay() *overlay {
-	return &overlay{byID: make(map[string]*pending), read: make(map[int32]int64)}
+	return &overlay{changes: newChanges(), byID: make(map[string]*pending), read: make(map[int32]int64)}
 }
 
 // reset says that the store is read anew, from these positions on.
@@ -54,6 +55,7 @@ func (o *overlay) reset(read map[int32]position) {
 	}
 }
 
+// of gives what is to be added to.
 func (o *overlay) of(id string) *pending {
 	p := o.byID[id]
 	if p == nil {
@@ -61,10 +63,13 @@ func (o *overlay) of(id string) *pending {
 		o.byID[id] = p
 		o.events.Add(1)
 	}
+	o.changes.of(id)
 	return p
 }
 
+// tidy is called when something was taken away.
 func (o *overlay) tidy(id string, p *pending) {
+	o.changes.of(id)
 	if len(p.intents) == 0 && len(p.decisions) == 0 {
 		delete(o.byID, id)
 		o.events.Add(-1)

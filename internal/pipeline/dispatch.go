@@ -15,6 +15,10 @@ func (o *owner) dispatch() {
 		if it == nil {
 			break
 		}
+		if it.answer != nil && o.p.ledger.Holds(it.id, it.glimpse) {
+			o.answered(it, *it.answer)
+			continue
+		}
 		it.inFlight = true
 		it.part.inFlight++
 		o.inFlight++
@@ -30,6 +34,13 @@ func (o *owner) dispatch() {
 		})
 	}
 	o.p.conf.Metrics.capturing(o.inFlight)
+}
+
+// answered settles an item that needs no call.
+func (o *owner) answered(it *item, s settlement) {
+	o.free(o.lanes.leave(it))
+	o.settle(it, s)
+	o.takeUp(it.part)
 }
 
 // captured is the end of an item's way to its verdict.

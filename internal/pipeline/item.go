@@ -23,6 +23,9 @@ type item struct {
 	id     string    // of the event, or what stands in for it
 	hold   *hold     // from the beginning of its capture on
 
+	glimpse event.Glimpse // what was known of it when it was polled
+	answer  *settlement   // what follows from that, where it needs no call
+
 	invalid *event.InvalidError // why the record is no valid event
 	resend  *event.Resend       // where a person sent it again
 
@@ -81,9 +84,9 @@ type partition struct {
 	draining       bool   // no new capture is begun
 }
 
-// held counts the records in memory.
+// held counts the records that wait for a verdict.
 func (pt *partition) held() int {
-	n := len(pt.backlog) + pt.unflushed
+	n := len(pt.backlog)
 	if pt.window != nil {
 		n += pt.window.unsettled
 	}

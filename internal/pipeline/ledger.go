@@ -19,6 +19,10 @@ type Ledger interface {
 	CatchUp(ctx context.Context) error
 	// Lookup gives what is known of an event.
 	Lookup(ctx context.Context, id string) (event.History, error)
+	// Glimpse gives what is known now of many events at once, without waiting;
+	// nil where that cannot be said. Holds reports whether that is still so.
+	Glimpse(ids []string) []event.Glimpse
+	Holds(id string, g event.Glimpse) bool
 	// Paid gives the outcomes that have a payment, of all events under
 	// an external reference.
 	Paid(ctx context.Context, reference string) ([]*event.Outcome, error)

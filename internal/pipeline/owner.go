@@ -157,8 +157,8 @@ func (m polled) apply(o *owner) {
 	}
 }
 
-// heldLimit is how many records of a partition are taken up at most; twice as
-// many are fetched.
+// heldLimit is how many records of a partition are taken up and not settled at
+// most; twice as many are fetched. What is settled is bounded by its bytes.
 func (o *owner) heldLimit() int { return max(2*o.p.conf.MaxInFlight, 512) }
 
 // takeUp moves records from the backlog into the window as far as it has room.
@@ -167,7 +167,7 @@ func (o *owner) takeUp(pt *partition) {
 		return
 	}
 	w := pt.window
-	for len(pt.backlog) > 0 && w.unsettled+pt.unflushed < o.heldLimit() && pt.unflushedBytes < partitionFlushBytes {
+	for len(pt.backlog) > 0 && w.unsettled < o.heldLimit() && pt.unflushedBytes < partitionFlushBytes {
 		r := pt.backlog[0]
 		at, epoch := r.record.Offset, r.record.LeaderEpoch
 		switch {
@@ -193,7 +193,7 @@ func (o *owner) takeUp(pt *partition) {
 func (o *owner) take(pt *partition, r polledRecord, epoch int32) {
 	it := &item{
 		part: pt, offset: r.record.Offset, bytes: bytesOf(r.record), record: r.record, event: r.event, invalid: r.invalid,
-		id: r.id, resend: r.resend, since: time.Now(),
+		id: r.id, resend: r.resend, since: time.Now(), glimpse: r.glimpse, answer: r.answer,
 	}
 	pt.window.take(it, epoch)
 	if r.invalid != nil {

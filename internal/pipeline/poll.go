@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -28,6 +31,8 @@ type polledRecord struct {
 	invalid *event.InvalidError
 	id      string        // of the event, or what stands in for it where it is invalid
 	resend  *event.Resend // where a person sent it again
+	glimpse event.Glimpse // what was known of it then
+	answer  *settlement   // what follows from that, where it needs no call
 }
 
 // noPartition stands for an error that concerns no partition.
@@ -44,7 +49,7 @@ func (p *Pipeline) poll(ctx context.Context) {
 			p.consumer.AllowRebalance()
 			return
 		}
-		batch := p.decode(fetches)
+		batch := p.read(ctx, fetches)
 		taken := make(chan struct{})
 		ok := p.send(polled{batch: batch, taken: taken})
 		if ok {
@@ -81,9 +86,11 @@ func nextPause(last time.Duration, fetches kgo.Fetches) time.Duration {
 	return min(max(2*last, firstPollPause), maxPollPause)
 }
 
-// decode turns fetched records into events, outside the owner's goroutine.
-func (p *Pipeline) decode(fetches kgo.Fetches) []polledPartition {
+// read turns fetched records into events, outside the owner's goroutine, and looks
+// them up in the ledger.
+func (p *Pipeline) read(ctx context.Context, fetches kgo.Fetches) []polledPartition {
 	var batch []polledPartition
+	var all []*polledRecord
 	fetches.EachPartition(func(ft kgo.FetchTopicPartition) {
 		if ft.Topic != "" && ft.Topic != p.conf.Topics.Input {
 			return
@@ -93,12 +100,28 @@ func (p *Pipeline) decode(fetches kgo.Fetches) []polledPartition {
 		}
 		part := polledPartition{number: ft.Partition, err: ft.Err, records: make([]polledRecord, 0, len(ft.Records))}
 		for _, r := range ft.Records {
-			part.records = append(part.records, p.decodeRecord(r))
+			part.records = append(part.records, polledRecord{record: r})
+		}
+		for i := range part.records {
+			all = append(all, &part.records[i])
 		}
 		batch = append(batch, part)
 	})
+	var reading sync.WaitGroup
+	for some := range slices.Chunk(all, max(readAtLeast, (len(all)-1)/runtime.GOMAXPROCS(0)+1)) {
+		reading.Go(func() {
+			for _, r := range some {
+				*r = p.decodeRecord(r.record)
+			}
+			p.foresee(ctx, some)
+		})
+	}
+	reading.Wait()
 	return batch
 }
+
+// readAtLeast is how many records are worth a goroutine.
+const readAtLeast = 64
 
 func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 	if r.Attrs.IsControl() {

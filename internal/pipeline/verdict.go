@@ -18,14 +18,14 @@ func (p *Pipeline) settlementFor(ctx, asking context.Context, it *item) (settlem
 		return p.parkOnce(ctx, asking, it, &event.Parking{Reason: event.ParkInvalidEvent, Detail: it.invalid.Error()})
 	}
 	e := it.event
-	h, err := p.known(asking, e.ID)
+	h, err := p.known(asking, e.ID, it.glimpse)
 	if err != nil {
 		return settlement{}, err
 	}
 	what, tried := answerTo(e, it.resend, h)
 	switch what {
 	case answerReplay:
-		return p.replayOf(ctx, it, h.Decision)
+		return p.replayOf(ctx, it.record, h.Decision)
 	case answerConflict:
 		return p.parkOnce(ctx, asking, it, conflictOf(e, h))
 	case answerTry:
@@ -40,11 +40,14 @@ func (p *Pipeline) settlementFor(ctx, asking context.Context, it *item) (settlem
 	return p.settlementOf(ctx, it, e.ID, d)
 }
 
-// known gives what is known of an event for certain. A decision that this process
-// made and has not read back may yet come to nothing, if the partition that it
-// was made for is lost before its flush: it is waited for until it is read back,
-// or dropped.
-func (p *Pipeline) known(asking context.Context, id string) (event.History, error) {
+// known gives what is known of an event for certain: what was seen of it before,
+// if that still holds. A decision that this process made and has not read back may
+// yet come to nothing, if the partition that it was made for is lost before its
+// flush: it is waited for until it is read back, or dropped.
+func (p *Pipeline) known(asking context.Context, id string, seen event.Glimpse) (event.History, error) {
+	if p.ledger.Holds(id, seen) {
+		return seen.History, nil
+	}
 	for {
 		h, err := p.ledger.Lookup(asking, id)
 		if err != nil || !h.Unread {
@@ -64,30 +67,30 @@ const unreadPause = 10 * time.Millisecond
 // parkOnce parks a record that has no event id which could be trusted, unless a
 // copy of it was parked before, and was not sent again since.
 func (p *Pipeline) parkOnce(ctx, asking context.Context, it *item, parking *event.Parking) (settlement, error) {
-	id := it.id
+	id, seen := it.id, it.glimpse
 	if it.invalid == nil { // its event's id is another event's
-		id = event.RecordID(messageOf(it.record))
+		id, seen = event.RecordID(messageOf(it.record)), event.Glimpse{}
 	}
-	h, err := p.known(asking, id)
+	h, err := p.known(asking, id, seen)
 	if err != nil {
 		return settlement{}, err
 	}
 	if d := h.Decision; d != nil && !it.resend.Undoes(d) {
-		return p.replayOf(ctx, it, d)
+		return p.replayOf(ctx, it.record, d)
 	}
 	return p.settlementOf(ctx, it, id, &event.Decision{Verdict: event.Verdict{Parking: parking}, At: event.Now()})
 }
 
 // replayOf answers a record with what was decided before. Parked is answered by
 // nothing: the record waits for a person already.
-func (p *Pipeline) replayOf(ctx context.Context, it *item, d *event.Decision) (settlement, error) {
+func (p *Pipeline) replayOf(ctx context.Context, input *kgo.Record, d *event.Decision) (settlement, error) {
 	s := settlement{kind: kindOf(d), replayed: true}
 	if d.Parked() || p.conf.SuppressReplayed {
 		return s, nil
 	}
 	again := *d.Outcome
 	again.Replayed = true
-	r, err := p.outcomeRecord(it.record, &again)
+	r, err := p.outcomeRecord(input, &again)
 	if err != nil {
 		return s, &encodeError{err}
 	}

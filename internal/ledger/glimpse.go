@@ -1,0 +1,127 @@
+package ledger
+
+import (
+	"hash/maphash"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"payment-capture/internal/event"
+)
+
+// Many events are looked up at once where they come many at once: in the order
+// of the store, by one iterator, which costs a third of looking up each. What
+// was seen so is used a moment later, if nothing has changed since.
+
+// changes count, for each of many groups of ids, how often something that is
+// known of an event of the group changed.
+type changes struct {
+	seed   maphash.Seed
+	all    atomic.Uint32 // counts what may change everything
+	groups [changeGroups]atomic.Uint32
+}
+
+// changeGroups is so large that an event which waits for its turn seldom shares
+// its group with one of those that are handled meanwhile. They take 2 MiB.
+const changeGroups = 1 << 19
+
+func newChanges() *changes { return &changes{seed: maphash.MakeSeed()} }
+
+func (c *changes) group(hash uint64) *atomic.Uint32 { return &c.groups[hash%changeGroups] }
+
+// of says that something about an event changed. It is called when the change can
+// be seen, and before anybody is told of it.
+func (c *changes) of(id string) { c.group(maphash.String(c.seed, id)).Add(1) }
+
+func (c *changes) ofKey(id []byte) { c.group(maphash.Bytes(c.seed, id)).Add(1) }
+
+// ofAll says that everything may have changed.
+func (c *changes) ofAll() { c.all.Add(1) }
+
+// mark stands for the state in which what is known of an event is; never zero.
+func (c *changes) mark(id string) uint64 {
+	const never = 1 << 63
+	return never | uint64(c.all.Load()&(1<<31-1))<<32 | uint64(c.group(maphash.String(c.seed, id)).Load())
+}
+
+// Glimpse gives what is known now of each of many events, without waiting. Where that
+// cannot be said at once, or is about to change, the glimpse is none; nil: it
+// cannot be said of any.
+func (l *Ledger) Glimpse(ids []string) []event.Glimpse {
+	if !l.gate.open.Load() {
+		return nil
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.store == nil {
+		return nil
+	}
+	seen := make([]event.Glimpse, len(ids))
+	order := make([]int, len(ids))
+	for i, id := range ids {
+		order[i], seen[i].Mark = i, l.changes.mark(id)
+	}
+	l.over.hide(ids, seen) // before the store: see overlay
+	if err := l.store.glimpse(ids, order, seen); err != nil {
+		return nil // whoever looks one of them up is told
+	}
+	return seen
+}
+
+// Holds reports whether what a glimpse showed of an event is still all that is
+// known of it.
+func (l *Ledger) Holds(id string, g event.Glimpse) bool {
+	return g.Mark != 0 && g.Mark == l.changes.mark(id) && l.gate.open.Load()
+}
+
+// hide makes those glimpses none whose event this process has not read back.
+func (o *overlay) hide(ids []string, seen []event.Glimpse) {
+	if o.events.Load() == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i, id := range ids {
+		if o.byID[id] != nil {
+			seen[i].Mark = 0
+		}
+	}
+}
+
+// glimpse looks up the events of those glimpses that are not none. It puts order,
+// their numbers, into the order of their ids.
+func (s *store) glimpse(ids []string, order []int, seen []event.Glimpse) (err error) {
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(ids[a], ids[b]) })
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{eventPrefix}, UpperBound: []byte{eventPrefix + 1}})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := it.Close(); err == nil {
+			err = e
+		}
+	}()
+	var key []byte
+	for _, i := range order {
+		if seen[i].Mark == 0 {
+			continue
+		}
+		key = eventKey(key[:0], ids[i])
+		if !it.SeekPrefixGE(key) {
+			if err := it.Error(); err != nil {
+				return err
+			}
+			continue // nothing is known of it
+		}
+		var k knowledge
+		if err := eachSlot(it.Value(), k.add); err != nil {
+			return err
+		}
+		if seen[i].History, err = k.history(ids[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

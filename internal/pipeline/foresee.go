@@ -1,0 +1,38 @@
+package pipeline
+
+import (
+	"context"
+)
+
+// foresee looks records up in the ledger at once, and makes the answers
+// of what was decided before. So a replay costs neither a look-up nor a goroutine
+// for each record, and a new event no look-up. When a record's turn comes, what was
+// seen is asked for again if it has changed since.
+func (p *Pipeline) foresee(ctx context.Context, records []*polledRecord) {
+	ids := make([]string, len(records))
+	for i, r := range records {
+		ids[i] = r.id
+	}
+	for i, g := range p.ledger.Glimpse(ids) {
+		r := records[i]
+		if r.skip {
+			continue
+		}
+		r.glimpse = g
+		d := g.Decision
+		if d == nil {
+			continue
+		}
+		if r.invalid == nil {
+			if what, _ := answerTo(r.event, r.resend, g.History); what != answerReplay {
+				continue
+			}
+		} else if r.resend.Undoes(d) {
+			continue
+		}
+		// One that cannot be written is told of when its turn comes.
+		if s, err := p.replayOf(ctx, r.record, d); err == nil {
+			r.answer = &s
+		}
+	}
+}
