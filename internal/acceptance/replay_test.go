@@ -195,6 +195,33 @@ func ledgerAnewWhileStopped(w *world) {
 	w.check(w.verdicts()[:20])
 }
 
+// ledgerAnewBeforeACommit: neither a partition where nothing was committed but
+// its start nor one that was added later is begun with a ledger that the group
+// does not know.
+func ledgerAnewBeforeACommit(w *world) {
+	first := w.start("a")
+	w.eventually("it has its partitions", func() bool { return first.service.Partitions(w.t.Context()) == 2 })
+	first.stop()
+	w.deleteTopic(w.topics.ledger)
+	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
+	added, err := w.admin.CreatePartitions(w.t.Context(), 1, w.topics.input)
+	if err == nil {
+		err = added.Error()
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.send(numbered(20, nil)...)
+	second := w.start("a")
+	w.eventually("all partitions are halted, and it is said why", func() bool {
+		halted := slices.Collect(maps.Values(second.service.HaltedPartitions(w.t.Context())))
+		return len(halted) == 3 && !slices.ContainsFunc(halted, func(why string) bool { return !strings.HasPrefix(why, "ledger_missing") })
+	})
+	if calls := w.sim.Ledger().Calls; calls != 0 {
+		w.t.Errorf("%d calls, want none", calls)
+	}
+}
+
 func ledgerAnewWhileRunning(w *world) {
 	in := w.start("a")
 	w.send(numbered(20, nil)...)

@@ -69,6 +69,7 @@ func scenarios() []scenario {
 		{"replayed outcomes are suppressed", 2, simulator.Config{}, suppressed},
 		{"an event id is used for something else", 2, simulator.Config{}, conflicting},
 		{"a reference is captured once", 2, simulator.Config{}, oncePerReference},
+		{"the ledger is made anew before the first commit of a partition", 2, simulator.Config{}, ledgerAnewBeforeACommit},
 		{"the ledger is made anew while stopped", 2, simulator.Config{}, ledgerAnewWhileStopped},
 		{"the ledger is made anew while running", 2, simulator.Config{}, ledgerAnewWhileRunning},
 		{"a parked event is sent again", 1, simulator.Config{}, resent},

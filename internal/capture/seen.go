@@ -15,7 +15,7 @@ type seen struct {
 }
 
 // seenSize bounds each of the two. An entry takes some 200 bytes.
-const seenSize = 1 << 16
+const seenSize = 1 << 14
 
 func newSeen() *seen {
 	owners, err := lru.New[string, string](seenSize)

@@ -88,7 +88,7 @@ func (w *world) committer() *Committer {
 // start gives the group its start offsets, as the service does before all else.
 func (w *world) start() {
 	w.t.Helper()
-	if _, err := EnsureStart(w.t.Context(), w.admin, testGroup, testInput, StartAt{Earliest: true}); err != nil {
+	if _, err := EnsureStart(w.t.Context(), w.admin, testGroup, testInput, StartAt{Earliest: true}, ""); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -44,9 +44,9 @@ var ErrNoStart = errors.New("the group has no committed offsets, and KAFKA_START
 // EnsureStart commits the start offsets of every partition for a group that
 // has none, before any member joins, in one request. So all members, and
 // every later start, begin at the same place; a partition that has no offset
-// later is one that was added, and begins at its beginning. It reports whether
-// it committed anything.
-func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt) (bool, error) {
+// later is one that was added, and begins at its beginning. The metadata goes
+// with each offset. It reports whether it committed anything.
+func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt, metadata string) (bool, error) {
 	for {
 		known, err := hasOffsets(ctx, admin, group, topic)
 		if err != nil || known {
@@ -55,7 +55,7 @@ func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, a
 		if at == (StartAt{}) {
 			return false, fmt.Errorf("group %q, topic %q: %w", group, topic, ErrNoStart)
 		}
-		offsets, err := startOffsets(ctx, admin, topic, at)
+		offsets, err := startOffsets(ctx, admin, topic, at, metadata)
 		if err != nil {
 			return false, err
 		}
@@ -118,6 +118,24 @@ func passing(err error) bool {
 	return !untrusted
 }
 
+// CommittedMetadata gives the metadata of a group's committed offsets of a topic.
+func CommittedMetadata(ctx context.Context, admin *kadm.Client, group, topic string) ([]string, error) {
+	responses, err := admin.FetchOffsetsForTopics(ctx, group, topic)
+	if err == nil {
+		err = responses.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the committed offsets of group %q: %w", group, err)
+	}
+	var found []string
+	responses.Each(func(r kadm.OffsetResponse) {
+		if r.At >= 0 && r.Metadata != "" {
+			found = append(found, r.Metadata)
+		}
+	})
+	return found, nil
+}
+
 func hasOffsets(ctx context.Context, admin *kadm.Client, group, topic string) (bool, error) {
 	responses, err := admin.FetchOffsetsForTopics(ctx, group, topic)
 	if errors.Is(err, kerr.GroupIDNotFound) {
@@ -137,7 +155,7 @@ func hasOffsets(ctx context.Context, admin *kadm.Client, group, topic string) (b
 	return known, failed
 }
 
-func startOffsets(ctx context.Context, admin *kadm.Client, topic string, at StartAt) (kadm.Offsets, error) {
+func startOffsets(ctx context.Context, admin *kadm.Client, topic string, at StartAt, metadata string) (kadm.Offsets, error) {
 	var listed kadm.ListedOffsets
 	var err error
 	switch {
@@ -156,7 +174,7 @@ func startOffsets(ctx context.Context, admin *kadm.Client, topic string, at Star
 	}
 	offsets := make(kadm.Offsets)
 	listed.Each(func(l kadm.ListedOffset) {
-		offsets.Add(kadm.Offset{Topic: topic, Partition: l.Partition, At: l.Offset, LeaderEpoch: -1})
+		offsets.Add(kadm.Offset{Topic: topic, Partition: l.Partition, At: l.Offset, LeaderEpoch: -1, Metadata: metadata})
 	})
 	return offsets, nil
 }

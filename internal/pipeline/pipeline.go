@@ -126,11 +126,14 @@ type Pipeline struct {
 	ledger   Ledger
 	consumer *kgo.Client
 	commits  kafka.CommitterConfig
-	messages chan message
-	flushes  chan flushJob
-	heard    heard
-	started  chan struct{} // closed when the owner takes messages
-	ended    chan struct{} // closed when the owner takes no more messages
+	// groupMissing says why the ledger is not the one that the group's commits
+	// know; "" when it is.
+	groupMissing string
+	messages     chan message
+	flushes      chan flushJob
+	heard        heard
+	started      chan struct{} // closed when the owner takes messages
+	ended        chan struct{} // closed when the owner takes no more messages
 }
 
 // New makes a pipeline; nothing is contacted before Run.

@@ -2,8 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/base64"
-	"fmt"
 	"log/slog"
 	"sync"
 
@@ -43,7 +41,7 @@ func (o *owner) adjustOffsets(ctx context.Context, offsets map[string]map[int32]
 		committed, ok := o.start.committed[n]
 		if !ok || committed.Offset < 0 {
 			offsets[topic][n] = kgo.NewOffset().AtStart()
-			at[n] = position{epoch: -1}
+			at[n] = position{epoch: -1, missing: o.p.groupMissing}
 			continue
 		}
 		var void bool
@@ -68,6 +66,7 @@ type position struct {
 func (o *owner) positionOf(c kmsg.OffsetFetchResponseGroupTopicPartition) (_ position, void bool) {
 	p := position{offset: c.Offset, epoch: c.LeaderEpoch}
 	if c.Metadata == nil || *c.Metadata == "" {
+		p.missing = o.p.groupMissing
 		return p, false
 	}
 	m, err := decodeMetadata(*c.Metadata, c.Offset)
@@ -76,11 +75,7 @@ func (o *owner) positionOf(c kmsg.OffsetFetchResponseGroupTopicPartition) (_ pos
 			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset), slog.Any("error", err))
 		return p, false
 	}
-	if ledger := o.p.ledger.TopicID(); m.ledger != (topicID{}) && m.ledger != ledger {
-		p.missing = fmt.Sprintf("ledger_missing: the last commit knows a ledger with the topic id %s, and topic %q has %s: "+
-			"it was deleted and made anew, or TOPIC_LEDGER names another one. What it held may have been charged; docs/ledger.md says what to do",
-			base64.RawURLEncoding.EncodeToString(m.ledger[:]), o.p.conf.Topics.Ledger, base64.RawURLEncoding.EncodeToString(ledger[:]))
-	}
+	p.missing = o.p.missingTo(m)
 	if m.topic != o.p.commits.TopicID {
 		o.log.WarnContext(o.work, "the input topic was deleted and made anew since the last commit: its partition is read from the beginning",
 			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset))
