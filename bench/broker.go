@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/wait"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -106,6 +108,25 @@ func (b *broker) warmUp(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// cpu gives the CPU time of the broker's container since it was started.
+func (b *broker) cpu(ctx context.Context) (time.Duration, error) {
+	docker, err := testcontainers.NewDockerClientWithOpts(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer docker.Close() //nolint:errcheck // nothing is lost by it
+	res, err := docker.ContainerStats(ctx, b.container.GetContainerID(), client.ContainerStatsOptions{})
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close() //nolint:errcheck // it is read
+	var stats container.StatsResponse
+	if err := json.NewDecoder(res.Body).Decode(&stats); err != nil {
+		return 0, fmt.Errorf("the broker's statistics: %w", err)
+	}
+	return time.Duration(stats.CPUStats.CPUUsage.TotalUsage), nil //nolint:gosec // G115: some hundred years
 }
 
 func (b *broker) close() error {

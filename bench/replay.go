@@ -114,8 +114,9 @@ func (s *stage) replayed(ctx context.Context, c contender, round int, p *process
 	since, _ := o.between(from.at, to.at)
 	return values{
 		"rate": rate, "first_s": first.Seconds(), "peak_mib": mib(end.Peak), "calls": float64(counts.Calls),
-		"doubled": float64(len(o.at) - l.events),
-		"cpu_us":  float64((to.usage.CPU - from.usage.CPU).Microseconds()) / max(since, 1),
+		"doubled":       float64(len(o.at) - l.events),
+		"broker_cpu_us": float64((to.broker - from.broker).Microseconds()) / max(since, 1),
+		"cpu_us":        float64((to.usage.CPU - from.usage.CPU).Microseconds()) / max(since, 1),
 	}, nil
 }
 

@@ -107,6 +107,7 @@ func columns() []column {
 		{"beyond50_ms", "p50 beyond ms", 1, 1},
 		{"beyond99_ms", "p99 beyond ms", 1, 1},
 		{"cpu_us", "CPU µs/event", 1, 1},
+		{"broker_cpu_us", "broker's", 1, 1},
 		{"cpu_s", "CPU s", 1, 1},
 		{"peak_mib", "peak MiB", 0, 1},
 		{"rss_mib", "RSS MiB", 0, 1},

@@ -169,6 +169,7 @@ func (s *stage) watch(ctx context.Context, c contender, round int, p *process, s
 	}
 	m["calls"], m["repeated"], m["at_once"] = float64(counts.Calls), float64(counts.Repeated), float64(counts.Most)
 	m["cpu_us"] = float64((to.usage.CPU - from.usage.CPU).Microseconds()) / max(done, 1)
+	m["broker_cpu_us"] = float64((to.broker - from.broker).Microseconds()) / max(done, 1)
 	m["api_cpu_us"] = float64((to.counts.CPU - from.counts.CPU).Microseconds()) / max(done, 1)
 	if l.api.Latency > 0 {
 		m["of_ideal"] = m["rate"] / (float64(l.inFlight) / l.api.Latency.Seconds())
@@ -181,6 +182,7 @@ type glance struct {
 	at     time.Time
 	usage  answer
 	counts apiCounts
+	broker time.Duration // its CPU time
 }
 
 func (s *stage) look(ctx context.Context, p *process) (glance, error) {
@@ -188,8 +190,12 @@ func (s *stage) look(ctx context.Context, p *process) (glance, error) {
 	if err != nil {
 		return glance{}, err
 	}
+	broker, err := s.broker.cpu(ctx)
+	if err != nil {
+		return glance{}, err
+	}
 	usage, err := p.ask(cmdUsage)
-	return glance{at: time.Now(), usage: usage, counts: counts}, err
+	return glance{at: time.Now(), usage: usage, counts: counts, broker: broker}, err
 }
 
 // patience is how long something is waited for that has to come.
