@@ -144,7 +144,10 @@ func (l *Ledger) follow(ctx context.Context) error {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// Markers are records to us: they tell how far the topic was read.
 		kgo.KeepControlRecords(),
-		kgo.FetchMaxWait(5*time.Second), // it ends when there is something
+		// Much is written here, little at a time; what this process wrote it knows
+		// before it is read back.
+		kgo.FetchMinBytes(64<<10),
+		kgo.FetchMaxWait(100*time.Millisecond),
 		kgo.FetchMaxBytes(2<<20),
 		kgo.FetchMaxPartitionBytes(512<<10),
 		kgo.MaxDecompressBatchBytes(64<<20),

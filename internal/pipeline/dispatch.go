@@ -27,13 +27,31 @@ func (o *owner) dispatch() {
 			member: o.p.member, assigned: it.part.member,
 			journal: journal{ledger: o.p.ledger, asking: it.part.asking, partition: it.part.number},
 		}
-		// Of the item it reads only what does not change while it is in flight.
-		o.captures.Go(func() {
-			s, err := o.p.settlementFor(it.part.ctx, it.part.asking, it)
-			o.p.send(captured{it: it, settlement: s, err: err})
-		})
+		o.hand(it)
 	}
 	o.p.conf.Metrics.capturing(o.inFlight)
+}
+
+// hand gives an item to a goroutine that waits for one, or to a new one. They
+// stay, for what a capture costs is in good part the growth of its stack.
+func (o *owner) hand(it *item) {
+	o.captures.Add(1)
+	select {
+	case o.items <- it:
+	default:
+		go o.capture(it)
+	}
+}
+
+// capture takes items to their settlements, one after the other, until there
+// will be none. Of an item it reads only what does not change while that is in
+// flight.
+func (o *owner) capture(it *item) {
+	for ok := true; ok; it, ok = <-o.items {
+		s, err := o.p.settlementFor(it.part.ctx, it.part.asking, it)
+		o.p.send(captured{it: it, settlement: s, err: err})
+		o.captures.Done()
+	}
 }
 
 // answered settles an item that needs no call.

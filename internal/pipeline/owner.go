@@ -22,6 +22,7 @@ type owner struct {
 	ready    []*item // may go as soon as there is room
 	inFlight int
 	captures sync.WaitGroup
+	items    chan *item // to the goroutines that take them to their settlements
 	joined   bool
 
 	flushing  bool
@@ -51,7 +52,7 @@ type owner struct {
 type message interface{ apply(o *owner) }
 
 func newOwner(p *Pipeline) *owner {
-	return &owner{p: p, log: p.conf.Log, parts: make(map[int32]*partition), lanes: newLanes()}
+	return &owner{p: p, log: p.conf.Log, parts: make(map[int32]*partition), lanes: newLanes(), items: make(chan *item)}
 }
 
 // run works until ctx ends or something makes it stop, and returns the latter.

@@ -201,6 +201,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	p.leave(o, cancelWork)
 	running.Wait()
 	o.captures.Wait()
+	close(o.items)
 	if cause != nil {
 		return &StoppedError{Cause: cause}
 	}
