@@ -16,7 +16,7 @@ import (
 	"payment-capture/internal/secret"
 )
 
-func newClient(t *testing.T, cfg Config) *Client {
+func newClient(t testing.TB, cfg Config) *Client {
 	t.Helper()
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 30 * time.Second

@@ -1,0 +1,141 @@
+package mercadopago
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// canned is an API without a network or a process: a connection that answers
+// each request that is written to it in full with the same bytes.
+type canned struct {
+	net.Conn // a pipe, for all but the bytes
+
+	answer  []byte
+	request []byte      // what was written of the request so far
+	due     chan []byte // what is to be read
+	rest    []byte
+	writes  chan<- int // nil, or told how many writes each request took
+	written int
+}
+
+// cannedClient makes a client of an API that answers every charge with 201 and
+// the body.
+func cannedClient(tb testing.TB, body string, writes chan<- int) *Client {
+	tb.Helper()
+	answer := fmt.Appendf(nil, "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nX-Request-Id: 6f1c9c0a-41a4-4f0e-9d5c-2b8f6f0f6c11\r\n"+
+		"Date: Mon, 23 Nov 2026 10:00:00 GMT\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	return newClient(tb, Config{URL: "http://api.example", DialContext: func(context.Context, string, string) (net.Conn, error) {
+		here, there := net.Pipe()
+		return &canned{Conn: here, answer: answer, due: make(chan []byte, 1), writes: writes}, there.Close()
+	}})
+}
+
+func (c *canned) Write(p []byte) (int, error) {
+	c.request = append(c.request, p...)
+	c.written++
+	head, body, whole := bytes.Cut(c.request, []byte("\r\n\r\n"))
+	if !whole {
+		return len(p), nil
+	}
+	_, length, _ := bytes.Cut(head, []byte("Content-Length: "))
+	length, _, _ = bytes.Cut(length, []byte("\r\n"))
+	if want, err := strconv.Atoi(string(length)); err != nil || len(body) < want {
+		return len(p), err
+	}
+	if c.writes != nil {
+		c.writes <- c.written
+	}
+	c.request, c.written = c.request[:0], 0
+	c.due <- c.answer
+	return len(p), nil
+}
+
+func (c *canned) Read(p []byte) (int, error) {
+	if len(c.rest) == 0 {
+		var open bool
+		if c.rest, open = <-c.due; !open {
+			return 0, io.EOF
+		}
+	}
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+func (c *canned) Close() error {
+	close(c.due)
+	return c.Conn.Close()
+}
+
+func (*canned) SetDeadline(time.Time) error { return nil }
+
+// BenchmarkCapture is one charge that is answered as captured, from the request
+// to its meaning, without the network.
+func BenchmarkCapture(b *testing.B) {
+	c := cannedClient(b, testdata(b, "approved"), nil)
+	r := sampleRequest(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if a := c.Capture(b.Context(), r); a.Meaning != Captured {
+			b.Fatal(a.Detail)
+		}
+	}
+}
+
+// BenchmarkRoundTrip is what net/http takes of it: the same request and answer,
+// and nobody who looks at them.
+func BenchmarkRoundTrip(b *testing.B) {
+	c := cannedClient(b, testdata(b, "approved"), nil)
+	r := sampleRequest(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, c.base+path, bytes.NewReader(r.Body))
+		if err != nil {
+			b.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := c.transport.RoundTrip(req)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+}
+
+// BenchmarkNewRequest is what an event takes before its first call.
+func BenchmarkNewRequest(b *testing.B) {
+	e := sampleEvent(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := NewRequest(e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkJudge is what the answer takes once it was read.
+func BenchmarkJudge(b *testing.B) {
+	for _, name := range []string{"approved", "rejected_card", "error_in_progress"} {
+		b.Run(name, func(b *testing.B) {
+			r, raw := sampleRequest(b), []byte(testdata(b, name))
+			scrub := newScrubber(accessToken, r.payerToken())
+			status := http.StatusCreated
+			if strings.HasPrefix(name, "error") {
+				status = http.StatusConflict
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				decide(exchange{status: status, raw: raw, body: parseBody(raw), request: r, scrub: scrub})
+			}
+		})
+	}
+}
