@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -40,124 +39,21 @@ type wallet struct {
 	amount, discount, reference string
 }
 
-// wireBody takes every member as it is, so that a member of an unexpected type
-// spoils no other. Unknown members are ignored.
-type wireBody struct {
-	ID                jsontext.Value `json:"id"`
-	Status            jsontext.Value `json:"status"`
-	Payments          jsontext.Value `json:"payments"`
-	WalletPayment     jsontext.Value `json:"wallet_payment"`
-	Payer             jsontext.Value `json:"payer"`
-	ExternalReference jsontext.Value `json:"external_reference"`
-	SiteID            jsontext.Value `json:"site_id"`
-	DateCreated       jsontext.Value `json:"date_created"`
-	DateLastUpdated   jsontext.Value `json:"date_last_updated"`
-	wireProblem
-}
-
-type wireChild struct {
-	ID                jsontext.Value `json:"id"`
-	Status            jsontext.Value `json:"status"`
-	StatusDetail      jsontext.Value `json:"status_detail"`
-	PaymentMethodID   jsontext.Value `json:"payment_method_id"`
-	TransactionAmount jsontext.Value `json:"transaction_amount"`
-	ExternalReference jsontext.Value `json:"external_reference"`
-}
-
-type wireWallet struct {
-	TransactionAmount jsontext.Value `json:"transaction_amount"`
-	ExternalReference jsontext.Value `json:"external_reference"`
-	Discount          jsontext.Value `json:"discount"`
-}
-
-// unmarshal reads JSON with two choices of its own: a member that stands twice
-// is an error, since nobody can say which of two statuses holds; bytes that
-// are no UTF-8 are let through, since they are in texts that do not decide.
-func unmarshal(raw []byte, into any) bool {
-	return json.Unmarshal(raw, into, jsontext.AllowInvalidUTF8(true)) == nil
-}
-
 // parseBody reads an answer. A body that is no JSON object, or whose payments
 // or wallet_payment are of a type that no payment can have, is not readable.
 func parseBody(raw []byte) body {
 	var w wireBody
-	if len(raw) > maxBody || !unmarshal(raw, &w) || firstByte(raw) != '{' {
+	if len(raw) > maxBody || jsontext.Value(raw).Kind() != '{' || !unmarshal(raw, &w) {
 		return body{}
 	}
-	b := body{
+	return body{
 		readable: true,
-		id:       identifier(w.ID), status: scalar(w.Status),
-		reference: scalar(w.ExternalReference), site: scalar(w.SiteID),
-		created: scalar(w.DateCreated), updated: scalar(w.DateLastUpdated),
+		id:       string(w.ID), status: string(w.Status),
+		children: w.Payments, wallet: wallet(w.WalletPayment),
+		reference: string(w.ExternalReference), site: string(w.SiteID), payerID: string(w.Payer),
+		created: string(w.DateCreated), updated: string(w.DateLastUpdated),
 		problem: w.problem(),
 	}
-	var ok bool
-	if b.children, ok = parseChildren(w.Payments); !ok {
-		return body{}
-	}
-	if b.wallet, ok = parseWallet(w.WalletPayment); !ok {
-		return body{}
-	}
-	var payer struct {
-		ID jsontext.Value `json:"id"`
-	}
-	if w.Payer.Kind() == '{' && unmarshal(w.Payer, &payer) {
-		b.payerID = scalar(payer.ID)
-	}
-	return b
-}
-
-// parseChildren takes an array of objects, one object, null or nothing.
-func parseChildren(raw jsontext.Value) ([]child, bool) {
-	var elements []jsontext.Value
-	switch byte(raw.Kind()) {
-	case '[':
-		if !unmarshal(raw, &elements) {
-			return nil, false
-		}
-	case '{':
-		elements = []jsontext.Value{raw}
-	default:
-		return nil, absent(raw)
-	}
-	var children []child
-	for _, element := range elements {
-		var w wireChild
-		if absent(element) {
-			continue
-		}
-		if element.Kind() != '{' || !unmarshal(element, &w) {
-			return nil, false
-		}
-		children = append(children, child{
-			id: scalar(w.ID), status: scalar(w.Status), detail: scalar(w.StatusDetail),
-			method: scalar(w.PaymentMethodID), amount: scalar(w.TransactionAmount),
-			reference: scalar(w.ExternalReference),
-		})
-	}
-	return children, true
-}
-
-func parseWallet(raw jsontext.Value) (wallet, bool) {
-	if absent(raw) {
-		return wallet{}, true
-	}
-	var w wireWallet
-	if raw.Kind() != '{' || !unmarshal(raw, &w) {
-		return wallet{}, false
-	}
-	out := wallet{amount: scalar(w.TransactionAmount), reference: scalar(w.ExternalReference)}
-	if absent(w.Discount) {
-		return out, true
-	}
-	var discount struct {
-		Amount jsontext.Value `json:"amount"`
-	}
-	if w.Discount.Kind() != '{' || !unmarshal(w.Discount, &discount) {
-		return wallet{}, false
-	}
-	out.discount = scalar(discount.Amount)
-	return out, true
 }
 
 // absent reports whether a member is missing or null.
@@ -185,15 +81,6 @@ func scalar(v jsontext.Value) string {
 	return ""
 }
 
-// identifier gives an id, a text or a number, that can stand in a URL's path, or
-// "".
-func identifier(v jsontext.Value) string {
-	if k := byte(v.Kind()); k != '"' && k != '0' {
-		return ""
-	}
-	return pathSegment(scalar(v))
-}
-
 // pathSegment gives the id if it can stand in a URL's path, or "".
 func pathSegment(id string) string {
 	if len(id) > 64 {
@@ -206,14 +93,6 @@ func pathSegment(id string) string {
 		}
 	}
 	return id
-}
-
-func firstByte(raw []byte) byte {
-	text := strings.TrimLeft(string(raw[:min(len(raw), 1024)]), " \t\r\n")
-	if text == "" {
-		return 0
-	}
-	return text[0]
 }
 
 // numeric reports whether the status is digits, as errors have it.

@@ -21,24 +21,24 @@ type problem struct {
 }
 
 type wireProblem struct {
-	Error   jsontext.Value `json:"error"`
-	Message jsontext.Value `json:"message"`
-	Code    jsontext.Value `json:"code"`
+	Error   wireText       `json:"error"`
+	Message wireText       `json:"message"`
+	Code    wireText       `json:"code"`
 	Cause   jsontext.Value `json:"cause"`
 	Errors  jsontext.Value `json:"errors"`
 }
 
 type wireCause struct {
-	Code        jsontext.Value `json:"code"`
-	Message     jsontext.Value `json:"message"`
-	Description jsontext.Value `json:"description"`
+	Code        wireText `json:"code"`
+	Message     wireText `json:"message"`
+	Description wireText `json:"description"`
 }
 
 func (w wireProblem) problem() problem {
-	p := problem{message: scalar(w.Message)}
+	p := problem{message: string(w.Message)}
 	p.addText(p.message)
-	p.addWord(scalar(w.Error))
-	p.addCode(scalar(w.Code))
+	p.addWord(string(w.Error))
+	p.addCode(string(w.Code))
 	p.addCauses(w.Cause)
 	p.addCauses(w.Errors)
 	p.present = len(p.codes)+len(p.words) > 0 || hasContent(w.Cause) || hasContent(w.Errors)
@@ -77,9 +77,9 @@ func (p *problem) addCauses(raw jsontext.Value) {
 		case element.Kind() == '0':
 			p.addCode(scalar(element))
 		case element.Kind() == '{' && unmarshal(element, &w):
-			p.addCode(scalar(w.Code))
-			p.addText(scalar(w.Message))
-			p.addText(scalar(w.Description))
+			p.addCode(string(w.Code))
+			p.addText(string(w.Message))
+			p.addText(string(w.Description))
 		}
 	}
 }
