@@ -1,6 +1,7 @@
 package mercadopago
 
 import (
+	"iter"
 	"strconv"
 	"strings"
 
@@ -96,12 +97,12 @@ func pathSegment(id string) string {
 }
 
 // numeric reports whether the status is digits, as errors have it.
-func (b body) numeric() bool {
+func (b *body) numeric() bool {
 	return b.status != "" && strings.Trim(b.status, "0123456789") == ""
 }
 
 // httpStatus is the error's own status, or 0 where it names no HTTP error.
-func (b body) httpStatus() int {
+func (b *body) httpStatus() int {
 	n, err := strconv.Atoi(b.status)
 	if err != nil || !b.numeric() || n < 300 || n > 599 {
 		return 0
@@ -110,6 +111,21 @@ func (b body) httpStatus() int {
 }
 
 // isProblem reports whether the body is an error and no payment.
-func (b body) isProblem() bool {
+func (b *body) isProblem() bool {
 	return b.numeric() || (b.problem.present && len(b.children) == 0)
+}
+
+// references gives what stands in the places where a payment shows its
+// reference; "" is none.
+func (b *body) references() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if !yield(b.reference) || !yield(b.wallet.reference) {
+			return
+		}
+		for _, c := range b.children {
+			if !yield(c.reference) {
+				return
+			}
+		}
+	}
 }

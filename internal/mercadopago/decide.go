@@ -3,6 +3,7 @@ package mercadopago
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"payment-capture/internal/event"
@@ -55,7 +56,7 @@ func decide(x exchange) Answer {
 	return a
 }
 
-func (x exchange) judge() Answer {
+func (x *exchange) judge() Answer {
 	ok2xx := x.status >= 200 && x.status <= 299
 	switch {
 	case x.status >= 300 && x.status <= 399:
@@ -77,7 +78,7 @@ func (x exchange) judge() Answer {
 // problemIn2xx judges an error under a 2xx status by the status inside: the
 // Portuguese page of capture-payment-returns shows HTTP 201 with
 // "status":"401" where the others show 401 (row 13).
-func (x exchange) problemIn2xx() Answer {
+func (x *exchange) problemIn2xx() Answer {
 	if len(x.body.children) > 0 {
 		// Row 9: an error, and payments that may be money taken.
 		return x.contradicted("it has a numeric status and payments in one")
@@ -92,8 +93,8 @@ func (x exchange) problemIn2xx() Answer {
 }
 
 // paymentAnswer is section 1a, rows 1-11.
-func (x exchange) paymentAnswer() Answer {
-	b := x.body
+func (x *exchange) paymentAnswer() Answer {
+	b := &x.body
 	a := Answer{Payment: x.payment()}
 	if a.Payment == nil {
 		// Row 10: a JSON object with neither id nor payments. Nothing to read
@@ -141,7 +142,7 @@ func (x exchange) paymentAnswer() Answer {
 }
 
 // approved is rows 1 and 2; what contradicts is sorted out before.
-func (x exchange) approved(a Answer) Answer {
+func (x *exchange) approved(a Answer) Answer {
 	for _, c := range x.body.children {
 		if c.status == "approved" && c.detail == "partially_refunded" {
 			// Row 7 in other words: paid, and part of it returned (§6).
@@ -160,7 +161,7 @@ func (x exchange) approved(a Answer) Answer {
 
 // rejected is rows 3 and 4: the detail of the last rejected child is the
 // reason. A replayed rejection (200) is nowhere shown, and means the same.
-func (x exchange) rejected(a Answer) Answer {
+func (x *exchange) rejected(a Answer) Answer {
 	a.Meaning, a.Row, a.Reason = Rejected, 3, reasonUnspecified
 	for _, c := range x.body.children {
 		if c.status != "rejected" {
@@ -182,7 +183,7 @@ func (x exchange) rejected(a Answer) Answer {
 
 // unknownStatus is row 10: a word that is not in the list, or none (as in the
 // documented GET sample). Read once by id; if that tells no more, park.
-func (x exchange) unknownStatus(a Answer) Answer {
+func (x *exchange) unknownStatus(a Answer) Answer {
 	a.Meaning, a.Row, a.ParkReason = Poll, 10, event.ParkUnexpectedStatus
 	if x.read || x.body.id == "" {
 		a.Meaning = Park
@@ -191,7 +192,7 @@ func (x exchange) unknownStatus(a Answer) Answer {
 }
 
 // contradicted is row 9.
-func (x exchange) contradicted(why string) Answer {
+func (x *exchange) contradicted(why string) Answer {
 	return Answer{
 		Meaning: Park, Row: 9, ParkReason: event.ParkContradictory, Payment: x.payment(),
 		Detail: fmt.Sprintf("HTTP %d, payment %s contradicts: %s", x.status, orNone(x.body.id), why),
@@ -200,7 +201,7 @@ func (x exchange) contradicted(why string) Answer {
 
 // answer402 is row 12. An SDK's comment calls 402 a processing error; it was
 // never shown for wallets, so only a payment that says rejected is believed.
-func (x exchange) answer402() Answer {
+func (x *exchange) answer402() Answer {
 	if !x.body.readable || x.body.isProblem() || x.body.status != "rejected" || x.payment() == nil {
 		return Answer{Meaning: Retry, Row: 12}
 	}
@@ -213,9 +214,9 @@ func (x exchange) answer402() Answer {
 }
 
 // describe tells the answer to a person where no row does.
-func (x exchange) describe() string {
-	line := fmt.Sprintf("HTTP %d", x.status)
-	b := x.body
+func (x *exchange) describe() string {
+	line := "HTTP " + strconv.Itoa(x.status)
+	b := &x.body
 	switch {
 	case b.readable && (b.isProblem() || b.problem.message != ""):
 		if said := b.problem.line(); said != "" {
@@ -225,7 +226,7 @@ func (x exchange) describe() string {
 			line += fmt.Sprintf(" [status %q in the body]", b.status)
 		}
 	case b.readable:
-		line += fmt.Sprintf(", payment %s: %s", orNone(b.id), orNone(b.status))
+		line += ", payment " + orNone(b.id) + ": " + orNone(b.status)
 	case len(x.raw) == 0:
 		line += ", empty body"
 	case len(x.raw) > maxBody:

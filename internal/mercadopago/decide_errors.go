@@ -11,26 +11,29 @@ import (
 // cause, then by status and word, then by status alone (§1g, step 6). Causes
 // that name our wiring come before those that name the order: an answer with
 // both is not this order's fault.
-func (x exchange) errorAnswer(status int) Answer {
-	for _, section := range []func(int) (Answer, bool){
-		x.keyError,        // 1c
-		x.credentialError, // 1d
-		x.orderError,      // 1b
-		x.transientError,  // 1e
-	} {
-		if a, ok := section(status); ok {
-			return x.believed(a, status)
-		}
+func (x *exchange) errorAnswer(status int) Answer {
+	a, ok := x.keyError(status) // 1c
+	if !ok {
+		a, ok = x.credentialError(status) // 1d
 	}
-	return x.believed(x.statusAlone(status), status)
+	if !ok {
+		a, ok = x.orderError(status) // 1b
+	}
+	if !ok {
+		a, ok = x.transientError(status) // 1e
+	}
+	if !ok {
+		a = x.statusAlone(status)
+	}
+	return x.believed(a, status)
 }
 
 // believed takes back what an error may not say. A rejection needs an answer
 // that is of one mind: a status in the body that is another than the HTTP one,
 // or payments beside the error, could be money taken. And an error to a read
 // says nothing about the payment, so it only means that it is not read yet.
-func (x exchange) believed(a Answer, status int) Answer {
-	b := x.body
+func (x *exchange) believed(a Answer, status int) Answer {
+	b := &x.body
 	ofOneMind := len(b.children) == 0 && (b.status == "" || b.httpStatus() == status)
 	if a.Meaning == Rejected && !ofOneMind {
 		a.Meaning, a.Reason, a.ParkReason = Park, "", event.ParkContradictory
@@ -42,8 +45,8 @@ func (x exchange) believed(a Answer, status int) Answer {
 }
 
 // keyError is section 1c, rows 21-26: the idempotency key.
-func (x exchange) keyError(status int) (Answer, bool) {
-	p := x.body.problem
+func (x *exchange) keyError(status int) (Answer, bool) {
+	p := &x.body.problem
 	switch {
 	case p.word("idempotency_key_already_used") && status == http.StatusConflict:
 		// Row 23: on the Orders error list, whose advice to take a new key could
@@ -78,8 +81,8 @@ func (x exchange) keyError(status int) (Answer, bool) {
 
 // credentialError is section 1d, rows 27-31: our credential or configuration,
 // as far as a cause, a text or the status itself names it.
-func (x exchange) credentialError(status int) (Answer, bool) {
-	p := x.body.problem
+func (x *exchange) credentialError(status int) (Answer, bool) {
+	p := &x.body.problem
 	switch {
 	case status == http.StatusUnauthorized && p.anyCode("401000", "401002", "5", "7"):
 		// Row 27: codes from the reference; 5 sdk-php issue 118, 7 sdk-nodejs
@@ -116,8 +119,8 @@ func (x exchange) credentialError(status int) (Answer, bool) {
 
 // orderError is section 1b, rows 13-20, as far as a cause or a text names what
 // is wrong with this payer or this order.
-func (x exchange) orderError(status int) (Answer, bool) {
-	p := x.body.problem
+func (x *exchange) orderError(status int) (Answer, bool) {
+	p := &x.body.problem
 	switch {
 	case status == http.StatusUnauthorized && (p.onlyCode("401003") || (len(p.codes) == 0 && p.says("invalid payer token"))):
 		// Row 13: the buyer cancelled the agreement. capture-payment-returns says
@@ -147,7 +150,7 @@ func (x exchange) orderError(status int) (Answer, bool) {
 }
 
 // transientError is section 1e, rows 34-38, and what row 12 leaves over.
-func (x exchange) transientError(status int) (Answer, bool) {
+func (x *exchange) transientError(status int) (Answer, bool) {
 	switch {
 	case status == http.StatusPaymentRequired:
 		// Row 12 without a payment that says rejected.
@@ -171,8 +174,8 @@ func (x exchange) transientError(status int) (Answer, bool) {
 }
 
 // statusAlone takes the 4xx that no cause explains.
-func (x exchange) statusAlone(status int) Answer {
-	p := x.body.problem
+func (x *exchange) statusAlone(status int) Answer {
+	p := &x.body.problem
 	switch {
 	case status == http.StatusUnauthorized:
 		return x.badToken() // row 27: no cause that names the payer
@@ -189,11 +192,11 @@ func (x exchange) statusAlone(status int) Answer {
 	return Answer{Meaning: Park, Row: 39, ParkReason: event.ParkRefusedRequest}
 }
 
-func (x exchange) badToken() Answer {
+func (x *exchange) badToken() Answer {
 	return x.halt(rowCredential, "the API refuses the access token", "check MERCADOPAGO_ACCESS_TOKEN")
 }
 
-func (x exchange) halt(row int, what, remedy string) Answer {
+func (x *exchange) halt(row int, what, remedy string) Answer {
 	reason := fmt.Sprintf("%s (%s): %s", what, x.describe(), remedy)
 	return Answer{Meaning: Halt, Row: row, Reason: x.scrub.text(reason, maxDetail)}
 }

@@ -106,7 +106,7 @@ func (f *finder) run(ctx context.Context, now time.Time) {
 }
 
 // createdBefore reports whether the payment is dated, and older.
-func (x exchange) createdBefore(since time.Time) bool {
+func (x *exchange) createdBefore(since time.Time) bool {
 	created := parseTime(x.body.created)
 	return !created.IsZero() && created.Before(since)
 }
@@ -156,13 +156,8 @@ func (f *finder) keepInner(x exchange) {
 // namesReference reports which references the payment shows, in any of the
 // places where one can stand: the request's, and others. What is no text is
 // neither; contradiction finds it.
-func (x exchange) namesReference() (ours, others bool) {
-	b := x.body
-	references := []string{b.reference, b.wallet.reference}
-	for _, c := range b.children {
-		references = append(references, c.reference)
-	}
-	for _, r := range references {
+func (x *exchange) namesReference() (ours, others bool) {
+	for r := range x.body.references() {
 		switch r {
 		case "", "[", "{":
 		case x.request.ExternalReference:

@@ -66,7 +66,7 @@ type page struct {
 }
 
 // page reads the answer as a page; why says what keeps it from being one.
-func (x exchange) page() (p page, why string) {
+func (x *exchange) page() (p page, why string) {
 	var w wirePage
 	switch {
 	case x.status != http.StatusOK:
@@ -108,7 +108,7 @@ func (x exchange) page() (p page, why string) {
 }
 
 // unusable judges a search whose answer was complete and cannot be used.
-func (x exchange) unusable(m Meaning, why string) Answer {
+func (x *exchange) unusable(m Meaning, why string) Answer {
 	return Answer{
 		Meaning: m, Row: rowUnreadable, ParkReason: event.ParkUndecided, HTTPStatus: x.status, Read: true, Sent: true,
 		RequestID: x.requestID, RetryAfter: x.retryAfter,

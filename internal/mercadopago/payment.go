@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 const maxTransactions = 32
 
 // payment gives what the answer carries as a payment, or nil.
-func (x exchange) payment() *Payment {
-	b := x.body
+func (x *exchange) payment() *Payment {
+	b := &x.body
 	if b.id == "" && len(b.children) == 0 {
 		return nil
 	}
@@ -29,7 +30,9 @@ func (x exchange) payment() *Payment {
 		UpdatedAt: parseTime(b.updated),
 		Replayed:  !x.read && x.status == http.StatusOK,
 	}
-	for _, c := range b.children[:min(len(b.children), maxTransactions)] {
+	kept := b.children[:min(len(b.children), maxTransactions)]
+	p.Transactions = slices.Grow(p.Transactions, len(kept))
+	for _, c := range kept {
 		amount := c.amount
 		if a, err := money.Parse(c.amount, x.request.Amount.Currency()); err == nil {
 			amount = a.String()
@@ -59,11 +62,11 @@ func parseTime(text string) time.Time {
 // contradiction says how the payment in the answer disagrees with itself or
 // with what was asked, or "". A rejected answer with another amount in it is
 // as little ours as an approved one.
-func (x exchange) contradiction() string {
+func (x *exchange) contradiction() string {
 	if why := x.wrongEcho(); why != "" {
 		return why
 	}
-	b := x.body
+	b := &x.body
 	if b.problem.present {
 		return "it has a payment and an error in one"
 	}
@@ -85,13 +88,9 @@ func (x exchange) contradiction() string {
 // wrongEcho compares what the answer repeats of the request. Absent and null
 // are no contradiction: the documented rejections drop the reference, and on
 // wallet payments the one at the top is null.
-func (x exchange) wrongEcho() string {
-	b, want := x.body, x.request
-	references := []string{b.reference, b.wallet.reference}
-	for _, c := range b.children {
-		references = append(references, c.reference)
-	}
-	for _, r := range references {
+func (x *exchange) wrongEcho() string {
+	b, want := &x.body, &x.request
+	for r := range b.references() {
 		if r != "" && r != want.ExternalReference {
 			return fmt.Sprintf("its external_reference is %q, not %q", r, want.ExternalReference)
 		}
@@ -112,8 +111,8 @@ func (x exchange) wrongEcho() string {
 // children sum up to the amount less the discount that the answer names (page
 // wallet-connect/process-payments-with-discounts: 550, discount 50, child
 // 500), and no other child is in a state where money could move still.
-func (x exchange) wrongApproval() string {
-	b, amount := x.body, x.request.Amount
+func (x *exchange) wrongApproval() string {
+	b, amount := &x.body, x.request.Amount
 	if b.id == "" {
 		return "it is approved, but has no usable id"
 	}

@@ -118,30 +118,30 @@ func fold(text string) string {
 }
 
 // anyCode reports whether one of the causes has one of the codes.
-func (p problem) anyCode(codes ...string) bool {
+func (p *problem) anyCode(codes ...string) bool {
 	return slices.ContainsFunc(p.codes, func(c string) bool { return slices.Contains(codes, c) })
 }
 
 // onlyCode reports whether there are causes with codes, all of them this one.
-func (p problem) onlyCode(code string) bool {
+func (p *problem) onlyCode(code string) bool {
 	return len(p.codes) > 0 && !slices.ContainsFunc(p.codes, func(c string) bool { return c != code })
 }
 
 // word reports whether the error or a code is one of the words.
-func (p problem) word(words ...string) bool {
+func (p *problem) word(words ...string) bool {
 	return slices.ContainsFunc(p.words, func(w string) bool { return slices.Contains(words, w) })
 }
 
 // says reports whether the message or a cause's text is this one, folded.
-func (p problem) says(text string) bool { return slices.Contains(p.texts, text) }
+func (p *problem) says(text string) bool { return slices.Contains(p.texts, text) }
 
 // mentions reports whether the message or a cause's text has this in it.
-func (p problem) mentions(part string) bool {
+func (p *problem) mentions(part string) bool {
 	return slices.ContainsFunc(p.texts, func(t string) bool { return strings.Contains(t, part) })
 }
 
 // line tells the error to a person.
-func (p problem) line() string {
+func (p *problem) line() string {
 	line := p.message
 	if line == "" && len(p.texts) > 0 {
 		line = p.texts[0]

@@ -22,38 +22,58 @@ const (
 	maxScrubbed = 16 << 10
 )
 
-// scrubber keeps secrets out of texts, and texts fit for a log line.
+// scrubber keeps secrets out of texts, and texts fit for a log line. It serves
+// one goroutine at a time.
 type scrubber struct {
+	forms    []string // the secrets, lower-case, in all their spellings
+	shortest int      // the length of the shortest gram; 0: there is no secret
+	trigrams trigrams // of the forms
+	// sizes and grams are made of the forms when a text first needs them.
 	sizes []int               // the lengths of the grams
-	grams map[string]struct{} // lower-case pieces of the secrets
+	grams map[string]struct{} // pieces of the forms
 }
 
 // newScrubber knows the secrets by all their pieces of gramSize bytes, plain,
 // as a URL would escape them and as JSON or Go would quote them, so that a
 // token quoted in part, as error messages do, or in another case is found too.
 func newScrubber(secrets ...string) *scrubber {
-	s := &scrubber{grams: make(map[string]struct{})}
+	s := new(scrubber)
 	for _, plain := range secrets {
-		quoted := strconv.Quote(plain)
-		forms := []string{plain, url.QueryEscape(plain), quoted[1 : len(quoted)-1]}
-		for _, form := range slices.Compact(forms) {
-			s.add(strings.ToLower(form))
-		}
+		s.add(plain)
 	}
 	return s
 }
 
-func (s *scrubber) add(token string) {
-	size := min(gramSize, len(token))
+// with gives a scrubber that knows one secret more.
+func (s *scrubber) with(secret string) *scrubber {
+	more := &scrubber{forms: slices.Clip(s.forms), shortest: s.shortest, trigrams: s.trigrams}
+	more.add(secret)
+	return more
+}
+
+func (s *scrubber) add(plain string) {
+	s.addForm(plain)
+	if escaped := url.QueryEscape(plain); escaped != plain {
+		s.addForm(escaped)
+	}
+	var room [128]byte // for the token that needs no quoting, as usual
+	quoted := strconv.AppendQuote(room[:0], plain)
+	if quoted = quoted[1 : len(quoted)-1]; string(quoted) != plain {
+		s.addForm(string(quoted))
+	}
+}
+
+func (s *scrubber) addForm(form string) {
+	form = strings.ToLower(form)
+	size := min(gramSize, len(form))
 	if size == 0 {
 		return
 	}
-	if !slices.Contains(s.sizes, size) {
-		s.sizes = append(s.sizes, size)
+	if s.shortest == 0 || size < s.shortest {
+		s.shortest = size
 	}
-	for i := range len(token) - size + 1 {
-		s.grams[token[i:i+size]] = struct{}{}
-	}
+	s.forms = append(s.forms, form)
+	s.trigrams.add(form)
 }
 
 // text gives at most limit bytes of one printable line without the secrets.
@@ -63,6 +83,10 @@ func (s *scrubber) text(text string, limit int) string {
 
 func (s *scrubber) redact(text string) string {
 	text = text[:min(len(text), maxScrubbed)]
+	if !s.suspects(text) {
+		return text
+	}
+	s.makeGrams()
 	lower := asciiLower(text)
 	hidden := make([]bool, len(text))
 	found := false
@@ -92,20 +116,89 @@ func (s *scrubber) redact(text string) string {
 	return out.String()
 }
 
+// suspects reports whether the text may have a gram in it. It errs on the side
+// of yes: the grams, which cost more than all the texts of an answer do, are made
+// for those few that a glance does not clear.
+func (s *scrubber) suspects(text string) bool {
+	switch {
+	case s.shortest == 0 || len(text) < s.shortest:
+		return false
+	case s.shortest < gramSize:
+		return true
+	}
+	// A gram is this many trigrams of the secret in a row.
+	const gram = gramSize - 2
+	run := 0
+	for i := range len(text) - 2 {
+		if run++; !s.trigrams.has(lowered(text[i]), lowered(text[i+1]), lowered(text[i+2])) {
+			run = 0
+		}
+		if run == gram {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *scrubber) makeGrams() {
+	if s.grams != nil {
+		return
+	}
+	s.grams = make(map[string]struct{})
+	for _, form := range s.forms {
+		size := min(gramSize, len(form))
+		if !slices.Contains(s.sizes, size) {
+			s.sizes = append(s.sizes, size)
+		}
+		for i := range len(form) - size + 1 {
+			s.grams[form[i:i+size]] = struct{}{}
+		}
+	}
+}
+
+// trigrams is a set of pieces of three bytes. It has all that were added, and a
+// few besides.
+type trigrams [16]uint64
+
+func (t *trigrams) add(text string) {
+	for i := range max(len(text)-2, 0) {
+		at := trigram(text[i], text[i+1], text[i+2])
+		t[at/64] |= 1 << (at % 64)
+	}
+}
+
+func (t *trigrams) has(a, b, c byte) bool {
+	at := trigram(a, b, c)
+	return t[at/64]&(1<<(at%64)) != 0
+}
+
+// trigram gives the place of a piece in the set.
+func trigram(a, b, c byte) uint {
+	return ((uint(a)*31+uint(b))*31 + uint(c)) % (16 * 64)
+}
+
 // asciiLower keeps every byte in its place, which strings.ToLower does not.
 func asciiLower(text string) string {
 	b := []byte(text)
 	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
+		b[i] = lowered(c)
 	}
 	return string(b)
+}
+
+func lowered(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
 }
 
 // bounded gives at most limit bytes of text, cut between characters, with a
 // question mark for all that is not printable.
 func bounded(text string, limit int) string {
+	if len(text) <= limit && !strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
+		return text
+	}
 	var out strings.Builder
 	for i := 0; i < len(text); {
 		r, size := utf8.DecodeRuneInString(text[i:])

@@ -153,12 +153,12 @@ func (f *finder) refuse(q query, why string) {
 // it finds fault with the parameters, or takes the word search for the id of a
 // payment, or does not serve the path. The service's own standing is not in
 // question then, so it is no halt.
-func (x exchange) notOffered(a Answer) bool {
+func (x *exchange) notOffered(a Answer) bool {
 	status := x.status
 	if status >= 200 && status <= 299 {
 		status = x.body.httpStatus()
 	}
-	p := x.body.problem
+	p := &x.body.problem
 	switch status {
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return true
