@@ -12,6 +12,9 @@ import (
 // two thousand. A larger one counts as unreadable.
 const maxBody = 256 << 10
 
+// usualBody is room for a real answer, in bytes.
+const usualBody = 2 << 10
+
 // body is an answer's JSON in one shape, whatever spelling it came in: texts
 // and numbers alike are text (ids come as both, amounts must never be floats),
 // absent and null are "".

@@ -21,11 +21,21 @@ const path = "/v1/advanced_payments"
 
 // Client calls the API. It is safe for concurrent use.
 type Client struct {
-	base      string // the API's address, without a slash at its end
+	base      string        // the API's address, without a slash at its end
+	charge    *http.Request // what all charges have in common
 	timeout   time.Duration
-	userAgent string
 	transport *http.Transport
 	token     func() secret.Text
+	latest    atomic.Pointer[credential]
+	// The values of the headers that all requests bear.
+	json, userAgent []string
+}
+
+// credential is what is made of an access token once.
+type credential struct {
+	token         string
+	authorization []string // the header's value
+	scrub         *scrubber
 }
 
 // New makes a client. The token is asked for at each try, so that a new one
@@ -38,13 +48,22 @@ func New(cfg Config, token func() secret.Text) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mercadopago: %w", err)
 	}
-	return &Client{
+	charge, err := http.NewRequestWithContext(context.Background(), http.MethodPost, base+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("mercadopago: field URL: %w", err)
+	}
+	c := &Client{
 		base:      base,
+		charge:    charge,
 		timeout:   cfg.Timeout,
-		userAgent: cfg.UserAgent,
 		transport: cfg.transport(),
 		token:     token,
-	}, nil
+		json:      []string{"application/json"},
+	}
+	if cfg.UserAgent != "" {
+		c.userAgent = []string{cfg.UserAgent}
+	}
+	return c, nil
 }
 
 // Close closes idle connections. Calls under way are not interrupted.
@@ -93,16 +112,16 @@ func (c *Client) try(ctx context.Context, r Request, method, resource string) An
 // call makes one HTTP call, to a path with its query. It gives the complete
 // answer as it came, or, in none, what it means that there is not one.
 func (c *Client) call(ctx context.Context, r Request, method, resource string) (x exchange, none *Answer) {
-	token := c.token().Reveal()
 	read := method == http.MethodGet
-	if !visible(token) {
+	cred := c.credential()
+	if cred == nil {
 		return exchange{}, &Answer{
 			Meaning: Halt, Row: rowCredential, Read: read, Detail: "not sent: the access token cannot be used",
 			Reason: "the access token is empty, or has a space, line break or other character in it that no header takes: " +
 				"check MERCADOPAGO_ACCESS_TOKEN and its file",
 		}
 	}
-	scrub := newScrubber(token, r.payerToken())
+	scrub := cred.scrub.with(r.payerToken())
 	tryCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	// GotConn comes, on this goroutine, before any byte of the request can be
@@ -112,7 +131,7 @@ func (c *Client) call(ctx context.Context, r Request, method, resource string) (
 	tryCtx = httptrace.WithClientTrace(tryCtx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
 	})
-	req, err := c.request(tryCtx, r, method, c.base+resource, token)
+	req, err := c.request(tryCtx, r, method, resource, cred)
 	if err != nil {
 		return exchange{}, c.noAnswer(ctx, err, 0, Answer{Read: read}, scrub)
 	}
@@ -128,9 +147,7 @@ func (c *Client) call(ctx context.Context, r Request, method, resource string) (
 		requestID:  scrub.text(resp.Header.Get("X-Request-Id"), maxText),
 		retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
 	}
-	// One byte more than is allowed tells a body that is too large. Up to there
-	// it is drained, so the connection can be used again; beyond, it is closed.
-	x.raw, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	x.raw, err = readBody(resp)
 	if err != nil {
 		seen := Answer{Read: read, Sent: true, RequestID: x.requestID, RetryAfter: x.retryAfter}
 		return exchange{}, c.noAnswer(ctx, err, resp.StatusCode, seen, scrub)
@@ -139,33 +156,64 @@ func (c *Client) call(ctx context.Context, r Request, method, resource string) (
 	return x, nil
 }
 
+// credential gives the access token as it is now, or nil where it cannot be used.
+func (c *Client) credential() *credential {
+	token := c.token().Reveal()
+	if latest := c.latest.Load(); latest != nil && latest.token == token {
+		return latest
+	}
+	if !visible(token) {
+		return nil
+	}
+	cred := &credential{token: token, authorization: []string{"Bearer " + token}, scrub: newScrubber(token)}
+	c.latest.Store(cred)
+	return cred
+}
+
+// readBody reads the body, up to one byte more than is allowed, which tells one
+// that is too large. Up to there it is drained, so the connection can be used
+// again; beyond, it is closed.
+func readBody(resp *http.Response) ([]byte, error) {
+	size := usualBody
+	if 0 < resp.ContentLength && resp.ContentLength <= maxBody {
+		size = int(resp.ContentLength)
+	}
+	var body bytes.Buffer
+	body.Grow(size + bytes.MinRead) // as much as it wants free when it looks for the end
+	_, err := body.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
+	return body.Bytes(), err
+}
+
 // request builds the HTTP request. Its body cannot be read twice: net/http
 // takes a request with an idempotency key for one that it may send again by
 // itself when a kept connection breaks, if only it can rewind the body. That
 // would be a second try that nobody counted.
-func (c *Client) request(ctx context.Context, r Request, method, address, token string) (*http.Request, error) {
-	var once io.Reader
-	if method == http.MethodPost {
-		// A type that http.NewRequest does not know, so it sets no GetBody.
-		once = struct{ io.Reader }{bytes.NewReader(r.Body)}
+func (c *Client) request(ctx context.Context, r Request, method, resource string, cred *credential) (*http.Request, error) {
+	header := make(http.Header, 8)
+	header["Authorization"] = cred.authorization
+	header["Accept"] = c.json
+	if c.userAgent != nil {
+		header["User-Agent"] = c.userAgent
 	}
-	req, err := http.NewRequestWithContext(ctx, method, address, once)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	req.Header.Set("Accept", "application/json")
-	if c.userAgent != "" {
-		req.Header.Set("User-Agent", c.userAgent)
-	}
-	if method == http.MethodPost {
-		req.ContentLength = int64(len(r.Body))
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("X-Idempotency-Key", r.Key)
-		if r.SessionID != "" {
-			req.Header.Set("X-Meli-Session-Id", r.SessionID)
+	if method != http.MethodPost {
+		req, err := http.NewRequestWithContext(ctx, method, c.base+resource, nil)
+		if err != nil {
+			return nil, err
 		}
+		req.Header = header
+		return req, nil
 	}
+	own := []string{r.Key, r.SessionID}
+	header["Content-Type"] = c.json
+	header["X-Idempotency-Key"] = own[:1:1]
+	if r.SessionID != "" {
+		header["X-Meli-Session-Id"] = own[1:]
+	}
+	req := c.charge.WithContext(ctx)
+	req.Header = header
+	// No GetBody. With a reader that it knows to be in memory, net/http writes
+	// the head and the body at once.
+	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(r.Body)), int64(len(r.Body))
 	return req, nil
 }
 

@@ -60,6 +60,9 @@ func hasContent(v jsontext.Value) bool {
 }
 
 func (p *problem) addCauses(raw jsontext.Value) {
+	if absent(raw) {
+		return
+	}
 	var elements []jsontext.Value
 	switch byte(raw.Kind()) {
 	case '[':

@@ -53,13 +53,14 @@ func (s *scrubber) with(secret string) *scrubber {
 
 func (s *scrubber) add(plain string) {
 	s.addForm(plain)
+	if pathSegment(plain) != "" { // as tokens are: one spelling
+		return
+	}
 	if escaped := url.QueryEscape(plain); escaped != plain {
 		s.addForm(escaped)
 	}
-	var room [128]byte // for the token that needs no quoting, as usual
-	quoted := strconv.AppendQuote(room[:0], plain)
-	if quoted = quoted[1 : len(quoted)-1]; string(quoted) != plain {
-		s.addForm(string(quoted))
+	if quoted := strconv.Quote(plain); quoted[1:len(quoted)-1] != plain {
+		s.addForm(quoted[1 : len(quoted)-1])
 	}
 }
 
