@@ -45,18 +45,14 @@ type wallet struct {
 
 // parseBody reads an answer. A body that is no JSON object, or whose payments
 // or wallet_payment are of a type that no payment can have, is not readable.
-func parseBody(raw []byte) body {
-	var w wireBody
-	if len(raw) > maxBody || jsontext.Value(raw).Kind() != '{' || !unmarshal(raw, &w) {
-		return body{}
-	}
-	return body{
-		readable: true,
-		id:       string(w.ID), status: string(w.Status),
-		children: w.Payments, wallet: wallet(w.WalletPayment),
-		reference: string(w.ExternalReference), site: string(w.SiteID), payerID: string(w.Payer),
-		created: string(w.DateCreated), updated: string(w.DateLastUpdated),
-		problem: w.problem(),
+func parseBody(raw []byte) (b body) {
+	b.parse(raw)
+	return b
+}
+
+func (b *body) parse(raw []byte) {
+	if len(raw) > maxBody || !unmarshal(raw, b) {
+		*b = body{}
 	}
 }
 

@@ -102,20 +102,28 @@ func (c *Client) Get(ctx context.Context, r Request, paymentID string) Answer {
 
 // try makes one HTTP call and judges what comes of it.
 func (c *Client) try(ctx context.Context, r Request, method, resource string) Answer {
-	x, none := c.call(ctx, r, method, resource)
+	x, none := c.call(ctx, &r, method, resource)
 	if none != nil {
 		return *none
 	}
-	return decide(x)
+	return x.answer()
 }
 
 // call makes one HTTP call, to a path with its query. It gives the complete
 // answer as it came, or, in none, what it means that there is not one.
-func (c *Client) call(ctx context.Context, r Request, method, resource string) (x exchange, none *Answer) {
+func (c *Client) call(ctx context.Context, r *Request, method, resource string) (x *exchange, none *Answer) {
+	if x, none = c.exchange(ctx, r, method, resource); none == nil {
+		x.body.parse(x.raw)
+	}
+	return x, none
+}
+
+// exchange makes the call, and leaves the answer's body as it came.
+func (c *Client) exchange(ctx context.Context, r *Request, method, resource string) (x *exchange, none *Answer) {
 	read := method == http.MethodGet
 	cred := c.credential()
 	if cred == nil {
-		return exchange{}, &Answer{
+		return nil, &Answer{
 			Meaning: Halt, Row: rowCredential, Read: read, Detail: "not sent: the access token cannot be used",
 			Reason: "the access token is empty, or has a space, line break or other character in it that no header takes: " +
 				"check MERCADOPAGO_ACCESS_TOKEN and its file",
@@ -133,26 +141,25 @@ func (c *Client) call(ctx context.Context, r Request, method, resource string) (
 	})
 	req, err := c.request(tryCtx, r, method, resource, cred)
 	if err != nil {
-		return exchange{}, c.noAnswer(ctx, err, 0, Answer{Read: read}, scrub)
+		return nil, c.noAnswer(ctx, err, 0, Answer{Read: read}, scrub)
 	}
 	// The transport itself, without an http.Client around it: that would follow
 	// redirects (row 31), or stumble over a malformed one.
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return exchange{}, c.noAnswer(ctx, err, 0, Answer{Read: read, Sent: sent.Load()}, scrub)
+		return nil, c.noAnswer(ctx, err, 0, Answer{Read: read, Sent: sent.Load()}, scrub)
 	}
 	defer func() { _ = resp.Body.Close() }() // all that is wanted of it was read
-	x = exchange{
-		status: resp.StatusCode, read: read, request: r, scrub: scrub,
+	x = &exchange{
+		status: resp.StatusCode, read: read, request: *r, scrub: scrub,
 		requestID:  scrub.text(resp.Header.Get("X-Request-Id"), maxText),
 		retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
 	}
 	x.raw, err = readBody(resp)
 	if err != nil {
 		seen := Answer{Read: read, Sent: true, RequestID: x.requestID, RetryAfter: x.retryAfter}
-		return exchange{}, c.noAnswer(ctx, err, resp.StatusCode, seen, scrub)
+		return nil, c.noAnswer(ctx, err, resp.StatusCode, seen, scrub)
 	}
-	x.body = parseBody(x.raw)
 	return x, nil
 }
 
@@ -188,7 +195,7 @@ func readBody(resp *http.Response) ([]byte, error) {
 // takes a request with an idempotency key for one that it may send again by
 // itself when a kept connection breaks, if only it can rewind the body. That
 // would be a second try that nobody counted.
-func (c *Client) request(ctx context.Context, r Request, method, resource string, cred *credential) (*http.Request, error) {
+func (c *Client) request(ctx context.Context, r *Request, method, resource string, cred *credential) (*http.Request, error) {
 	header := make(http.Header, 8)
 	header["Authorization"] = cred.authorization
 	header["Accept"] = c.json

@@ -39,7 +39,9 @@ type exchange struct {
 //
 // It looks at the HTTP status and the causes' codes as a whole, never at a
 // code's leading digits: 409 comes with code 401001.
-func decide(x exchange) Answer {
+func decide(x exchange) Answer { return x.answer() }
+
+func (x *exchange) answer() Answer {
 	a := x.judge()
 	a.HTTPStatus, a.Sent, a.Read = x.status, true, x.read
 	a.RequestID, a.RetryAfter = x.requestID, x.retryAfter

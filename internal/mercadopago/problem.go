@@ -20,28 +20,26 @@ type problem struct {
 	texts   []string // message and the causes' texts, folded for comparison
 }
 
+// wireProblem is the members of an answer that make it one.
 type wireProblem struct {
-	Error   wireText       `json:"error"`
-	Message wireText       `json:"message"`
-	Code    wireText       `json:"code"`
-	Cause   jsontext.Value `json:"cause"`
-	Errors  jsontext.Value `json:"errors"`
+	err, message, code string
+	cause, errs        jsontext.Value
 }
 
 type wireCause struct {
-	Code        wireText `json:"code"`
-	Message     wireText `json:"message"`
-	Description wireText `json:"description"`
+	Code        jsontext.Value `json:"code"`
+	Message     jsontext.Value `json:"message"`
+	Description jsontext.Value `json:"description"`
 }
 
-func (w wireProblem) problem() problem {
-	p := problem{message: string(w.Message)}
-	p.addText(p.message)
-	p.addWord(string(w.Error))
-	p.addCode(string(w.Code))
-	p.addCauses(w.Cause)
-	p.addCauses(w.Errors)
-	p.present = len(p.codes)+len(p.words) > 0 || hasContent(w.Cause) || hasContent(w.Errors)
+func (w *wireProblem) problem() problem {
+	p := problem{message: w.message}
+	p.addText(w.message)
+	p.addWord(w.err)
+	p.addCode(w.code)
+	p.addCauses(w.cause)
+	p.addCauses(w.errs)
+	p.present = len(p.codes)+len(p.words) > 0 || hasContent(w.cause) || hasContent(w.errs)
 	return p
 }
 
@@ -80,9 +78,9 @@ func (p *problem) addCauses(raw jsontext.Value) {
 		case element.Kind() == '0':
 			p.addCode(scalar(element))
 		case element.Kind() == '{' && unmarshal(element, &w):
-			p.addCode(string(w.Code))
-			p.addText(string(w.Message))
-			p.addText(string(w.Description))
+			p.addCode(scalar(w.Code))
+			p.addText(scalar(w.Message))
+			p.addText(scalar(w.Description))
 		}
 	}
 }

@@ -91,6 +91,8 @@ type Request struct {
 	SessionID         string // X-Meli-Session-Id: the buyer's device, or ""
 	Amount            money.Amount
 	ExternalReference string
+
+	payer string // the payer token in Body, or "" where NewRequest did not put it there
 }
 
 // NewRequest makes the request for an event. The error says which part of the
@@ -102,14 +104,14 @@ func NewRequest(e *event.ReadyToCapture) (Request, error) {
 	}
 	r := Request{
 		Key: e.ID, Body: body, SessionID: e.DeviceSessionID,
-		Amount: e.Amount, ExternalReference: e.ExternalReference,
+		Amount: e.Amount, ExternalReference: e.ExternalReference, payer: e.PayerToken.Reveal(),
 	}
 	return r, r.check()
 }
 
 // check looks for what would make a charge without a key, or a header that
 // cannot be written.
-func (r Request) check() error {
+func (r *Request) check() error {
 	switch {
 	case !visible(r.Key):
 		return errors.New("the idempotency key is empty or not printable ASCII without spaces")
@@ -131,9 +133,13 @@ func (r Request) Format(f fmt.State, _ rune) {
 // LogValue is the key, for log/slog.
 func (r Request) LogValue() slog.Value { return slog.StringValue("capture " + r.Key) }
 
-// payerToken finds the payer token in the body, to keep it out of texts. The
-// body is asked, not the caller, so that it cannot be forgotten.
-func (r Request) payerToken() string {
+// payerToken gives the payer token in the body, to keep it out of texts. Of a
+// request that was put together elsewhere the body is asked, not the caller, so
+// that it cannot be forgotten.
+func (r *Request) payerToken() string {
+	if r.payer != "" {
+		return r.payer
+	}
 	var w struct {
 		Payer struct {
 			Token string `json:"token"`

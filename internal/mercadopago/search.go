@@ -75,7 +75,7 @@ func (q query) at(offset int) string {
 func (f *finder) read(ctx context.Context, q query) (results []exchange, whole bool) {
 	var l listing
 	for range maxPages {
-		x, none := f.client.call(ctx, f.request, http.MethodGet, q.at(len(l.results)))
+		x, none := f.client.call(ctx, &f.request, http.MethodGet, q.at(len(l.results)))
 		if none == nil || none.Sent {
 			f.found.Calls++
 		}
@@ -83,7 +83,7 @@ func (f *finder) read(ctx context.Context, q query) (results []exchange, whole b
 			f.fail(q, *none)
 			return nil, false
 		}
-		more := f.take(q, &l, x)
+		more := f.take(q, &l, *x)
 		switch {
 		case l.whole:
 			return l.results, true

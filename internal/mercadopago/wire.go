@@ -7,25 +7,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// wireBody takes every member in whatever type it comes, so that one of an
-// unexpected type spoils no other. Unknown members are ignored. The members
-// read themselves, so an answer is read in one pass.
-type wireBody struct {
-	ID                wireID       `json:"id"`
-	Status            wireText     `json:"status"`
-	Payments          wireChildren `json:"payments"`
-	WalletPayment     wireWallet   `json:"wallet_payment"`
-	Payer             wirePayerID  `json:"payer"`
-	ExternalReference wireText     `json:"external_reference"`
-	SiteID            wireText     `json:"site_id"`
-	DateCreated       wireText     `json:"date_created"`
-	DateLastUpdated   wireText     `json:"date_last_updated"`
-	wireProblem
-}
-
-// errShape says that a member is of a type that no payment can have.
-var errShape = errors.New("of no type that a payment has here")
-
 // unmarshal reads JSON with two choices of its own: a member that stands twice
 // is an error, since nobody can say which of two statuses holds; bytes that
 // are no UTF-8 are let through, since they are in texts that do not decide.
@@ -33,142 +14,221 @@ func unmarshal(raw []byte, into any) bool {
 	return json.Unmarshal(raw, into, jsontext.AllowInvalidUTF8(true)) == nil
 }
 
-// wireText is the text of a string, or of a number or boolean as written; null
-// and absent are "". An object or array in a scalar's place gives its opening
-// bracket, which no check takes for a known word or for nothing.
-type wireText string
-
-// UnmarshalJSONFrom fails on what is no JSON only.
-func (t *wireText) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	switch kind := d.PeekKind(); kind {
-	case jsontext.KindBeginObject, jsontext.KindBeginArray:
-		*t = wireText(kind.String())
-		return d.SkipValue()
-	case jsontext.KindNull:
-		return d.SkipValue()
-	default:
-		token, err := d.ReadToken()
-		if err != nil {
-			return err
+// UnmarshalJSONFrom reads an object member by member, in one pass: a member of
+// an unexpected type spoils no other, and those that are not known are passed
+// over. It fails where payments or wallet_payment are of a type that no payment
+// can have.
+func (b *body) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	r := reader{d: d}
+	var p wireProblem
+	r.begin()
+	for name, ok := r.next(); ok; name, ok = r.next() {
+		switch name.String() {
+		case "id":
+			b.id = r.id()
+		case "status":
+			b.status = r.text()
+		case "payments":
+			b.children = r.children()
+		case "wallet_payment":
+			b.wallet = r.wallet()
+		case "payer":
+			b.payerID = r.payerID()
+		case "external_reference":
+			b.reference = r.text()
+		case "site_id":
+			b.site = r.text()
+		case "date_created":
+			b.created = r.text()
+		case "date_last_updated":
+			b.updated = r.text()
+		case "error":
+			p.err = r.text()
+		case "message":
+			p.message = r.text()
+		case "code":
+			p.code = r.text()
+		case "cause":
+			p.cause = r.value()
+		case "errors":
+			p.errs = r.value()
+		default:
+			r.skip()
 		}
-		*t = wireText(token.String())
+	}
+	b.readable, b.problem = r.err == nil, p.problem()
+	return r.err
+}
+
+// reader reads JSON from front to back. After an error there is nothing more to
+// read: all it gives is empty.
+type reader struct {
+	d   *jsontext.Decoder
+	err error
+}
+
+// errShape says that something is of a type that it has in no payment.
+var errShape = errors.New("of another type than in any payment")
+
+// begin goes into the object that has to come next.
+func (r *reader) begin() {
+	if r.err == nil && r.d.PeekKind() != jsontext.KindBeginObject {
+		r.err = errShape
+	}
+	r.token()
+}
+
+// next gives the name of an object's next member, whose value is to be read
+// then, or goes out of the object.
+func (r *reader) next() (name jsontext.Token, ok bool) {
+	name = r.token()
+	return name, r.err == nil && name.Kind() == jsontext.KindString
+}
+
+func (r *reader) token() (token jsontext.Token) {
+	if r.err == nil {
+		token, r.err = r.d.ReadToken()
+	}
+	return token
+}
+
+func (r *reader) skip() {
+	if r.err == nil {
+		r.err = r.d.SkipValue()
+	}
+}
+
+// absent passes over a null, if that is what comes next.
+func (r *reader) absent() bool {
+	if r.err == nil && r.d.PeekKind() != jsontext.KindNull {
+		return false
+	}
+	r.skip()
+	return true
+}
+
+// value gives a copy of the JSON.
+func (r *reader) value() jsontext.Value {
+	if r.err != nil {
 		return nil
 	}
+	var v jsontext.Value
+	v, r.err = r.d.ReadValue()
+	return v.Clone()
 }
 
-// wireID is an id, a text or a number, that can stand in a URL's path, or "".
-type wireID string
-
-// UnmarshalJSONFrom fails on what is no JSON only.
-func (id *wireID) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	kind := d.PeekKind()
-	if kind != jsontext.KindString && kind != jsontext.KindNumber {
-		return d.SkipValue()
+// text gives the text of a string, or of a number or boolean as written; null
+// is "". An object or array in a scalar's place gives its opening bracket, which
+// no check takes for a known word or for nothing.
+func (r *reader) text() string {
+	switch kind := r.d.PeekKind(); kind {
+	case jsontext.KindBeginObject, jsontext.KindBeginArray:
+		r.skip()
+		return kind.String()
+	case jsontext.KindString, jsontext.KindNumber, jsontext.KindTrue, jsontext.KindFalse:
+		if token := r.token(); r.err == nil {
+			return token.String()
+		}
+	default:
+		r.skip()
 	}
-	var text wireText
-	if err := text.UnmarshalJSONFrom(d); err != nil {
-		return err
-	}
-	*id = wireID(pathSegment(string(text)))
-	return nil
+	return ""
 }
 
-// wireChildren is an array of objects, one object, null or nothing.
-type wireChildren []child
+// id gives a text or a number that can stand in a URL's path, or "".
+func (r *reader) id() string {
+	if kind := r.d.PeekKind(); kind != jsontext.KindString && kind != jsontext.KindNumber {
+		r.skip()
+		return ""
+	}
+	return pathSegment(r.text())
+}
 
-// UnmarshalJSONFrom fails on all else.
-func (c *wireChildren) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	if d.PeekKind() != jsontext.KindBeginArray {
-		return c.add(d)
+// children takes an array of objects, one object, or null; null in the array is
+// none.
+func (r *reader) children() []child {
+	var all []child
+	switch {
+	case r.absent():
+	case r.d.PeekKind() != jsontext.KindBeginArray:
+		all = append(all, r.child())
+	default:
+		r.token()
+		for r.err == nil && r.d.PeekKind() != jsontext.KindEndArray {
+			if !r.absent() {
+				all = append(all, r.child())
+			}
+		}
+		r.token()
 	}
-	if _, err := d.ReadToken(); err != nil {
-		return err
-	}
-	for d.PeekKind() != jsontext.KindEndArray {
-		if err := c.add(d); err != nil {
-			return err
+	return all
+}
+
+func (r *reader) child() (c child) {
+	r.begin()
+	for name, ok := r.next(); ok; name, ok = r.next() {
+		switch name.String() {
+		case "id":
+			c.id = r.text()
+		case "status":
+			c.status = r.text()
+		case "status_detail":
+			c.detail = r.text()
+		case "payment_method_id":
+			c.method = r.text()
+		case "transaction_amount":
+			c.amount = r.text()
+		case "external_reference":
+			c.reference = r.text()
+		default:
+			r.skip()
 		}
 	}
-	_, err := d.ReadToken()
-	return err
+	return c
 }
 
-// add takes one object, or null.
-func (c *wireChildren) add(d *jsontext.Decoder) error {
-	var w struct {
-		ID                wireText `json:"id"`
-		Status            wireText `json:"status"`
-		StatusDetail      wireText `json:"status_detail"`
-		PaymentMethodID   wireText `json:"payment_method_id"`
-		TransactionAmount wireText `json:"transaction_amount"`
-		ExternalReference wireText `json:"external_reference"`
+// wallet takes an object, with an object for the discount in it, or null where
+// either would be.
+func (r *reader) wallet() (w wallet) {
+	if r.absent() {
+		return wallet{}
 	}
-	if there, err := object(d, &w); !there {
-		return err
+	r.begin()
+	for name, ok := r.next(); ok; name, ok = r.next() {
+		switch name.String() {
+		case "transaction_amount":
+			w.amount = r.text()
+		case "external_reference":
+			w.reference = r.text()
+		case "discount":
+			if !r.absent() {
+				w.discount = r.member("amount")
+			}
+		default:
+			r.skip()
+		}
 	}
-	*c = append(*c, child{
-		id: string(w.ID), status: string(w.Status), detail: string(w.StatusDetail),
-		method: string(w.PaymentMethodID), amount: string(w.TransactionAmount),
-		reference: string(w.ExternalReference),
-	})
-	return nil
+	return w
 }
 
-// wireWallet is an object with an object in it, or null where either would be.
-type wireWallet wallet
-
-// UnmarshalJSONFrom fails on all else.
-func (to *wireWallet) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	var w struct {
-		TransactionAmount wireText     `json:"transaction_amount"`
-		ExternalReference wireText     `json:"external_reference"`
-		Discount          wireDiscount `json:"discount"`
+// payerID takes anything: it decides nothing.
+func (r *reader) payerID() string {
+	if r.d.PeekKind() != jsontext.KindBeginObject {
+		r.skip()
+		return ""
 	}
-	if there, err := object(d, &w); !there {
-		return err
-	}
-	*to = wireWallet{amount: string(w.TransactionAmount), reference: string(w.ExternalReference), discount: string(w.Discount)}
-	return nil
+	return r.member("id")
 }
 
-// wireDiscount is the amount of an object, or null.
-type wireDiscount wireText
-
-// UnmarshalJSONFrom fails on all else.
-func (to *wireDiscount) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	var w struct {
-		Amount wireText `json:"amount"`
+// member gives the one member's text of an object.
+func (r *reader) member(wanted string) (text string) {
+	r.begin()
+	for name, ok := r.next(); ok; name, ok = r.next() {
+		if name.String() == wanted {
+			text = r.text()
+		} else {
+			r.skip()
+		}
 	}
-	_, err := object(d, &w)
-	*to = wireDiscount(w.Amount)
-	return err
-}
-
-// wirePayerID is the id of an object; it decides nothing, so all else is "".
-type wirePayerID wireText
-
-// UnmarshalJSONFrom fails on what is no JSON only.
-func (to *wirePayerID) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	if d.PeekKind() != jsontext.KindBeginObject {
-		return d.SkipValue()
-	}
-	var w struct {
-		ID wireText `json:"id"`
-	}
-	_, err := object(d, &w)
-	*to = wirePayerID(w.ID)
-	return err
-}
-
-// object reads an object. Where null stands instead, there is nothing to take;
-// all else is an error.
-func object(d *jsontext.Decoder, into any) (there bool, err error) {
-	switch d.PeekKind() {
-	case jsontext.KindBeginObject:
-		err = json.UnmarshalDecode(d, into)
-		return err == nil, err
-	case jsontext.KindNull:
-		return false, d.SkipValue()
-	}
-	return false, errShape
+	return text
 }
