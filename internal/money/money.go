@@ -5,6 +5,7 @@ package money
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/shopspring/decimal"
@@ -99,6 +100,9 @@ func Parse(text string, c Currency) (Amount, error) {
 	if !ok {
 		return Amount{}, fmt.Errorf("currency %q: unknown", c)
 	}
+	if minor, ok := readPlain(text, site.Scale); ok {
+		return Amount{minor: minor, currency: c}, nil
+	}
 	// An exponent of many digits would make the library build a huge number.
 	if len(text) == 0 || len(text) > MaxText || exponentDigits(text) > 3 || strings.Trim(text, "0123456789+-.eE") != "" {
 		return Amount{}, ErrSyntax
@@ -118,6 +122,28 @@ func Parse(text string, c Currency) (Amount, error) {
 		return Amount{}, fmt.Errorf("%w: %s has %d decimal places", ErrTooFine, c, site.Scale)
 	}
 	return Amount{minor: minor.IntPart(), currency: c}, nil
+}
+
+// readPlain reads an amount as it is nearly always written, up to twelve digits
+// and no more than scale digits behind a point, without the library's big
+// numbers. ok is false for every other text, right or wrong.
+func readPlain(text string, scale int32) (minor int64, ok bool) {
+	whole, fraction, point := strings.Cut(text, ".")
+	if whole == "" || len(whole) > 12 || len(fraction) > int(scale) || point == (fraction == "") {
+		return 0, false
+	}
+	for _, digits := range [...]string{whole, fraction} {
+		for i := range len(digits) {
+			if digits[i] < '0' || digits[i] > '9' {
+				return 0, false
+			}
+			minor = minor*10 + int64(digits[i]-'0')
+		}
+	}
+	for range int(scale) - len(fraction) {
+		minor *= 10
+	}
+	return minor, minor > 0
 }
 
 func exponentDigits(text string) int {
@@ -159,5 +185,13 @@ func (a Amount) String() string {
 	if !ok {
 		return ""
 	}
-	return decimal.New(a.minor, -site.Scale).StringFixed(site.Scale)
+	digits := strconv.FormatInt(a.minor, 10)
+	if site.Scale == 0 {
+		return digits
+	}
+	if missing := int(site.Scale) + 1 - len(digits); missing > 0 {
+		digits = strings.Repeat("0", missing) + digits
+	}
+	point := len(digits) - int(site.Scale)
+	return digits[:point] + "." + digits[point:]
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/shopspring/decimal"
+
 	"payment-capture/internal/money"
 )
 
@@ -51,6 +53,36 @@ func TestParse(t *testing.T) {
 	}
 	if _, err := money.Parse("1", "USD"); err == nil {
 		t.Error("Parse takes a currency that no site has")
+	}
+}
+
+// TestParseAgreesWithTheLibrary: the usual spellings are read without it.
+func TestParseAgreesWithTheLibrary(t *testing.T) {
+	t.Parallel()
+	taken := 0
+	for _, c := range []money.Currency{"MXN", "CLP"} {
+		site, _ := money.SiteOf(c)
+		for _, whole := range []string{"", "0", "00", "7", "007", "10", "700", "999999999999", "1000000000000", "-7", "+7", "7e0", "/", ":"} {
+			for _, fraction := range []string{"", ".", ".0", ".00", ".5", ".05", ".50", ".500", ".505", ".99", ".5e1", "./", ".:", ".-1"} {
+				text := whole + fraction
+				d, err := decimal.NewFromString(text)
+				ok := err == nil && d.IsPositive() && d.LessThan(decimal.New(1, 12)) && d.Shift(site.Scale).IsInteger()
+				a, err := money.Parse(text, c)
+				if (err == nil) != ok {
+					t.Errorf("Parse(%q, %s) = %q, %v; the library reads %s", text, c, a, err, d)
+				}
+				if !ok {
+					continue
+				}
+				taken++
+				if a.Minor() != d.Shift(site.Scale).IntPart() || a.String() != d.StringFixed(site.Scale) {
+					t.Errorf("Parse(%q, %s) = %q, %d in its smallest unit; the library reads %s", text, c, a, a.Minor(), d)
+				}
+			}
+		}
+	}
+	if taken < 50 {
+		t.Errorf("only %d of the texts are amounts", taken)
 	}
 }
 
