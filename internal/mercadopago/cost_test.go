@@ -77,6 +77,41 @@ func (c *canned) Close() error {
 
 func (*canned) SetDeadline(time.Time) error { return nil }
 
+// maxAllocs is what one charge that is captured may allocate, from the request to
+// its meaning; it takes some 91, of which net/http needs about 60.
+const maxAllocs = 95
+
+func TestAllocationsOfACapture(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts those of the whole process
+	c := cannedClient(t, testdata(t, "approved"), nil)
+	r := sampleRequest(t)
+	n := testing.AllocsPerRun(500, func() {
+		if a := c.Capture(t.Context(), r); a.Meaning != Captured {
+			t.Fatal(a.Detail)
+		}
+	})
+	if raceDetector {
+		t.Logf("%v allocations with the race detector's", n)
+		return
+	}
+	if n > maxAllocs {
+		t.Errorf("a charge allocates %v times, more than %d", n, maxAllocs)
+	}
+}
+
+// TestARequestIsOneWrite: a head that goes out before its body is one more system
+// call, and often one more packet.
+func TestARequestIsOneWrite(t *testing.T) {
+	t.Parallel()
+	writes := make(chan int, 1)
+	c := cannedClient(t, testdata(t, "approved"), writes)
+	for range 3 {
+		check(t, c.Capture(t.Context(), sampleRequest(t)), want{meaning: Captured, row: 1})
+		if n := <-writes; n != 1 {
+			t.Errorf("a request took %d writes", n)
+		}
+	}
+}
+
 // BenchmarkCapture is one charge that is answered as captured, from the request
 // to its meaning, without the network.
 func BenchmarkCapture(b *testing.B) {

@@ -3,12 +3,15 @@ package mercadopago
 import (
 	"math/big"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/secret"
 )
 
 func TestScrubber(t *testing.T) {
@@ -50,6 +53,68 @@ func TestScrubber(t *testing.T) {
 	}
 	if got := s.text(strings.Repeat("é", 100), 9); got != "éééé" || !utf8.ValidString(got) {
 		t.Errorf("got %q, cut within a character", got)
+	}
+}
+
+// TestScrubberFindsEveryPiece: of each secret, in each spelling, whatever stands
+// around it. Which texts are searched at all is guessed, and must not be guessed
+// wrongly.
+func TestScrubberFindsEveryPiece(t *testing.T) {
+	t.Parallel()
+	const odd = `to"ken\with/odd+chars=0123456789`
+	s := newScrubber(accessToken).with(payerToken).with(odd)
+	for _, form := range []string{
+		accessToken, payerToken, odd, url.QueryEscape(payerToken), url.QueryEscape(odd), strings.Trim(strconv.Quote(odd), `"`),
+	} {
+		for i := range len(form) - gramSize + 1 {
+			for _, piece := range []string{form[i : i+gramSize], strings.ToUpper(form[i : i+gramSize])} {
+				for _, text := range []string{piece, "HTTP 400: " + piece, piece + " is wrong", "\xff" + piece + "é"} {
+					if got := s.text(text, maxDetail); strings.Contains(got, piece) || !strings.Contains(got, "[redacted]") {
+						t.Errorf("%q: got %q", text, got)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestTheLatestTokenIsKnown: what is made of a token once is that token's.
+func TestTheLatestTokenIsKnown(t *testing.T) {
+	t.Parallel()
+	token := secret.New(accessToken)
+	c, err := New(Config{URL: "http://api.example", Timeout: time.Second, MaxConnections: 1}, func() secret.Text { return token })
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := c.credential()
+	if c.credential() != before {
+		t.Error("the credential is made anew though the token is the same")
+	}
+	other := strings.ToUpper(payerToken)
+	token = secret.New(other)
+	after := c.credential()
+	if got := after.authorization; len(got) != 1 || got[0] != "Bearer "+other {
+		t.Errorf("got %q for the new token", got)
+	}
+	if got := after.scrub.text("Bearer "+other, maxDetail); got != "Bearer [redacted]" {
+		t.Errorf("got %q", got)
+	}
+	token = secret.New("")
+	if c.credential() != nil {
+		t.Error("an empty token is taken")
+	}
+}
+
+// TestPayerTokenOfAnyRequest: of one that NewRequest made, and of one put
+// together by hand.
+func TestPayerTokenOfAnyRequest(t *testing.T) {
+	t.Parallel()
+	made := sampleRequest(t)
+	byHand := Request{Key: made.Key, Body: made.Body, Amount: made.Amount}
+	for _, r := range []*Request{&made, &byHand} {
+		if got := r.payerToken(); got != payerToken {
+			t.Errorf("got %q", got)
+		}
 	}
 }
 
