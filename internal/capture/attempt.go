@@ -68,7 +68,9 @@ func (c *Capturer) begin(e *event.ReadyToCapture, hold Hold) (*attempt, *event.P
 	a := &attempt{
 		event: e, began: time.Now(), resent: hold.Resent(),
 		subject: subject{order: e.OrderID, payer: sha256.Sum256([]byte(e.PayerToken.Reveal()))},
-		noted:   event.Attempt{Event: e.Fingerprint(), Encoding: mercadopago.EncodingVersion, Account: c.conf.Account},
+		noted: event.Attempt{
+			Event: e.Fingerprint(), Encoding: mercadopago.EncodingVersion, Account: c.conf.Account, Reference: e.ExternalReference,
+		},
 	}
 	before := hold.Tried()
 	if before != nil {

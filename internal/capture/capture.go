@@ -57,9 +57,12 @@ type Journal interface {
 	// Withdraw takes the attempt back: it had no effect, for certain. It waits for
 	// that, some seconds at most.
 	Withdraw(ctx context.Context) error
-	// Paid gives the outcomes that have a payment, of all events under this
-	// one's reference.
-	Paid(ctx context.Context) ([]*event.Outcome, error)
+	// Under gives what is known of every event under this one's reference, this
+	// one among them.
+	Under(ctx context.Context) ([]event.Known, error)
+	// CatchUp returns when all is known that any instance had noted when it was
+	// called.
+	CatchUp(ctx context.Context) error
 }
 
 // Config fixes a Capturer.

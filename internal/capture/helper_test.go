@@ -66,7 +66,9 @@ type hold struct {
 	// What the ledger has of the event: before, and what this owner wrote.
 	tried       *event.Attempt
 	resent      bool
-	paid        []*event.Outcome
+	under       []event.Known // the reference
+	notSeen     []event.Known // that others noted, until it has caught up
+	caughtUp    int
 	attempts    []event.Attempt
 	withdrawn   int
 	refuse      error // what Attempt gives until then
@@ -90,7 +92,13 @@ func (h *hold) Withdraw(context.Context) error {
 	return nil
 }
 
-func (h *hold) Paid(context.Context) ([]*event.Outcome, error) { return h.paid, nil }
+func (h *hold) Under(context.Context) ([]event.Known, error) { return h.under, nil }
+
+func (h *hold) CatchUp(context.Context) error {
+	h.caughtUp++
+	h.under, h.notSeen = append(h.under, h.notSeen...), nil
+	return nil
+}
 
 func newHold(giveUp <-chan struct{}) *hold { return &hold{giveUp: giveUp} }
 

@@ -35,8 +35,9 @@ func TestAttemptIsNotedBeforeTheFirstCall(t *testing.T) {
 		}
 		want := event.Attempt{
 			First: a.began.Round(0), Event: e.Fingerprint(), Body: event.FingerprintOf(r.Body), Encoding: mercadopago.EncodingVersion, Account: "main",
+			Reference: "reference-1",
 		}
-		if got := h.attempts[0]; !got.First.Equal(want.First) || got.Event != want.Event || got.Body != want.Body || got.Encoding != want.Encoding || got.Account != want.Account {
+		if got := h.attempts[0]; !got.First.Equal(want.First) || got.Event != want.Event || got.Body != want.Body || got.Encoding != want.Encoding || got.Account != want.Account || got.Reference != want.Reference {
 			t.Errorf("noted %+v, want %+v", got, want)
 		}
 		if d.Attempt != h.attempts[0] || h.withdrawn != 0 {
@@ -213,13 +214,17 @@ func TestInheritedAttempt(t *testing.T) {
 	}
 }
 
+func knownOutcome(o event.Outcome) event.Known {
+	return event.Known{EventID: o.EventID, History: event.History{Decision: &event.Decision{Verdict: event.Verdict{Outcome: &o}}}}
+}
+
 // A payment that the ledger has for another event of the same reference is not
 // this one's.
 func TestPaymentOfAnotherEventIsNotFound(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h, e := inherited(t, 25*time.Hour)
-		h.paid = []*event.Outcome{{Type: event.TypeCaptured, EventID: "another", PaymentID: "7"}}
+		h.under = []event.Known{knownOutcome(event.Outcome{Type: event.TypeCaptured, EventID: "another", PaymentID: "7"})}
 		a := newAPI()
 		a.found = []mercadopago.Found{find(seen(captured(), "7", h.tried.First.Add(time.Second)))}
 		d, err := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = 24 * time.Hour }).Capture(t.Context(), e, h)
@@ -246,7 +251,7 @@ func TestOncePerReference(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				h := newHold(nil)
-				h.paid = []*event.Outcome{&test.paid}
+				h.under = []event.Known{knownOutcome(test.paid)}
 				a := newAPI(captured())
 				d, err := newCapturer(a, func(c *capture.Config) { c.OncePerReference = test.once }).Capture(t.Context(), newEvent(t), h)
 				if err != nil || ending(d) != test.want {

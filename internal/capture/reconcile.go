@@ -33,7 +33,7 @@ func (c *Capturer) lookUp(ctx context.Context, a *attempt, hold Hold, reason eve
 			return event.Verdict{}, err
 		}
 		wait := c.nextLook(&s, found, p)
-		others, err := c.others(ctx, a, hold)
+		others, err := c.others(ctx, a, hold, found)
 		if err != nil {
 			return event.Verdict{}, err
 		}
@@ -123,11 +123,14 @@ func (c *Capturer) find(ctx context.Context, a *attempt, hold Hold, s *search) (
 // known, and no other event has it. One that was taken decides at once; a
 // declined one only at the last look, for one that was taken may come into
 // sight later. A search that broke off may have left out another payment.
-func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.Found, others owners, last bool) (_ event.Verdict, decided bool, note string) {
+//
+// None decides while there is a rival: it may be the rival's as well, which has
+// not said so. The rival may be decided until the next look.
+func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.Found, of others, last bool) (_ event.Verdict, decided bool, note string) {
 	var taken, declined, other []mercadopago.Answer
 	for _, p := range found.Payments {
 		switch {
-		case !c.isOurs(a, p, others):
+		case !c.isOurs(a, p, of.owners):
 		case p.Meaning == mercadopago.Captured:
 			taken = append(taken, p)
 		case p.Meaning == mercadopago.Rejected:
@@ -137,6 +140,10 @@ func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.
 		}
 	}
 	switch {
+	case len(taken)+len(declined) > 0 && len(of.rivals) > 0:
+		return event.Verdict{}, false, fmt.Sprintf(
+			"payment %s was found, which may be of event %s as well: that was tried under the same reference, and it is not known what came of it",
+			paymentIDs(slices.Concat(taken, declined)), strings.Join(of.rivals, ", "))
 	case len(taken) > 1:
 		detail := "several payments were taken under its reference since its first try (" + paymentIDs(taken) + "): look whether the buyer paid twice"
 		c.conf.Log.LogAttrs(ctx, slog.LevelError, "several payments under one reference", slog.String("event_id", a.event.ID),
@@ -165,31 +172,45 @@ func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.
 	return event.Verdict{}, false, note
 }
 
-// owners says whose a payment is, by payment id, as the ledger has it.
-type owners map[string]string
-
-// others gives the payments of other events under this one's reference: a
-// payment that is found by the reference has that one too.
-func (c *Capturer) others(ctx context.Context, a *attempt, hold Hold) (owners, error) {
-	paid, err := hold.Paid(ctx)
-	if err != nil {
-		return nil, &AbandonedError{Cause: err}
-	}
-	whose := make(owners)
-	for _, o := range paid {
-		if o.EventID != a.event.ID && o.PaymentID != "" {
-			whose[o.PaymentID] = o.EventID
-		}
-	}
-	return whose, nil
+// others is what the ledger has of the other events under an event's reference:
+// a payment that is found by the reference has that one too.
+type others struct {
+	owners map[string]string // the event that has a payment, by payment id
+	rivals []string          // the events that were tried, of which it is not known whether they have one
 }
 
-func (c *Capturer) isOurs(a *attempt, found mercadopago.Answer, others owners) bool {
+// others asks the ledger, as far as it goes after the search was answered: each
+// payment that was found was noted before it was made, by whichever instance.
+func (c *Capturer) others(ctx context.Context, a *attempt, hold Hold, found mercadopago.Found) (others, error) {
+	of := others{owners: make(map[string]string)}
+	if len(found.Payments) == 0 {
+		return of, nil
+	}
+	if err := hold.CatchUp(ctx); err != nil {
+		return of, &AbandonedError{Cause: err}
+	}
+	known, err := hold.Under(ctx)
+	if err != nil {
+		return of, &AbandonedError{Cause: err}
+	}
+	for _, k := range known {
+		switch d := k.Decision; {
+		case k.EventID == a.event.ID:
+		case k.EffectUnknown():
+			of.rivals = append(of.rivals, k.EventID)
+		case d != nil && d.Outcome != nil && d.Outcome.PaymentID != "":
+			of.owners[d.Outcome.PaymentID] = k.EventID
+		}
+	}
+	return of, nil
+}
+
+func (c *Capturer) isOurs(a *attempt, found mercadopago.Answer, owners map[string]string) bool {
 	p := found.Payment
 	if p == nil || p.ID == "" || p.CreatedAt.IsZero() || p.CreatedAt.Before(a.noted.First.Add(-clockSkew)) {
 		return false
 	}
-	if _, anothers := others[p.ID]; anothers {
+	if _, anothers := owners[p.ID]; anothers {
 		return false
 	}
 	if owner, known := c.seen.owner(p.ID); known && owner != a.event.ID {

@@ -60,12 +60,12 @@ func (c *Capturer) resume(ctx context.Context, a *attempt, hold Hold) (_ event.V
 
 // capturedBefore says which other event was captured for this one's reference.
 func (c *Capturer) capturedBefore(ctx context.Context, a *attempt, hold Hold) (*event.Parking, error) {
-	paid, err := hold.Paid(ctx)
+	known, err := hold.Under(ctx)
 	if err != nil {
 		return nil, &AbandonedError{Cause: err}
 	}
-	for _, o := range paid {
-		if o.EventID != a.event.ID && o.Type == event.TypeCaptured {
+	for _, k := range known {
+		if o := k.Captured(); o != nil && k.EventID != a.event.ID {
 			return &event.Parking{Reason: event.ParkReferenceCaptured, Detail: fmt.Sprintf(
 				"event %s was captured for external_reference %s already (payment %s, %s %s), and CAPTURE_ONCE_PER is reference",
 				o.EventID, o.ExternalReference, o.PaymentID, o.Amount, o.Amount.Currency())}, nil
@@ -76,7 +76,7 @@ func (c *Capturer) capturedBefore(ctx context.Context, a *attempt, hold Hold) (*
 
 // lookFirst looks once for the payment of an attempt that is over an hour old.
 // Only one that was taken decides: without it the event is asked for under its
-// key, which the API still knows.
+// key, which the API still knows; so it is where the payment may be a rival's.
 func (c *Capturer) lookFirst(ctx context.Context, a *attempt, hold Hold) (_ event.Verdict, decided bool, err error) {
 	s := search{began: time.Now()}
 	for {
@@ -85,7 +85,7 @@ func (c *Capturer) lookFirst(ctx context.Context, a *attempt, hold Hold) (_ even
 		if err != nil {
 			return event.Verdict{}, false, err
 		}
-		others, err := c.others(ctx, a, hold)
+		others, err := c.others(ctx, a, hold, found)
 		if err != nil {
 			return event.Verdict{}, false, err
 		}

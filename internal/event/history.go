@@ -46,13 +46,40 @@ func (h History) Contradicts(mark Fingerprint) bool {
 	return a != nil && !a.Event.IsZero() && a.Event != mark
 }
 
+// EffectUnknown reports whether the event was tried, and what came of that is
+// not known: it is not decided, or was parked. A payment may be its own.
+func (h History) EffectUnknown() bool {
+	switch d := h.Decision; {
+	case d == nil:
+		return h.Attempt != nil
+	case d.Parked():
+		return h.Attempt != nil || d.Attempt.Made() != nil
+	}
+	return false // it owns its payment, or is known to have made none
+}
+
+// Captured gives the outcome of an event that was captured, else nil.
+func (h History) Captured() *Outcome {
+	if d := h.Decision; d != nil && d.Outcome != nil && d.Outcome.Type == TypeCaptured {
+		return d.Outcome
+	}
+	return nil
+}
+
+// Known is what was noted of an event.
+type Known struct {
+	EventID string
+	History
+}
+
 // Attempt says that an event is tried: from then on the buyer may have paid.
 type Attempt struct {
-	First    time.Time   // when the first call was about to be made; in milliseconds
-	Event    Fingerprint // of the event, by [ReadyToCapture.Fingerprint]
-	Body     Fingerprint // of the request that was sent
-	Encoding int         // the version of the layout that the body was written in
-	Account  string      // the account that it was sent for
+	First     time.Time   // when the first call was about to be made; in milliseconds
+	Event     Fingerprint // of the event, by [ReadyToCapture.Fingerprint]
+	Body      Fingerprint // of the request that was sent
+	Encoding  int         // the version of the layout that the body was written in
+	Account   string      // the account that it was sent for
+	Reference string      // the event's external reference
 }
 
 // Made gives the attempt if it was made, else nil.

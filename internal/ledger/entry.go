@@ -59,12 +59,13 @@ func ParseKey(key []byte) (Kind, string, error) {
 const version = 1
 
 type wireAttempt struct {
-	Version  int    `cbor:"0,keyasint"`
-	First    int64  `cbor:"1,keyasint,omitempty"` // Unix milliseconds; 0: no call was made
-	Event    []byte `cbor:"2,keyasint,omitempty"`
-	Body     []byte `cbor:"3,keyasint,omitempty"`
-	Encoding int    `cbor:"4,keyasint,omitempty"`
-	Account  string `cbor:"5,keyasint,omitempty"`
+	Version   int    `cbor:"0,keyasint"`
+	First     int64  `cbor:"1,keyasint,omitempty"` // Unix milliseconds; 0: no call was made
+	Event     []byte `cbor:"2,keyasint,omitempty"`
+	Body      []byte `cbor:"3,keyasint,omitempty"`
+	Encoding  int    `cbor:"4,keyasint,omitempty"`
+	Account   string `cbor:"5,keyasint,omitempty"`
+	Reference string `cbor:"6,keyasint,omitempty"` // left out where an outcome says it
 }
 
 type wireDecision struct {
@@ -122,7 +123,7 @@ func EncodeAttempt(a event.Attempt) ([]byte, error) {
 }
 
 func wireAttemptOf(a event.Attempt) *wireAttempt {
-	w := &wireAttempt{Version: version, First: milli(a.First), Encoding: a.Encoding, Account: a.Account}
+	w := &wireAttempt{Version: version, First: milli(a.First), Encoding: a.Encoding, Account: a.Account, Reference: a.Reference}
 	if !a.Event.IsZero() {
 		w.Event = a.Event[:]
 	}
@@ -146,7 +147,7 @@ func (w *wireAttempt) attempt() (*event.Attempt, error) {
 	if w.Version < 1 || w.Version > version {
 		return nil, newer(w.Version)
 	}
-	a := &event.Attempt{First: fromMilli(w.First), Encoding: w.Encoding, Account: w.Account}
+	a := &event.Attempt{First: fromMilli(w.First), Encoding: w.Encoding, Account: w.Account, Reference: w.Reference}
 	for _, f := range []struct {
 		from []byte
 		into *event.Fingerprint
@@ -175,6 +176,9 @@ func EncodeDecision(d *event.Decision) ([]byte, error) {
 		}
 		if o.ExternalReference != o.OrderID {
 			w.Outcome.Reference = o.ExternalReference
+		}
+		if w.Attempt != nil && w.Attempt.Reference == o.ExternalReference {
+			w.Attempt.Reference = ""
 		}
 		for _, t := range o.Transactions {
 			w.Outcome.Transactions = append(w.Outcome.Transactions, wireTransaction{
@@ -222,6 +226,9 @@ func DecodeDecision(id string, value []byte) (*event.Decision, error) {
 			return nil, err
 		}
 		d.Outcome = o
+		if w.Attempt != nil && d.Attempt.Reference == "" {
+			d.Attempt.Reference = o.ExternalReference
+		}
 	case w.Parking != nil && w.Outcome == nil:
 		p := w.Parking
 		d.Parking = &event.Parking{

@@ -26,7 +26,7 @@ func aTime(ms int64) time.Time { return time.UnixMilli(1_795_000_000_000 + ms).U
 
 func attemptForTest() event.Attempt {
 	return event.Attempt{
-		First: aTime(1), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 1, Account: "main",
+		First: aTime(1), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 1, Account: "main", Reference: "o1",
 	}
 }
 
@@ -41,9 +41,11 @@ func decisionsForTest(t testing.TB) map[string]*event.Decision {
 		Type: event.TypeRejected, Subject: "o1", Time: aTime(7), EventID: "e1", OrderID: "o1", Amount: amountOf(t, "1.00"),
 		ExternalReference: "another", Reason: "cc_rejected_high_risk", Category: event.CategoryFraud, Retry: event.RetryNever,
 	}
+	triedForAnother := attemptForTest()
+	triedForAnother.Reference = "another"
 	return map[string]*event.Decision{
 		"captured": {Verdict: event.Verdict{Outcome: captured}, At: aTime(9), Attempt: attemptForTest()},
-		"rejected": {Verdict: event.Verdict{Outcome: rejected}, At: aTime(9), Attempt: attemptForTest()},
+		"rejected": {Verdict: event.Verdict{Outcome: rejected}, At: aTime(9), Attempt: triedForAnother},
 		"parked": {
 			Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: aTime(1), Tries: 3, HTTPStatus: 500, RequestID: "r"}},
 			At:      aTime(9), Attempt: attemptForTest(),
@@ -79,6 +81,28 @@ func TestAttemptComesBackAsItWas(t *testing.T) {
 	got, err := DecodeAttempt(value)
 	if err != nil || *got != want {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+}
+
+// The reference of what was tried is written once, where there is an outcome: a
+// decision stays for ever. One that differs from the outcome's is kept.
+func TestTheReferenceIsWrittenOnce(t *testing.T) {
+	d := decisionsForTest(t)["captured"]
+	size := func(reference string) int {
+		t.Helper()
+		d.Attempt.Reference = reference
+		value, err := EncodeDecision(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := DecodeDecision("e1", value)
+		if err != nil || got.Attempt != d.Attempt {
+			t.Errorf("the attempt comes back as %+v, %v; want %+v", got, err, d.Attempt)
+		}
+		return len(value)
+	}
+	if once, twice := size("o1"), size("o2"); once+4 != twice {
+		t.Errorf("%d bytes with the outcome's reference, %d with another of its length", once, twice)
 	}
 }
 

@@ -106,38 +106,65 @@ func TestEntriesInSeveralPartitions(t *testing.T) {
 	})
 }
 
-func TestPaidUnderAReference(t *testing.T) {
+func TestUnderAReference(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		ds := decisionsForTest(t)
 		w.transaction(kgo.TryCommit, w.decision(0, "e1", ds["captured"]), w.decision(1, "e2", ds["rejected"]), w.decision(1, "e3", ds["parked"]))
 		l := w.started("a")
 		find := func(reference string) string {
-			found, err := l.Paid(t.Context(), reference)
+			t.Helper()
+			found, err := l.Under(t.Context(), reference)
 			if err != nil {
 				t.Fatal(err)
 			}
-			var ids []string
-			for _, s := range found {
-				ids = append(ids, s.EventID+"="+s.PaymentID)
+			var shown []string
+			for _, k := range found {
+				how := knownOf(k.History).decided
+				if k.EffectUnknown() {
+					how += "?"
+				}
+				shown = append(shown, k.EventID+" "+how)
 			}
-			return strings.Join(ids, " ")
+			return strings.Join(shown, ", ")
 		}
-		if got := find("o1"); got != "e1=10458724" {
+		const inTopic = "e1 captured, e3 parked?"
+		if got := find("o1"); got != inTopic {
 			t.Errorf("under o1: %s", got)
 		}
-		if got := find("another"); got != "" {
-			t.Errorf("under another, which has no payment: %s", got)
+		if got := find("another"); got != "e2 rejected" {
+			t.Errorf("under another: %s", got)
+		}
+		if got := find("of none"); got != "" {
+			t.Errorf("under a reference of none: %s", got)
 		}
 		second := *ds["captured"]
 		second.Verdict = withEventID(second.Verdict, "e9")
 		l.Remember("e9", &second)
-		if got := find("o1"); got != "e1=10458724 e9=10458724" {
+		if got := find("o1"); got != inTopic+", e9 captured" {
 			t.Errorf("with what is remembered: %s", got)
 		}
 		l.Forget("e9")
-		if got := find("o1"); got != "e1=10458724" {
+		if got := find("o1"); got != inTopic {
 			t.Errorf("after it was forgotten: %s", got)
+		}
+		other := w.started("b")
+		if err := other.Attempt(t.Context(), 0, "e4", attemptAt(1)); err != nil {
+			t.Fatal(err)
+		}
+		w.caughtUp(l)
+		for _, of := range []*Ledger{l, other} {
+			l = of
+			if got := find("o1"); got != inTopic+", e4 ?" {
+				t.Errorf("with what another instance tried: %s", got)
+			}
+		}
+		if err := other.Withdraw(t.Context(), 0, "e4"); err != nil {
+			t.Fatal(err)
+		}
+		w.caughtUp(l)
+		if got := find("o1"); got != inTopic {
+			t.Errorf("after it was withdrawn: %s", got)
 		}
 	})
 }

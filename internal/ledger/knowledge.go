@@ -72,11 +72,6 @@ func (k *knowledge) history(id string) (event.History, error) {
 	return h, err
 }
 
-// paidUnder reports whether an outcome has a payment and this reference.
-func paidUnder(o *event.Outcome, reference string) bool {
-	return o != nil && o.PaymentID != "" && o.ExternalReference == reference
-}
-
 // unite gives the ids of both, each once, sorted.
 func unite(a, b []string) []string {
 	ids := slices.Concat(a, b)

@@ -179,29 +179,6 @@ func (l *Ledger) lookup(s *store, id string) (event.History, error) {
 	return k.history(id)
 }
 
-// Paid gives the outcomes that have a payment, captured or rejected, of all
-// events under an external reference.
-func (l *Ledger) Paid(ctx context.Context, reference string) ([]*event.Outcome, error) {
-	return ask(ctx, l, func(s *store) ([]*event.Outcome, error) {
-		ids := l.over.underReference(reference) // before the store: see overlay
-		stored, err := s.underReference(reference)
-		if err != nil {
-			return nil, err
-		}
-		var found []*event.Outcome
-		for _, id := range unite(ids, stored) {
-			h, err := l.lookup(s, id)
-			if err != nil {
-				return nil, err
-			}
-			if h.Decision != nil && paidUnder(h.Decision.Outcome, reference) {
-				found = append(found, h.Decision.Outcome)
-			}
-		}
-		return found, nil
-	})
-}
-
 // All gives every event that the store knows of to a function, in the order of
 // their ids, until that gives an error. What this process wrote and has not read
 // back is not among them.

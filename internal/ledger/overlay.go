@@ -18,14 +18,18 @@ type overlay struct {
 
 	mu   sync.Mutex
 	byID map[string]*pending
-	read map[int32]int64 // by partition: what is below is in the store
+	// byReference gives the ids under which byID has something that was tried, or
+	// paid, under a reference; a withdrawal or another end leaves the id there.
+	byReference map[string][]string
+	read        map[int32]int64 // by partition: what is below is in the store
 }
 
 // pending is what is not read back of one event, each in the order in which it
 // was written.
 type pending struct {
-	intents   []*intent
-	decisions []*event.Decision
+	intents    []*intent
+	decisions  []*event.Decision
+	references []string // under which it is in byReference
 }
 
 // intent is an attempt, or its withdrawal.
@@ -42,7 +46,9 @@ type intent struct {
 const notAcked = -1
 
 func newOverlay() *overlay {
-	return &overlay{changes: newChanges(), byID: make(map[string]*pending), read: make(map[int32]int64)}
+	return &overlay{
+		changes: newChanges(), byID: make(map[string]*pending), byReference: make(map[string][]string), read: make(map[int32]int64),
+	}
 }
 
 // reset says that the store is read anew, from these positions on.
@@ -73,6 +79,20 @@ func (o *overlay) tidy(id string, p *pending) {
 	if len(p.intents) == 0 && len(p.decisions) == 0 {
 		delete(o.byID, id)
 		o.events.Add(-1)
+		for _, reference := range p.references {
+			o.byReference[reference] = slices.DeleteFunc(o.byReference[reference], func(other string) bool { return other == id })
+			if len(o.byReference[reference]) == 0 {
+				delete(o.byReference, reference)
+			}
+		}
+	}
+}
+
+// refer notes that an event is to be found under a reference; "": none.
+func (o *overlay) refer(reference, id string, p *pending) {
+	if reference != "" && !slices.Contains(p.references, reference) {
+		p.references = append(p.references, reference)
+		o.byReference[reference] = append(o.byReference[reference], id)
 	}
 }
 
@@ -83,6 +103,9 @@ func (o *overlay) intend(in *intent) {
 	in.offset = notAcked
 	p := o.of(in.id)
 	p.intents = append(p.intents, in)
+	if in.attempt != nil {
+		o.refer(in.attempt.Reference, in.id, p)
+	}
 }
 
 // acked says where an intent was written.
@@ -152,6 +175,7 @@ func (o *overlay) remember(id string, d *event.Decision) {
 	defer o.mu.Unlock()
 	p := o.of(id)
 	p.decisions = append(p.decisions, d)
+	o.refer(referenceOf(d), id, p)
 }
 
 // forget drops the decision that was remembered last.
@@ -193,20 +217,15 @@ func (o *overlay) look(id string, k *knowledge) (withdrawn []int32) {
 	return withdrawn
 }
 
-// underReference gives the ids of the events whose remembered decision has a
-// payment under a reference.
-func (o *overlay) underReference(reference string) (ids []string) {
+// underReference gives the ids of the events of which something was tried, or
+// has a payment, under a reference.
+func (o *overlay) underReference(reference string) []string {
 	if o.events.Load() == 0 {
 		return nil
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for id, p := range o.byID {
-		if slices.ContainsFunc(p.decisions, func(d *event.Decision) bool { return paidUnder(d.Outcome, reference) }) {
-			ids = append(ids, id)
-		}
-	}
-	return ids
+	return slices.Clone(o.byReference[reference])
 }
 
 // readBack drops what came back with a batch that the store has, and notes how

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"payment-capture/internal/event"
@@ -66,6 +67,13 @@ func (w written) shows(want string) {
 	}
 	if got != want {
 		w.t.Errorf("it shows %q, want %q", got, want)
+	}
+	under := slices.Concat(w.o.underReference("o1"), w.o.underReference("another"))
+	if shows := k.attempt != nil || k.best.rank > rankNone; shows && !slices.Contains(under, "e1") {
+		w.t.Errorf("it shows %q, and has only %v under its references", got, under)
+	}
+	if len(w.o.byID) == 0 && len(w.o.byReference) > 0 {
+		w.t.Errorf("it keeps the references %v of no event", w.o.byReference)
 	}
 	if empty := w.o.events.Load() == 0; empty != (len(w.o.byID) == 0) || want == "" && !empty {
 		w.t.Errorf("it keeps %d events, counted as %d", len(w.o.byID), w.o.events.Load())

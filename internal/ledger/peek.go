@@ -9,8 +9,8 @@ import (
 )
 
 // readVerdict reads of a decision's value what the store needs, and under which
-// reference it is to be found; nil: none, for it ended without a payment. They point into
-// the value. The error is [ErrUnreadable].
+// reference it is to be found; nil: none, for it was not tried and has no payment. They
+// point into the value. The error is [ErrUnreadable].
 //
 // A ledger of millions of decisions is read at the start, and to decode each
 // would take most of the time. So the form that [EncodeDecision] writes is
@@ -24,23 +24,22 @@ func readVerdict(id, value []byte) (v verdict, reference []byte, err error) {
 	if err != nil {
 		return verdict{}, nil, err
 	}
-	v = verdict{rank: rankOf(d), at: milli(d.At), value: value}
-	if d.Outcome != nil && d.Outcome.PaymentID != "" {
-		reference = []byte(d.Outcome.ExternalReference)
-	}
-	return v, reference, nil
+	return verdict{rank: rankOf(d), at: milli(d.At), value: value}, []byte(referenceOf(d)), nil
 }
 
-// checkAttempt says whether an attempt's value can be read. The error is
-// [ErrUnreadable].
-func checkAttempt(value []byte) error {
+// readAttempt reads of an attempt's value the reference under which it is to be
+// found, which points into the value; empty: none. The error is [ErrUnreadable].
+func readAttempt(value []byte) (reference []byte, err error) {
 	p := peeker{rest: value}
-	p.attempt()
+	_, reference = p.attempt()
 	if !p.unsure && len(p.rest) == 0 {
-		return nil
+		return reference, nil
 	}
-	_, err := DecodeAttempt(value)
-	return err
+	a, err := DecodeAttempt(value)
+	if err != nil {
+		return nil, err
+	}
+	return []byte(a.Reference), nil
 }
 
 // peeker looks through CBOR of one form: maps of small numbers in rising order,
@@ -158,19 +157,24 @@ func (p *peeker) version() {
 	}
 }
 
-func (p *peeker) attempt() {
+// attempt tells whether a call was made, and the reference.
+func (p *peeker) attempt() (made bool, reference []byte) {
 	versioned := false
 	p.fields(func(key uint64) {
 		switch key {
 		case 0:
 			versioned = true
 			p.version()
-		case 1, 4:
-			p.number()
+		case 1:
+			made = p.number() != 0
 		case 2, 3:
 			p.fingerprint()
+		case 4:
+			p.number()
 		case 5:
 			p.text()
+		case 6:
+			reference = p.text()
 		default:
 			p.unsure = true
 		}
@@ -178,6 +182,7 @@ func (p *peeker) attempt() {
 	if !versioned {
 		p.unsure = true
 	}
+	return made, reference
 }
 
 // peekDecision looks through a decision's value. It is ok only where
@@ -186,6 +191,8 @@ func peekDecision(value []byte) (v verdict, reference []byte, ok bool) {
 	p := peeker{rest: value}
 	v.value = value
 	versioned, verdicts := false, 0
+	made, paid := false, false
+	var tried []byte // the attempt's reference
 	p.fields(func(key uint64) {
 		switch key {
 		case 0:
@@ -194,25 +201,28 @@ func peekDecision(value []byte) (v verdict, reference []byte, ok bool) {
 		case 1:
 			v.at = p.number()
 		case 2:
-			p.attempt()
+			made, tried = p.attempt()
 		case 3:
 			verdicts++
-			v.rank, reference = p.outcome()
+			v.rank, paid, reference = p.outcome()
 		case 4:
 			verdicts++
-			v.rank = rankParked
+			v.rank, reference = rankParked, tried
 			p.parking()
 		default:
 			p.unsure = true
 		}
 	})
+	if !made && !paid {
+		reference = nil
+	}
 	return v, reference, !p.unsure && versioned && verdicts == 1 && len(p.rest) == 0
 }
 
-// outcome gives the rank, and the reference of one that has a payment.
-func (p *peeker) outcome() (r rank, reference []byte) {
+// outcome gives the rank, whether it has a payment, and the reference.
+func (p *peeker) outcome() (r rank, paid bool, reference []byte) {
 	r = rankRejected
-	var order, amount, currency, payment []byte
+	var order, amount, currency []byte
 	p.fields(func(key uint64) {
 		switch key {
 		case 0:
@@ -228,7 +238,7 @@ func (p *peeker) outcome() (r rank, reference []byte) {
 		case 4:
 			reference = p.text()
 		case 5:
-			payment = p.text()
+			paid = len(p.text()) > 0
 		case 6:
 			p.transactions()
 		case 7, 8:
@@ -247,10 +257,7 @@ func (p *peeker) outcome() (r rank, reference []byte) {
 	if len(reference) == 0 {
 		reference = order
 	}
-	if len(payment) == 0 {
-		reference = nil
-	}
-	return r, reference
+	return r, paid, reference
 }
 
 func (p *peeker) transactions() {

@@ -3,6 +3,11 @@ package ledger
 import (
 	"bytes"
 	"testing"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"payment-capture/internal/event"
 )
 
 // agree checks that what is looked through is what is decoded.
@@ -19,11 +24,7 @@ func agree(t *testing.T, value []byte) (peeked bool) {
 	if v.rank != rankOf(d) || v.at != milli(d.At) || !bytes.Equal(v.value, value) {
 		t.Errorf("%x: got %d at %d, want %d at %d", value, v.rank, v.at, rankOf(d), milli(d.At))
 	}
-	want := ""
-	if d.Outcome != nil && d.Outcome.PaymentID != "" {
-		want = d.Outcome.ExternalReference
-	}
-	if string(reference) != want {
+	if want := referenceOf(d); string(reference) != want {
 		t.Errorf("%x: got the reference %q, want %q", value, reference, want)
 	}
 	return true
@@ -50,6 +51,71 @@ func TestWhatIsWrittenIsLookedThrough(t *testing.T) {
 	}
 }
 
+// What was tried, or has a payment, is found under its reference, whether it is
+// looked through or decoded.
+func TestWhatIsFoundUnderAReference(t *testing.T) {
+	ds := decisionsForTest(t)
+	change := func(name string, change func(*event.Decision)) *event.Decision {
+		d := *ds[name]
+		if d.Outcome != nil {
+			d.Outcome = new(*d.Outcome)
+		}
+		change(&d)
+		return &d
+	}
+	untried := func(d *event.Decision) { d.Attempt.First = time.Time{} }
+	for name, test := range map[string]struct {
+		decision *event.Decision
+		want     string
+	}{
+		"captured":                    {ds["captured"], "o1"},
+		"captured, never tried":       {change("captured", untried), "o1"},
+		"rejected without a payment":  {ds["rejected"], "another"},
+		"rejected, never tried":       {change("rejected", untried), ""},
+		"parked after a try":          {ds["parked"], "o1"},
+		"parked after one of unknown": {change("parked", func(d *event.Decision) { d.Attempt.Reference = "" }), ""},
+		"parked, never tried":         {change("parked", untried), ""},
+		"parked, and was no event":    {ds["parked without a call"], ""},
+	} {
+		value, err := EncodeDecision(test.decision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !agree(t, value) || referenceOf(test.decision) != test.want {
+			t.Errorf("%s: under %q, want %q", name, referenceOf(test.decision), test.want)
+		}
+		// With a key that the peeker does not know it is decoded.
+		_, decoded, err := readVerdict([]byte("e1"), withAKey(t, value))
+		if err != nil || string(decoded) != test.want {
+			t.Errorf("%s: decoded it is under %q, %v; want %q", name, decoded, err, test.want)
+		}
+	}
+	value, err := EncodeAttempt(attemptForTest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range [][]byte{value, withAKey(t, value)} {
+		if reference, err := readAttempt(v); string(reference) != "o1" || err != nil {
+			t.Errorf("the attempt %x is under %q, %v", v, reference, err)
+		}
+	}
+}
+
+// withAKey adds a key of a later version to an entry.
+func withAKey(t *testing.T, value []byte) []byte {
+	t.Helper()
+	var v map[any]any
+	if err := cbor.Unmarshal(value, &v); err != nil {
+		t.Fatal(err)
+	}
+	v[23] = "later"
+	value, err := cbor.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
 func FuzzPeek(f *testing.F) {
 	for _, d := range decisionsForTest(f) {
 		value, err := EncodeDecision(d)
@@ -67,8 +133,12 @@ func FuzzPeek(f *testing.F) {
 		agree(t, value)
 		p := peeker{rest: value}
 		if p.attempt(); !p.unsure && len(p.rest) == 0 {
-			if _, err := DecodeAttempt(value); err != nil {
-				t.Errorf("the attempt %x was looked through, but cannot be read: %v", value, err)
+			a, err := DecodeAttempt(value)
+			if err != nil {
+				t.Fatalf("the attempt %x was looked through, but cannot be read: %v", value, err)
+			}
+			if reference, err := readAttempt(value); string(reference) != a.Reference || err != nil {
+				t.Errorf("the attempt %x: got the reference %q, %v, want %q", value, reference, err, a.Reference)
 			}
 		}
 	})

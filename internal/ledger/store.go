@@ -45,7 +45,7 @@ type tags struct {
 }
 
 // storeFormat changes when what the store holds is laid out otherwise.
-const storeFormat = 1
+const storeFormat = 2
 
 func (t tags) String() string {
 	return fmt.Sprintf("format %d, cluster %s, topic %x", storeFormat, t.clusterID, t.topicID)

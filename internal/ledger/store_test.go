@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"payment-capture/internal/event"
@@ -107,7 +108,7 @@ func TestStoreIsKept(t *testing.T) {
 	if err != nil || len(read) != 2 || read[0] != (position{5, 3}) || read[2] != (position{9, 3}) {
 		t.Errorf("positions %v, %v", read, err)
 	}
-	for reference, want := range map[string]string{"o1": "[captured]", "o": "[]", "o12": "[]"} {
+	for reference, want := range map[string]string{"o1": "[captured parked tried]", "o": "[]", "o12": "[]"} {
 		if ids, err := s.underReference(reference); fmt.Sprint(ids) != want || err != nil {
 			t.Errorf("under %q: %v, %v, want %s", reference, ids, err, want)
 		}
@@ -134,6 +135,10 @@ func TestWithdrawnAttemptIsNothing(t *testing.T) {
 	defer closeForTest(t, s)
 	put(t, s, attemptEntry(t, 0, 0, "e1"))
 	put(t, s, entry{partition: 0, offset: 1, key: KindAttempt.Key("e1")})
+	// But that it was once under a reference: who looks it up there learns that.
+	if ids, err := s.underReference("o1"); fmt.Sprint(ids) != "[e1]" || err != nil {
+		t.Errorf("under its reference: %v, %v", ids, err)
+	}
 	check := func() {
 		t.Helper()
 		if h := has(t, s, "e1"); h != (event.History{}) {
@@ -154,11 +159,63 @@ func TestWithdrawnAttemptIsNothing(t *testing.T) {
 	check()
 }
 
+// What is found under a reference does not depend on the order in which the
+// partitions are read, or on how much is read at once.
+func TestUnderReferenceInAnyOrder(t *testing.T) {
+	attempted := func(partition int32, offset int64, id, reference string) entry {
+		a := attemptForTest()
+		a.Reference = reference
+		value, err := EncodeAttempt(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return entry{partition: partition, offset: offset, key: KindAttempt.Key(id), value: value}
+	}
+	partitions := [][]entry{
+		{attempted(0, 0, "e1", "o1"), {partition: 0, offset: 1, key: KindAttempt.Key("e1")}, attempted(0, 2, "e2", "o1"), attempted(0, 3, "e2", "o2")},
+		{attempted(1, 0, "e1", "o1"), decisionEntry(t, 1, 1, "e1", "parked"), {partition: 1, offset: 2, key: KindAttempt.Key("e1")}},
+		{attempted(2, 0, "e1", ""), decisionEntry(t, 2, 1, "e3", "parked without a call"), decisionEntry(t, 2, 2, "e4", "rejected")},
+	}
+	for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
+		for _, atOnce := range []bool{false, true} {
+			s := openForTest(t, storeConfigForTest(vfs.NewMem(), "dir"))
+			var es []entry
+			for _, p := range order {
+				es = append(es, partitions[p]...)
+			}
+			if atOnce {
+				put(t, s, es...)
+			} else {
+				for _, e := range es {
+					put(t, s, e)
+				}
+			}
+			for reference, want := range map[string]string{"o1": "[e1 e2]", "o2": "[e2]", "another": "[e4]", "": "[]"} {
+				if ids, err := s.underReference(reference); fmt.Sprint(ids) != want || err != nil {
+					t.Errorf("read in the order %v, at once %t: under %q %v, %v, want %s", order, atOnce, reference, ids, err, want)
+				}
+			}
+			if h := has(t, s, "e1"); !h.EffectUnknown() || !h.Decision.Parked() {
+				t.Errorf("read in the order %v, at once %t: e1 %+v", order, atOnce, h)
+			}
+			closeForTest(t, s)
+		}
+	}
+}
+
 // Whatever is wrong with the directory, the store opens: empty, where it was of
 // no use.
 func TestUselessStoreIsReplaced(t *testing.T) {
 	for name, spoil := range map[string]func(conf *storeConfig) error{
-		"another topic":   func(conf *storeConfig) error { conf.tags.topicID[0]++; return nil },
+		"another topic": func(conf *storeConfig) error { conf.tags.topicID[0]++; return nil },
+		"another format": func(conf *storeConfig) error {
+			s, err := openStore(*conf)
+			if err != nil {
+				return err
+			}
+			older := strings.Replace(conf.tags.String(), fmt.Sprintf("format %d,", storeFormat), fmt.Sprintf("format %d,", storeFormat-1), 1)
+			return errors.Join(s.db.Set([]byte(tagsKey), []byte(older), pebble.NoSync), s.close())
+		},
 		"another cluster": func(conf *storeConfig) error { conf.tags.clusterID = "other"; return nil },
 		"a lost table":    func(conf *storeConfig) error { return eachFile(conf.dir, ".sst", os.Remove) },
 		"a cut table":     func(conf *storeConfig) error { return eachFile(conf.dir, ".sst", cut) },

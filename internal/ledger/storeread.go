@@ -23,8 +23,9 @@ const tagsKey = "\x00tags"
 
 func eventKey(to []byte, id string) []byte { return append(append(to, eventPrefix), id...) }
 
-// referenceKey is the key that says that an event under a reference ended with
-// a payment; with no id, what all of the reference begin with.
+// referenceKey is the key that says that an event under a reference was tried,
+// or ended with a payment; with no id, what all of the reference begin with. It
+// stays when the attempt is withdrawn: whoever reads it looks the event up.
 func referenceKey[T string | []byte](to []byte, reference, id T) []byte {
 	to = append(append(to, referencePrefix), reference...)
 	return append(append(to, 0), id...)
@@ -92,8 +93,8 @@ func eachSlot(state []byte, use func(slot) error) error {
 	return nil
 }
 
-// underReference gives the ids of the events that ended with a payment under a
-// reference.
+// underReference gives the ids of the events that were ever tried, or ended with
+// a payment, under a reference.
 func (s *store) underReference(reference string) (ids []string, err error) {
 	lower := referenceKey(nil, reference, "")
 	upper := append([]byte(nil), lower...)

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -29,8 +30,9 @@ type writer struct {
 // row is a change of one event. An attempt, its tombstone and its decision are
 // often read together, and cost one write then.
 type row struct {
-	id   []byte
-	slot slot
+	id        []byte
+	slot      slot
+	reference []byte // under which it is to be found; empty: none
 }
 
 func (s *store) newWriter() *writer { return &writer{s: s, byID: make(map[string]int)} }
@@ -55,40 +57,46 @@ func (w *writer) add(e entry) error {
 	}
 	id := e.key[2:]
 	var change slot
+	var reference []byte
 	switch {
 	case kind == KindAttempt && e.value == nil:
 		change = attemptGone(e.partition)
 	case kind == KindAttempt:
-		if err := checkAttempt(e.value); err != nil {
+		if reference, err = readAttempt(e.value); err != nil {
 			return err
 		}
 		change = attempted(e.partition, e.value)
 	case e.value == nil:
 		change = decisionGone(e.partition)
 	default:
-		v, reference, err := readVerdict(id, e.value)
-		if err != nil {
+		var v verdict
+		if v, reference, err = readVerdict(id, e.value); err != nil {
 			return err
 		}
 		change = decided(e.partition, v)
-		if len(reference) > 0 {
-			w.key = referenceKey(w.key[:0], reference, id)
-			if err := w.batch.Set(w.key, nil, nil); err != nil {
-				return err
-			}
-		}
 	}
-	w.change(id, change)
+	w.change(row{id: id, slot: change, reference: reference})
 	return nil
 }
 
-func (w *writer) change(id []byte, change slot) {
-	if at, ok := w.byID[string(id)]; ok && w.rows[at].slot.partition == change.partition {
-		w.rows[at].slot = change.after(w.rows[at].slot)
-		return
+func (w *writer) change(next row) {
+	at, ok := w.byID[string(next.id)]
+	if !ok || !w.rows[at].takes(&next) {
+		w.byID[string(next.id)] = len(w.rows)
+		w.rows = append(w.rows, next)
 	}
-	w.byID[string(id)] = len(w.rows)
-	w.rows = append(w.rows, row{id: id, slot: change})
+}
+
+// takes adds the event's next change to a row, where one row can say both.
+func (r *row) takes(next *row) bool {
+	if r.slot.partition != next.slot.partition || (len(r.reference) > 0 && len(next.reference) > 0 && !bytes.Equal(r.reference, next.reference)) {
+		return false
+	}
+	r.slot = next.slot.after(r.slot)
+	if len(next.reference) > 0 {
+		r.reference = next.reference
+	}
+	return true
 }
 
 // commit writes the batch, and with it how far was read.
@@ -97,6 +105,13 @@ func (w *writer) commit(read map[int32]position) error {
 		w.key = append(append(w.key[:0], eventPrefix), r.id...)
 		w.value = r.slot.append(w.value[:0])
 		if err := w.batch.Merge(w.key, w.value, nil); err != nil {
+			return err
+		}
+		if len(r.reference) == 0 {
+			continue
+		}
+		w.key = referenceKey(w.key[:0], r.reference, r.id)
+		if err := w.batch.Set(w.key, nil, nil); err != nil {
 			return err
 		}
 	}

@@ -47,8 +47,12 @@ func (j *journal) Withdraw(ctx context.Context) error {
 	return j.ledger.Withdraw(ctx, j.partition, j.event.ID)
 }
 
-func (j *journal) Paid(context.Context) ([]*event.Outcome, error) {
-	return j.ledger.Paid(j.asking, j.event.ExternalReference) //nolint:contextcheck // as above
+func (j *journal) Under(context.Context) ([]event.Known, error) {
+	return j.ledger.Under(j.asking, j.event.ExternalReference) //nolint:contextcheck // as above
+}
+
+func (j *journal) CatchUp(context.Context) error {
+	return j.ledger.CatchUp(j.asking) //nolint:contextcheck // as above
 }
 
 type saying struct {

@@ -23,9 +23,8 @@ type Ledger interface {
 	// nil where that cannot be said. Holds reports whether that is still so.
 	Glimpse(ids []string) []event.Glimpse
 	Holds(id string, g event.Glimpse) bool
-	// Paid gives the outcomes that have a payment, of all events under
-	// an external reference.
-	Paid(ctx context.Context, reference string) ([]*event.Outcome, error)
+	// Under gives what is known of every event under an external reference.
+	Under(ctx context.Context, reference string) ([]event.Known, error)
 	// Attempt notes durably that an event of a partition is tried.
 	Attempt(ctx context.Context, partition int32, id string, a event.Attempt) error
 	// Withdraw takes such a note back, and waits for that.

@@ -53,9 +53,10 @@ type Hold interface {
 	// that back.
 	Attempt(ctx context.Context, a event.Attempt) error
 	Withdraw(ctx context.Context) error
-	// Paid gives the outcomes that have a payment, of all events under the
-	// event's reference.
-	Paid(ctx context.Context) ([]*event.Outcome, error)
+	// Under gives what is known of every event under the event's reference;
+	// CatchUp returns when that is all that was noted when it was called.
+	Under(ctx context.Context) ([]event.Known, error)
+	CatchUp(ctx context.Context) error
 }
 
 // Config fixes a pipeline.

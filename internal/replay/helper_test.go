@@ -53,12 +53,12 @@ func decoded(t *testing.T, o order) *event.ReadyToCapture {
 // book is a ledger of a test's making.
 type book struct {
 	known map[string]event.History
-	paid  map[string][]*event.Outcome
+	under map[string][]event.Known // by reference
 	asked int
 }
 
 func newBook() *book {
-	return &book{known: make(map[string]event.History), paid: make(map[string][]*event.Outcome)}
+	return &book{known: make(map[string]event.History), under: make(map[string][]event.Known)}
 }
 
 func (b *book) Lookup(_ context.Context, id string) (event.History, error) {
@@ -66,8 +66,8 @@ func (b *book) Lookup(_ context.Context, id string) (event.History, error) {
 	return b.known[id], nil
 }
 
-func (b *book) Paid(_ context.Context, reference string) ([]*event.Outcome, error) {
-	return b.paid[reference], nil
+func (b *book) Under(_ context.Context, reference string) ([]event.Known, error) {
+	return b.under[reference], nil
 }
 
 // decide notes a decision on an event.
@@ -77,7 +77,7 @@ func (b *book) decide(e *event.ReadyToCapture, outcome string, at time.Time) {
 		Type: outcome, EventID: e.ID, OrderID: e.OrderID, Amount: e.Amount, ExternalReference: e.ExternalReference, PaymentID: "pay-" + e.ID,
 	}
 	b.known[e.ID] = event.History{Decision: d}
-	b.paid[e.ExternalReference] = append(b.paid[e.ExternalReference], d.Outcome)
+	b.under[e.ExternalReference] = append(b.under[e.ExternalReference], event.Known{EventID: e.ID, History: b.known[e.ID]})
 }
 
 // park notes that an event was parked.

@@ -110,16 +110,11 @@ func (r *Run) rival(ctx context.Context, e *event.ReadyToCapture, h event.Histor
 	if !r.conf.Rules.OncePerReference || (h.Decision != nil && !h.Decision.Parked()) {
 		return false, nil
 	}
-	paid, err := r.conf.Ledger.Paid(ctx, e.ExternalReference)
+	known, err := r.conf.Ledger.Under(ctx, e.ExternalReference)
 	if err != nil {
 		return false, err
 	}
-	for _, o := range paid {
-		if o.EventID != e.ID && o.Type == event.TypeCaptured {
-			return true, nil
-		}
-	}
-	return false, nil
+	return slices.ContainsFunc(known, func(k event.Known) bool { return k.EventID != e.ID && k.Captured() != nil }), nil
 }
 
 // timeless reports whether the copy of a record would be another thing than the

@@ -24,9 +24,8 @@ import (
 type Ledger interface {
 	// Lookup gives what is known of an event.
 	Lookup(ctx context.Context, id string) (event.History, error)
-	// Paid gives the outcomes that have a payment, of all events under an
-	// external reference.
-	Paid(ctx context.Context, reference string) ([]*event.Outcome, error)
+	// Under gives what is known of every event under an external reference.
+	Under(ctx context.Context, reference string) ([]event.Known, error)
 }
 
 // Progress is shown how far a run is. It is called by one goroutine.

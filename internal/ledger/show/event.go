@@ -71,6 +71,8 @@ type Attempt struct {
 	Body     string    `json:"body_fingerprint,omitempty"`
 	Encoding int       `json:"body_encoding,omitempty"` // the version of the layout that the body was written in
 	Account  string    `json:"account,omitempty"`
+	// Reference is the event's; absent beside an outcome, which says it.
+	Reference string `json:"external_reference,omitempty"`
 }
 
 // Of gives what is known of an event, and what the service would do with it at
@@ -91,6 +93,9 @@ func Of(id string, h event.History, rules Rules, now time.Time) Event {
 		}
 	}
 	if o := d.Outcome; o != nil {
+		if e.Attempt != nil {
+			e.Attempt.Reference = ""
+		}
 		e.Outcome = &Outcome{
 			ID: event.OutcomeID(o.EventID, o.Type).String(), Type: o.Type, Time: o.Time, OrderID: o.OrderID,
 			Amount: o.Amount.String(), Currency: string(o.Amount.Currency()), ExternalReference: o.ExternalReference,
@@ -120,7 +125,7 @@ func attemptOf(a event.Attempt) *Attempt {
 	if a == (event.Attempt{}) {
 		return nil
 	}
-	shown := &Attempt{First: a.First, Encoding: a.Encoding, Account: a.Account}
+	shown := &Attempt{First: a.First, Encoding: a.Encoding, Account: a.Account, Reference: a.Reference}
 	if !a.Event.IsZero() {
 		shown.Event = a.Event.String()
 	}

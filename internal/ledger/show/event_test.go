@@ -21,7 +21,7 @@ func rules() show.Rules {
 
 func attempt(ago time.Duration) *event.Attempt {
 	return &event.Attempt{
-		First: now.Add(-ago), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 3, Account: "main",
+		First: now.Add(-ago), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 3, Account: "main", Reference: "ref-1",
 	}
 }
 

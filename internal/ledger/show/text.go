@@ -97,6 +97,7 @@ func (a *Attempt) print(out *lines, when string) {
 	}
 	out.add(when, format(a.First))
 	out.add("account", a.Account)
+	out.add("reference", a.Reference)
 	out.add("fingerprints", strings.Trim("event "+cmp.Or(a.Event, "none")+", body "+cmp.Or(a.Body, "none"), " "))
 	if a.Encoding != 0 {
 		out.add("body's layout", fmt.Sprintf("version %d", a.Encoding))

@@ -1,0 +1,153 @@
+package capture_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"payment-capture/internal/capture"
+	"payment-capture/internal/event"
+	"payment-capture/internal/mercadopago"
+)
+
+// rivalHold is a hold of whose reference the ledger tells something else each
+// time that it is asked; the last for ever.
+type rivalHold struct {
+	*hold
+	tells [][]event.Known
+	asked int
+}
+
+func (h *rivalHold) Under(context.Context) ([]event.Known, error) {
+	h.asked++
+	return h.tells[min(h.asked, len(h.tells))-1], nil
+}
+
+// The events beside event-1 under its reference.
+
+func openRival() event.Known {
+	return event.Known{EventID: "rival-1", History: event.History{Attempt: &event.Attempt{First: time.Now(), Reference: "reference-1"}}}
+}
+
+func parkedRival(tried event.Attempt) event.Known {
+	return event.Known{EventID: "rival-1", History: event.History{
+		Decision: &event.Decision{Verdict: event.Verdict{Parking: &event.Parking{}}, Attempt: tried},
+	}}
+}
+
+func decidedRival(outcomeType, paymentID string) event.Known {
+	return event.Known{EventID: "rival-1", History: event.History{Decision: &event.Decision{
+		Verdict: event.Verdict{Outcome: &event.Outcome{Type: outcomeType, EventID: "rival-1", PaymentID: paymentID, ExternalReference: "reference-1"}},
+		Attempt: event.Attempt{First: time.Now(), Reference: "reference-1"},
+	}}}
+}
+
+// A payment that is found by the reference may be of any event under it that was
+// tried and not decided.
+func TestPaymentThatMayBeARivals(t *testing.T) {
+	t.Parallel()
+	const (
+		undecided = "parked undecided"
+		mayBe     = "which may be of event rival-1 as well"
+	)
+	own := openRival()
+	own.EventID = "event-1"
+	tried := event.Attempt{First: time.Now(), Reference: "reference-1"}
+	taken := func(ids ...string) mercadopago.Found {
+		var payments []mercadopago.Answer
+		for _, id := range ids {
+			payments = append(payments, seen(captured(), id, time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)))
+		}
+		return find(payments...)
+	}
+	refusal := find(seen(declined("cc_rejected_high_risk"), "7", time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)))
+	for name, test := range map[string]struct {
+		found  mercadopago.Found
+		tells  [][]event.Known
+		want   string
+		detail string // in it, where parked
+		looks  int
+	}{
+		"the event's own attempt":     {taken("7"), [][]event.Known{{own}}, isCaptured, "", 1},
+		"tried":                       {taken("7"), [][]event.Known{{own, openRival()}}, undecided, "payment 7 approved was found, " + mayBe, 6},
+		"tried, a declined payment":   {refusal, [][]event.Known{{openRival()}}, undecided, "payment 7 rejected was found, " + mayBe, 6},
+		"tried, two payments":         {taken("7", "8"), [][]event.Known{{openRival()}}, undecided, "payment 7 approved, 8 approved was found, " + mayBe, 6},
+		"parked after a try":          {taken("7"), [][]event.Known{{parkedRival(tried)}}, undecided, mayBe, 6},
+		"parked without a try":        {taken("7"), [][]event.Known{{parkedRival(event.Attempt{Reference: "reference-1"})}}, isCaptured, "", 1},
+		"rejected without a payment":  {taken("7"), [][]event.Known{{decidedRival(event.TypeRejected, "")}}, isCaptured, "", 1},
+		"captured by another payment": {taken("7"), [][]event.Known{{decidedRival(event.TypeCaptured, "6")}}, isCaptured, "", 1},
+		"captured by that payment":    {taken("7"), [][]event.Known{{decidedRival(event.TypeCaptured, "7")}}, undecided, "none is of this event", 6},
+		"captured meanwhile by that payment": {
+			taken("7"), [][]event.Known{{openRival()}, {openRival()}, {decidedRival(event.TypeCaptured, "7")}}, undecided, "none is of this event", 6,
+		},
+		"rejected meanwhile":  {taken("7"), [][]event.Known{{openRival()}, {openRival()}, {decidedRival(event.TypeRejected, "")}}, isCaptured, "", 3},
+		"withdrawn meanwhile": {taken("7"), [][]event.Known{{openRival()}, nil}, isCaptured, "", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := &rivalHold{hold: newHold(nil), tells: test.tells}
+				a := newAPI(noAnswer())
+				a.found = []mercadopago.Found{test.found}
+				d, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), h)
+				if err != nil || ending(d) != test.want || len(a.searches) != test.looks {
+					t.Fatalf("got %q, %v after %d looks; want %q after %d; %+v", ending(d), err, len(a.searches), test.want, test.looks, d)
+				}
+				if d.Parked() && !strings.Contains(d.Parking.Detail, test.detail) {
+					t.Errorf("parked: %s", d.Parking.Detail)
+				}
+			})
+		})
+	}
+}
+
+// Another instance may have noted a rival, and charged for it, a moment ago: the
+// ledger is read up to where it is once the search was answered.
+func TestARivalThatWasNotReadYet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHold(nil)
+		h.notSeen = []event.Known{openRival()}
+		a := newAPI(noAnswer())
+		a.found = []mercadopago.Found{find(seen(captured(), "7", time.Now()))}
+		c := newCapturer(a, func(c *capture.Config) { c.MaxTries, c.OncePerReference = 1, true })
+		d, err := c.Capture(t.Context(), newEvent(t), h)
+		if err != nil || ending(d) != "parked undecided" || !strings.Contains(d.Parking.Detail, "event rival-1") {
+			t.Errorf("got %q, %v: %+v", ending(d), err, d)
+		}
+		if h.caughtUp != len(a.searches) {
+			t.Errorf("the ledger was read up to its end %d times for %d looks", h.caughtUp, len(a.searches))
+		}
+	})
+}
+
+// What is asked for each event does not wait for the ledger's end, nor does a
+// search that finds nothing.
+func TestOnlyAttributionWaitsForTheLedger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHold(nil)
+		c := newCapturer(newAPI(noAnswer()), func(c *capture.Config) { c.MaxTries, c.OncePerReference = 1, true })
+		if d, err := c.Capture(t.Context(), newEvent(t), h); err != nil || ending(d) != "parked undecided" || h.caughtUp != 0 {
+			t.Errorf("got %q, %v; waited %d times", ending(d), err, h.caughtUp)
+		}
+	})
+}
+
+// An old attempt whose payment may be a rival's is asked for under its key, which
+// tells whose it is.
+func TestAnOldAttemptWithARivalIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		own, e := inherited(t, 2*time.Hour)
+		h := &rivalHold{hold: own, tells: [][]event.Known{{openRival()}}}
+		a := newAPI(captured())
+		a.found = []mercadopago.Found{find(seen(captured(), "7", h.tried.First.Add(time.Second)))}
+		d, err := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = 24 * time.Hour }).Capture(t.Context(), e, h)
+		if err != nil || ending(d) != isCaptured || d.Outcome.PaymentID != "payment-1" || len(a.calls) != 1 || len(a.searches) != 1 {
+			t.Errorf("got %q, %v after %d calls and %d searches: %+v", ending(d), err, len(a.calls), len(a.searches), d)
+		}
+	})
+}

@@ -1,0 +1,54 @@
+package ledger
+
+import (
+	"context"
+
+	"payment-capture/internal/event"
+)
+
+// Under gives what is known of every event that was tried, or has a payment,
+// under an external reference, in the order of their ids. It is asked like
+// Lookup: what other instances wrote since [Ledger.CatchUp] may be missing.
+func (l *Ledger) Under(ctx context.Context, reference string) ([]event.Known, error) {
+	return ask(ctx, l, func(s *store) ([]event.Known, error) {
+		ids := l.over.underReference(reference) // before the store: see overlay
+		stored, err := s.underReference(reference)
+		if err != nil {
+			return nil, err
+		}
+		var found []event.Known
+		for _, id := range unite(ids, stored) {
+			h, err := l.lookup(s, id)
+			if err != nil {
+				return nil, err
+			}
+			if under(reference, h) {
+				found = append(found, event.Known{EventID: id, History: h})
+			}
+		}
+		return found, nil
+	})
+}
+
+// under reports whether what is known of an event concerns a reference under
+// which it was found: that index keeps what was withdrawn.
+func under(reference string, h event.History) bool {
+	if d := h.Decision; d != nil && d.Outcome != nil {
+		return d.Outcome.ExternalReference == reference
+	}
+	// Only events of one id that contradict each other have attempts under
+	// several references; the earliest shows, and stands for all.
+	return h != event.History{}
+}
+
+// referenceOf gives the reference under which a decision is to be found; "":
+// none, for it was not tried and has no payment.
+func referenceOf(d *event.Decision) string {
+	switch o := d.Outcome; {
+	case o != nil && (o.PaymentID != "" || !d.Attempt.First.IsZero()):
+		return o.ExternalReference
+	case o == nil && !d.Attempt.First.IsZero():
+		return d.Attempt.Reference
+	}
+	return ""
+}
