@@ -145,7 +145,7 @@ func decisionOn(e *event.ReadyToCapture, n uint64) *event.Decision {
 	return &event.Decision{
 		At: at,
 		Attempt: event.Attempt{
-			First: at, Event: e.Fingerprint(), Body: event.FingerprintOf([]byte(e.ID)), Encoding: 1,
+			First: at, Event: e.Fingerprint(), Body: event.FingerprintOf([]byte(e.ID)), Encoding: 1, Reference: e.ExternalReference,
 		},
 		Verdict: event.Verdict{Outcome: &event.Outcome{
 			Type: event.TypeCaptured, Subject: e.OrderID, Time: at, EventID: e.ID, OrderID: e.OrderID, Amount: e.Amount,

@@ -103,3 +103,38 @@ func TestFingerprint(t *testing.T) {
 		t.Error("two texts pass for two others")
 	}
 }
+
+// TestEffectUnknown: an event that was tried may have any payment, until it has
+// an outcome.
+func TestEffectUnknown(t *testing.T) {
+	t.Parallel()
+	tried := event.Attempt{First: time.Now()}
+	decided := func(v event.Verdict, tried event.Attempt) event.History {
+		return event.History{Decision: &event.Decision{Verdict: v, Attempt: tried}}
+	}
+	parked := event.Verdict{Parking: &event.Parking{}}
+	captured := event.Verdict{Outcome: &event.Outcome{Type: event.TypeCaptured}}
+	rejected := event.Verdict{Outcome: &event.Outcome{Type: event.TypeRejected}}
+	resent := decided(parked, event.Attempt{})
+	resent.Attempt = &tried
+	for name, test := range map[string]struct {
+		history  event.History
+		unknown  bool
+		captured bool
+	}{
+		"nothing":                 {event.History{}, false, false},
+		"tried":                   {event.History{Attempt: &tried}, true, false},
+		"parked without a try":    {decided(parked, event.Attempt{}), false, false},
+		"parked after a try":      {decided(parked, tried), true, false},
+		"parked, and tried since": {resent, true, false},
+		"captured":                {decided(captured, tried), false, true},
+		"rejected":                {decided(rejected, tried), false, false},
+	} {
+		if got := test.history.EffectUnknown(); got != test.unknown {
+			t.Errorf("%s: its effect is unknown: %t, want %t", name, got, test.unknown)
+		}
+		if got := test.history.Captured() != nil; got != test.captured {
+			t.Errorf("%s: captured: %t, want %t", name, got, test.captured)
+		}
+	}
+}

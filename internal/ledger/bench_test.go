@@ -26,10 +26,6 @@ func benchID(i int) string {
 // flush's transaction its tombstone and the decision.
 func benchEntries(b *testing.B, from, n int) []entry {
 	b.Helper()
-	attempt, err := EncodeAttempt(attemptForTest())
-	if err != nil {
-		b.Fatal(err)
-	}
 	var es []entry
 	for i := from; i < from+n; i++ {
 		d := *decisionsForTest(b)["captured"]
@@ -38,6 +34,11 @@ func benchEntries(b *testing.B, from, n int) []entry {
 		o.ExternalReference, o.Subject, o.PaymentID = o.OrderID, o.OrderID, strconv.Itoa(10_458_724+i)
 		d.Outcome = &o
 		d.Attempt.Event = event.FingerprintOf(binary.BigEndian.AppendUint64(nil, uint64(i)))
+		d.Attempt.Reference = o.ExternalReference
+		attempt, err := EncodeAttempt(d.Attempt)
+		if err != nil {
+			b.Fatal(err)
+		}
 		value, err := EncodeDecision(&d)
 		if err != nil {
 			b.Fatal(err)

@@ -158,7 +158,7 @@ func TestPrintShowsEverythingKnown(t *testing.T) {
 		}},
 		"undecided": {event.History{Attempt: attempt(time.Minute)}, map[string]string{
 			"verdict": "undecided", "open attempt": "yes: it is being tried, or was and the effect is not known", "opened": "2026-11-24T11:59:00.000Z",
-			"account": "main", "fingerprints": fingerprints, "if it came now": "tried again under the same key: it was first tried 1m ago",
+			"account": "main", "reference": "ref-1", "fingerprints": fingerprints, "if it came now": "tried again under the same key: it was first tried 1m ago",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
