@@ -124,26 +124,27 @@ func (c *Capturer) find(ctx context.Context, a *attempt, hold Hold, s *search) (
 // declined one only at the last look, for one that was taken may come into
 // sight later. A search that broke off may have left out another payment.
 //
-// None decides while there is a rival: it may be the rival's as well, which has
-// not said so. The rival may be decided until the next look.
+// None decides while it may be a rival's as well. The rival may be decided until
+// the next look.
 func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.Found, of others, last bool) (_ event.Verdict, decided bool, note string) {
 	var taken, declined, other []mercadopago.Answer
+	var rivals []string
 	for _, p := range found.Payments {
 		switch {
 		case !c.isOurs(a, p, of.owners):
 		case p.Meaning == mercadopago.Captured:
-			taken = append(taken, p)
+			taken, rivals = append(taken, p), append(rivals, of.rivalsFor(p)...)
 		case p.Meaning == mercadopago.Rejected:
-			declined = append(declined, p)
+			declined, rivals = append(declined, p), append(rivals, of.rivalsFor(p)...)
 		default:
 			other = append(other, p)
 		}
 	}
 	switch {
-	case len(taken)+len(declined) > 0 && len(of.rivals) > 0:
+	case len(rivals) > 0:
 		return event.Verdict{}, false, fmt.Sprintf(
 			"payment %s was found, which may be of event %s as well: that was tried under the same reference, and it is not known what came of it",
-			paymentIDs(slices.Concat(taken, declined)), strings.Join(of.rivals, ", "))
+			paymentIDs(slices.Concat(taken, declined)), strings.Join(unique(rivals), ", "))
 	case len(taken) > 1:
 		detail := "several payments were taken under its reference since its first try (" + paymentIDs(taken) + "): look whether the buyer paid twice"
 		c.conf.Log.LogAttrs(ctx, slog.LevelError, "several payments under one reference", slog.String("event_id", a.event.ID),
@@ -175,14 +176,31 @@ func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.
 // others is what the ledger has of the other events under an event's reference:
 // a payment that is found by the reference has that one too.
 type others struct {
-	owners map[string]string // the event that has a payment, by payment id
-	rivals []string          // the events that were tried, of which it is not known whether they have one
+	owners map[string]string         // the event that has a payment, by payment id
+	rivals map[string]*event.Attempt // of events of which it is not known whether they have one, by event id
+}
+
+// rivalsFor gives the events whose attempt may have made a payment: all but
+// those that were first tried after it was created.
+func (of others) rivalsFor(p mercadopago.Answer) (ids []string) {
+	for id, a := range of.rivals {
+		if !createdBefore(p.Payment, a.First) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// createdBefore reports whether a payment is older than a first call, whatever
+// the two clocks are.
+func createdBefore(p *mercadopago.Payment, first time.Time) bool {
+	return p.CreatedAt.Before(first.Add(-clockSkew))
 }
 
 // others asks the ledger, as far as it goes after the search was answered: each
 // payment that was found was noted before it was made, by whichever instance.
 func (c *Capturer) others(ctx context.Context, a *attempt, hold Hold, found mercadopago.Found) (others, error) {
-	of := others{owners: make(map[string]string)}
+	of := others{owners: make(map[string]string), rivals: make(map[string]*event.Attempt)}
 	if len(found.Payments) == 0 {
 		return of, nil
 	}
@@ -194,10 +212,11 @@ func (c *Capturer) others(ctx context.Context, a *attempt, hold Hold, found merc
 		return of, &AbandonedError{Cause: err}
 	}
 	for _, k := range known {
-		switch d := k.Decision; {
+		open, d := k.Open(), k.Decision
+		switch {
 		case k.EventID == a.event.ID:
-		case k.EffectUnknown():
-			of.rivals = append(of.rivals, k.EventID)
+		case open != nil:
+			of.rivals[k.EventID] = open
 		case d != nil && d.Outcome != nil && d.Outcome.PaymentID != "":
 			of.owners[d.Outcome.PaymentID] = k.EventID
 		}
@@ -207,7 +226,7 @@ func (c *Capturer) others(ctx context.Context, a *attempt, hold Hold, found merc
 
 func (c *Capturer) isOurs(a *attempt, found mercadopago.Answer, owners map[string]string) bool {
 	p := found.Payment
-	if p == nil || p.ID == "" || p.CreatedAt.IsZero() || p.CreatedAt.Before(a.noted.First.Add(-clockSkew)) {
+	if p == nil || p.ID == "" || p.CreatedAt.IsZero() || createdBefore(p, a.noted.First) {
 		return false
 	}
 	if _, anothers := owners[p.ID]; anothers {
@@ -229,4 +248,10 @@ func paymentIDs(answers []mercadopago.Answer) string {
 	}
 	slices.Sort(ids)
 	return strings.Join(ids, ", ")
+}
+
+// unique gives each text once, in order.
+func unique(texts []string) []string {
+	slices.Sort(texts)
+	return slices.Compact(texts)
 }

@@ -25,10 +25,13 @@ func (h *rivalHold) Under(context.Context) ([]event.Known, error) {
 	return h.tells[min(h.asked, len(h.tells))-1], nil
 }
 
+// bubble is when the time of a bubble begins.
+var bubble = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // The events beside event-1 under its reference.
 
 func openRival() event.Known {
-	return event.Known{EventID: "rival-1", History: event.History{Attempt: &event.Attempt{First: time.Now(), Reference: "reference-1"}}}
+	return event.Known{EventID: "rival-1", History: event.History{Attempt: &event.Attempt{First: bubble, Reference: "reference-1"}}}
 }
 
 func parkedRival(tried event.Attempt) event.Known {
@@ -40,7 +43,7 @@ func parkedRival(tried event.Attempt) event.Known {
 func decidedRival(outcomeType, paymentID string) event.Known {
 	return event.Known{EventID: "rival-1", History: event.History{Decision: &event.Decision{
 		Verdict: event.Verdict{Outcome: &event.Outcome{Type: outcomeType, EventID: "rival-1", PaymentID: paymentID, ExternalReference: "reference-1"}},
-		Attempt: event.Attempt{First: time.Now(), Reference: "reference-1"},
+		Attempt: event.Attempt{First: bubble, Reference: "reference-1"},
 	}}}
 }
 
@@ -52,17 +55,22 @@ func TestPaymentThatMayBeARivals(t *testing.T) {
 		undecided = "parked undecided"
 		mayBe     = "which may be of event rival-1 as well"
 	)
+	triedAfter := func(d time.Duration) event.Known {
+		k := openRival()
+		k.Attempt.First = bubble.Add(d)
+		return k
+	}
 	own := openRival()
 	own.EventID = "event-1"
-	tried := event.Attempt{First: time.Now(), Reference: "reference-1"}
+	tried := event.Attempt{First: bubble, Reference: "reference-1"}
 	taken := func(ids ...string) mercadopago.Found {
 		var payments []mercadopago.Answer
 		for _, id := range ids {
-			payments = append(payments, seen(captured(), id, time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)))
+			payments = append(payments, seen(captured(), id, bubble))
 		}
 		return find(payments...)
 	}
-	refusal := find(seen(declined("cc_rejected_high_risk"), "7", time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)))
+	refusal := find(seen(declined("cc_rejected_high_risk"), "7", bubble))
 	for name, test := range map[string]struct {
 		found  mercadopago.Found
 		tells  [][]event.Known
@@ -74,6 +82,8 @@ func TestPaymentThatMayBeARivals(t *testing.T) {
 		"tried":                       {taken("7"), [][]event.Known{{own, openRival()}}, undecided, "payment 7 approved was found, " + mayBe, 6},
 		"tried, a declined payment":   {refusal, [][]event.Known{{openRival()}}, undecided, "payment 7 rejected was found, " + mayBe, 6},
 		"tried, two payments":         {taken("7", "8"), [][]event.Known{{openRival()}}, undecided, "payment 7 approved, 8 approved was found, " + mayBe, 6},
+		"tried later":                 {taken("7"), [][]event.Known{{triedAfter(6 * time.Second)}}, isCaptured, "", 1},
+		"tried later, clocks differ":  {taken("7"), [][]event.Known{{triedAfter(4 * time.Second)}}, undecided, mayBe, 6},
 		"parked after a try":          {taken("7"), [][]event.Known{{parkedRival(tried)}}, undecided, mayBe, 6},
 		"parked without a try":        {taken("7"), [][]event.Known{{parkedRival(event.Attempt{Reference: "reference-1"})}}, isCaptured, "", 1},
 		"rejected without a payment":  {taken("7"), [][]event.Known{{decidedRival(event.TypeRejected, "")}}, isCaptured, "", 1},
@@ -143,6 +153,7 @@ func TestAnOldAttemptWithARivalIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own, e := inherited(t, 2*time.Hour)
 		h := &rivalHold{hold: own, tells: [][]event.Known{{openRival()}}}
+		h.tells[0][0].Attempt.First = h.tried.First
 		a := newAPI(captured())
 		a.found = []mercadopago.Found{find(seen(captured(), "7", h.tried.First.Add(time.Second)))}
 		d, err := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = 24 * time.Hour }).Capture(t.Context(), e, h)

@@ -46,16 +46,17 @@ func (h History) Contradicts(mark Fingerprint) bool {
 	return a != nil && !a.Event.IsZero() && a.Event != mark
 }
 
-// EffectUnknown reports whether the event was tried, and what came of that is
-// not known: it is not decided, or was parked. A payment may be its own.
-func (h History) EffectUnknown() bool {
+// Open gives the attempt of which it is not known what came of it: the event is
+// not decided, or was parked. A payment that was made since may be its. nil: the
+// event was never tried, owns its payment, or is known to have made none.
+func (h History) Open() *Attempt {
 	switch d := h.Decision; {
 	case d == nil:
-		return h.Attempt != nil
+		return h.Attempt
 	case d.Parked():
-		return h.Attempt != nil || d.Attempt.Made() != nil
+		return Earlier(h.Attempt, d.Attempt.Made())
 	}
-	return false // it owns its payment, or is known to have made none
+	return nil
 }
 
 // Captured gives the outcome of an event that was captured, else nil.

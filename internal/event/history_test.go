@@ -104,34 +104,35 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// TestEffectUnknown: an event that was tried may have any payment, until it has
-// an outcome.
-func TestEffectUnknown(t *testing.T) {
+// TestOpen: an event that was tried may have any payment that was made since,
+// until it has an outcome.
+func TestOpen(t *testing.T) {
 	t.Parallel()
-	tried := event.Attempt{First: time.Now()}
-	decided := func(v event.Verdict, tried event.Attempt) event.History {
-		return event.History{Decision: &event.Decision{Verdict: v, Attempt: tried}}
+	at := time.UnixMilli(1_795_000_000_000)
+	tried, later := event.Attempt{First: at}, event.Attempt{First: at.Add(time.Hour)}
+	decided := func(v event.Verdict, tried event.Attempt) *event.Decision {
+		return &event.Decision{Verdict: v, Attempt: tried}
 	}
 	parked := event.Verdict{Parking: &event.Parking{}}
 	captured := event.Verdict{Outcome: &event.Outcome{Type: event.TypeCaptured}}
 	rejected := event.Verdict{Outcome: &event.Outcome{Type: event.TypeRejected}}
-	resent := decided(parked, event.Attempt{})
-	resent.Attempt = &tried
 	for name, test := range map[string]struct {
 		history  event.History
-		unknown  bool
+		open     *event.Attempt
 		captured bool
 	}{
-		"nothing":                 {event.History{}, false, false},
-		"tried":                   {event.History{Attempt: &tried}, true, false},
-		"parked without a try":    {decided(parked, event.Attempt{}), false, false},
-		"parked after a try":      {decided(parked, tried), true, false},
-		"parked, and tried since": {resent, true, false},
-		"captured":                {decided(captured, tried), false, true},
-		"rejected":                {decided(rejected, tried), false, false},
+		"nothing":                     {event.History{}, nil, false},
+		"tried":                       {event.History{Attempt: &tried}, &tried, false},
+		"parked without a try":        {event.History{Decision: decided(parked, event.Attempt{})}, nil, false},
+		"parked after a try":          {event.History{Decision: decided(parked, tried)}, &tried, false},
+		"parked untried, tried since": {event.History{Attempt: &later, Decision: decided(parked, event.Attempt{})}, &later, false},
+		"parked, tried again since":   {event.History{Attempt: &later, Decision: decided(parked, tried)}, &tried, false},
+		"captured":                    {event.History{Decision: decided(captured, tried)}, nil, true},
+		"rejected":                    {event.History{Decision: decided(rejected, tried)}, nil, false},
 	} {
-		if got := test.history.EffectUnknown(); got != test.unknown {
-			t.Errorf("%s: its effect is unknown: %t, want %t", name, got, test.unknown)
+		got := test.history.Open()
+		if (got == nil) != (test.open == nil) || (got != nil && !got.First.Equal(test.open.First)) {
+			t.Errorf("%s: open is %+v, want %+v", name, got, test.open)
 		}
 		if got := test.history.Captured() != nil; got != test.captured {
 			t.Errorf("%s: captured: %t, want %t", name, got, test.captured)

@@ -121,7 +121,7 @@ func TestUnderAReference(t *testing.T) {
 			var shown []string
 			for _, k := range found {
 				how := knownOf(k.History).decided
-				if k.EffectUnknown() {
+				if k.Open() != nil {
 					how += "?"
 				}
 				shown = append(shown, k.EventID+" "+how)

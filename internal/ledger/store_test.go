@@ -195,7 +195,7 @@ func TestUnderReferenceInAnyOrder(t *testing.T) {
 					t.Errorf("read in the order %v, at once %t: under %q %v, %v, want %s", order, atOnce, reference, ids, err, want)
 				}
 			}
-			if h := has(t, s, "e1"); !h.EffectUnknown() || !h.Decision.Parked() {
+			if h := has(t, s, "e1"); h.Open() == nil || !h.Decision.Parked() {
 				t.Errorf("read in the order %v, at once %t: e1 %+v", order, atOnce, h)
 			}
 			closeForTest(t, s)

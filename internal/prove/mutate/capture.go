@@ -71,8 +71,8 @@ func captureMutations() []mutation {
 		},
 		{
 			name: "takes a rival's payment", file: "internal/capture/reconcile.go",
-			old: "	case len(taken)+len(declined) > 0 && len(of.rivals) > 0:",
-			new: "	case len(taken)+len(declined) > 0 && len(of.rivals) < 0:",
+			old: "	case len(rivals) > 0:",
+			new: "	case len(rivals) < 0:",
 		},
 		{
 			name: "a halt is parked", file: capture,
