@@ -17,7 +17,8 @@ import (
 )
 
 // overtaken is longer than a call that arrives late is late: the API does not
-// forget a key that is not used yet.
+// forget a key that is not used yet, and a call of the first part is none of one
+// that should stand still.
 const overtaken = 5 * time.Second
 
 // comeAgain carries out what is done while all are down, and lets the second
@@ -28,8 +29,10 @@ func (h *history) comeAgain(ctx context.Context) {
 	a.gone = a.gone && (*gaps || h.committed())
 	h.note(nil, "ALL ARE DOWN: "+a.String())
 	time.Sleep(a.gap)
-	if a.forget {
+	if a.forget || a.gone {
 		time.Sleep(overtaken)
+	}
+	if a.forget {
 		h.sim.ForgetKeys()
 	}
 	h.readLedger(ctx)
