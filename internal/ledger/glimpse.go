@@ -24,8 +24,8 @@ type changes struct {
 }
 
 // changeGroups is so large that an event which waits for its turn seldom shares
-// its group with one of those that are handled meanwhile. They take 2 MiB.
-const changeGroups = 1 << 19
+// its group with one of those that are handled meanwhile. They take 1 MiB.
+const changeGroups = 1 << 18
 
 func newChanges() *changes { return &changes{seed: maphash.MakeSeed()} }
 

@@ -12,8 +12,8 @@ import (
 // How much memory the store takes: the cache, and up to three tables that are
 // being filled or written while the topic is read, one when it has been.
 const (
-	cacheBytes    = 24 << 20
-	memTableBytes = 4 << 20
+	cacheBytes    = 16 << 20
+	memTableBytes = 2 << 20
 	memTables     = 3
 )
 

@@ -111,7 +111,7 @@ func (p *Pipeline) read(ctx context.Context, fetches kgo.Fetches) []polledPartit
 	for some := range slices.Chunk(all, max(readAtLeast, (len(all)-1)/runtime.GOMAXPROCS(0)+1)) {
 		reading.Go(func() {
 			for _, r := range some {
-				*r = p.decodeRecord(r.record)
+				*r = p.decodeRecord(detached(r.record))
 			}
 			p.foresee(ctx, some)
 		})
@@ -141,6 +141,30 @@ func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 	}
 	p.conf.Metrics.skipped("other_type")
 	return polledRecord{record: r, skip: true}
+}
+
+// detached copies a record. What the client gives is a part of the whole answer to
+// a fetch, which would stay in memory until the last of its records is settled.
+func detached(r *kgo.Record) *kgo.Record {
+	c := *r
+	size := len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		size += len(h.Value)
+	}
+	room := make([]byte, 0, size)
+	hold := func(b []byte) []byte {
+		if b == nil {
+			return nil
+		}
+		room = append(room, b...)
+		return room[len(room)-len(b) : len(room) : len(room)]
+	}
+	c.Key, c.Value = hold(r.Key), hold(r.Value)
+	c.Headers = make([]kgo.RecordHeader, len(r.Headers))
+	for i, h := range r.Headers {
+		c.Headers[i] = kgo.RecordHeader{Key: h.Key, Value: hold(h.Value)}
+	}
+	return &c
 }
 
 func messageOf(r *kgo.Record) event.Message {
