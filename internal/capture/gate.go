@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"container/list"
 	"context"
 	"log/slog"
 	"sync"
@@ -40,9 +39,10 @@ type gate struct {
 	changes chan struct{}
 
 	mu       sync.Mutex
-	charges  list.List // of *waiter
-	reads    list.List // of *waiter
-	calls    int       // passes that are out
+	charges  queue
+	reads    queue
+	arrivals uint64 // at the queues
+	calls    int    // passes that are out, or given to one in a queue
 	limit    inFlight
 	breaker  circuitbreaker.CircuitBreaker[any]
 	epoch    int  // counts how often the circuit closed
@@ -52,12 +52,6 @@ type gate struct {
 	shutAt   time.Time // since when it is shut; zero: it is not
 	openedBy string    // the last answer that counted against the circuit
 	shown    struct{ state, cause string }
-}
-
-type waiter struct {
-	queue *list.List
-	place *list.Element
-	wake  chan struct{} // has room for one
 }
 
 // pass is leave to make one call.
@@ -109,7 +103,10 @@ func (g *gate) enter(ctx context.Context, giveUp <-chan struct{}, read bool) (pa
 	if err := stopped(ctx, giveUp); err != nil {
 		return pass{}, err
 	}
-	w := g.join(read)
+	p, w := g.join(read, g.credential())
+	if w == nil {
+		return p, nil
+	}
 	defer g.quit(w)
 	for {
 		p, ok, again := g.admit(w, g.credential())
@@ -131,34 +128,26 @@ func (g *gate) enter(ctx context.Context, giveUp <-chan struct{}, read bool) (pa
 	}
 }
 
-func (g *gate) join(read bool) *waiter {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	w := &waiter{queue: &g.charges, wake: make(chan struct{}, 1)}
-	if read {
-		w.queue = &g.reads
-	}
-	w.place = w.queue.PushBack(w)
-	return w
-}
+// shut reports whether the API is down or the service halted: no more than
+// single calls go out.
+func (g *gate) shut() bool { return g.halt != nil || !g.breaker.IsClosed() }
 
-func (g *gate) quit(w *waiter) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	w.queue.Remove(w.place)
-	g.wakeHeads()
-}
+// open reports whether all that calls have to wait for is each other.
+func (g *gate) open() bool { return g.pace == nil && !g.shut() }
 
 // admit gives w its pass if it is its turn and the gate is open. Where only
 // time is missing, it says how much.
 func (g *gate) admit(w *waiter, credential uint64) (p pass, ok bool, again time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	shut := g.halt != nil || !g.breaker.IsClosed()
+	shut := g.shut()
 	switch {
-	case w.queue.Front() != w.place:
+	case w.given:
+		w.leave()
+		return pass{kind: usual, epoch: g.epoch, credential: credential}, true, 0
+	case w.queue.head() != w:
 		return pass{}, false, 0
-	case shut && w.queue == &g.reads && g.charges.Len() > 0: // a charge tells more
+	case shut && w.queue == &g.reads && g.charges.head() != nil: // a charge tells more
 		return pass{}, false, 0
 	case !shut && g.calls >= g.limit.now():
 		return pass{}, false, 0
@@ -186,6 +175,7 @@ func (g *gate) admit(w *waiter, credential uint64) (p pass, ok bool, again time.
 		g.probing = true
 		p.kind = circuitProbe
 	}
+	w.leave()
 	g.calls++
 	g.look()
 	return p, true, 0
@@ -276,17 +266,5 @@ func (g *gate) record(p pass, a mercadopago.Answer) {
 	if p.kind == circuitProbe {
 		g.epoch++
 		g.guard.shift(time.Since(g.shutAt)) // nobody was answered meanwhile
-	}
-}
-
-// wakeHeads lets the heads of the queues look whether it is their turn.
-func (g *gate) wakeHeads() {
-	for _, queue := range []*list.List{&g.charges, &g.reads} {
-		if head := queue.Front(); head != nil {
-			select {
-			case head.Value.(*waiter).wake <- struct{}{}: //nolint:forcetypeassert // nothing else is put in
-			default:
-			}
-		}
 	}
 }

@@ -65,7 +65,7 @@ func (g *gate) condition() (state, cause string) {
 
 // health describes the state. The caller holds the lock.
 func (g *gate) health() Health {
-	h := Health{Calls: g.calls, CallLimit: g.limit.now(), Waiting: g.charges.Len() + g.reads.Len(), Since: g.shutAt}
+	h := Health{Calls: g.calls, CallLimit: g.limit.now(), Waiting: g.charges.waiting() + g.reads.waiting(), Since: g.shutAt}
 	if g.pace != nil {
 		h.RateLimit = float64(g.pace.Limit())
 	}
@@ -81,10 +81,11 @@ func (g *gate) health() Health {
 	return h
 }
 
-// look brings what depends on the state up to date, and wakes the heads of the
-// queues to look for themselves.
+// look brings what depends on the state up to date, and lets in whose turn it is.
 func (g *gate) look() {
-	g.metrics.calling(g.calls, g.limit.now())
+	if g.shut() { // whoever has a pass and did not call yet shall not
+		g.calls -= g.charges.takeBack() + g.reads.takeBack()
+	}
 	if state, cause := g.condition(); state != g.shown.state || cause != g.shown.cause {
 		g.shown.state, g.shown.cause = state, cause
 		g.metrics.state(state, cause)
@@ -99,7 +100,8 @@ func (g *gate) look() {
 		default:
 		}
 	}
-	g.wakeHeads()
+	g.letIn()
+	g.metrics.calling(g.calls, g.limit.now())
 }
 
 // tell logs what the state has become: that it is shut, and why, is the first
