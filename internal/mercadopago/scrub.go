@@ -124,17 +124,17 @@ func (s *scrubber) suspects(text string) bool {
 	switch {
 	case s.shortest == 0 || len(text) < s.shortest:
 		return false
-	case s.shortest < gramSize:
+	case s.shortest < 3: // pieces of which there are no trigrams
 		return true
 	}
-	// A gram is this many trigrams of the secret in a row.
-	const gram = gramSize - 2
+	// A gram is at least so many trigrams of a secret in a row.
+	row := s.shortest - 2
 	run := 0
 	for i := range len(text) - 2 {
 		if run++; !s.trigrams.has(lowered(text[i]), lowered(text[i+1]), lowered(text[i+2])) {
 			run = 0
 		}
-		if run == gram {
+		if run == row {
 			return true
 		}
 	}

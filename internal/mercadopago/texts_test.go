@@ -41,6 +41,12 @@ func TestScrubber(t *testing.T) {
 			t.Errorf("%s: got %q", name, got)
 		}
 	}
+	for token, text := range map[string]string{"x": "axb", "xy": "XY", "key": "a key!", "short": "sshort", "0123456789a": "0123456789A"} {
+		s := newScrubber(accessToken).with(token)
+		if got := s.text(text, maxDetail); strings.Contains(strings.ToLower(got), token) || !strings.Contains(got, "[redacted]") {
+			t.Errorf("the token %q: got %q", token, got)
+		}
+	}
 	for text, want := range map[string]string{
 		"plain text, ñ":                 "plain text, ñ",
 		"two\r\nlines\x1b[0m\u202e\xff": "two??lines?[0m??",
