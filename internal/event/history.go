@@ -139,7 +139,7 @@ func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
 
 // FingerprintOf gives the fingerprint of texts in their order.
 func FingerprintOf(texts ...[]byte) Fingerprint {
-	var buf []byte
+	buf := make([]byte, 0, 256) // as much as the texts of an event need, as a rule
 	for _, t := range texts {
 		buf = binary.AppendUvarint(buf, uint64(len(t))) // so that none can pass for two
 		buf = append(buf, t...)
