@@ -103,10 +103,10 @@ func (o *Outcome) Encode(inputKey []byte, mode Mode) (Message, error) {
 	var err error
 	if mode == Binary {
 		m.Headers = w.headers()
-		m.Value, err = json.Marshal(w.Data, lenient)
+		m.Value, err = json.Marshal(&w.Data, lenient)
 	} else {
 		m.Headers = []Header{{Key: "content-type", Value: []byte("application/cloudevents+json; charset=UTF-8")}}
-		m.Value, err = json.Marshal(w, lenient)
+		m.Value, err = json.Marshal(&w, lenient)
 	}
 	if err != nil {
 		return Message{}, fmt.Errorf("encode %s of event %s: %w", o.Type, o.EventID, err)
