@@ -70,11 +70,6 @@ func captureMutations() []mutation {
 			new: "		a.last.Reason, a.last.Payment = \"not_found\", nil\n		return c.settle(ctx, a, event.TypeRejected), true, \"\"",
 		},
 		{
-			name: "takes a rival's payment", file: "internal/capture/reconcile.go",
-			old: "	case len(rivals) > 0:",
-			new: "	case len(rivals) < 0:",
-		},
-		{
 			name: "a halt is parked", file: capture,
 			old: "		return notOfTheEvent, nil",
 			new: "		a.last.Meaning = mercadopago.Park\n		return answered, nil",
