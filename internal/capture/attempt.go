@@ -195,6 +195,17 @@ func stopped(ctx context.Context, giveUp <-chan struct{}) error {
 	}
 }
 
+// rest is sleep for a capture: it takes nobody's place meanwhile.
+func (c *Capturer) rest(ctx context.Context, hold Hold, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	c.resting.Add(1)
+	defer c.resting.Add(-1)
+	c.gate.changed()
+	return sleep(ctx, hold.GiveUp(), d)
+}
+
 // sleep waits, or gives an [*AbandonedError] when that is cut short.
 func sleep(ctx context.Context, giveUp <-chan struct{}, d time.Duration) error {
 	if d <= 0 {

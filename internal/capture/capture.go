@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"payment-capture/internal/event"
@@ -102,6 +103,8 @@ type Capturer struct {
 	api  API
 	gate *gate
 	seen *seen
+
+	resting atomic.Int64 // captures between two tries
 }
 
 // New makes a Capturer.
@@ -152,7 +155,7 @@ func (c *Capturer) capture(ctx context.Context, a *attempt, hold Hold) (event.Ve
 			return c.lookUp(ctx, a, hold, undecidedReason(a.last), "the budget is spent and the answers did not decide")
 		}
 		hold.Tell("waits to try again: "+a.last.Detail, a.calls)
-		if err := sleep(ctx, hold.GiveUp(), wait); err != nil {
+		if err := c.rest(ctx, hold, wait); err != nil {
 			return event.Verdict{}, err
 		}
 		if a.drew {
@@ -237,7 +240,7 @@ func (c *Capturer) enter(ctx context.Context, a *attempt, hold Hold, read bool) 
 func (c *Capturer) current(ctx context.Context, a *attempt, hold Hold) error {
 	for !hold.Current() {
 		hold.Tell("waits to hear from the consumer group: until then another instance may have it", a.calls)
-		if err := sleep(ctx, hold.GiveUp(), holdEvery); err != nil {
+		if err := c.rest(ctx, hold, holdEvery); err != nil {
 			return err
 		}
 	}

@@ -97,7 +97,7 @@ func (c *Capturer) note(ctx context.Context, a *attempt, hold Hold) error {
 func (c *Capturer) noteFailed(ctx context.Context, a *attempt, hold Hold, failures int, cause error) error {
 	a.written = false
 	hold.Tell(fmt.Sprintf("waits for the ledger to take its attempt: %v", cause), a.calls)
-	return sleep(ctx, hold.GiveUp(), backoff(failures, 0))
+	return c.rest(ctx, hold, backoff(failures, 0))
 }
 
 // harmless reports whether nothing that was tried can have had an effect: the

@@ -44,7 +44,7 @@ func (c *Capturer) lookUp(ctx context.Context, a *attempt, hold Hold, reason eve
 		if wait < 0 {
 			return c.park(a, reason, detail+"; "+note), nil
 		}
-		if err := sleep(ctx, hold.GiveUp(), wait); err != nil {
+		if err := c.rest(ctx, hold, wait); err != nil {
 			return event.Verdict{}, err
 		}
 	}

@@ -97,7 +97,7 @@ func (c *Capturer) lookFirst(ctx context.Context, a *attempt, hold Hold) (_ even
 		if wait < 0 {
 			return event.Verdict{}, false, nil // a charge under its key tells more
 		}
-		if err := sleep(ctx, hold.GiveUp(), wait); err != nil {
+		if err := c.rest(ctx, hold, wait); err != nil {
 			return event.Verdict{}, false, err
 		}
 	}

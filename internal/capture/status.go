@@ -47,7 +47,16 @@ func (c *Capturer) Shut() string {
 	return c.gate.health().Reason
 }
 
-// Changes gives a channel on which something arrives after Shut has changed.
+// Busy gives how many captures are calling, or between two tries: the others are on
+// their way to a call.
+func (c *Capturer) Busy() int {
+	c.gate.mu.Lock()
+	defer c.gate.mu.Unlock()
+	return c.gate.calls + int(c.resting.Load())
+}
+
+// Changes gives a channel on which something arrives after Shut has changed, or
+// captures have begun to rest.
 func (c *Capturer) Changes() <-chan struct{} { return c.gate.changes }
 
 // condition gives the state, and the cause of a halt. The caller holds the lock.
@@ -95,13 +104,18 @@ func (g *gate) look() {
 			g.shutAt = time.Now()
 		}
 		g.tell()
-		select {
-		case g.changes <- struct{}{}:
-		default:
-		}
+		g.changed()
 	}
 	g.letIn()
 	g.metrics.calling(g.calls, g.limit.now())
+}
+
+// changed has the pipeline look.
+func (g *gate) changed() {
+	select {
+	case g.changes <- struct{}{}:
+	default:
+	}
 }
 
 // tell logs what the state has become: that it is shut, and why, is the first

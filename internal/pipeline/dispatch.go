@@ -8,9 +8,19 @@ import (
 // those that wait between two tries must not take the others' turn.
 const captureFactor = 4
 
+// leastReady is how many captures may be on their way to a call at the least.
+const leastReady = 64
+
+// room is how many captures may be begun: those on their way to a call are so many
+// that none is waited for, and no more, for each holds memory.
+func (o *owner) room() int {
+	most := o.p.conf.MaxInFlight
+	return min(max(most/2, leastReady)-(o.inFlight-o.p.capturer.Busy()), captureFactor*most-o.inFlight)
+}
+
 // dispatch begins captures while there is room.
 func (o *owner) dispatch() {
-	for o.inFlight < captureFactor*o.p.conf.MaxInFlight && o.refused == "" {
+	for room := o.room(); room > 0 && o.refused == ""; {
 		it := o.readyNext()
 		if it == nil {
 			break
@@ -27,6 +37,7 @@ func (o *owner) dispatch() {
 			member: o.p.member, assigned: it.part.member,
 			journal: journal{ledger: o.p.ledger, asking: it.part.asking, partition: it.part.number},
 		}
+		room--
 		o.hand(it)
 	}
 	o.p.conf.Metrics.capturing(o.inFlight)

@@ -253,7 +253,7 @@ func (o *owner) adjustIntake() {
 	var pause, resume []int32
 	// While nothing can be captured or committed, no more is read than there are
 	// captures to find out that it can again.
-	shut := o.refused != "" || (o.inFlight >= captureFactor*o.p.conf.MaxInFlight && o.p.capturer.Shut() != "")
+	shut := o.refused != "" || (o.room() <= 0 && o.p.capturer.Shut() != "")
 	for n, pt := range o.parts {
 		held := pt.held()
 		switch {

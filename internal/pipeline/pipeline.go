@@ -31,7 +31,11 @@ type Capturer interface {
 	// Shut says why no call can be made now, whatever the event: then no more
 	// is read than is needed to find out that one can. "" when calls are made.
 	Shut() string
-	// Changes gives a channel on which something arrives after Shut changed.
+	// Busy gives how many captures are calling, or wait before they call again: the
+	// others are on their way to a call.
+	Busy() int
+	// Changes gives a channel on which something arrives after Shut changed, or
+	// captures have begun to wait.
 	Changes() <-chan struct{}
 }
 
