@@ -17,11 +17,25 @@ import (
 type intents struct {
 	l *Ledger
 
+	sending sync.Mutex // one sends at a time, in the order in which they were queued
+
 	mu      sync.Mutex
 	client  *kgo.Client
 	waiting map[*intent]time.Time // what is being written, since when
 	fault   string                // why the last write failed; "": it did not
+	queue   []queued              // to be sent together
+	sent    time.Time             // when something was sent last
+	timed   bool                  // a timer will send it
 }
+
+type queued struct {
+	in   *intent
+	done func(error)
+}
+
+// sendEvery is the least time between two batches of attempts, so that under load
+// many share a request. One that comes alone does not wait.
+const sendEvery = 3 * time.Millisecond
 
 func newIntents(l *Ledger) *intents {
 	return &intents{l: l, waiting: make(map[*intent]time.Time)}
@@ -136,14 +150,44 @@ func (w *intents) write(in *intent, done func(error)) (*kgo.Client, error) {
 	}
 	w.l.over.intend(in)
 	w.mu.Lock()
-	w.waiting[in] = time.Now()
+	now := time.Now()
+	w.waiting[in] = now
+	w.queue = append(w.queue, queued{in, done})
+	wait := sendEvery - now.Sub(w.sent)
+	atOnce := wait <= 0 || in.attempt == nil
+	if !atOnce && !w.timed {
+		w.timed = true
+		time.AfterFunc(wait, func() { _, _ = w.send() }) // whoever waits is told of an error
+	}
 	w.mu.Unlock()
-	r := &kgo.Record{Topic: w.l.conf.Topic, Partition: in.partition, Key: KindAttempt.Key(in.id), Value: in.value}
-	client.TryProduce(context.Background(), r, func(r *kgo.Record, err error) {
-		w.written(in, r, err)
-		done(err)
-	})
+	if atOnce {
+		return w.send()
+	}
 	return client, nil
+}
+
+// send sends what is queued, in its order. It gives the client that was used.
+func (w *intents) send() (*kgo.Client, error) {
+	w.sending.Lock()
+	defer w.sending.Unlock()
+	w.mu.Lock()
+	batch := w.queue
+	w.queue, w.sent, w.timed = nil, time.Now(), false
+	w.mu.Unlock()
+	client, err := w.producer()
+	for _, q := range batch {
+		r := &kgo.Record{Topic: w.l.conf.Topic, Partition: q.in.partition, Key: KindAttempt.Key(q.in.id), Value: q.in.value}
+		end := func(r *kgo.Record, err error) {
+			w.written(q.in, r, err)
+			q.done(err)
+		}
+		if err != nil {
+			end(r, err)
+			continue
+		}
+		client.TryProduce(context.Background(), r, end)
+	}
+	return client, err
 }
 
 func (w *intents) written(in *intent, r *kgo.Record, err error) {
@@ -193,6 +237,9 @@ func (w *intents) close() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeFor)
 	defer cancel()
+	if _, err := w.send(); err != nil {
+		w.l.log.Warn("what was to be written to the ledger is not", slog.Any("error", err))
+	}
 	if err := client.Flush(ctx); err != nil {
 		w.l.log.Warn("what was being written to the ledger was not acknowledged in time", slog.Any("error", err))
 	}
