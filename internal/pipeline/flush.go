@@ -47,9 +47,8 @@ func (o *owner) maybeFlush() time.Time {
 	return time.Time{}
 }
 
-// flushDue says when the next flush may begin: at once when the last one is
-// FLUSH_INTERVAL ago (a transaction that begins sooner waits at the broker for
-// the markers of the one before), later where no outcome waits.
+// flushDue says when the next flush may begin, after the pause since the last one:
+// later where no outcome waits.
 func (o *owner) flushDue() (time.Time, bool) {
 	dirty, urgent := false, false
 	for _, pt := range o.parts {
@@ -64,13 +63,25 @@ func (o *owner) flushDue() (time.Time, bool) {
 	}
 	interval := skipFlushInterval
 	if urgent {
-		interval = o.p.conf.FlushInterval
+		interval = o.flushPause()
 	}
 	due := o.lastFlush.Add(interval)
 	if o.retryAt.After(due) {
 		due = o.retryAt
 	}
 	return due, dirty
+}
+
+// flushPause is the least time between two flushes: FLUSH_INTERVAL where events
+// wait for their turn, so that the brokers have less to do. Else it is as long as the
+// last flush took, so that an outcome is soon seen; but a transaction that begins
+// while the broker still writes the markers of the one before waits for it, which
+// makes it a long one, and so the next pause long enough.
+func (o *owner) flushPause() time.Duration {
+	if len(o.ready) > 0 {
+		return o.p.conf.FlushInterval
+	}
+	return min(max(o.flushTook, leastFlushPause), o.p.conf.FlushInterval)
 }
 
 // buildFlush takes what is owned and settled, in one step with the member and
@@ -170,6 +181,7 @@ type flushed struct {
 func (m flushed) apply(o *owner) {
 	o.flushing = false
 	o.lastFlush = time.Now()
+	o.flushTook = o.lastFlush.Sub(m.job.began)
 	if len(m.job.batch.Records) == 0 && (o.p.heard.lostCommit.Load() || errors.Is(m.err, context.DeadlineExceeded)) {
 		o.stopNow(ErrLateCommit)
 		return

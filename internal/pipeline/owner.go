@@ -28,6 +28,7 @@ type owner struct {
 	flushing  bool
 	flushFrom time.Time // when the one under way began
 	lastFlush time.Time // when the last one ended
+	flushTook time.Duration
 	retryAt   time.Time // no flush before, after one that failed
 	flushErr  string
 	refused   string        // why commits are refused; "": they are not

@@ -114,6 +114,8 @@ const (
 	leastOutcomeBytes = 64 << 10
 	// slowFlush is when a commit under way is told of.
 	slowFlush = 20 * time.Second
+	// leastFlushPause is between two transactions, however short they are.
+	leastFlushPause = 5 * time.Millisecond
 	// skipFlushInterval paces commits that carry no outcome.
 	skipFlushInterval = time.Second
 	// StartPatience is how long a start waits for the cluster to be there.
