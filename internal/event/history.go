@@ -36,14 +36,14 @@ type Glimpse struct {
 	Mark uint64
 }
 
-// Contradicts reports whether the event's id was used for something else than
-// what has this fingerprint. What was decided counts before what was tried.
-func (h History) Contradicts(mark Fingerprint) bool {
+// Contradicts reports whether the id of the event was used for something else.
+// What was decided counts before what was tried.
+func (h History) Contradicts(e *ReadyToCapture) bool {
 	a := h.Attempt
 	if h.Decision != nil {
 		a = &h.Decision.Attempt
 	}
-	return a != nil && !a.Event.IsZero() && a.Event != mark
+	return a != nil && !a.Event.IsZero() && a.Event != e.Fingerprint()
 }
 
 // Open gives the attempt of which it is not known what came of it: the event is

@@ -146,7 +146,7 @@ func (l *Ledger) follow(ctx context.Context) error {
 		kgo.KeepControlRecords(),
 		// Much is written here, little at a time; what this process wrote it knows
 		// before it is read back.
-		kgo.FetchMinBytes(64<<10),
+		kgo.FetchMinBytes(512<<10),
 		kgo.FetchMaxWait(100*time.Millisecond),
 		kgo.FetchMaxBytes(2<<20),
 		kgo.FetchMaxPartitionBytes(512<<10),

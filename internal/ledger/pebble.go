@@ -29,7 +29,7 @@ func (s *store) options() *pebble.Options {
 		CacheSize:  cacheBytes, MemTableSize: memTableBytes, MemTableStopWritesThreshold: memTables,
 		MaxOpenFiles: 1000,
 		// A topic is read faster than levels are merged: then they wait.
-		L0CompactionThreshold: 4, L0StopWritesThreshold: 1000,
+		L0CompactionThreshold: 8, L0StopWritesThreshold: 1000,
 		LBaseMaxBytes:              64 << 20,
 		CompactionConcurrencyRange: func() (lower, upper int) { return 1, 2 },
 		Logger:                     log,

@@ -52,7 +52,7 @@ const (
 // stays parked, unless a person sent it again: and only that very parking is
 // undone, for the record that was sent again may be replayed as well.
 func answerTo(e *event.ReadyToCapture, resend *event.Resend, h event.History) (answer, *event.Attempt) {
-	if h.Contradicts(e.Fingerprint()) {
+	if h.Contradicts(e) {
 		return answerConflict, nil
 	}
 	tried := h.Attempt

@@ -120,7 +120,7 @@ func (c Case) conflicts() bool {
 	if c.History.Decision == nil && c.History.Attempt == nil {
 		return c.Second
 	}
-	return c.History.Contradicts(c.Event.Fingerprint())
+	return c.History.Contradicts(c.Event)
 }
 
 // forgiven reports whether the event's age does not count: somebody looked at it.

@@ -73,8 +73,8 @@ func ledgerMutations() []mutation {
 		},
 		{
 			name: "another event of the same id is not noticed", file: answers,
-			old: "	if h.Contradicts(e.Fingerprint()) {",
-			new: "	if h.Decision == nil && h.Contradicts(e.Fingerprint()) {",
+			old: "	if h.Contradicts(e) {",
+			new: "	if h.Decision == nil && h.Contradicts(e) {",
 		},
 		{
 			name: "a record that is sent again undoes any parking", file: answers,
