@@ -31,7 +31,7 @@ func (s *store) options() *pebble.Options {
 		// A topic is read faster than levels are merged: then they wait.
 		L0CompactionThreshold: 8, L0StopWritesThreshold: 1000,
 		LBaseMaxBytes:              64 << 20,
-		CompactionConcurrencyRange: func() (lower, upper int) { return 1, 2 },
+		CompactionConcurrencyRange: func() (lower, upper int) { return 1, 1 },
 		Logger:                     log,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) {
