@@ -124,8 +124,11 @@ func (l *Ledger) Withdraw(ctx context.Context, input int32, id string) error {
 }
 
 // giveUp closes a client; another one is made when it is needed. What else it
-// was writing is told that it failed, and written again.
+// was writing is told that it failed, and written again. nil: that was done.
 func (w *intents) giveUp(client *kgo.Client, done <-chan error) error {
+	if client == nil {
+		return <-done
+	}
 	w.mu.Lock()
 	if w.client == client {
 		w.client = nil
@@ -166,14 +169,19 @@ func (w *intents) write(in *intent, done func(error)) (*kgo.Client, error) {
 	return client, nil
 }
 
-// send sends what is queued, in its order. It gives the client that was used.
+// send sends what is queued, in its order. It gives the client that was used; nil
+// where that was given up since.
 func (w *intents) send() (*kgo.Client, error) {
 	w.sending.Lock()
 	defer w.sending.Unlock()
 	w.mu.Lock()
 	batch := w.queue
 	w.queue, w.sent, w.timed = nil, time.Now(), false
+	last := w.client
 	w.mu.Unlock()
+	if len(batch) == 0 {
+		return last, nil // another call sent it
+	}
 	client, err := w.producer()
 	for _, q := range batch {
 		r := &kgo.Record{Topic: w.l.conf.Topic, Partition: q.in.partition, Key: KindAttempt.Key(q.in.id), Value: q.in.value}

@@ -1,0 +1,152 @@
+//go:build synctests
+
+package ledger
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"payment-capture/internal/event"
+)
+
+// What a glimpse shows is what a look-up finds, of each of the events, whatever
+// their order.
+func TestGlimpseShowsWhatIsKnown(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		w.events(40)
+		w.plain(w.attempt(1, "tried", attemptAt(7)), w.decision(0, "parked", decisionsForTest(t)["parked"]))
+		l := w.started("a")
+		ids := []string{"none", "tried", "parked", ""}
+		for i := range 40 {
+			ids = append(ids, fmt.Sprintf("e%d", 39-i), fmt.Sprintf("absent%d", i))
+		}
+		seen := l.Glimpse(ids)
+		if len(seen) != len(ids) {
+			t.Fatalf("%d glimpses of %d events", len(seen), len(ids))
+		}
+		for i, id := range ids {
+			if !l.Holds(id, seen[i]) {
+				t.Errorf("the glimpse of %q does not hold", id)
+			}
+			w.knows(l, id, knownOf(seen[i].History))
+		}
+	})
+}
+
+// A glimpse holds until what is known of the event changes, in whatever way, and
+// nobody is told of the change before.
+func TestGlimpseHoldsUntilAChange(t *testing.T) {
+	captured := func(w *world) *event.Decision { return decisionsForTest(w.t)["captured"] }
+	for name, change := range map[string]func(w *world, l *Ledger){
+		"an attempt is about to be written": func(w *world, l *Ledger) {
+			l.over.intend(&intent{id: "e1", attempt: new(attemptAt(5))})
+		},
+		"an attempt is written": func(w *world, l *Ledger) {
+			if err := l.Attempt(w.t.Context(), 0, "e1", attemptAt(5)); err != nil {
+				w.t.Fatal(err)
+			}
+			w.caughtUp(l)
+		},
+		"a decision is remembered": func(w *world, l *Ledger) { l.Remember("e1", captured(w)) },
+		"a decision is forgotten": func(w *world, l *Ledger) {
+			l.Remember("e1", captured(w))
+			l.Forget("e1")
+		},
+		"another instance attempts it": func(w *world, l *Ledger) {
+			w.plain(w.attempt(2, "e1", attemptAt(5)))
+			w.caughtUp(l)
+		},
+		"another instance decides it": func(w *world, l *Ledger) {
+			w.transaction(kgo.TryCommit, w.decision(2, "e1", captured(w)))
+			w.caughtUp(l)
+		},
+		"an attempt of another instance is withdrawn": func(w *world, l *Ledger) {
+			w.plain(record(1, KindAttempt, "e1", nil))
+			w.caughtUp(l)
+		},
+		"the ledger is halted": func(_ *world, l *Ledger) { l.gate.halt(causeStale, "for the test") },
+		"the store is damaged": func(w *world, l *Ledger) {
+			l.gate.restore()
+			l.session.end(errState)
+			w.caughtUp(l)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.plain(w.attempt(1, "e1", attemptAt(9)))
+				l := w.started("a")
+				before := l.Glimpse([]string{"e1"})[0]
+				if !l.Holds("e1", before) || knownOf(before.History) != (known{attempted: 9}) {
+					w.t.Fatalf("before, it holds %v: %+v", l.Holds("e1", before), knownOf(before.History))
+				}
+				change(w, l)
+				if l.Holds("e1", before) {
+					w.t.Error("the glimpse holds still")
+				}
+			})
+		})
+	}
+}
+
+// Of what this process has not read back there is no glimpse, for it may come to
+// nothing.
+func TestNoGlimpseOfWhatIsNotReadBack(t *testing.T) {
+	inWorld(t, func(w *world) {
+		l := w.started("a")
+		l.Remember("e1", decisionsForTest(w.t)["captured"])
+		seen := l.Glimpse([]string{"e0", "e1"})
+		if seen[1] != (event.Glimpse{}) || l.Holds("e1", seen[1]) {
+			w.t.Errorf("it shows %+v", seen[1])
+		}
+		if !l.Holds("e0", seen[0]) {
+			w.t.Error("another event's does not hold")
+		}
+		l.Forget("e1")
+		if seen := l.Glimpse([]string{"e1"}); !l.Holds("e1", seen[0]) {
+			w.t.Error("it does not hold when the decision is forgotten")
+		}
+		l.gate.halt(causeStale, "for the test")
+		if seen := l.Glimpse([]string{"e1"}); seen != nil {
+			w.t.Errorf("a halted ledger shows %+v", seen)
+		}
+	})
+}
+
+// Attempts that come together share requests; one that comes alone is sent at
+// once.
+func TestAttemptsShareRequests(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		l := w.started("a")
+		var requests atomic.Int64
+		w.broker.Fake.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.broker.Fake.KeepControl()
+			requests.Add(1)
+			return nil, nil, false
+		})
+		const attempts = 200
+		var noted sync.WaitGroup
+		failed := make([]error, attempts)
+		for i := range attempts {
+			noted.Go(func() { failed[i] = l.Attempt(t.Context(), 0, fmt.Sprintf("e%d", i), attemptAt(5)) })
+		}
+		noted.Wait()
+		if at := slices.IndexFunc(failed, func(err error) bool { return err != nil }); at >= 0 {
+			t.Fatal(failed[at])
+		}
+		if n := requests.Load(); n > attempts/20 {
+			t.Errorf("%d attempts took %d requests", attempts, n)
+		}
+		w.caughtUp(l)
+		for i := range attempts {
+			w.knows(l, fmt.Sprintf("e%d", i), known{attempted: 5})
+		}
+	})
+}
