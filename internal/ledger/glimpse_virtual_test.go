@@ -4,13 +4,10 @@ package ledger
 
 import (
 	"fmt"
-	"slices"
-	"sync"
-	"sync/atomic"
+
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"payment-capture/internal/event"
 )
@@ -115,38 +112,6 @@ func TestNoGlimpseOfWhatIsNotReadBack(t *testing.T) {
 		l.gate.halt(causeStale, "for the test")
 		if seen := l.Glimpse([]string{"e1"}); seen != nil {
 			w.t.Errorf("a halted ledger shows %+v", seen)
-		}
-	})
-}
-
-// Attempts that come together share requests; one that comes alone is sent at
-// once.
-func TestAttemptsShareRequests(t *testing.T) {
-	inWorld(t, func(w *world) {
-		t := w.t
-		l := w.started("a")
-		var requests atomic.Int64
-		w.broker.Fake.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-			w.broker.Fake.KeepControl()
-			requests.Add(1)
-			return nil, nil, false
-		})
-		const attempts = 200
-		var noted sync.WaitGroup
-		failed := make([]error, attempts)
-		for i := range attempts {
-			noted.Go(func() { failed[i] = l.Attempt(t.Context(), 0, fmt.Sprintf("e%d", i), attemptAt(5)) })
-		}
-		noted.Wait()
-		if at := slices.IndexFunc(failed, func(err error) bool { return err != nil }); at >= 0 {
-			t.Fatal(failed[at])
-		}
-		if n := requests.Load(); n > attempts/20 {
-			t.Errorf("%d attempts took %d requests", attempts, n)
-		}
-		w.caughtUp(l)
-		for i := range attempts {
-			w.knows(l, fmt.Sprintf("e%d", i), known{attempted: 5})
 		}
 	})
 }

@@ -5,7 +5,11 @@ package ledger
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,6 +151,39 @@ func TestMetrics(t *testing.T) {
 		}
 		if n := testutil.CollectAndCount(m.seconds); n != 1 {
 			t.Errorf("%d histograms of attempts", n)
+		}
+	})
+}
+
+// Attempts that come together share requests; one that comes alone is sent at
+// once.
+func TestAttemptsShareRequests(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		l := w.started("a")
+		var requests atomic.Int64
+		w.broker.Fake.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.broker.Fake.KeepControl()
+			requests.Add(1)
+			return nil, nil, false
+		})
+		const attempts = 200
+		var noted sync.WaitGroup
+		failed := make([]error, attempts)
+		for i := range attempts {
+			time.Sleep(100 * time.Microsecond) // by the virtual clock
+			noted.Go(func() { failed[i] = l.Attempt(t.Context(), 0, fmt.Sprintf("e%d", i), attemptAt(5)) })
+		}
+		noted.Wait()
+		if at := slices.IndexFunc(failed, func(err error) bool { return err != nil }); at >= 0 {
+			t.Fatal(failed[at])
+		}
+		if n := requests.Load(); n > attempts/10 {
+			t.Errorf("%d attempts took %d requests", attempts, n)
+		}
+		w.caughtUp(l)
+		for i := range attempts {
+			w.knows(l, fmt.Sprintf("e%d", i), known{attempted: 5})
 		}
 	})
 }
