@@ -4,6 +4,7 @@ package acceptance
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"payment-capture/internal/config"
 	"payment-capture/internal/event"
 	"payment-capture/internal/ledger"
+	"payment-capture/internal/verify"
 )
 
 // outcomesByEvent gives the outcomes as they were produced, by event.
@@ -78,6 +80,22 @@ func everythingAgain(w *world) {
 	w.want(w.settle(), map[string]int{"captured": (rounds + 2) * events})
 	if n := w.sim.Ledger().Calls; n != calls {
 		w.t.Errorf("a new group: %d calls", n-calls)
+	}
+	w.verified()
+}
+
+// verified has the topics audited, the ledger with them.
+func (w *world) verified() {
+	w.t.Helper()
+	_, err := verify.Run(w.t.Context(), verify.Config{
+		Kafka: w.kafkaConfig(), Group: w.group, ScratchDir: w.t.TempDir(), Log: slog.New(slog.DiscardHandler),
+		Topics: verify.Topics{Input: w.topics.input, Captured: w.topics.captured, Rejected: w.topics.rejected, Parked: w.topics.parked, Ledger: w.topics.ledger},
+	}, func(f verify.Finding) error {
+		w.t.Errorf("verify: %+v", f)
+		return nil
+	})
+	if err != nil {
+		w.t.Errorf("verify: %v", err)
 	}
 }
 
