@@ -1,0 +1,45 @@
+//go:build !race
+
+package event_test
+
+import (
+	"bytes"
+	stdjson "encoding/json"
+	"testing"
+
+	"payment-capture/internal/event"
+)
+
+// What one event may allocate, by count and not by time: the race detector's own
+// allocations would be counted too, so these run without it (make test does).
+
+// TestAllocationsOfDecoding holds a plain event to its budget: its texts, its
+// members that may be absent, and what the decoder needs.
+func TestAllocationsOfDecoding(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts those of the whole process
+	var compacted bytes.Buffer
+	if err := stdjson.Compact(&compacted, examples(t, "valid")["plain"]); err != nil {
+		t.Fatal(err)
+	}
+	m := structuredMessage(compacted.Bytes())
+	const most = 24
+	if n := testing.AllocsPerRun(500, func() {
+		if _, err := event.Decode(m); err != nil {
+			t.Fatal(err)
+		}
+	}); n > most {
+		t.Errorf("decoding an event allocates %v times, more than %d", n, most)
+	}
+}
+
+func TestAllocationsOfAnOutcome(t *testing.T) { //nolint:paralleltest // as above
+	for name, o := range outcomes(t) {
+		const most = 14
+		if n := testing.AllocsPerRun(500, func() {
+			if _, err := o.Encode([]byte("o1"), event.Structured); err != nil {
+				t.Fatal(err)
+			}
+		}); n > most {
+			t.Errorf("%s: an outcome allocates %v times, more than %d", name, n, most)
+		}
+	}
+}
