@@ -178,6 +178,7 @@ func (g *gate) admit(w *waiter, credential uint64) (p pass, ok bool, again time.
 	w.leave()
 	g.calls++
 	g.look()
+	g.changed() // another one may be begun
 	return p, true, 0
 }
 

@@ -89,6 +89,7 @@ func (g *gate) join(read bool, credential uint64) (pass, *waiter) {
 	if g.open() && g.charges.turn() == nil && g.reads.turn() == nil && g.calls < g.limit.now() {
 		g.calls++
 		g.metrics.calling(g.calls, g.limit.now())
+		g.changed() // another one may be begun
 		return pass{kind: usual, epoch: g.epoch, credential: credential}, nil
 	}
 	g.arrivals++

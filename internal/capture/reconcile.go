@@ -181,18 +181,18 @@ type others struct {
 }
 
 // rivalsFor gives the events whose attempt may have made a payment: all but
-// those that were first tried after it was created.
+// those that were first tried after it was created, by whatever clock.
 func (of others) rivalsFor(p mercadopago.Answer) (ids []string) {
 	for id, a := range of.rivals {
-		if !createdBefore(p.Payment, a.First) {
+		if !p.Payment.CreatedAt.Before(a.First.Add(-event.ClockTolerance)) {
 			ids = append(ids, id)
 		}
 	}
 	return ids
 }
 
-// createdBefore reports whether a payment is older than a first call, whatever
-// the two clocks are.
+// createdBefore reports whether a payment is older than our first call. Where our
+// clock is too far ahead it says so of our own, which then decides nothing.
 func createdBefore(p *mercadopago.Payment, first time.Time) bool {
 	return p.CreatedAt.Before(first.Add(-clockSkew))
 }

@@ -56,7 +56,7 @@ func (c *Capturer) Busy() int {
 }
 
 // Changes gives a channel on which something arrives after Shut has changed, or
-// captures have begun to rest.
+// Busy has grown.
 func (c *Capturer) Changes() <-chan struct{} { return c.gate.changes }
 
 // condition gives the state, and the cause of a halt. The caller holds the lock.

@@ -115,8 +115,12 @@ func (s *store) glimpse(ids []string, order []int, seen []event.Glimpse) (err er
 			}
 			continue // nothing is known of it
 		}
+		state, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
 		var k knowledge
-		if err := eachSlot(it.Value(), k.add); err != nil {
+		if err := eachSlot(state, k.add); err != nil {
 			return err
 		}
 		if seen[i].History, err = k.history(ids[i]); err != nil {

@@ -237,17 +237,15 @@ func (w *intents) trouble() string {
 const closeFor = 2 * time.Second
 
 func (w *intents) close() {
-	w.mu.Lock()
-	client := w.client
-	w.mu.Unlock()
+	client, err := w.send() // what is queued
+	if err != nil {
+		w.l.log.Warn("what was to be written to the ledger is not", slog.Any("error", err))
+	}
 	if client == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeFor)
 	defer cancel()
-	if _, err := w.send(); err != nil {
-		w.l.log.Warn("what was to be written to the ledger is not", slog.Any("error", err))
-	}
 	if err := client.Flush(ctx); err != nil {
 		w.l.log.Warn("what was being written to the ledger was not acknowledged in time", slog.Any("error", err))
 	}

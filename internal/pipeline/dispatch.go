@@ -15,7 +15,8 @@ const leastReady = 64
 // that none is waited for, and no more, for each holds memory.
 func (o *owner) room() int {
 	most := o.p.conf.MaxInFlight
-	return min(max(most/2, leastReady)-(o.inFlight-o.p.capturer.Busy()), captureFactor*most-o.inFlight)
+	ready := o.inFlight - o.p.capturer.Busy() - int(o.p.unread.Load())
+	return min(max(most/2, leastReady)-ready, captureFactor*most-o.inFlight)
 }
 
 // dispatch begins captures while there is room.

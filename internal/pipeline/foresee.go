@@ -1,14 +1,10 @@
 package pipeline
 
-import (
-	"context"
-)
-
 // foresee looks records up in the ledger at once, and makes the answers
 // of what was decided before. So a replay costs neither a look-up nor a goroutine
 // for each record, and a new event no look-up. When a record's turn comes, what was
 // seen is asked for again if it has changed since.
-func (p *Pipeline) foresee(ctx context.Context, records []*polledRecord) {
+func (p *Pipeline) foresee(records []*polledRecord) {
 	ids := make([]string, len(records))
 	for i, r := range records {
 		ids[i] = r.id
@@ -31,7 +27,7 @@ func (p *Pipeline) foresee(ctx context.Context, records []*polledRecord) {
 			continue
 		}
 		// One that cannot be written is told of when its turn comes.
-		if s, err := p.replayOf(ctx, r.record, d); err == nil {
+		if s, err := p.replayOf(r.record, d); err == nil {
 			r.answer = &s
 		}
 	}

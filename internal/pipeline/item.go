@@ -96,7 +96,7 @@ func (pt *partition) held() int {
 // dropBacklog forgets what was polled and not taken up.
 func (pt *partition) dropBacklog() {
 	for _, r := range pt.backlog {
-		pt.heldBytes -= bytesOf(r.record)
+		pt.heldBytes -= r.bytes()
 	}
 	pt.backlog = nil
 }
@@ -104,8 +104,14 @@ func (pt *partition) dropBacklog() {
 // itemOverhead is what an item takes beside its record, near enough.
 const itemOverhead = 1 << 10
 
-// bytesOf gives what a record that waits takes in memory, near enough.
-func bytesOf(r *kgo.Record) int { return itemOverhead + wireSize(r) }
+// bytes gives what a record that waits takes in memory, near enough.
+func (r *polledRecord) bytes() int {
+	n := itemOverhead + wireSize(r.record)
+	if r.answer != nil {
+		n += r.answer.bytes()
+	}
+	return n
+}
 
 // bytes gives what the settlement's records take.
 func (s settlement) bytes() int {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"payment-capture/internal/event"
 )
 
 // owner is the one goroutine that owns the state: partitions, windows, lanes.
@@ -148,7 +150,7 @@ func (m polled) apply(o *owner) {
 		}
 		pt.backlog = append(pt.backlog, part.records...)
 		for _, r := range part.records {
-			pt.heldBytes += bytesOf(r.record)
+			pt.heldBytes += r.bytes()
 			o.notice(r)
 		}
 	}
@@ -174,10 +176,10 @@ func (o *owner) takeUp(pt *partition) {
 		at, epoch := r.record.Offset, r.record.LeaderEpoch
 		switch {
 		case at < w.next: // a second delivery
-			pt.heldBytes -= bytesOf(r.record)
+			pt.heldBytes -= r.bytes()
 		case r.skip || w.wasSettled(at):
 			w.skipTo(at+1, epoch)
-			pt.heldBytes -= bytesOf(r.record)
+			pt.heldBytes -= r.bytes()
 			pt.dirty = true
 		case !w.fits(at):
 			return
@@ -194,7 +196,7 @@ func (o *owner) takeUp(pt *partition) {
 
 func (o *owner) take(pt *partition, r polledRecord, epoch int32) {
 	it := &item{
-		part: pt, offset: r.record.Offset, bytes: bytesOf(r.record), record: r.record, event: r.event, invalid: r.invalid,
+		part: pt, offset: r.record.Offset, bytes: r.bytes(), record: r.record, event: r.event, invalid: r.invalid,
 		id: r.id, resend: r.resend, since: time.Now(), glimpse: r.glimpse, answer: r.answer,
 	}
 	pt.window.take(it, epoch)
@@ -225,7 +227,11 @@ func (o *owner) settle(it *item, s settlement) {
 	pt.window.settle(it)
 	pt.heldBytes -= it.bytes
 	pt.dirty = true
-	it.record, it.event, it.resend = nil, nil, nil
+	if s.replayed {
+		o.log.LogAttrs(o.work, slog.LevelDebug, "answered from the ledger", slog.String("event_id", it.id),
+			slog.String("order_id", it.order), slog.String("verdict", s.kind))
+	}
+	it.record, it.event, it.resend, it.answer, it.glimpse = nil, nil, nil, nil, event.Glimpse{}
 	if s.decision != nil {
 		// The next copy of the event may come before this is read back.
 		o.p.ledger.Remember(s.id, s.decision)

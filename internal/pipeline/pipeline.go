@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,7 +36,7 @@ type Capturer interface {
 	// others are on their way to a call.
 	Busy() int
 	// Changes gives a channel on which something arrives after Shut changed, or
-	// captures have begun to wait.
+	// Busy has grown.
 	Changes() <-chan struct{}
 }
 
@@ -139,6 +140,7 @@ type Pipeline struct {
 	messages     chan message
 	flushes      chan flushJob
 	heard        heard
+	unread       atomic.Int64  // captures that wait for a decision to be read back
 	started      chan struct{} // closed when the owner takes messages
 	ended        chan struct{} // closed when the owner takes no more messages
 }

@@ -38,8 +38,8 @@ type polledRecord struct {
 // noPartition stands for an error that concerns no partition.
 const noPartition = -1
 
-// poll reads records and hands them to the owner. A rebalance waits for the
-// hand-over only: it must not come between a poll and the taking over of what
+// poll reads records and hands them to the owner. A rebalance waits for that, which
+// takes milliseconds: it must not come between a poll and the taking over of what
 // was polled, and must not wait for anything else.
 func (p *Pipeline) poll(ctx context.Context) {
 	var pause time.Duration
@@ -49,7 +49,7 @@ func (p *Pipeline) poll(ctx context.Context) {
 			p.consumer.AllowRebalance()
 			return
 		}
-		batch := p.read(ctx, fetches)
+		batch := p.read(fetches)
 		taken := make(chan struct{})
 		ok := p.send(polled{batch: batch, taken: taken})
 		if ok {
@@ -88,7 +88,7 @@ func nextPause(last time.Duration, fetches kgo.Fetches) time.Duration {
 
 // read turns fetched records into events, outside the owner's goroutine, and looks
 // them up in the ledger.
-func (p *Pipeline) read(ctx context.Context, fetches kgo.Fetches) []polledPartition {
+func (p *Pipeline) read(fetches kgo.Fetches) []polledPartition {
 	var batch []polledPartition
 	var all []*polledRecord
 	fetches.EachPartition(func(ft kgo.FetchTopicPartition) {
@@ -113,7 +113,7 @@ func (p *Pipeline) read(ctx context.Context, fetches kgo.Fetches) []polledPartit
 			for _, r := range some {
 				*r = p.decodeRecord(detached(r.record))
 			}
-			p.foresee(ctx, some)
+			p.foresee(some)
 		})
 	}
 	reading.Wait()

@@ -73,9 +73,12 @@ func (o *owner) positionOf(c kmsg.OffsetFetchResponseGroupTopicPartition) (_ pos
 	if err != nil {
 		o.log.WarnContext(o.work, "the metadata of a committed offset is not read: what was settled above it may be asked for again, under the same keys",
 			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset), slog.Any("error", err))
+		p.missing = o.p.groupMissing
 		return p, false
 	}
-	p.missing = o.p.missingTo(m)
+	if p.missing = o.p.missingTo(m); m.ledger == (topicID{}) {
+		p.missing = o.p.groupMissing
+	}
 	if m.topic != o.p.commits.TopicID {
 		o.log.WarnContext(o.work, "the input topic was deleted and made anew since the last commit: its partition is read from the beginning",
 			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset))

@@ -62,7 +62,7 @@ func (m statusQuery) apply(o *owner) {
 		s.Error = o.readError()
 	}
 	for n, pt := range o.parts {
-		s.Unsettled += pt.held() - pt.unflushed
+		s.Unsettled += pt.held()
 		if pt.paused {
 			s.Paused++
 		}

@@ -25,7 +25,7 @@ func (p *Pipeline) settlementFor(ctx, asking context.Context, it *item) (settlem
 	what, tried := answerTo(e, it.resend, h)
 	switch what {
 	case answerReplay:
-		return p.replayOf(ctx, it.record, h.Decision)
+		return p.replayOf(it.record, h.Decision)
 	case answerConflict:
 		return p.parkOnce(ctx, asking, it, conflictOf(e, h))
 	case answerTry:
@@ -53,10 +53,15 @@ func (p *Pipeline) known(asking context.Context, id string, seen event.Glimpse) 
 		if err != nil || !h.Unread {
 			return h, err
 		}
+		p.unread.Add(1)
 		select {
 		case <-asking.Done():
-			return h, asking.Err()
+			err = asking.Err()
 		case <-time.After(unreadPause):
+		}
+		p.unread.Add(-1)
+		if err != nil {
+			return h, err
 		}
 	}
 }
@@ -76,14 +81,14 @@ func (p *Pipeline) parkOnce(ctx, asking context.Context, it *item, parking *even
 		return settlement{}, err
 	}
 	if d := h.Decision; d != nil && !it.resend.Undoes(d) {
-		return p.replayOf(ctx, it.record, d)
+		return p.replayOf(it.record, d)
 	}
 	return p.settlementOf(ctx, it, id, &event.Decision{Verdict: event.Verdict{Parking: parking}, At: event.Now()})
 }
 
 // replayOf answers a record with what was decided before. Parked is answered by
 // nothing: the record waits for a person already.
-func (p *Pipeline) replayOf(ctx context.Context, input *kgo.Record, d *event.Decision) (settlement, error) {
+func (p *Pipeline) replayOf(input *kgo.Record, d *event.Decision) (settlement, error) {
 	s := settlement{kind: kindOf(d), replayed: true}
 	if d.Parked() || p.conf.SuppressReplayed {
 		return s, nil
@@ -94,8 +99,6 @@ func (p *Pipeline) replayOf(ctx context.Context, input *kgo.Record, d *event.Dec
 	if err != nil {
 		return s, &encodeError{err}
 	}
-	p.conf.Log.LogAttrs(ctx, slog.LevelDebug, "answered from the ledger", slog.String("event_id", again.EventID),
-		slog.String("order_id", again.OrderID), slog.String("type", again.Type))
 	s.records = []*kgo.Record{r}
 	return s, nil
 }
