@@ -98,7 +98,7 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	defer s.tearDown()
-	service, err := app.New(app.Options{Config: s.conf, Version: opts.Version, Log: opts.Log, LedgerFS: vfs.NewMem()})
+	service, err := app.New(app.Options{Config: s.conf, Version: opts.Version, Log: opts.Log, LedgerFS: vfs.NewMem()}) //nolint:contextcheck // the template of its requests has none; each request gets its own
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func TestAllocationsOfAGlimpse(t *testing.T) { //nolint:paralleltest // AllocsPe
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.close() //nolint:errcheck // it is in memory
+	defer s.close()
 	value, err := EncodeDecision(decisionsForTest(t)["captured"])
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ package ledger
 
 import (
 	"fmt"
-
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -42,7 +41,7 @@ func TestGlimpseShowsWhatIsKnown(t *testing.T) {
 func TestGlimpseHoldsUntilAChange(t *testing.T) {
 	captured := func(w *world) *event.Decision { return decisionsForTest(w.t)["captured"] }
 	for name, change := range map[string]func(w *world, l *Ledger){
-		"an attempt is about to be written": func(w *world, l *Ledger) {
+		"an attempt is about to be written": func(_ *world, l *Ledger) {
 			l.over.intend(&intent{id: "e1", attempt: new(attemptAt(5))})
 		},
 		"an attempt is written": func(w *world, l *Ledger) {
