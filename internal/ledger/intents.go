@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type intents struct {
 	queue   []queued              // to be sent together
 	sent    time.Time             // when something was sent last
 	timed   bool                  // a timer will send it
+	lost    map[string]time.Time  // when a withdrawal of an event was given up, which may arrive yet
 }
 
 type queued struct {
@@ -38,7 +40,7 @@ type queued struct {
 const sendEvery = 3 * time.Millisecond
 
 func newIntents(l *Ledger) *intents {
-	return &intents{l: l, waiting: make(map[*intent]time.Time)}
+	return &intents{l: l, waiting: make(map[*intent]time.Time), lost: make(map[string]time.Time)}
 }
 
 // producer gives the client, and makes it at the first use: who only reads needs
@@ -66,6 +68,10 @@ func (w *intents) producer() (*kgo.Client, error) {
 func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.Attempt) error {
 	if state, reason, _ := l.gate.look(); state == stateHalted {
 		return fmt.Errorf("note the attempt on event %s: the ledger is halted: %s", id, reason)
+	}
+	if wait := l.writes.mayArrive(id); wait > 0 {
+		return fmt.Errorf("note the attempt on event %s: the withdrawal of an earlier one was not acknowledged, and would erase this one if it came late: it is waited for another %s",
+			id, wait.Round(time.Second))
 	}
 	value, err := EncodeAttempt(a)
 	if err != nil {
@@ -138,7 +144,32 @@ func (w *intents) giveUp(client *kgo.Client, done <-chan error) error {
 	return <-done
 }
 
+// arrivesWithin is how long a request that was given up may lie at a broker before it
+// is handled: brokers hang up, and collect garbage, for less.
+const arrivesWithin = 30 * time.Second
+
+// mayArrive gives how long a withdrawal of an event that was given up may still
+// arrive.
+func (w *intents) mayArrive(id string) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at, ok := w.lost[id]
+	if !ok {
+		return 0
+	}
+	return arrivesWithin - time.Since(at)
+}
+
+// gaveUp notes that a withdrawal was given up.
+func (w *intents) gaveUp(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.lost, func(_ string, at time.Time) bool { return time.Since(at) > arrivesWithin })
+	w.lost[id] = time.Now()
+}
+
 func (l *Ledger) withdrawalLost(id string, err error) {
+	l.writes.gaveUp(id)
 	l.conf.Metrics.withdrawalLost()
 	l.log.Warn("an attempt without effect could not be withdrawn from the ledger: the event counts as attempted",
 		slog.String("event_id", id), slog.Any("error", err))

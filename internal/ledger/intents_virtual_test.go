@@ -155,6 +155,35 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
+// A withdrawal that was given up may lie at a broker still: it must not erase the
+// event's next note, so that one waits.
+func TestNoNoteBeforeALostWithdrawalIsOver(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		l := w.started("a")
+		if err := l.Attempt(t.Context(), 0, "e1", attemptAt(1)); err != nil {
+			t.Fatal(err)
+		}
+		mend := w.cut(l)
+		if err := l.Withdraw(t.Context(), 0, "e1"); err == nil {
+			t.Fatal("a withdrawal that cannot be written is acknowledged")
+		}
+		mend()
+		if err := l.Attempt(t.Context(), 0, "e1", attemptAt(2)); err == nil || !strings.Contains(err.Error(), "e1") {
+			t.Errorf("the next note gave %v", err)
+		}
+		if err := l.Attempt(t.Context(), 0, "e2", attemptAt(2)); err != nil {
+			t.Errorf("another event's gave %v", err)
+		}
+		time.Sleep(arrivesWithin)
+		if err := l.Attempt(t.Context(), 0, "e1", attemptAt(3)); err != nil {
+			t.Errorf("after %s it gave %v", arrivesWithin, err)
+		}
+		w.caughtUp(l)
+		w.knows(l, "e1", known{attempted: 3})
+	})
+}
+
 // Attempts that come together share requests; one that comes alone is sent at
 // once.
 func TestAttemptsShareRequests(t *testing.T) {
