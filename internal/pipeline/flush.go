@@ -73,24 +73,15 @@ func (o *owner) flushDue() (time.Time, bool) {
 }
 
 // flushPause is the least time between two flushes: FLUSH_INTERVAL where events
-// wait for their turn, so that the brokers have less to do, and else as short as the
-// broker allows, so that an outcome is soon seen.
+// wait for their turn, so that the brokers have less to do. Else it is as long as the
+// last flush took, so that an outcome is soon seen; but a transaction that begins
+// while the broker still writes the markers of the one before waits for it, which
+// makes it a long one, and so the next pause long enough.
 func (o *owner) flushPause() time.Duration {
 	if len(o.ready) > 0 {
 		return o.p.conf.FlushInterval
 	}
-	return min(o.pause, o.p.conf.FlushInterval)
-}
-
-// nextFlushPause gives the pause after a flush, from the one before it. A transaction that
-// begins while the broker still writes the markers of the last one waits there for
-// longer than a short one takes: then the pause is made long, and shortened little by
-// little.
-func nextFlushPause(pause, took time.Duration) time.Duration {
-	if took > markersPending {
-		return max(pause, took)
-	}
-	return max(leastFlushPause, pause-pause/16)
+	return min(max(o.flushTook, leastFlushPause), o.p.conf.FlushInterval)
 }
 
 // buildFlush takes what is owned and settled, in one step with the member and
@@ -190,7 +181,7 @@ type flushed struct {
 func (m flushed) apply(o *owner) {
 	o.flushing = false
 	o.lastFlush = time.Now()
-	o.pause = nextFlushPause(o.pause, o.lastFlush.Sub(m.job.began))
+	o.flushTook = o.lastFlush.Sub(m.job.began)
 	if len(m.job.batch.Records) == 0 && (o.p.heard.lostCommit.Load() || errors.Is(m.err, context.DeadlineExceeded)) {
 		o.stopNow(ErrLateCommit)
 		return

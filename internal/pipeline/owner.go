@@ -28,10 +28,10 @@ type owner struct {
 	joined   bool
 
 	flushing  bool
-	flushFrom time.Time     // when the one under way began
-	lastFlush time.Time     // when the last one ended
-	pause     time.Duration // before the next one, where nothing waits for its turn
-	retryAt   time.Time     // no flush before, after one that failed
+	flushFrom time.Time // when the one under way began
+	lastFlush time.Time // when the last one ended
+	flushTook time.Duration
+	retryAt   time.Time // no flush before, after one that failed
 	flushErr  string
 	refused   string        // why commits are refused; "": they are not
 	patience  time.Duration // before the next flush, after one that was refused

@@ -116,10 +116,7 @@ const (
 	// slowFlush is when a commit under way is told of.
 	slowFlush = 20 * time.Second
 	// leastFlushPause is between two transactions, however short they are.
-	leastFlushPause = 10 * time.Millisecond
-	// markersPending is what a flush takes at the least that waited for the markers
-	// of the one before: the broker's add.partitions.to.txn.retry.backoff.ms.
-	markersPending = 20 * time.Millisecond
+	leastFlushPause = 5 * time.Millisecond
 	// skipFlushInterval paces commits that carry no outcome.
 	skipFlushInterval = time.Second
 	// StartPatience is how long a start waits for the cluster to be there.
