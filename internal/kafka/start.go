@@ -120,39 +120,41 @@ func passing(err error) bool {
 
 // CommittedMetadata gives the metadata of a group's committed offsets of a topic.
 func CommittedMetadata(ctx context.Context, admin *kadm.Client, group, topic string) ([]string, error) {
-	responses, err := admin.FetchOffsetsForTopics(ctx, group, topic)
-	if err == nil {
-		err = responses.Error()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the committed offsets of group %q: %w", group, err)
-	}
+	committed, err := committedOffsets(ctx, admin, group, topic)
 	var found []string
-	responses.Each(func(r kadm.OffsetResponse) {
-		if r.At >= 0 && r.Metadata != "" {
-			found = append(found, r.Metadata)
+	for _, c := range committed {
+		if c.Metadata != "" {
+			found = append(found, c.Metadata)
 		}
-	})
-	return found, nil
+	}
+	return found, err
 }
 
 func hasOffsets(ctx context.Context, admin *kadm.Client, group, topic string) (bool, error) {
-	responses, err := admin.FetchOffsetsForTopics(ctx, group, topic)
+	committed, err := committedOffsets(ctx, admin, group, topic)
 	if errors.Is(err, kerr.GroupIDNotFound) {
 		return false, nil
 	}
+	return len(committed) > 0, err
+}
+
+// committedOffsets gives a group's committed offsets of a topic, of those partitions
+// that have one.
+func committedOffsets(ctx context.Context, admin *kadm.Client, group, topic string) ([]kadm.Offset, error) {
+	responses, err := admin.FetchOffsetsForTopics(ctx, group, topic)
 	if err != nil {
-		return false, fmt.Errorf("read the committed offsets of group %q: %w", group, err)
+		return nil, fmt.Errorf("read the committed offsets of group %q: %w", group, err)
 	}
-	known := false
-	var failed error
+	var committed []kadm.Offset
 	responses.Each(func(r kadm.OffsetResponse) {
 		if r.Err != nil {
-			failed = fmt.Errorf("read the committed offset of %s/%d: %w", r.Topic, r.Partition, r.Err)
+			err = fmt.Errorf("read the committed offset of %s/%d: %w", r.Topic, r.Partition, r.Err)
 		}
-		known = known || r.At >= 0
+		if r.At >= 0 {
+			committed = append(committed, r.Offset)
+		}
 	})
-	return known, failed
+	return committed, err
 }
 
 func startOffsets(ctx context.Context, admin *kadm.Client, topic string, at StartAt, metadata string) (kadm.Offsets, error) {

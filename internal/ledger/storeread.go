@@ -54,7 +54,11 @@ func (s *store) positions() (map[int32]position, error) {
 	}
 	found := make(map[int32]position)
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		r := reader{rest: it.Value()}
+		var value []byte
+		if value, err = it.ValueAndErr(); err != nil {
+			break
+		}
+		r := reader{rest: value}
 		p := position{next: r.varint(), epoch: int32(r.varint())} //nolint:gosec // G115: append wrote it
 		if key := it.Key(); r.failed || len(key) != 5 {
 			err = fmt.Errorf("%w: a position", errState)
@@ -122,7 +126,11 @@ func (s *store) all(ctx context.Context, use func(id string, h event.History) er
 		}
 		id := string(it.Key()[1:])
 		var known knowledge
-		if err = eachSlot(it.Value(), known.add); err != nil {
+		var state []byte
+		if state, err = it.ValueAndErr(); err != nil {
+			break
+		}
+		if err = eachSlot(state, known.add); err != nil {
 			break
 		}
 		var h event.History

@@ -11,9 +11,6 @@ func (p *Pipeline) foresee(records []*polledRecord) {
 	}
 	for i, g := range p.ledger.Glimpse(ids) {
 		r := records[i]
-		if r.skip {
-			continue
-		}
 		r.glimpse = g
 		d := g.Decision
 		if d == nil {

@@ -113,7 +113,7 @@ func (p *Pipeline) read(fetches kgo.Fetches) []polledPartition {
 			for _, r := range some {
 				*r = p.decodeRecord(detached(r.record))
 			}
-			p.foresee(some)
+			p.foresee(slices.DeleteFunc(some, func(r *polledRecord) bool { return r.skip }))
 		})
 	}
 	reading.Wait()
