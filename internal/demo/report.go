@@ -177,6 +177,9 @@ func (s *stage) newView(r *report) *view {
 	v.writer.SetUpdateFrequency(100 * time.Millisecond)
 	v.writer.SetTrackerLength(30)
 	v.writer.SetStyle(progress.StyleBlocks)
+	// The style's own indicator moves on in a variable of the whole process, and
+	// two views, drawn at the same time, would race for it.
+	v.writer.Style().Chars.Indeterminate = progress.IndeterminateIndicatorMovingBackAndForth("▒█▒", progress.DefaultUpdateFrequency/2)
 	v.writer.Style().Visibility.ETA = true
 	v.writer.Style().Visibility.Speed = true
 	events := int64(len(r.expect))
