@@ -33,11 +33,9 @@ func TestAllocationsOfDecoding(t *testing.T) { //nolint:paralleltest // AllocsPe
 
 func TestAllocationsOfAnOutcome(t *testing.T) { //nolint:paralleltest // as above
 	for name, o := range outcomes(t) {
-		const most = 14
+		const most = 10
 		if n := testing.AllocsPerRun(500, func() {
-			if _, err := o.Encode([]byte("o1"), event.Structured); err != nil {
-				t.Fatal(err)
-			}
+			o.Encode([]byte("o1"), event.Structured)
 		}); n > most {
 			t.Errorf("%s: an outcome allocates %v times, more than %d", name, n, most)
 		}

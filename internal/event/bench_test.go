@@ -94,3 +94,12 @@ type plainEvent struct {
 		SubMerchant     *event.SubMerchant `json:"sub_merchant"`
 	} `json:"data"`
 }
+
+func BenchmarkEncode(b *testing.B) {
+	t := &testing.T{}
+	o := outcomes(t)["captured"]
+	b.ReportAllocs()
+	for b.Loop() {
+		o.Encode([]byte("order-1001"), event.Structured)
+	}
+}

@@ -3,11 +3,9 @@ package event
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"strconv"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 )
@@ -19,8 +17,10 @@ const OutcomeNamespace = "6f2c7a52-57a0-5c0e-9d6c-2b1f4a3e8d11"
 // OutcomeID gives the id of the outcome of a type for an event: UUIDv5 of
 // "<event id>/<type>" in [OutcomeNamespace].
 func OutcomeID(eventID, outcomeType string) uuid.UUID {
-	return uuid.NewSHA1(uuid.MustParse(OutcomeNamespace), []byte(eventID+"/"+outcomeType))
+	return uuid.NewSHA1(outcomeNamespace, []byte(eventID+"/"+outcomeType))
 }
+
+var outcomeNamespace = uuid.MustParse(OutcomeNamespace)
 
 // Mode is how a CloudEvent is laid out in a Kafka record.
 type Mode string
@@ -31,7 +31,8 @@ const (
 	Binary     Mode = "binary"     // attributes in ce_* headers, the data as the value
 )
 
-// wireOutcomeData is the data of an outcome, its members in this order.
+// wireOutcomeData is the data of an outcome as it is read; see [Outcome.appendData]
+// for how it is written.
 type wireOutcomeData struct {
 	EventID           string        `json:"event_id"`
 	OrderID           string        `json:"order_id"`
@@ -39,95 +40,141 @@ type wireOutcomeData struct {
 	Currency          string        `json:"currency"`
 	ExternalReference string        `json:"external_reference"`
 	Provider          string        `json:"provider"`
-	PaymentID         string        `json:"payment_id,omitzero"`
-	Reason            string        `json:"reason,omitzero"`
-	Category          Category      `json:"category,omitzero"`
-	Retry             Retry         `json:"retry,omitzero"`
+	PaymentID         string        `json:"payment_id"`
+	Reason            string        `json:"reason"`
+	Category          Category      `json:"category"`
+	Retry             Retry         `json:"retry"`
 	Transactions      []Transaction `json:"transactions"`
-	CapturedAt        string        `json:"captured_at,omitzero"`
+	CapturedAt        string        `json:"captured_at"`
 	ProviderReplayed  bool          `json:"provider_replayed"`
 	Replayed          bool          `json:"replayed"`
 }
 
-type wireOutcome struct {
-	SpecVersion     string          `json:"specversion"`
-	ID              string          `json:"id"`
-	Source          string          `json:"source"`
-	Type            string          `json:"type"`
-	Subject         string          `json:"subject"`
-	Time            string          `json:"time"`
-	DataContentType string          `json:"datacontenttype"`
-	CausationID     string          `json:"causationid"`
-	TraceParent     string          `json:"traceparent,omitzero"`
-	Data            wireOutcomeData `json:"data"`
-}
-
 // Encode writes the outcome of an input record. The key is the input's, or
 // the order id where that has none.
-func (o *Outcome) Encode(inputKey []byte, mode Mode) (Message, error) {
-	w := wireOutcome{
-		SpecVersion:     "1.0",
-		ID:              OutcomeID(o.EventID, o.Type).String(),
-		Source:          Source,
-		Type:            o.Type,
-		Subject:         o.Subject,
-		Time:            o.Time.UTC().Format(timeFormat),
-		DataContentType: "application/json",
-		CausationID:     o.EventID,
-		TraceParent:     o.TraceParent,
-		Data: wireOutcomeData{
-			EventID:           o.EventID,
-			OrderID:           o.OrderID,
-			Amount:            o.Amount.String(),
-			Currency:          string(o.Amount.Currency()),
-			ExternalReference: o.ExternalReference,
-			Provider:          Provider,
-			PaymentID:         o.PaymentID,
-			Reason:            o.Reason,
-			Category:          o.Category,
-			Retry:             o.Retry,
-			Transactions:      o.Transactions,
-			ProviderReplayed:  o.ProviderReplayed,
-			Replayed:          o.Replayed,
-		},
-	}
-	if !o.CapturedAt.IsZero() {
-		w.Data.CapturedAt = o.CapturedAt.UTC().Format(timeFormat)
-	}
+func (o *Outcome) Encode(inputKey []byte, mode Mode) Message {
 	m := Message{Key: inputKey}
 	if m.Key == nil {
 		m.Key = []byte(o.OrderID)
 	}
-	// The API's texts may hold invalid UTF-8; a verdict must not fail by it.
-	lenient := jsontext.AllowInvalidUTF8(true)
-	var err error
+	id := OutcomeID(o.EventID, o.Type)
 	if mode == Binary {
-		m.Headers = w.headers()
-		m.Value, err = json.Marshal(&w.Data, lenient)
-	} else {
-		m.Headers = []Header{{Key: "content-type", Value: []byte("application/cloudevents+json; charset=UTF-8")}}
-		m.Value, err = json.Marshal(&w, lenient)
+		m.Headers = o.headers(id)
+		m.Value = o.appendData(o.room())
+		return m
 	}
-	if err != nil {
-		return Message{}, fmt.Errorf("encode %s of event %s: %w", o.Type, o.EventID, err)
-	}
-	return m, nil
+	m.Headers = []Header{{Key: "content-type", Value: structuredType}}
+	m.Value = o.appendEvent(o.room(), id)
+	return m
 }
 
-func (w *wireOutcome) headers() []Header {
+// structuredType is shared by all records: nobody writes into a header.
+var structuredType = []byte("application/cloudevents+json; charset=UTF-8")
+
+// room gives what the outcome takes, as a rule.
+func (o *Outcome) room() object { return make(object, 0, 704+160*len(o.Transactions)) }
+
+// object is JSON that is being written: a member's comma is put before it, except
+// for the first one's.
+type object []byte
+
+func (b object) begin() object { return append(b, '{') }
+
+func (b object) end() object { return append(b, '}') }
+
+func (b object) name(name string) object {
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
+	}
+	b = append(b, '"')
+	b = append(b, name...)
+	return append(b, '"', ':')
+}
+
+// text writes a member. The API's texts may hold invalid UTF-8, which is replaced: a
+// verdict must not fail by it.
+func (b object) text(name, text string) object {
+	b, _ = jsontext.AppendQuote(b.name(name), text) // the error says that something was replaced
+	return b
+}
+
+// given is text, where there is any.
+func (b object) given(name, text string) object {
+	if text == "" {
+		return b
+	}
+	return b.text(name, text)
+}
+
+func (b object) time(name string, t time.Time) object {
+	b = append(b.name(name), '"')
+	return append(t.UTC().AppendFormat(b, timeFormat), '"')
+}
+
+func (b object) boolean(name string, is bool) object { return strconv.AppendBool(b.name(name), is) }
+
+func (o *Outcome) appendEvent(b object, id uuid.UUID) object {
+	b = b.begin().
+		text("specversion", "1.0").
+		text("id", id.String()).
+		text("source", Source).
+		text("type", o.Type).
+		text("subject", o.Subject).
+		time("time", o.Time).
+		text("datacontenttype", "application/json").
+		text("causationid", o.EventID).
+		given("traceparent", o.TraceParent).
+		name("data")
+	return o.appendData(b).end()
+}
+
+func (o *Outcome) appendData(b object) object {
+	b = b.begin().
+		text("event_id", o.EventID).
+		text("order_id", o.OrderID).
+		text("amount", o.Amount.String()).
+		text("currency", string(o.Amount.Currency())).
+		text("external_reference", o.ExternalReference).
+		text("provider", Provider).
+		given("payment_id", o.PaymentID).
+		given("reason", o.Reason).
+		given("category", string(o.Category)).
+		given("retry", string(o.Retry)).
+		name("transactions")
+	b = append(b, '[')
+	for i, t := range o.Transactions {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = b.begin().
+			given("id", t.ID).
+			given("status", t.Status).
+			given("status_detail", t.StatusDetail).
+			given("payment_method", t.PaymentMethod).
+			given("amount", t.Amount).
+			end()
+	}
+	b = append(b, ']')
+	if !o.CapturedAt.IsZero() {
+		b = b.time("captured_at", o.CapturedAt)
+	}
+	return b.boolean("provider_replayed", o.ProviderReplayed).boolean("replayed", o.Replayed).end()
+}
+
+func (o *Outcome) headers(id uuid.UUID) []Header {
 	hs := []Header{
-		{"ce_specversion", []byte(w.SpecVersion)},
-		{"ce_id", []byte(w.ID)},
-		{"ce_source", []byte(w.Source)},
-		{"ce_type", []byte(w.Type)},
-		{"ce_subject", []byte(w.Subject)},
-		{"ce_time", []byte(w.Time)},
-		{"ce_causationid", []byte(w.CausationID)},
+		{"ce_specversion", []byte("1.0")},
+		{"ce_id", []byte(id.String())},
+		{"ce_source", []byte(Source)},
+		{"ce_type", []byte(o.Type)},
+		{"ce_subject", []byte(o.Subject)},
+		{"ce_time", o.Time.UTC().AppendFormat(nil, timeFormat)},
+		{"ce_causationid", []byte(o.EventID)},
 	}
-	if w.TraceParent != "" {
-		hs = append(hs, Header{"ce_traceparent", []byte(w.TraceParent)})
+	if o.TraceParent != "" {
+		hs = append(hs, Header{"ce_traceparent", []byte(o.TraceParent)})
 	}
-	return append(hs, Header{"content-type", []byte(w.DataContentType)})
+	return append(hs, Header{"content-type", []byte("application/json")})
 }
 
 // Position is where a record lay.

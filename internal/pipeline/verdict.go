@@ -153,10 +153,7 @@ func (p *Pipeline) outcomeRecord(input *kgo.Record, outcome *event.Outcome) (*kg
 	}
 	limit := int(p.commits.MaxBatchBytes[topic])
 	for _, key := range [][]byte{input.Key, nil} {
-		m, err := outcome.Encode(key, p.conf.Mode)
-		if err != nil {
-			return nil, err
-		}
+		m := outcome.Encode(key, p.conf.Mode)
 		if r := recordOf(topic, m); wireSize(r) <= limit {
 			return r, nil
 		}

@@ -124,10 +124,7 @@ func fill(t *testing.T, broker, prefix string, events int) {
 			ExternalReference: order, PaymentID: strconv.Itoa(1_000_000_000 + i), CapturedAt: noon,
 			Transactions: []event.Transaction{{ID: strconv.Itoa(i), Status: "approved", StatusDetail: "accredited", PaymentMethod: "visa", Amount: "700.50"}},
 		}
-		m, err := o.Encode(key, event.Structured)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := o.Encode(key, event.Structured)
 		send(topics.Captured, key, m.Value)
 		value, err := ledger.EncodeDecision(&event.Decision{Verdict: event.Verdict{Outcome: o}, At: noon.Add(-2 * time.Hour)})
 		if err != nil {
