@@ -62,12 +62,9 @@ func (w *ledgerWorld) write(partition int32, key, value []byte) {
 
 func (w *ledgerWorld) attempted(partition int32, id string, ago time.Duration) {
 	w.t.Helper()
-	value, err := ledger.EncodeAttempt(event.Attempt{
+	value := ledger.EncodeAttempt(event.Attempt{
 		First: time.Now().Add(-ago), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 1, Account: "main",
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	w.write(partition, ledger.KindAttempt.Key(id), value)
 }
 

@@ -146,10 +146,7 @@ func (w *world) attempted(attempts map[string]func(*event.ReadyToCapture) event.
 		if err != nil || attempts[e.ID] == nil {
 			continue
 		}
-		value, err := ledger.EncodeAttempt(attempts[e.ID](e))
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		value := ledger.EncodeAttempt(attempts[e.ID](e))
 		w.produce(&kgo.Record{Topic: w.topics.ledger, Key: ledger.KindAttempt.Key(e.ID), Value: value})
 	}
 }

@@ -33,7 +33,7 @@ func TestAllocationsOfDecoding(t *testing.T) { //nolint:paralleltest // AllocsPe
 
 func TestAllocationsOfAnOutcome(t *testing.T) { //nolint:paralleltest // as above
 	for name, o := range outcomes(t) {
-		const most = 10
+		const most = 12
 		if n := testing.AllocsPerRun(500, func() {
 			o.Encode([]byte("o1"), event.Structured)
 		}); n > most {

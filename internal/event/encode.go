@@ -17,10 +17,8 @@ const OutcomeNamespace = "6f2c7a52-57a0-5c0e-9d6c-2b1f4a3e8d11"
 // OutcomeID gives the id of the outcome of a type for an event: UUIDv5 of
 // "<event id>/<type>" in [OutcomeNamespace].
 func OutcomeID(eventID, outcomeType string) uuid.UUID {
-	return uuid.NewSHA1(outcomeNamespace, []byte(eventID+"/"+outcomeType))
+	return uuid.NewSHA1(uuid.MustParse(OutcomeNamespace), []byte(eventID+"/"+outcomeType))
 }
-
-var outcomeNamespace = uuid.MustParse(OutcomeNamespace)
 
 // Mode is how a CloudEvent is laid out in a Kafka record.
 type Mode string
@@ -63,13 +61,10 @@ func (o *Outcome) Encode(inputKey []byte, mode Mode) Message {
 		m.Value = o.appendData(o.room())
 		return m
 	}
-	m.Headers = []Header{{Key: "content-type", Value: structuredType}}
+	m.Headers = []Header{{Key: "content-type", Value: []byte("application/cloudevents+json; charset=UTF-8")}}
 	m.Value = o.appendEvent(o.room(), id)
 	return m
 }
-
-// structuredType is shared by all records: nobody writes into a header.
-var structuredType = []byte("application/cloudevents+json; charset=UTF-8")
 
 // room gives what the outcome takes, as a rule.
 func (o *Outcome) room() object { return make(object, 0, 704+160*len(o.Transactions)) }

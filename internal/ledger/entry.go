@@ -10,7 +10,6 @@ package ledger
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -113,29 +112,17 @@ type wireParking struct {
 	RequestID    string `cbor:"5,keyasint,omitempty"`
 }
 
-// EncodeAttempt gives the value of an attempt's record. It holds no secret.
-func EncodeAttempt(a event.Attempt) ([]byte, error) {
-	value, err := cbor.Marshal(wireAttemptOf(a))
-	if err != nil {
-		return nil, fmt.Errorf("encode an attempt: %w", err)
-	}
-	return value, nil
-}
-
-func wireAttemptOf(a event.Attempt) *wireAttempt {
-	w := &wireAttempt{Version: version, First: milli(a.First), Encoding: a.Encoding, Account: a.Account, Reference: a.Reference}
-	if !a.Event.IsZero() {
-		w.Event = a.Event[:]
-	}
-	if !a.Body.IsZero() {
-		w.Body = a.Body[:]
-	}
-	return w
-}
-
 // DecodeAttempt reads the value of an attempt's record. The error is
 // [ErrUnreadable].
 func DecodeAttempt(value []byte) (*event.Attempt, error) {
+	if a, ok := glanceAttempt(string(value)); ok {
+		return a.attempt(), nil
+	}
+	return readWireAttempt(value)
+}
+
+// readWireAttempt reads any form of an attempt.
+func readWireAttempt(value []byte) (*event.Attempt, error) {
 	var w wireAttempt
 	if err := unmarshal(value, &w); err != nil {
 		return nil, err
@@ -160,50 +147,19 @@ func (w *wireAttempt) attempt() (*event.Attempt, error) {
 	return a, nil
 }
 
-// EncodeDecision gives the value of a decision's record, all that the outcome
-// needs to be published again. It holds no secret.
-func EncodeDecision(d *event.Decision) ([]byte, error) {
-	w := wireDecision{Version: version, At: milli(d.At)}
-	if d.Attempt != (event.Attempt{}) {
-		w.Attempt = wireAttemptOf(d.Attempt)
-	}
-	switch o := d.Outcome; {
-	case o != nil:
-		w.Outcome = &wireOutcome{
-			Captured: o.Type == event.TypeCaptured, OrderID: o.OrderID, Amount: o.Amount.String(), Currency: string(o.Amount.Currency()),
-			PaymentID: o.PaymentID, Time: milli(o.Time), CapturedAt: milli(o.CapturedAt), ProviderReplayed: o.ProviderReplayed,
-			Reason: valid(o.Reason), Category: string(o.Category), Retry: string(o.Retry), TraceParent: valid(o.TraceParent),
-		}
-		if o.ExternalReference != o.OrderID {
-			w.Outcome.Reference = o.ExternalReference
-		}
-		if w.Attempt != nil && w.Attempt.Reference == o.ExternalReference {
-			w.Attempt.Reference = ""
-		}
-		for _, t := range o.Transactions {
-			w.Outcome.Transactions = append(w.Outcome.Transactions, wireTransaction{
-				ID: valid(t.ID), Status: valid(t.Status), StatusDetail: valid(t.StatusDetail), PaymentMethod: valid(t.PaymentMethod), Amount: valid(t.Amount),
-			})
-		}
-	case d.Parking != nil:
-		p := d.Parking
-		w.Parking = &wireParking{
-			Reason: string(p.Reason), Detail: valid(p.Detail), FirstAttempt: milli(p.FirstAttempt), Tries: p.Tries,
-			HTTPStatus: p.HTTPStatus, RequestID: valid(p.RequestID),
-		}
-	default:
-		return nil, errors.New("encode a decision: it has neither an outcome nor a parking")
-	}
-	value, err := cbor.Marshal(&w)
-	if err != nil {
-		return nil, fmt.Errorf("encode a decision: %w", err)
-	}
-	return value, nil
-}
-
 // DecodeDecision reads the value of the record of a decision on an event. The
 // error is [ErrUnreadable].
 func DecodeDecision(id string, value []byte) (*event.Decision, error) {
+	if g, ok := glanceDecision(string(value)); ok {
+		if d, ok := g.decision(id); ok {
+			return d, nil
+		}
+	}
+	return readWireDecision(id, value)
+}
+
+// readWireDecision reads any form of a decision.
+func readWireDecision(id string, value []byte) (*event.Decision, error) {
 	var w wireDecision
 	if err := unmarshal(value, &w); err != nil {
 		return nil, err
@@ -280,9 +236,6 @@ func unmarshal(value []byte, into any) error {
 func newer(v int) error {
 	return fmt.Errorf("%w: it has layout %d, and this version knows up to %d: run the newer version", ErrUnreadable, v, version)
 }
-
-// valid makes a text of the API's valid UTF-8, as the layout demands.
-func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 func milli(t time.Time) int64 {
 	if t.IsZero() {

@@ -120,7 +120,7 @@ func (s *store) glimpse(ids []string, order []int, seen []event.Glimpse) (err er
 			return err
 		}
 		var k knowledge
-		if err := eachSlot(state, k.add); err != nil {
+		if err := eachSlot(state, k.see); err != nil {
 			return err
 		}
 		if seen[i].History, err = k.history(ids[i]); err != nil {

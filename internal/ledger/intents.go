@@ -73,17 +73,14 @@ func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.At
 		return fmt.Errorf("note the attempt on event %s: the withdrawal of an earlier one was not acknowledged, and would erase this one if it came late: it is waited for another %s",
 			id, wait.Round(time.Second))
 	}
-	value, err := EncodeAttempt(a)
-	if err != nil {
-		return err
-	}
 	start := time.Now()
-	in := &intent{id: id, partition: l.Partition(input), attempt: &a, value: value}
+	in := &intent{id: id, partition: l.Partition(input), attempt: &a, value: EncodeAttempt(a)}
 	done := make(chan error, 1)
 	// It is not taken back when the caller gives up: it may have been sent.
 	if _, err := l.writes.write(in, func(err error) { done <- err }); err != nil { //nolint:contextcheck // as said
 		return err
 	}
+	var err error
 	select {
 	case err = <-done:
 	case <-ctx.Done():

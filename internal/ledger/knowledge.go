@@ -14,8 +14,14 @@ type knowledge struct {
 	decision *event.Decision // of best, when it is of this process
 }
 
-// add takes what a slot says.
+// add takes what a slot says, which may change afterwards.
 func (k *knowledge) add(s slot) error {
+	s.verdict.value = slices.Clone(s.verdict.value)
+	return k.see(s)
+}
+
+// see takes what a slot says, which has to stay until history is asked for.
+func (k *knowledge) see(s slot) error {
 	if s.flags&hasAttempt != 0 {
 		a, err := DecodeAttempt(s.attempt)
 		if err != nil {
@@ -25,7 +31,6 @@ func (k *knowledge) add(s slot) error {
 	}
 	if s.flags&hasDecision != 0 && (k.best.rank == rankNone || s.verdict.over(k.best)) {
 		k.best, k.decision = s.verdict, nil
-		k.best.value = slices.Clone(s.verdict.value) // the slot's is the store's
 	}
 	return nil
 }

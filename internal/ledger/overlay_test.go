@@ -18,10 +18,7 @@ func (w written) attempt(partition int32, ms int64) *intent {
 	w.t.Helper()
 	a := attemptForTest()
 	a.First = aTime(ms)
-	value, err := EncodeAttempt(a)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	value := EncodeAttempt(a)
 	in := &intent{id: "e1", partition: partition, attempt: &a, value: value}
 	w.o.intend(in)
 	return in

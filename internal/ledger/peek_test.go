@@ -1,31 +1,59 @@
 package ledger
 
 import (
-	"bytes"
 	"testing"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
+	"github.com/google/go-cmp/cmp"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/money"
 )
 
-// agree checks that what is looked through is what is decoded.
-func agree(t *testing.T, value []byte) (peeked bool) {
+// agree checks that what is looked through is what the library decodes.
+func agree(t *testing.T, value []byte) (glanced bool) {
 	t.Helper()
-	v, reference, ok := peekDecision(value)
+	g, ok := glanceDecision(value)
 	if !ok {
 		return false
 	}
-	d, err := DecodeDecision("e1", value)
+	want, err := readWireDecision("e1", value)
 	if err != nil {
 		t.Fatalf("%x was looked through, but cannot be read: %v", value, err)
 	}
-	if v.rank != rankOf(d) || v.at != milli(d.At) || !bytes.Equal(v.value, value) {
-		t.Errorf("%x: got %d at %d, want %d at %d", value, v.rank, v.at, rankOf(d), milli(d.At))
+	got, ok := g.decision("e1")
+	if !ok {
+		t.Fatalf("%x was looked through, and then its amount was refused", value)
 	}
-	if want := referenceOf(d); string(reference) != want {
-		t.Errorf("%x: got the reference %q, want %q", value, reference, want)
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(money.Amount{})); diff != "" {
+		t.Errorf("%x was looked through otherwise than it is decoded (-want +got):\n%s", value, diff)
+	}
+	if decoded, err := DecodeDecision("e1", value); err != nil || !cmp.Equal(want, decoded, cmp.AllowUnexported(money.Amount{})) {
+		t.Errorf("%x: got %v, %v", value, decoded, err)
+	}
+	if g.rank() != rankOf(want) || g.at != milli(want.At) || string(g.reference()) != referenceOf(want) {
+		t.Errorf("%x: got %d at %d under %q, want %d at %d under %q", value, g.rank(), g.at, g.reference(), rankOf(want), milli(want.At), referenceOf(want))
+	}
+	return true
+}
+
+// agreeOnAttempt is agree for an attempt.
+func agreeOnAttempt(t *testing.T, value []byte) (glanced bool) {
+	t.Helper()
+	a, ok := glanceAttempt(value)
+	if !ok {
+		return false
+	}
+	want, err := readWireAttempt(value)
+	if err != nil {
+		t.Fatalf("the attempt %x was looked through, but cannot be read: %v", value, err)
+	}
+	if diff := cmp.Diff(want, a.attempt()); diff != "" {
+		t.Errorf("the attempt %x was looked through otherwise than it is decoded (-want +got):\n%s", value, diff)
+	}
+	if reference, err := readAttempt(value); string(reference) != want.Reference || err != nil {
+		t.Errorf("the attempt %x: got the reference %q, %v, want %q", value, reference, err, want.Reference)
 	}
 	return true
 }
@@ -41,12 +69,7 @@ func TestWhatIsWrittenIsLookedThrough(t *testing.T) {
 			t.Errorf("%s: %x is decoded", name, value)
 		}
 	}
-	value, err := EncodeAttempt(attemptForTest())
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := peeker{rest: value}
-	if p.attempt(); p.unsure || len(p.rest) > 0 {
+	if value := EncodeAttempt(attemptForTest()); !agreeOnAttempt(t, value) {
 		t.Errorf("the attempt %x is decoded", value)
 	}
 }
@@ -90,10 +113,7 @@ func TestWhatIsFoundUnderAReference(t *testing.T) {
 			t.Errorf("%s: decoded it is under %q, %v; want %q", name, decoded, err, test.want)
 		}
 	}
-	value, err := EncodeAttempt(attemptForTest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	value := EncodeAttempt(attemptForTest())
 	for _, v := range [][]byte{value, withAKey(t, value)} {
 		if reference, err := readAttempt(v); string(reference) != "o1" || err != nil {
 			t.Errorf("the attempt %x is under %q, %v", v, reference, err)
@@ -124,23 +144,11 @@ func FuzzPeek(f *testing.F) {
 		}
 		f.Add(value)
 	}
-	attempt, err := EncodeAttempt(attemptForTest())
-	if err != nil {
-		f.Fatal(err)
-	}
+	attempt := EncodeAttempt(attemptForTest())
 	f.Add(attempt)
 	f.Fuzz(func(t *testing.T, value []byte) {
 		agree(t, value)
-		p := peeker{rest: value}
-		if p.attempt(); !p.unsure && len(p.rest) == 0 {
-			a, err := DecodeAttempt(value)
-			if err != nil {
-				t.Fatalf("the attempt %x was looked through, but cannot be read: %v", value, err)
-			}
-			if reference, err := readAttempt(value); string(reference) != a.Reference || err != nil {
-				t.Errorf("the attempt %x: got the reference %q, %v, want %q", value, reference, err, a.Reference)
-			}
-		}
+		agreeOnAttempt(t, value)
 	})
 }
 
@@ -152,6 +160,29 @@ func BenchmarkReadVerdict(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, _, err := readVerdict(nil, value); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecodeDecision(b *testing.B) {
+	value, err := EncodeDecision(decisionsForTest(b)["captured"])
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := DecodeDecision("e1", value); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEncodeDecision(b *testing.B) {
+	d := decisionsForTest(b)["captured"]
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := EncodeDecision(d); err != nil {
 			b.Fatal(err)
 		}
 	}

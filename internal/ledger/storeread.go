@@ -130,7 +130,7 @@ func (s *store) all(ctx context.Context, use func(id string, h event.History) er
 		if state, err = it.ValueAndErr(); err != nil {
 			break
 		}
-		if err = eachSlot(state, known.add); err != nil {
+		if err = eachSlot(state, known.see); err != nil {
 			break
 		}
 		var h event.History

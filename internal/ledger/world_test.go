@@ -168,10 +168,7 @@ func (w *world) decision(partition int32, id string, d *event.Decision) *kgo.Rec
 
 func (w *world) attempt(partition int32, id string, a event.Attempt) *kgo.Record {
 	w.t.Helper()
-	value, err := EncodeAttempt(a)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	value := EncodeAttempt(a)
 	return record(partition, KindAttempt, id, value)
 }
 

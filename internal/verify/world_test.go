@@ -226,10 +226,7 @@ func (w *world) decideParked(id string, p event.Parking, at time.Time) {
 // attempt writes an attempt into the ledger.
 func (w *world) attempt(id string) {
 	w.t.Helper()
-	value, err := ledger.EncodeAttempt(event.Attempt{First: noon, Encoding: 1})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	value := ledger.EncodeAttempt(event.Attempt{First: noon, Encoding: 1})
 	w.produce(&kgo.Record{Topic: w.conf.Topics.Ledger, Key: ledger.KindAttempt.Key(id), Value: value})
 }
 

@@ -1,0 +1,317 @@
+package ledger
+
+import (
+	"payment-capture/internal/event"
+	"payment-capture/internal/money"
+)
+
+// readVerdict reads of a decision's value what the store needs, and under which
+// reference it is to be found; nil: none, for it was not tried and has no payment. They
+// point into the value. The error is [ErrUnreadable].
+func readVerdict(id, value []byte) (v verdict, reference []byte, err error) {
+	if g, ok := glanceDecision(value); ok {
+		return verdict{rank: g.rank(), at: g.at, value: value}, g.reference(), nil
+	}
+	d, err := readWireDecision(string(id), value)
+	if err != nil {
+		return verdict{}, nil, err
+	}
+	return verdict{rank: rankOf(d), at: milli(d.At), value: value}, []byte(referenceOf(d)), nil
+}
+
+// readAttempt reads of an attempt's value the reference under which it is to be
+// found, which points into the value; empty: none. The error is [ErrUnreadable].
+func readAttempt(value []byte) (reference []byte, err error) {
+	if a, ok := glanceAttempt(value); ok {
+		return a.reference, nil
+	}
+	a, err := readWireAttempt(value)
+	if err != nil {
+		return nil, err
+	}
+	return []byte(a.Reference), nil
+}
+
+// attemptGlance is an attempt as it lies in a record.
+type attemptGlance[T string | []byte] struct {
+	first              int64
+	event, body        event.Fingerprint
+	encoding           int64
+	account, reference T
+}
+
+// decisionGlance is a decision as it lies in a record.
+type decisionGlance[T string | []byte] struct {
+	at      int64
+	tried   bool
+	attempt attemptGlance[T]
+	decided bool // by an outcome; else by a parking
+	outcome outcomeGlance[T]
+	parking parkingGlance[T]
+}
+
+type outcomeGlance[T string | []byte] struct {
+	captured, providerReplayed               bool
+	order, amount, currency, reference       T
+	payment, reason, category, retry, parent T
+	transactions                             T // one after the other
+	transactionCount                         int
+	time, capturedAt                         int64
+}
+
+type parkingGlance[T string | []byte] struct {
+	reason, detail, request T
+	first, tries, status    int64
+}
+
+// glanceAttempt looks through an attempt. It is ok only where [readWireAttempt]
+// can read it, and finds the same.
+func glanceAttempt[T string | []byte](value T) (a attemptGlance[T], ok bool) {
+	p := peeker[T]{rest: value}
+	p.attempt(&a)
+	return a, !p.unsure && len(p.rest) == 0
+}
+
+func (p *peeker[T]) attempt(a *attemptGlance[T]) {
+	versioned := false
+	p.fields(func(key uint64) {
+		switch key {
+		case 0:
+			versioned = true
+			p.version()
+		case 1:
+			a.first = p.number()
+		case 2:
+			a.event = p.fingerprint()
+		case 3:
+			a.body = p.fingerprint()
+		case 4:
+			a.encoding = p.number()
+		case 5:
+			a.account = p.text()
+		case 6:
+			a.reference = p.text()
+		default:
+			p.unsure = true
+		}
+	})
+	if !versioned {
+		p.unsure = true
+	}
+}
+
+// glanceDecision looks through a decision. It is ok only where
+// [readWireDecision] can read it, and finds the same.
+func glanceDecision[T string | []byte](value T) (g decisionGlance[T], ok bool) {
+	p := peeker[T]{rest: value}
+	versioned, verdicts := false, 0
+	p.fields(func(key uint64) {
+		switch key {
+		case 0:
+			versioned = true
+			p.version()
+		case 1:
+			g.at = p.number()
+		case 2:
+			g.tried = true
+			p.attempt(&g.attempt)
+		case 3:
+			verdicts++
+			g.decided = true
+			p.outcome(&g.outcome)
+		case 4:
+			verdicts++
+			p.parking(&g.parking)
+		default:
+			p.unsure = true
+		}
+	})
+	return g, !p.unsure && versioned && verdicts == 1 && len(p.rest) == 0
+}
+
+func (p *peeker[T]) outcome(o *outcomeGlance[T]) {
+	p.fields(func(key uint64) {
+		switch key {
+		case 0:
+			o.captured = p.yes()
+		case 1:
+			o.order = p.text()
+		case 2:
+			o.amount = p.text()
+		case 3:
+			o.currency = p.text()
+		case 4:
+			o.reference = p.text()
+		case 5:
+			o.payment = p.text()
+		case 6:
+			p.transactions(o)
+		case 7:
+			o.time = p.number()
+		case 8:
+			o.capturedAt = p.number()
+		case 9:
+			o.providerReplayed = p.yes()
+		case 10:
+			o.reason = p.text()
+		case 11:
+			o.category = p.text()
+		case 12:
+			o.retry = p.text()
+		case 13:
+			o.parent = p.text()
+		default:
+			p.unsure = true
+		}
+	})
+	if !plainAmount(o.amount, o.currency) {
+		p.unsure = true
+	}
+	if len(o.reference) == 0 {
+		o.reference = o.order
+	}
+}
+
+func (p *peeker[T]) transactions(o *outcomeGlance[T]) {
+	n := p.head(cborArray)
+	from := p.rest
+	for range n {
+		if p.transaction(); p.unsure {
+			return
+		}
+	}
+	o.transactions, o.transactionCount = from[:len(from)-len(p.rest)], int(n) //nolint:gosec // G115: no more than bytes
+}
+
+func (p *peeker[T]) transaction() (texts [5]T) {
+	if p.head(cborArray) != uint64(len(texts)) {
+		p.unsure = true
+		return texts
+	}
+	for i := range texts {
+		texts[i] = p.text()
+	}
+	return texts
+}
+
+func (p *peeker[T]) parking(k *parkingGlance[T]) {
+	p.fields(func(key uint64) {
+		switch key {
+		case 0:
+			k.reason = p.text()
+		case 1:
+			k.detail = p.text()
+		case 2:
+			k.first = p.number()
+		case 3:
+			k.tries = p.number()
+		case 4:
+			k.status = p.number()
+		case 5:
+			k.request = p.text()
+		default:
+			p.unsure = true
+		}
+	})
+}
+
+// rank is what [rankOf] gives for the decision.
+func (g *decisionGlance[T]) rank() rank {
+	switch {
+	case !g.decided:
+		return rankParked
+	case g.outcome.captured:
+		return rankCaptured
+	}
+	return rankRejected
+}
+
+// reference is what [referenceOf] gives for the decision.
+func (g *decisionGlance[T]) reference() (reference T) {
+	switch {
+	case g.attempt.first == 0 && (!g.decided || len(g.outcome.payment) == 0):
+		return reference
+	case g.decided:
+		return g.outcome.reference
+	}
+	return g.attempt.reference
+}
+
+// attempt gives what was looked through.
+func (a *attemptGlance[T]) attempt() *event.Attempt {
+	return &event.Attempt{
+		First: fromMilli(a.first), Event: a.event, Body: a.body, Encoding: int(a.encoding),
+		Account: string(a.account), Reference: string(a.reference),
+	}
+}
+
+// decision gives what was looked through, if its amount is one.
+func (g *decisionGlance[T]) decision(id string) (d *event.Decision, ok bool) {
+	d = &event.Decision{At: fromMilli(g.at)}
+	if g.tried {
+		d.Attempt = *g.attempt.attempt()
+	}
+	if !g.decided {
+		k := &g.parking
+		d.Parking = &event.Parking{
+			Reason: event.ParkReason(k.reason), Detail: string(k.detail), FirstAttempt: fromMilli(k.first),
+			Tries: int(k.tries), HTTPStatus: int(k.status), RequestID: string(k.request),
+		}
+		return d, true
+	}
+	if d.Outcome, ok = g.outcome.outcome(id); ok && g.tried && d.Attempt.Reference == "" {
+		d.Attempt.Reference = d.Outcome.ExternalReference
+	}
+	return d, ok
+}
+
+func (g *outcomeGlance[T]) outcome(id string) (*event.Outcome, bool) {
+	currency, err := money.ParseCurrency(string(g.currency))
+	if err != nil {
+		return nil, false
+	}
+	amount, err := money.Parse(string(g.amount), currency)
+	if err != nil {
+		return nil, false
+	}
+	o := &event.Outcome{
+		Type: event.TypeRejected, Subject: string(g.order), Time: fromMilli(g.time), TraceParent: string(g.parent),
+		EventID: id, OrderID: string(g.order), Amount: amount, ExternalReference: string(g.reference), PaymentID: string(g.payment),
+		CapturedAt: fromMilli(g.capturedAt), ProviderReplayed: g.providerReplayed,
+		Reason: string(g.reason), Category: event.Category(g.category), Retry: event.Retry(g.retry),
+	}
+	if g.captured {
+		o.Type = event.TypeCaptured
+	}
+	p := peeker[T]{rest: g.transactions}
+	for range g.transactionCount {
+		t := p.transaction()
+		o.Transactions = append(o.Transactions, event.Transaction{
+			ID: string(t[0]), Status: string(t[1]), StatusDetail: string(t[2]), PaymentMethod: string(t[3]), Amount: string(t[4]),
+		})
+	}
+	return o, true
+}
+
+// plainAmount reports whether an amount is surely one that [money.Parse] takes.
+func plainAmount[T string | []byte](text, currency T) bool {
+	site, ok := money.SiteOf(money.Currency(currency))
+	if !ok {
+		return false
+	}
+	before, after, point, positive := 0, 0, false, false
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '.' && !point:
+			point = true
+		case c < '0' || c > '9':
+			return false
+		case point:
+			after++
+		default:
+			before++
+		}
+		positive = positive || text[i] > '0'
+	}
+	return positive && before > 0 && before <= 12 && after <= int(site.Scale) && point == (after > 0)
+}
