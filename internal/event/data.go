@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -15,17 +16,19 @@ import (
 // wireData is the data of order.ready_to_capture as it is written. A pointer
 // is nil where the member is absent or null.
 type wireData struct {
-	OrderID           *string        `json:"order_id"`
-	Amount            jsontext.Value `json:"amount"`
-	Currency          *string        `json:"currency"`
-	Description       *string        `json:"description"`
-	ExternalReference *string        `json:"external_reference"`
-	Payer             *struct {
-		Token *secret.Text `json:"token"`
-	} `json:"payer"`
-	Account         *string          `json:"account"`
-	DeviceSessionID *string          `json:"device_session_id"`
-	SubMerchant     *wireSubMerchant `json:"sub_merchant"`
+	OrderID           *string          `json:"order_id"`
+	Amount            jsontext.Value   `json:"amount"`
+	Currency          *string          `json:"currency"`
+	Description       *string          `json:"description"`
+	ExternalReference *string          `json:"external_reference"`
+	Payer             *wirePayer       `json:"payer"`
+	Account           *string          `json:"account"`
+	DeviceSessionID   *string          `json:"device_session_id"`
+	SubMerchant       *wireSubMerchant `json:"sub_merchant"`
+}
+
+type wirePayer struct {
+	Token *secret.Text `json:"token"`
 }
 
 func (e *ReadyToCapture) takeData(value jsontext.Value) error {
@@ -36,13 +39,17 @@ func (e *ReadyToCapture) takeData(value jsontext.Value) error {
 	if err := json.Unmarshal(value, &d); err != nil {
 		return notJSON("data", value, err)
 	}
-	if err := e.takeOrder(&d); err != nil {
+	return e.takeMembers(&d)
+}
+
+func (e *ReadyToCapture) takeMembers(d *wireData) error {
+	if err := e.takeOrder(d); err != nil {
 		return err
 	}
-	if err := e.takeMoney(&d); err != nil {
+	if err := e.takeMoney(d); err != nil {
 		return err
 	}
-	if err := e.takePayer(&d); err != nil {
+	if err := e.takePayer(d); err != nil {
 		return err
 	}
 	sub, err := d.SubMerchant.check()
@@ -98,7 +105,9 @@ func (e *ReadyToCapture) takeMoney(d *wireData) error {
 	case '0':
 		number = string(d.Amount)
 	case '"':
-		if err := json.Unmarshal(d.Amount, &number); err != nil {
+		if bytes.IndexByte(d.Amount, '\\') < 0 {
+			number = string(d.Amount[1 : len(d.Amount)-1])
+		} else if err := json.Unmarshal(d.Amount, &number); err != nil {
 			return notJSON("data.amount", nil, err)
 		}
 		if !isDecimal(number) {

@@ -27,21 +27,39 @@ type envelope struct {
 // binary mode. Its errors are [*InvalidError] and [*OtherTypeError]. Other
 // formats would plug in here: nothing else looks at a record's bytes.
 func Decode(m Message) (*ReadyToCapture, error) {
-	env, err := readEnvelope(m)
+	inHeaders, contentType, err := modeOf(m)
 	if err != nil {
 		return nil, err
 	}
-	if env.Type == nil || *env.Type == "" {
-		return nil, invalid("type", "is missing: CloudEvents require it")
+	if inHeaders {
+		return decodeBinary(m, contentType)
 	}
-	if !resembles(*env.Type) {
-		return nil, &OtherTypeError{Type: *env.Type}
+	if e, err, ok := decodePlain(m); ok {
+		return e, err
 	}
-	if *env.Type != TypeReadyToCapture {
-		return nil, invalid("type", "must be %s exactly: it is that but for capitals, spaces or characters that do not print", TypeReadyToCapture)
+	return decodeAny(m)
+}
+
+// decodeAny reads an event in structured mode, however it is written.
+func decodeAny(m Message) (*ReadyToCapture, error) {
+	env, err := readStructured(m)
+	if err != nil {
+		return nil, err
 	}
+	return env.event(m)
+}
+
+func decodeBinary(m Message, contentType string) (*ReadyToCapture, error) {
+	env, err := readBinary(m, contentType)
+	if err != nil {
+		return nil, err
+	}
+	return env.event(m)
+}
+
+func (env *envelope) event(m Message) (*ReadyToCapture, error) {
 	e := &ReadyToCapture{}
-	if err := e.takeAttributes(env, m.Timestamp); err != nil {
+	if err := e.takeEnvelope(env, m.Timestamp); err != nil {
 		return nil, err
 	}
 	if err := e.takeData(env.Data); err != nil {
@@ -50,9 +68,24 @@ func Decode(m Message) (*ReadyToCapture, error) {
 	return e, nil
 }
 
-func readEnvelope(m Message) (*envelope, error) {
-	binary, ambiguous := false, false
-	contentType := ""
+// takeEnvelope takes what is not in the data, if the event is of our type.
+func (e *ReadyToCapture) takeEnvelope(env *envelope, recordTime time.Time) error {
+	if env.Type == nil || *env.Type == "" {
+		return invalid("type", "is missing: CloudEvents require it")
+	}
+	if !resembles(*env.Type) {
+		return &OtherTypeError{Type: *env.Type}
+	}
+	if *env.Type != TypeReadyToCapture {
+		return invalid("type", "must be %s exactly: it is that but for capitals, spaces or characters that do not print", TypeReadyToCapture)
+	}
+	return e.takeAttributes(env, recordTime)
+}
+
+// modeOf tells the two modes apart: in binary mode the attributes are in the
+// headers.
+func modeOf(m Message) (binary bool, contentType string, err error) {
+	ambiguous := false
 	for _, h := range m.Headers {
 		switch {
 		case strings.HasPrefix(h.Key, "ce_"):
@@ -63,19 +96,16 @@ func readEnvelope(m Message) (*envelope, error) {
 		}
 	}
 	if ambiguous && (headerClaims(m.Headers) || resembles(typeOf(m.Value))) {
-		return nil, invalid("content-type", "stands twice in the headers, and not the same: the mode cannot be told")
+		return false, "", invalid("content-type", "stands twice in the headers, and not the same: the mode cannot be told")
 	}
 	if mode, isCE := strings.CutPrefix(strings.ToLower(contentType), "application/cloudevents"); isCE {
 		format, _, _ := strings.Cut(mode, ";")
 		if format = strings.TrimSpace(format); format != "" && format != "+json" {
-			return nil, invalid("content-type", "is application/cloudevents%s: only application/cloudevents+json is read", printable(format, 64))
+			return false, "", invalid("content-type", "is application/cloudevents%s: only application/cloudevents+json is read", printable(format, 64))
 		}
 		binary = false
 	}
-	if binary {
-		return readBinary(m, contentType)
-	}
-	return readStructured(m)
+	return binary, contentType, nil
 }
 
 func readStructured(m Message) (*envelope, error) {
@@ -100,13 +130,19 @@ func readStructured(m Message) (*envelope, error) {
 		return nil, err
 	}
 	if env.TraceParent == nil {
-		for _, h := range m.Headers {
-			if h.Key == "traceparent" {
-				env.TraceParent = new(string(h.Value))
-			}
-		}
+		env.TraceParent = traceHeader(m.Headers)
 	}
 	return env, nil
+}
+
+// traceHeader gives the last traceparent header; nil: there is none.
+func traceHeader(headers []Header) (trace *string) {
+	for _, h := range headers {
+		if h.Key == "traceparent" {
+			trace = new(string(h.Value))
+		}
+	}
+	return trace
 }
 
 func readBinary(m Message, contentType string) (*envelope, error) {

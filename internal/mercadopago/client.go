@@ -152,7 +152,7 @@ func (c *Client) exchange(ctx context.Context, r *Request, method, resource stri
 	defer func() { _ = resp.Body.Close() }() // all that is wanted of it was read
 	x = &exchange{
 		status: resp.StatusCode, read: read, request: *r, scrub: scrub,
-		requestID:  scrub.text(resp.Header.Get("X-Request-Id"), maxText),
+		requestID:  scrub.word(resp.Header.Get("X-Request-Id")),
 		retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
 	}
 	x.raw, err = readBody(resp)

@@ -50,7 +50,7 @@ func (x *exchange) answer() Answer {
 	}
 	a.Detail = x.scrub.text(a.Detail, maxDetail)
 	if a.Meaning == Rejected {
-		a.Reason = x.scrub.text(a.Reason, maxText)
+		a.Reason = x.scrub.word(a.Reason)
 	}
 	if a.ParkReason == "" && (a.Meaning == Retry || a.Meaning == Wait || a.Meaning == Poll) {
 		a.ParkReason = event.ParkUndecided

@@ -23,9 +23,9 @@ func (x *exchange) payment() *Payment {
 		return nil
 	}
 	p := &Payment{
-		ID:        x.scrub.text(b.id, maxText),
-		Status:    x.scrub.text(b.status, maxText),
-		PayerID:   x.scrub.text(b.payerID, maxText),
+		ID:        x.scrub.word(b.id),
+		Status:    x.scrub.word(b.status),
+		PayerID:   x.scrub.word(b.payerID),
 		CreatedAt: parseTime(b.created),
 		UpdatedAt: parseTime(b.updated),
 		Replayed:  !x.read && x.status == http.StatusOK,
@@ -38,11 +38,11 @@ func (x *exchange) payment() *Payment {
 			amount = a.String()
 		}
 		p.Transactions = append(p.Transactions, event.Transaction{
-			ID:            x.scrub.text(c.id, maxText),
-			Status:        x.scrub.text(c.status, maxText),
-			StatusDetail:  x.scrub.text(c.detail, maxText),
-			PaymentMethod: x.scrub.text(c.method, maxText),
-			Amount:        x.scrub.text(amount, maxText),
+			ID:            x.scrub.word(c.id),
+			Status:        x.scrub.word(c.status),
+			StatusDetail:  x.scrub.word(c.detail),
+			PaymentMethod: x.scrub.word(c.method),
+			Amount:        x.scrub.word(amount),
 		})
 	}
 	return p

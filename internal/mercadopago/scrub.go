@@ -15,7 +15,8 @@ const (
 	maxDetail = 300 // bytes of Answer.Detail and of a halt's reason
 	maxText   = 128 // bytes of any other text of the API's
 	// gramSize is how much of a token, in bytes, gives it away. Shorter pieces
-	// of it may show; a whole token that is shorter may not.
+	// of it may show; a whole token that is shorter may only show within a word,
+	// see [scrubber.word].
 	gramSize = 12
 	// maxScrubbed bounds the text that is searched; far over maxDetail, so
 	// that no piece of a token at this cut can show.
@@ -79,12 +80,30 @@ func (s *scrubber) addForm(form string) {
 
 // text gives at most limit bytes of one printable line without the secrets.
 func (s *scrubber) text(text string, limit int) string {
-	return bounded(s.redact(text), limit)
+	return bounded(s.redact(text, 0), limit)
 }
 
-func (s *scrubber) redact(text string) string {
+// word is text for an id, a status, an amount and the like. A secret shorter than
+// gramSize is not looked for in what has the form of one: nearly any word holds
+// an "e", and a payment's id with a hole in it is no id. Tokens of the API are
+// several times as long.
+func (s *scrubber) word(text string) string {
+	if !isWord(text) {
+		return s.text(text, maxText)
+	}
+	return bounded(s.redact(text, gramSize), maxText)
+}
+
+func isWord(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
+	})
+}
+
+// redact hides the secrets, or those of least bytes and more.
+func (s *scrubber) redact(text string, least int) string {
 	text = text[:min(len(text), maxScrubbed)]
-	if !s.suspects(text) {
+	if !s.suspects(text, least) {
 		return text
 	}
 	s.makeGrams()
@@ -92,6 +111,9 @@ func (s *scrubber) redact(text string) string {
 	hidden := make([]bool, len(text))
 	found := false
 	for _, size := range s.sizes {
+		if size < least {
+			continue
+		}
 		for i := range max(len(lower)-size+1, 0) {
 			if _, ok := s.grams[lower[i:i+size]]; !ok {
 				continue
@@ -120,15 +142,16 @@ func (s *scrubber) redact(text string) string {
 // suspects reports whether the text may have a gram in it. It errs on the side
 // of yes: the grams, which cost more than all the texts of an answer do, are made
 // for those few that a glance does not clear.
-func (s *scrubber) suspects(text string) bool {
+func (s *scrubber) suspects(text string, least int) bool {
+	shortest := max(s.shortest, least)
 	switch {
-	case s.shortest == 0 || len(text) < s.shortest:
+	case s.shortest == 0 || len(text) < shortest:
 		return false
-	case s.shortest < 3: // pieces of which there are no trigrams
+	case shortest < 3: // pieces of which there are no trigrams
 		return true
 	}
 	// A gram is at least so many trigrams of a secret in a row.
-	row := s.shortest - 2
+	row := shortest - 2
 	run := 0
 	for i := range len(text) - 2 {
 		if run++; !s.trigrams.has(lowered(text[i]), lowered(text[i+1]), lowered(text[i+2])) {

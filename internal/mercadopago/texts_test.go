@@ -10,6 +10,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"payment-capture/internal/event"
 	"payment-capture/internal/secret"
 )
@@ -149,6 +152,39 @@ func TestTokensInAnswers(t *testing.T) {
 			{201, mustReplace(t, approved, `{"id":786547}`, `{"id":1,"token":"`+token+`","email":"a@b"}`)},
 		} {
 			checkSound(t, judge(sampleRequest(t), tt.status, tt.body))
+		}
+	}
+}
+
+// TestShortTokensSpoilNoAnswer: a payer token may be so short that it occurs in any
+// word. Ids, statuses and amounts are published, and decide; so they stay whole.
+func TestShortTokensSpoilNoAnswer(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"approved", "rejected_card", "rejected_no_balance"} {
+		want := judge(sampleRequest(t), 201, testdata(t, name))
+		for _, token := range []string{"1", "0", ".", "e", "c", "risk", "visa", "approved", "rejected", "other_reaso", "10458724"} {
+			e := *sampleEvent(t)
+			e.PayerToken = secret.New(token)
+			r, err := NewRequest(&e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := judge(r, 201, testdata(t, name))
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Answer{}, "Detail")); diff != "" {
+				t.Errorf("%s, with the token %q (-want +got):\n%s", name, token, diff)
+			}
+		}
+	}
+	s := newScrubber("short", "0123456789ab")
+	for text, want := range map[string]string{
+		"too_short_2.50":   "too_short_2.50",
+		"too short":        "too [redacted]",
+		"x0123456789ABx":   "x[redacted]x",
+		"cc_0123456789":    "cc_0123456789",
+		"is 0123456789ab.": "is [redacted].",
+	} {
+		if got := s.word(text); got != want {
+			t.Errorf("the word %q: got %q, want %q", text, got, want)
 		}
 	}
 }
