@@ -1,0 +1,202 @@
+package event
+
+import "payment-capture/internal/secret"
+
+// texts are members that are strings or null, by number: those that are there, and
+// those that are not null.
+type texts struct {
+	text        [8]string
+	seen, given uint16
+}
+
+// pointer is nil where the member is absent or null.
+func (t *texts) pointer(number int) *string {
+	if t.given&(1<<number) == 0 {
+		return nil
+	}
+	return &t.text[number]
+}
+
+// once marks a member as seen.
+func (s *scanner) once(t *texts, number int) {
+	if t.seen&(1<<number) != 0 {
+		s.unsure = true
+	}
+	t.seen |= 1 << number
+}
+
+func (s *scanner) optionalInto(t *texts, number int) {
+	s.once(t, number)
+	if text, given := s.optional(); given {
+		t.text[number] = text
+		t.given |= 1 << number
+	}
+}
+
+// The attributes by number.
+const (
+	attrSpecVersion = iota
+	attrID
+	attrSource
+	attrType
+	attrSubject
+	attrTime
+	attrDataContentType
+	attrTraceParent
+	attrData // no text
+	attrUnknown
+)
+
+func attributeNumber(name string) int {
+	switch name {
+	case "specversion":
+		return attrSpecVersion
+	case "id":
+		return attrID
+	case "source":
+		return attrSource
+	case "type":
+		return attrType
+	case "subject":
+		return attrSubject
+	case "time":
+		return attrTime
+	case "datacontenttype":
+		return attrDataContentType
+	case "traceparent":
+		return attrTraceParent
+	case "data":
+		return attrData
+	}
+	return attrUnknown
+}
+
+// decodePlain reads an event in structured mode. It is ok only where
+// [decodeAny] gives the same.
+func decodePlain(m Message) (e *ReadyToCapture, err error, ok bool) {
+	s := scanner{text: string(m.Value)}
+	e = &ReadyToCapture{}
+	var dataErr error
+	var t texts
+	var unknown others
+	for name, more := s.member('{'); more; name, more = s.member(',') {
+		switch number := attributeNumber(name); number {
+		case attrUnknown:
+			s.unsure = s.unsure || name == "data_base64"
+			s.other(&unknown, name)
+		case attrData:
+			s.once(&t, attrData)
+			dataErr = s.data(e)
+		default:
+			s.optionalInto(&t, number)
+		}
+	}
+	s.end()
+	if s.unsure || t.seen&(1<<attrData) == 0 {
+		return nil, nil, false
+	}
+	env := envelope{
+		SpecVersion: t.pointer(attrSpecVersion), ID: t.pointer(attrID), Source: t.pointer(attrSource), Type: t.pointer(attrType),
+		Subject: t.pointer(attrSubject), Time: t.pointer(attrTime), DataContentType: t.pointer(attrDataContentType),
+		TraceParent: t.pointer(attrTraceParent),
+	}
+	if err := contradicted(&env, m.Headers); err != nil {
+		return nil, err, true
+	}
+	trace := traceHeader(m.Headers)
+	if env.TraceParent == nil && trace != nil {
+		env.TraceParent = trace
+	}
+	if err := e.takeEnvelope(&env, m.Timestamp); err != nil {
+		return nil, err, true
+	}
+	if dataErr != nil {
+		return nil, dataErr, true
+	}
+	return e, nil, true
+}
+
+// The members of the data by number.
+const (
+	dataOrderID = iota
+	dataCurrency
+	dataDescription
+	dataExternalReference
+	dataAccount
+	dataDeviceSessionID
+	dataAmount // no text
+	dataPayer  // no text
+	dataSubMerchant
+	dataUnknown
+)
+
+func dataNumber(name string) int {
+	switch name {
+	case "order_id":
+		return dataOrderID
+	case "currency":
+		return dataCurrency
+	case "description":
+		return dataDescription
+	case "external_reference":
+		return dataExternalReference
+	case "account":
+		return dataAccount
+	case "device_session_id":
+		return dataDeviceSessionID
+	case "amount":
+		return dataAmount
+	case "payer":
+		return dataPayer
+	case "sub_merchant":
+		return dataSubMerchant
+	}
+	return dataUnknown
+}
+
+// data reads the event's data into it; the error is about their content.
+func (s *scanner) data(e *ReadyToCapture) error {
+	var d wireData
+	var t texts
+	var unknown others
+	var token secret.Text
+	for name, more := s.member('{'); more; name, more = s.member(',') {
+		switch number := dataNumber(name); number {
+		case dataUnknown:
+			s.other(&unknown, name)
+		case dataAmount:
+			s.once(&t, dataAmount)
+			d.Amount = []byte(s.scalar())
+		case dataPayer:
+			s.once(&t, dataPayer)
+			token = s.payer()
+		case dataSubMerchant:
+			s.once(&t, dataSubMerchant)
+			s.peek()
+			s.word("null")
+		default:
+			s.optionalInto(&t, number)
+		}
+	}
+	if s.unsure {
+		return nil
+	}
+	d.OrderID, d.Currency, d.Description = t.pointer(dataOrderID), t.pointer(dataCurrency), t.pointer(dataDescription)
+	d.ExternalReference, d.Account, d.DeviceSessionID = t.pointer(dataExternalReference), t.pointer(dataAccount), t.pointer(dataDeviceSessionID)
+	if t.seen&(1<<dataPayer) != 0 {
+		d.Payer = &wirePayer{Token: &token}
+	}
+	return e.takeMembers(&d)
+}
+
+// payer reads an object with a token and no other member.
+func (s *scanner) payer() secret.Text {
+	name, _ := s.member('{')
+	if name != "token" {
+		s.unsure = true
+		return secret.Text{}
+	}
+	token := s.string()
+	s.take('}')
+	return secret.New(token)
+}
