@@ -108,7 +108,7 @@ func (p *Pipeline) read(fetches kgo.Fetches) []polledPartition {
 		batch = append(batch, part)
 	})
 	var reading sync.WaitGroup
-	for some := range slices.Chunk(all, max(readAtLeast, (len(all)-1)/runtime.GOMAXPROCS(0)+1)) {
+	for some := range slices.Chunk(all, max(readAtLeast, (len(all)-1)/(readShares*runtime.GOMAXPROCS(0))+1)) {
 		reading.Go(func() {
 			for _, r := range some {
 				*r = p.decodeRecord(detached(r.record))
@@ -120,8 +120,12 @@ func (p *Pipeline) read(fetches kgo.Fetches) []polledPartition {
 	return batch
 }
 
-// readAtLeast is how many records are worth a goroutine.
-const readAtLeast = 64
+// readAtLeast is how many records are worth a goroutine; and each core has several
+// shares to read, so that none waits long for another that was busy elsewhere.
+const (
+	readAtLeast = 64
+	readShares  = 4
+)
 
 func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 	if r.Attrs.IsControl() {
