@@ -31,6 +31,7 @@ type spec struct {
 	Admin    string        `json:"admin"`     // the service's admin address; "": none
 	Static   bool          `json:"static"`    // static membership
 	Entries  int           `json:"entries"`   // of the ledger
+	TimedIDs bool          `json:"timed_ids"` // of its events; else random ones
 	PollMost int           `json:"poll_most"` // records of one poll
 	Profile  string        `json:"profile"`   // where profiles go; "": none are made
 	Block    bool          `json:"block"`     // block profiles too; they take a tenth of the CPU

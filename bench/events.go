@@ -22,6 +22,14 @@ func eventID(n uint64) string {
 	return fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", a>>32, a>>16&0xffff, a&0xfff, b>>52, b&0xffffffffffff)
 }
 
+// timedID gives the id of the n-th event as a UUIDv7 is made: the time first, and
+// so in the order in which the events happen.
+func timedID(n uint64) string {
+	const begin, perMillisecond = 1_767_323_045_678, 3 // ids of one moment are in no order
+	at, b := begin+n/perMillisecond, mix(n)
+	return fmt.Sprintf("%08x-%04x-7%03x-a%03x-%012x", at>>16, at&0xffff, b&0xfff, b>>52, b>>12&0xffffffffffff)
+}
+
 // mix is splitmix64: one to one, and as good as random.
 func mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
@@ -33,8 +41,16 @@ func mix(x uint64) uint64 {
 // orders says what the events of an input are like.
 type orders struct {
 	first      uint64 // number of the first event; a number is never used for two
+	timed      bool   // ids are in the order of time; else random
 	hotKeys    uint64 // orders that the events are spread over; 0: each has its own
 	duplicates uint64 // one record in so many is a copy of an earlier one; 0: none
+}
+
+func (o orders) id(n uint64) string {
+	if o.timed {
+		return timedID(n)
+	}
+	return eventID(n)
 }
 
 func (o orders) orderOf(n uint64) string {
@@ -60,7 +76,7 @@ func (o orders) record(n uint64) *kgo.Record {
 		`{"specversion":"1.0","id":"%s","source":"/orders","type":"order.ready_to_capture","subject":"%s","time":"%s",`+
 			`"datacontenttype":"application/json","data":{"order_id":"%s","amount":"%d.%02d","currency":"%s","description":"An order",`+
 			`"external_reference":"%s","payer":{"token":"%016x%016x"}}}`,
-		eventID(id), order, eventTime, order, 5+id%900, id%100, currency, order, mix(id+1), mix(id+2))}
+		o.id(id), order, eventTime, order, 5+id%900, id%100, currency, order, mix(id+1), mix(id+2))}
 }
 
 // eventTime is the events', whenever they are made: none is too old here.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -16,22 +17,39 @@ func replay(ctx context.Context, s *stage) error {
 	if s.opts.events > 0 {
 		events = s.opts.events
 	}
-	t, err := s.decided(ctx, events, true)
-	if err != nil {
-		return err
+	inputs := make(map[ids]topics)
+	for _, kind := range idKinds() {
+		t, err := s.decided(ctx, events, true, kind)
+		if err != nil {
+			return err
+		}
+		inputs[kind] = t
 	}
 	for round := range s.opts.rounds {
-		for _, c := range s.chosen(theService, "copy") {
-			if err := s.replayOnce(ctx, c, round, events, t); err != nil {
-				return err
+		for _, kind := range idKinds() {
+			for _, c := range s.chosen(theService, "copy") {
+				if err := s.replayOnce(ctx, c, round, events, inputs[kind], kind); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
 }
 
+// ids is what event ids are like, as a table says it. A ledger's store is sorted
+// by them.
+type ids string
+
+const (
+	randomIDs ids = "ids random"
+	timedIDs  ids = "ids by time"
+)
+
+func idKinds() []ids { return []ids{randomIDs, timedIDs} }
+
 // decided makes an input and a ledger with the decisions on it.
-func (s *stage) decided(ctx context.Context, events int, withInput bool) (topics, error) {
+func (s *stage) decided(ctx context.Context, events int, withInput bool, kind ids) (topics, error) {
 	var t topics
 	var err error
 	if withInput {
@@ -39,16 +57,16 @@ func (s *stage) decided(ctx context.Context, events int, withInput bool) (topics
 			return t, err
 		}
 	}
-	t.Ledger = "ledger"
+	t.Ledger = strings.ReplaceAll(string(kind), " ", "-") + ".ledger"
 	if err := s.broker.create(ctx, t.Ledger, basePartitions, map[string]string{"cleanup.policy": "compact"}); err != nil {
 		return t, err
 	}
-	s.say("writing %d decided events", events)
-	return t, s.broker.fillDecided(ctx, t, events, orders{})
+	s.say("writing %d decided events, %s", events, kind)
+	return t, s.broker.fillDecided(ctx, t, events, orders{timed: kind == timedIDs})
 }
 
-func (s *stage) replayOnce(ctx context.Context, c contender, round, events int, t topics) error {
-	l := s.load("ledger", nil)
+func (s *stage) replayOnce(ctx context.Context, c contender, round, events int, t topics, kind ids) error {
+	l := s.load(string(kind), nil)
 	l.input, l.events = t.Input, events
 	tweak := c.tweak
 	c.tweak = func(sp *spec) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"path/filepath"
@@ -27,44 +28,54 @@ func restore(ctx context.Context, s *stage) error {
 	if s.opts.events > 0 {
 		entries = s.opts.events
 	}
-	t, err := s.decided(ctx, entries, false)
-	if err != nil {
-		return err
-	}
-	c := s.chosen(theService)[0]
-	for round := range s.opts.rounds {
-		s.runs++
-		begin := time.Now()
-		if err := s.broker.readAll(ctx, t.Ledger, func(*kgo.Record) {}); err != nil {
-			return err
-		}
-		plain := time.Since(begin)
-		s.out.add(s, contenderNamed("copy"), round, "plain read", values{
-			"records_s": float64(entries) / plain.Seconds(), "took_s": plain.Seconds(),
-		})
-		sp := s.specFor(roleLedger, t)
-		sp.Group, sp.Entries = storeGroup, entries
-		for _, axis := range []string{"empty store", "full store"} {
-			sp.Profile = ""
-			if s.opts.profile != "" && axis == "empty store" {
-				sp.Profile, sp.Block = s.opts.profile+"/"+s.mix, s.opts.block
-			}
-			v, err := s.followOnce(ctx, sp)
-			if err != nil {
-				return err
-			}
-			s.out.add(s, c, round, axis, v)
-		}
-		v, err := s.readyOnce(ctx, t, sp.Dir)
+	for _, kind := range idKinds() {
+		t, err := s.decided(ctx, entries, false, kind)
 		if err != nil {
 			return err
 		}
-		s.out.add(s, c, round, "full store, whole service", v)
-		if err := s.clean(sp); err != nil {
+		for round := range s.opts.rounds {
+			if err := s.restoreOnce(ctx, round, entries, t, kind); err != nil {
+				return err
+			}
+		}
+		if err := s.broker.drop(ctx, t.Ledger); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s *stage) restoreOnce(ctx context.Context, round, entries int, t topics, kind ids) error {
+	c := s.chosen(theService)[0]
+	s.runs++
+	begin := time.Now()
+	if err := s.broker.readAll(ctx, t.Ledger, func(*kgo.Record) {}); err != nil {
+		return err
+	}
+	plain := time.Since(begin)
+	axis := func(what string) string { return fmt.Sprintf("%s, %s", what, kind) }
+	s.out.add(s, contenderNamed("copy"), round, axis("plain read"), values{
+		"records_s": float64(entries) / plain.Seconds(), "took_s": plain.Seconds(),
+	})
+	sp := s.specFor(roleLedger, t)
+	sp.Group, sp.Entries, sp.TimedIDs = storeGroup, entries, kind == timedIDs
+	for _, what := range []string{"empty store", "full store"} {
+		sp.Profile = ""
+		if s.opts.profile != "" && what == "empty store" {
+			sp.Profile, sp.Block = s.opts.profile+"/"+s.mix, s.opts.block
+		}
+		v, err := s.followOnce(ctx, sp)
+		if err != nil {
+			return err
+		}
+		s.out.add(s, c, round, axis(what), v)
+	}
+	v, err := s.readyOnce(ctx, t, sp.Dir)
+	if err != nil {
+		return err
+	}
+	s.out.add(s, c, round, axis("full store, whole service"), v)
+	return s.clean(sp)
 }
 
 func (s *stage) followOnce(ctx context.Context, sp spec) (values, error) {

@@ -109,19 +109,20 @@ func catchUp(ctx context.Context, l *ledger.Ledger, s spec, begin time.Time) (re
 	r := restored{Took: time.Since(begin), Read: l.Health().Read}
 	entries := max(uint64(s.Entries), 1) //nolint:gosec // G115: not below zero
 	var err error
-	if r.Hit, err = lookUp(ctx, l, func(i uint64) uint64 { return mix(i) % entries }); err != nil {
+	id := orders{timed: s.TimedIDs}.id
+	if r.Hit, err = lookUp(ctx, l, func(i uint64) string { return id(mix(i) % entries) }); err != nil {
 		return r, err
 	}
-	r.Miss, err = lookUp(ctx, l, func(i uint64) uint64 { return entries + i })
+	r.Miss, err = lookUp(ctx, l, func(i uint64) string { return id(entries + i) })
 	return r, err
 }
 
 // lookUp gives the mean time of a look-up, one after the other.
-func lookUp(ctx context.Context, l *ledger.Ledger, which func(uint64) uint64) (time.Duration, error) {
+func lookUp(ctx context.Context, l *ledger.Ledger, id func(uint64) string) (time.Duration, error) {
 	const looks = 100_000
 	begin := time.Now()
 	for i := range uint64(looks) {
-		if _, err := l.Lookup(ctx, eventID(which(i))); err != nil {
+		if _, err := l.Lookup(ctx, id(i)); err != nil {
 			return 0, err
 		}
 	}
