@@ -38,7 +38,7 @@ func newConfig() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&check, "check", false, "print nothing but what is wrong; the exit code is 2 then")
+	cmd.Flags().BoolVar(&check, "check", false, "print what is wrong, with exit code 2, or that nothing is")
 	cmd.Flags().BoolVar(&markdown, "markdown", false, "print the table of variables and defaults as Markdown")
 	return cmd
 }

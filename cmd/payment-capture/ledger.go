@@ -28,9 +28,11 @@ func newLedger() *cobra.Command {
 	return cmd
 }
 
-// readWhole is said of both commands.
+// readWhole is said of every command that does.
 const readWhole = "The whole of TOPIC_LEDGER is read for it, into a store in the system's temporary directory that is removed afterwards: " +
-	"LEDGER_DIR belongs to the running service and is not used. It needs about as much disk as the service's own store. Nothing is written to Kafka."
+	"LEDGER_DIR belongs to the running service and is not used. It needs about as much disk as the service's own store."
+
+const writesNothing = "Nothing is written to Kafka."
 
 func newLedgerGet() *cobra.Command {
 	var asJSON bool
@@ -38,7 +40,7 @@ func newLedgerGet() *cobra.Command {
 		Use:   "get EVENT",
 		Short: "Show what the ledger knows of an event, by its id",
 		Long: "Show what the ledger knows of an event, and what the service would do if the event's record came now. " +
-			"Where it knows nothing of it the exit code is 1.\n\n" + readWhole,
+			"Where it knows nothing of it the exit code is 1.\n\n" + readWhole + " " + writesNothing,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || args[0] == "" {
 				return usageError{errors.New("ledger get: give one event id")}
@@ -71,7 +73,7 @@ func newLedgerStats() *cobra.Command {
 		Use:   "stats",
 		Short: "Count the ledger's events, by how they ended",
 		Long: "Count the ledger's events by verdict, the parked ones by reason, the attempts whose effect is not known by age, " +
-			"and add up what was captured.\n\n" + readWhole,
+			"and add up what was captured.\n\n" + readWhole + " " + writesNothing,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.ReadKafka()
@@ -115,7 +117,8 @@ func printEvent(out io.Writer, c config.Config, id string, h event.History, asJS
 		}
 	}
 	if e.Verdict == show.Unknown {
-		return fmt.Errorf("the ledger (%s) knows nothing of event %q: %s", c.TopicLedger, id, e.Next.Detail)
+		return fmt.Errorf("the ledger (%s) knows nothing of event %q: %s. A record that is no valid event is known by its digest, "+
+			"which the log (event_id) and the parked record (parked_event_id) name: sha256:…", c.TopicLedger, id, e.Next.Detail)
 	}
 	if asJSON {
 		return nil

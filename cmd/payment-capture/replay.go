@@ -223,6 +223,9 @@ func (f *replayFlags) replay(ctx context.Context, cmd *cobra.Command, conf repla
 		return err
 	}
 	result, err := run.Send(ctx, plan)
+	if err != nil && result.Sent == 0 && errors.Is(err, replay.ErrState) {
+		return fmt.Errorf("%w. Nothing is sent", err)
+	}
 	if err != nil {
 		return fmt.Errorf("%w; %d records are sent. Go on by: payment-capture replay --resume --state %s", err, result.Sent, f.state)
 	}

@@ -168,7 +168,18 @@ func TestReplayParked(t *testing.T) {
 	if err := w.client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
+	foreign := &kgo.Record{Topic: replayParked, Value: []byte("hi")}
+	if err := w.client.ProduceSync(t.Context(), foreign).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
 	state := filepath.Join(t.TempDir(), "s")
+	if got := command(t, "replay", "--parked", "--event", "nobody's", "--dry-run", "--state", state); got.code != exitOK || !strings.Contains(got.stdout, "2 records that were read none is chosen") {
+		t.Errorf("nobody's event: got %+v", got)
+	}
+	if got := command(t, "replay", "--parked", "--all", "--yes", "--state", filepath.Join(state, "nowhere")); got.code != exitFailed ||
+		!strings.Contains(got.stderr, "by --state. Nothing is sent") || w.inInput() != 0 {
+		t.Errorf("a state file that cannot be written: got %+v", got)
+	}
 	if got := command(t, "replay", "--parked", "--reason", "too_old", "--yes", "--state", state); got.code != exitOK || w.inInput() != 0 {
 		t.Errorf("another reason: got %+v", got)
 	}

@@ -48,7 +48,7 @@ func newVerify() *cobra.Command {
 	cmd.Flags().BoolVar(&f.noLedger, "no-ledger", false, "leave the ledger out, where there is none")
 	cmd.Flags().BoolVar(&f.api, "api", false, "read the payment of every event from the API, and compare")
 	cmd.Flags().BoolVar(&f.search, "api-search", false, "with --api: search for payments of events that are parked or have no verdict")
-	cmd.Flags().Float64Var(&f.apiRate, "api-rate", 5, "with --api: calls a second, beside those of the service")
+	cmd.Flags().Float64Var(&f.apiRate, "api-rate", 5, "with --api: calls a second, up to 1000, beside those of the service")
 	cmd.Flags().StringVar(&f.output, "output", "", "file to write every finding to")
 	cmd.Flags().StringVar(&f.format, "format", "json", "of the file: json, a document a line, or csv")
 	cmd.Flags().IntVar(&f.maxShown, "max-shown", 20, "how many findings to print")

@@ -172,18 +172,19 @@ func (o *Outcome) headers(id uuid.UUID) []Header {
 	return append(hs, Header{"content-type", []byte("application/json")})
 }
 
-// Position is where a record lay.
+// Position is where a record lay, and what the ledger knows it by.
 type Position struct {
 	Topic     string
 	Partition int32
 	Offset    int64
+	ID        string // the event's, or of no valid event [RecordID]; "": not given
 }
 
 // EncodeParked gives the record for the parked topic: the input's key, value
 // and headers as they were, and parked_* headers with the reason.
 func EncodeParked(input Message, at Position, p *Parking) Message {
 	out := Message{Key: input.Key, Value: input.Value}
-	out.Headers = append(make([]Header, 0, len(input.Headers)+9), input.Headers...)
+	out.Headers = append(make([]Header, 0, len(input.Headers)+10), input.Headers...)
 	add := func(key, value string) {
 		out.Headers = append(out.Headers, Header{Key: "parked_" + key, Value: []byte(value)})
 	}
@@ -192,6 +193,9 @@ func EncodeParked(input Message, at Position, p *Parking) Message {
 	add("topic", at.Topic)
 	add("partition", strconv.FormatInt(int64(at.Partition), 10))
 	add("offset", strconv.FormatInt(at.Offset, 10))
+	if at.ID != "" {
+		add("event_id", at.ID)
+	}
 	if !p.FirstAttempt.IsZero() {
 		add("first_attempt", p.FirstAttempt.UTC().Format(time.RFC3339Nano))
 	}

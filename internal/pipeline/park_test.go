@@ -43,7 +43,7 @@ func TestParkKeepsARecordAsItWas(t *testing.T) {
 	h := headersOf(s)
 	for key, want := range map[string]string{
 		"parked_reason": string(event.ParkInvalidEvent), "parked_detail": "why", "parked_topic": "orders",
-		"parked_partition": "3", "parked_offset": "77",
+		"parked_partition": "3", "parked_offset": "77", "parked_event_id": "e1",
 	} {
 		if h[key] != want {
 			t.Errorf("%s = %q, want %q", key, h[key], want)

@@ -166,7 +166,7 @@ func (p *Pipeline) outcomeRecord(input *kgo.Record, outcome *event.Outcome) (*kg
 // not take is parked as its position, its size and its digest: a flush must not
 // fail by it, and the record itself is where it was.
 func (p *Pipeline) parkedRecord(ctx context.Context, r *kgo.Record, id string, parking *event.Parking) *kgo.Record {
-	at := event.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
+	at := event.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, ID: id}
 	input := messageOf(r)
 	if wireSize(r)+parkedHeaders > int(p.commits.MaxBatchBytes[p.conf.Topics.Parked]) {
 		input = event.Digest(input)

@@ -14,6 +14,10 @@ import (
 func (r *Run) judgeParked(ctx context.Context, rec *kgo.Record) (*judged, error) {
 	p, ok := restore(messageOf(rec))
 	if !ok {
+		// It has no reason, and no event of which it is known that it was parked.
+		if s := &r.state.Selection; len(s.Reasons) > 0 || len(s.Orders) > 0 || len(s.Events) > 0 {
+			return nil, nil //nolint:nilnil // it is not chosen
+		}
 		return &judged{class: NoParking}, nil
 	}
 	j := &judged{origin: p.at.Partition}

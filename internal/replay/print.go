@@ -75,6 +75,9 @@ func (p *Plan) Print(w io.Writer) {
 	}
 	t.AppendFooter(table.Row{fmt.Sprintf("of %d read", p.Scanned), p.chosen(), p.Send, "", ""})
 	t.Render()
+	if p.chosen() == 0 {
+		_, _ = fmt.Fprintf(w, "of %d records that were read none is chosen\n", p.Scanned) // for people only
+	}
 	for _, n := range []struct {
 		records int64
 		what    string

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,14 @@ type APIConfig struct {
 	API    API
 	Rate   float64 // calls a second; over zero
 	Search bool    // also look for payments of events that are parked or have no verdict
+	// Pause is the wait before a second try; before each further one it is twice
+	// as long. 0: two seconds.
+	Pause time.Duration
+}
+
+// pause is the wait after a try.
+func (c *APIConfig) pause(try int) time.Duration {
+	return cmp.Or(c.Pause, 2*time.Second) << (try - 1)
 }
 
 const (
@@ -33,6 +42,9 @@ const (
 	// where the API answers in its usual time.
 	apiWorkers = 8
 	apiTries   = 6
+	// apiUnread is how many payments in a row, each tried so often, are enough
+	// to conclude that the API cannot be reached.
+	apiUnread = apiWorkers
 	// searchSkew is how much earlier than by our clocks the API's may date a
 	// payment.
 	searchSkew = 5 * time.Second
@@ -111,6 +123,7 @@ type asking struct {
 
 	mu     sync.Mutex
 	done   int64
+	unread int // in a row
 	shown  time.Time
 	failed error
 }
@@ -194,8 +207,12 @@ func (a *asking) ask(ctx context.Context, w wanted) error {
 		if a.failed == nil {
 			a.failed = err
 		}
+		if a.unread++; a.unread >= apiUnread {
+			return fmt.Errorf("%d payments in a row, of %d: the API (MERCADOPAGO_URL) does not answer: %w", a.unread, a.total, err)
+		}
 		err = nil
 	case err == nil:
+		a.unread = 0
 		a.sum.asked++
 	}
 	if now := time.Now(); now.Sub(a.shown) > progressEvery || a.done == a.total {
@@ -234,7 +251,7 @@ func (a *asking) read(ctx context.Context, b *batch, w wanted) error {
 			return fmt.Errorf("payment %s of event %s: %w: %s", w.payment, w.event.EventID, errUnread, answer.Detail)
 		}
 		a.conf.Log.DebugContext(ctx, "a payment is read again", slog.String("payment_id", w.payment), slog.String("answer", answer.Detail))
-		if err := pause(ctx, max(answer.RetryAfter, time.Second<<try)); err != nil {
+		if err := pause(ctx, max(answer.RetryAfter, a.conf.API.pause(try))); err != nil {
 			return err
 		}
 	}

@@ -2,9 +2,13 @@ package verify_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,6 +128,41 @@ func (w *apiWorld) refund(payment string) {
 	if resp.StatusCode > 299 {
 		w.t.Fatalf("refund: %s", resp.Status)
 	}
+}
+
+// An API that does not answer is not asked for every payment there is.
+func TestAnAPIThatDoesNotAnswerIsGivenUp(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t, simulator.Script{})
+	for i := range 100 {
+		s := w.send(order{id: fmt.Sprintf("e%d", i)})
+		o := outcomeOf(s.event, event.TypeCaptured)
+		o.PaymentID = fmt.Sprint(1000 + i)
+		w.publish(o)
+		w.decideAs(s.event, o)
+	}
+	w.commit()
+	silent := &silentAPI{}
+	w.conf.API.API, w.conf.API.Pause = silent, time.Microsecond
+	_, _, err := w.try()
+	if !errors.Is(err, verify.ErrNotAsked) || !strings.Contains(err.Error(), "MERCADOPAGO_URL") {
+		t.Errorf("got %v", err)
+	}
+	if n := silent.asked.Load(); n < 8*6 || n > 16*6 {
+		t.Errorf("it was asked %d times for 100 payments", n)
+	}
+}
+
+// silentAPI never answers.
+type silentAPI struct {
+	verify.API
+
+	asked atomic.Int64
+}
+
+func (s *silentAPI) Get(context.Context, mercadopago.Request, string) mercadopago.Answer {
+	s.asked.Add(1)
+	return mercadopago.Answer{Meaning: mercadopago.Retry, Detail: "no answer"}
 }
 
 // A payment that was taken for an event that is parked is found by a search, but

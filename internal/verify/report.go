@@ -73,6 +73,7 @@ func (s *Summary) printRest(out table.Writer) {
 		{"verdicts on events of other accounts", s.othersEvents, ""},
 		{"records in outcome topics that are no outcomes of this service", s.skipped.otherOutcomes.Load(), ""},
 		{"parked records of other topics", s.skipped.otherParked.Load(), ""},
+		{"records in the parked topic that say nothing of a parking", s.skipped.noParking.Load(), ""},
 		{"payments read from the API", s.asked, ""},
 		{"payments that could not be read", s.unasked, ""},
 	} {
@@ -96,7 +97,7 @@ func NewShown(most int) *Shown {
 	s.out.SetStyle(table.StyleLight)
 	s.out.AppendHeader(table.Row{"kind", "event", "order", "amount", "what is found", "records"})
 	s.out.SetColumnConfigs([]table.ColumnConfig{
-		{Number: 1, WidthMax: 24},
+		{Number: 1, WidthMax: 24, WidthMaxEnforcer: text.WrapSoft},
 		{Number: 2, WidthMax: 36},
 		{Number: 3, WidthMax: 24},
 		{Number: 5, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft},

@@ -51,7 +51,7 @@ func (a *asking) search(ctx context.Context, b *batch, w wanted) error {
 		if try == apiTries || found.Failed == nil {
 			return fmt.Errorf("payments of event %s: %w: %s", w.event.EventID, errUnread, detail)
 		}
-		if err := pause(ctx, max(found.Failed.RetryAfter, time.Second<<try)); err != nil {
+		if err := pause(ctx, max(found.Failed.RetryAfter, a.conf.API.pause(try))); err != nil {
 			return err
 		}
 	}

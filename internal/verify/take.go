@@ -28,8 +28,11 @@ func (v *verifier) take(b *batch, t *topic, r *kgo.Record) {
 	if t.has(roleOutcome) && v.takeOutcome(b, t, at, m) {
 		return
 	}
-	if t.has(roleInput) {
+	switch {
+	case t.has(roleInput):
 		v.takeInput(b, at, m)
+	case t.has(roleParked):
+		v.sum.skipped.noParking.Add(1)
 	}
 }
 

@@ -86,6 +86,7 @@ func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
 		"rejected":             {rejected(t), rules(), show.Rejected, show.AnswerRejected, "payment.rejected is published again"},
 		"rejected, suppressed": {rejected(t), suppress, show.Rejected, show.Suppress, "REPLAYED_OUTCOMES"},
 		"parked":               {parked(event.ParkTooOld, now), suppress, show.Parked, show.LeaveParked, "replay --parked"},
+		"parked as invalid":    {parked(event.ParkInvalidEvent, now), rules(), show.Parked, show.LeaveParked, "have its producer send a new event"},
 		"parked and open":      {both, rules(), show.Parked, show.LeaveParked, "waits for a person"},
 		"just tried":           {open(time.Minute), rules(), show.Undecided, show.TryAgain, "1m ago"},
 		"tried an hour ago":    {open(time.Hour), rules(), show.Undecided, show.TryAgain, "1h ago"},

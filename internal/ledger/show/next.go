@@ -47,8 +47,11 @@ func (r Rules) next(h event.History, now time.Time) Next {
 	case Rejected:
 		return r.answer(AnswerRejected, event.TypeRejected)
 	case Parked:
-		return Next{LeaveParked, "nothing: it waits for a person. The record is settled without a call, and is not parked a second time; " +
-			"payment-capture replay --parked sends it again, under the same key"}
+		again := "payment-capture replay --parked sends it again, under the same key"
+		if r := h.Decision.Parking.Reason; r == event.ParkInvalidEvent || r == event.ParkWrongCurrency {
+			again = "payment-capture replay --parked sends it again once a newer version or mended variables take it; else it would only be parked again: have its producer send a new event"
+		}
+		return Next{LeaveParked, "nothing: it waits for a person. The record is settled without a call, and is not parked a second time; " + again}
 	case Undecided:
 		return r.tryAgain(*h.Attempt, now)
 	case Unknown:
