@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"unicode/utf8"
 )
 
@@ -10,9 +11,9 @@ import (
 // of a member's content is the same for both.
 
 // scanner reads JSON of the plain kind. unsure says that it met anything else, and
-// then all that it gave means nothing.
+// then all that it gave means nothing. What it gives are parts of the text.
 type scanner struct {
-	text   string
+	text   []byte
 	at     int
 	unsure bool
 }
@@ -39,16 +40,16 @@ func (s *scanner) take(c byte) {
 
 // member goes to the next member of an object, the first one after '{' and the
 // others after ',', and gives its name.
-func (s *scanner) member(after byte) (name string, ok bool) {
+func (s *scanner) member(after byte) (name []byte, ok bool) {
 	if after == '{' {
 		s.take('{')
 	}
 	switch {
 	case s.unsure:
-		return "", false
+		return nil, false
 	case s.peek() == '}':
 		s.at++
-		return "", false
+		return nil, false
 	case after == ',':
 		s.take(',')
 	}
@@ -64,10 +65,10 @@ func (s *scanner) end() {
 	}
 }
 
-func (s *scanner) string() string {
+func (s *scanner) string() []byte {
 	s.take('"')
 	if s.unsure {
-		return ""
+		return nil
 	}
 	from, plain := s.at, true
 	for ; s.at < len(s.text); s.at++ {
@@ -75,33 +76,33 @@ func (s *scanner) string() string {
 		case c == '"':
 			text := s.text[from:s.at]
 			s.at++
-			if !plain && !utf8.ValidString(text) {
+			if !plain && !utf8.Valid(text) {
 				s.unsure = true
 			}
 			return text
 		case c < ' ' || c == '\\':
 			s.unsure = true
-			return ""
+			return nil
 		case c >= utf8.RuneSelf:
 			plain = false
 		}
 	}
 	s.unsure = true
-	return ""
+	return nil
 }
 
 // optional reads a string or null.
-func (s *scanner) optional() (text string, given bool) {
+func (s *scanner) optional() (text []byte, given bool) {
 	if s.peek() == 'n' {
 		s.word("null")
-		return "", false
+		return nil, false
 	}
 	return s.string(), true
 }
 
 func (s *scanner) word(word string) {
 	end := s.at + len(word)
-	if end > len(s.text) || s.text[s.at:end] != word {
+	if end > len(s.text) || string(s.text[s.at:end]) != word {
 		s.unsure = true
 		return
 	}
@@ -109,7 +110,7 @@ func (s *scanner) word(word string) {
 }
 
 // number reads digits that may have a sign and a fraction, and no exponent.
-func (s *scanner) number() string {
+func (s *scanner) number() []byte {
 	from := s.at
 	if s.peek() == '-' {
 		s.at++
@@ -135,7 +136,7 @@ func (s *scanner) digits() (n int) {
 }
 
 // scalar reads anything but an object or array, as it is written.
-func (s *scanner) scalar() string {
+func (s *scanner) scalar() []byte {
 	kind := s.peek()
 	from := s.at
 	switch kind {
@@ -155,14 +156,14 @@ func (s *scanner) scalar() string {
 
 // others are the names of members that are not known, of one object.
 type others struct {
-	names [6]string
+	names [6][]byte
 	count int
 }
 
 // other passes over a member that is not known, which also may not stand twice.
-func (s *scanner) other(o *others, name string) {
+func (s *scanner) other(o *others, name []byte) {
 	for _, before := range o.names[:o.count] {
-		s.unsure = s.unsure || before == name
+		s.unsure = s.unsure || bytes.Equal(before, name)
 	}
 	if o.count == len(o.names) {
 		s.unsure = true

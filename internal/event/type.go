@@ -43,6 +43,9 @@ func contradicted(env *envelope, headers []Header) error {
 	}
 	ours := resembles(*env.Type)
 	for _, h := range headers {
+		if h.Key != "ce_type" && h.Key != "ce_id" {
+			continue
+		}
 		value := string(h.Value)
 		switch {
 		case h.Key == "ce_type" && (ours || resembles(value)) && value != *env.Type:
