@@ -46,7 +46,7 @@ const (
 	timedIDs  ids = "ids by time"
 )
 
-func idKinds() []ids { return []ids{randomIDs} }
+func idKinds() []ids { return []ids{randomIDs, timedIDs} }
 
 // decided makes an input and a ledger with the decisions on it.
 func (s *stage) decided(ctx context.Context, events int, withInput bool, kind ids) (topics, error) {
