@@ -223,8 +223,8 @@ func (f *replayFlags) replay(ctx context.Context, cmd *cobra.Command, conf repla
 		return err
 	}
 	result, err := run.Send(ctx, plan)
-	if err != nil && result.Sent == 0 && errors.Is(err, replay.ErrState) {
-		return fmt.Errorf("%w. Nothing is sent", err)
+	if errors.Is(err, replay.ErrNotBegun) && !f.resume {
+		return fmt.Errorf("%w: name a file by --state that can be written", err)
 	}
 	if err != nil {
 		return fmt.Errorf("%w; %d records are sent. Go on by: payment-capture replay --resume --state %s", err, result.Sent, f.state)

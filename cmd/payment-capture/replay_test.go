@@ -169,15 +169,19 @@ func TestReplayParked(t *testing.T) {
 		t.Fatal(err)
 	}
 	foreign := &kgo.Record{Topic: replayParked, Value: []byte("hi")}
-	if err := w.client.ProduceSync(t.Context(), foreign).FirstErr(); err != nil {
+	damaged := &kgo.Record{Topic: replayParked, Value: replayEvent("damaged"), Headers: []kgo.RecordHeader{{Key: "parked_reason", Value: []byte("undecided")}}}
+	if err := w.client.ProduceSync(t.Context(), foreign, damaged).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
 	state := filepath.Join(t.TempDir(), "s")
-	if got := command(t, "replay", "--parked", "--event", "nobody's", "--dry-run", "--state", state); got.code != exitOK || !strings.Contains(got.stdout, "2 records that were read none is chosen") {
+	if got := command(t, "replay", "--parked", "--event", "nobody's", "--dry-run", "--state", state); got.code != exitOK || !strings.Contains(got.stdout, "3 records that were read none is chosen") {
 		t.Errorf("nobody's event: got %+v", got)
 	}
+	if got := command(t, "replay", "--parked", "--event", "damaged", "--dry-run", "--state", state); !strings.Contains(got.stdout, "no parked record") {
+		t.Errorf("a damaged parking: got %+v", got)
+	}
 	if got := command(t, "replay", "--parked", "--all", "--yes", "--state", filepath.Join(state, "nowhere")); got.code != exitFailed ||
-		!strings.Contains(got.stderr, "by --state. Nothing is sent") || w.inInput() != 0 {
+		!strings.Contains(got.stderr, "name a file by --state that can be written") || w.inInput() != 0 {
 		t.Errorf("a state file that cannot be written: got %+v", got)
 	}
 	if got := command(t, "replay", "--parked", "--reason", "too_old", "--yes", "--state", state); got.code != exitOK || w.inInput() != 0 {

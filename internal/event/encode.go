@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -86,10 +87,10 @@ func (b object) name(name string) object {
 	return append(b, '"', ':')
 }
 
-// text writes a member. The API's texts may hold invalid UTF-8, which is replaced: a
+// text writes a member. What is no valid UTF-8 is replaced, as in the ledger: a
 // verdict must not fail by it.
 func (b object) text(name, text string) object {
-	b, _ = jsontext.AppendQuote(b.name(name), text) // the error says that something was replaced
+	b, _ = jsontext.AppendQuote(b.name(name), strings.ToValidUTF8(text, "\uFFFD")) // so there is no error
 	return b
 }
 

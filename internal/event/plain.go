@@ -138,9 +138,9 @@ const (
 	dataExternalReference
 	dataAccount
 	dataDeviceSessionID
-	dataAmount // no text
-	dataPayer  // no text
-	dataSubMerchant
+	dataAmount      // no text
+	dataPayer       // no text
+	dataSubMerchant // no text
 	dataUnknown
 )
 

@@ -132,6 +132,11 @@ func orMissing(err error) error {
 	return err
 }
 
+// Absent reports whether an error says that a topic is not there.
+func Absent(err error) bool {
+	return errors.Is(err, errNotThere) || errors.Is(err, kerr.UnknownTopicOrPartition)
+}
+
 // TopicSpec is a topic as the service wants it.
 type TopicSpec struct {
 	Name              string

@@ -141,7 +141,8 @@ func (w *cborWriter) numberIf(m mapAt, key byte, n int64) {
 	}
 }
 
-// string writes a text. The API's may be no valid UTF-8, which CBOR demands.
+// string writes a text. What is no valid UTF-8, which CBOR demands, is replaced as in
+// the outcome.
 func (w *cborWriter) string(text string) {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	w.head(cborText, uint64(len(text)))

@@ -174,6 +174,9 @@ func (p *peeker[T]) outcome(o *outcomeGlance[T]) {
 
 func (p *peeker[T]) transactions(o *outcomeGlance[T]) {
 	n := p.head(cborArray)
+	if n > mostTransactions {
+		p.unsure = true
+	}
 	from := p.rest
 	for range n {
 		if p.transaction(); p.unsure {
@@ -182,6 +185,9 @@ func (p *peeker[T]) transactions(o *outcomeGlance[T]) {
 	}
 	o.transactions, o.transactionCount = from[:len(from)-len(p.rest)], int(n) //nolint:gosec // G115: no more than bytes
 }
+
+// mostTransactions is more than the service notes, and less than the library reads.
+const mostTransactions = 1 << 10
 
 func (p *peeker[T]) transaction() (texts [5]T) {
 	if p.head(cborArray) != uint64(len(texts)) {

@@ -94,7 +94,10 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 	l.admin = kadm.NewClient(l.client)
 	info, err := kafka.Inspect(ctx, l.admin, l.conf.Topic)
 	if err != nil {
-		return fmt.Errorf("the ledger: %w. If it was there before, do not make it anew: see ledger_missing in docs/ledger.md", err)
+		if kafka.Absent(err) {
+			return fmt.Errorf("the ledger: if it was there before, do not make it anew, but see ledger_missing in docs/ledger.md: %w", err)
+		}
+		return fmt.Errorf("the ledger: %w", err)
 	}
 	t := info[l.conf.Topic]
 	if reason := unfitPolicy(l.conf.Topic, t.Config); reason != "" {

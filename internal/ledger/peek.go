@@ -9,17 +9,17 @@ import (
 // The entries of a ledger are read by the million, when a store is restored and when
 // a topic is replayed, and to decode each by reflection would take most of the
 // time. So the form that this package writes is looked through without that;
-// whatever differs from it in the least is decoded by the library.
+// what differs from it is decoded by the library.
 
 // peeker looks through CBOR of one form: maps of small numbers in rising order,
-// every length in its shortest form. unsure says that it met anything else.
+// of the kinds that this package writes. unsure says that it met anything else.
 // What it gives are parts of what it reads.
 type peeker[T string | []byte] struct {
 	rest   T
 	unsure bool
 }
 
-// CBOR's major types, and the three simple values that occur.
+// CBOR's major types, and the two simple values that occur.
 const (
 	cborUint     = 0 << 5
 	cborNegative = 1 << 5

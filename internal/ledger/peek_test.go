@@ -136,6 +136,22 @@ func withAKey(t *testing.T, value []byte) []byte {
 	return value
 }
 
+// A list that is longer than the library reads is its to refuse.
+func TestManyTransactionsAreLeftToTheLibrary(t *testing.T) {
+	for n, want := range map[int]bool{mostTransactions: true, mostTransactions + 1: false, 1<<17 + 1: false} {
+		d := *decisionsForTest(t)["captured"]
+		o := *d.Outcome
+		o.Transactions, d.Outcome = make([]event.Transaction, n), &o
+		value, err := EncodeDecision(&d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := agree(t, value); got != want {
+			t.Errorf("%d transactions: looked through: %v, want %v", n, got, want)
+		}
+	}
+}
+
 func FuzzPeek(f *testing.F) {
 	for _, d := range decisionsForTest(f) {
 		value, err := EncodeDecision(d)

@@ -146,11 +146,11 @@ func (f *finder) keepInner(x exchange) {
 	if (others && !ours) || x.createdBefore(f.since) {
 		return
 	}
-	line := x.body.id + " " + orNone(x.body.status)
+	line := x.scrub.word(x.body.id) + " " + orNone(x.scrub.word(x.body.status))
 	if !ours {
 		line += " (shows no reference)"
 	}
-	f.found.Inner = append(f.found.Inner, x.scrub.text(line, maxText))
+	f.found.Inner = append(f.found.Inner, line)
 }
 
 // namesReference reports which references the payment shows, in any of the

@@ -14,8 +14,10 @@ import (
 func (r *Run) judgeParked(ctx context.Context, rec *kgo.Record) (*judged, error) {
 	p, ok := restore(messageOf(rec))
 	if !ok {
-		// It has no reason, and no event of which it is known that it was parked.
-		if s := &r.state.Selection; len(s.Reasons) > 0 || len(s.Orders) > 0 || len(s.Events) > 0 {
+		// What says nothing of a parking has no reason, and its event was not parked;
+		// else what it says is damaged, and a person should know.
+		s, of := &r.state.Selection, look(p.message, r.conf.Rules.Account)
+		if !s.hasReason(p.reason) || (p.reason == "" && len(s.Orders)+len(s.Events) > 0) || !s.names(&of) {
 			return nil, nil //nolint:nilnil // it is not chosen
 		}
 		return &judged{class: NoParking}, nil

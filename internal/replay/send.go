@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 )
@@ -31,7 +32,7 @@ const (
 // is [ErrInterrupted] at the end of ctx, the run can be resumed by it.
 func (r *Run) Send(ctx context.Context, plan *Plan) (Result, error) {
 	if err := r.state.write(r.conf.State); err != nil {
-		return Result{}, err
+		return Result{Sent: r.state.Sent}, fmt.Errorf("%w: %w", ErrNotBegun, err)
 	}
 	working, stop := context.WithCancel(ctx)
 	defer stop()

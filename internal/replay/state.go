@@ -39,8 +39,8 @@ const stateVersion = 1
 var (
 	// ErrUnfinished says that a state file of an earlier run is there.
 	ErrUnfinished = errors.New("an earlier run was not finished")
-	// ErrState says that the state file cannot be written.
-	ErrState = errors.New("write the state file")
+	// ErrNotBegun says that nothing was sent by this run.
+	ErrNotBegun = errors.New("nothing is sent by this run")
 	// ErrNoState says that there is no state file to resume with.
 	ErrNoState = errors.New("there is nothing to resume")
 	// ErrOther says that a state file is of another run than the one that is
@@ -75,7 +75,7 @@ func (s *state) write(file string) error {
 		return err
 	}
 	if err := renameio.WriteFile(file, append(text, '\n'), 0o600); err != nil {
-		return fmt.Errorf("%w: %w: name a file that can be written by --state", ErrState, err)
+		return fmt.Errorf("write the state file (--state): %w", err)
 	}
 	return nil
 }

@@ -42,9 +42,10 @@ const (
 	// where the API answers in its usual time.
 	apiWorkers = 8
 	apiTries   = 6
-	// apiUnread is how many payments in a row, each tried so often, are enough
-	// to conclude that the API cannot be reached.
-	apiUnread = apiWorkers
+	// apiSilent is how many payments in a row, each tried so often and never
+	// answered to any purpose, are enough to conclude that more would do no better:
+	// twice what is asked for at once.
+	apiSilent = 2 * apiWorkers
 	// searchSkew is how much earlier than by our clocks the API's may date a
 	// payment.
 	searchSkew = 5 * time.Second
@@ -123,7 +124,7 @@ type asking struct {
 
 	mu     sync.Mutex
 	done   int64
-	unread int // in a row
+	silent int // in a row
 	shown  time.Time
 	failed error
 }
@@ -162,8 +163,8 @@ func (v *verifier) askAll(ctx context.Context) error {
 	})
 	close(work)
 	workers.Wait()
-	if err == nil {
-		err = context.Cause(ctx)
+	if cause := context.Cause(ctx); cause != nil { // which is what ended the reading of the store
+		err = cause
 	}
 	switch {
 	case err != nil:
@@ -207,12 +208,14 @@ func (a *asking) ask(ctx context.Context, w wanted) error {
 		if a.failed == nil {
 			a.failed = err
 		}
-		if a.unread++; a.unread >= apiUnread {
-			return fmt.Errorf("%d payments in a row, of %d: the API (MERCADOPAGO_URL) does not answer: %w", a.unread, a.total, err)
+		if !errors.Is(err, errSilent) {
+			a.silent = 0
+		} else if a.silent++; a.silent >= apiSilent {
+			return fmt.Errorf("%d in a row, of %d: see whether the API (MERCADOPAGO_URL) can be reached: %w", a.silent, a.total, err)
 		}
 		err = nil
 	case err == nil:
-		a.unread = 0
+		a.silent = 0
 		a.sum.asked++
 	}
 	if now := time.Now(); now.Sub(a.shown) > progressEvery || a.done == a.total {
@@ -224,6 +227,7 @@ func (a *asking) ask(ctx context.Context, w wanted) error {
 
 var (
 	errUnread = errors.New("it could not be read")
+	errSilent = fmt.Errorf("%w after %d tries", errUnread, apiTries) // but might be later
 	errHalt   = errors.New("the API refuses this service")
 )
 
@@ -248,13 +252,21 @@ func (a *asking) read(ctx context.Context, b *batch, w wanted) error {
 		case done:
 			return nil
 		case try == apiTries:
-			return fmt.Errorf("payment %s of event %s: %w: %s", w.payment, w.event.EventID, errUnread, answer.Detail)
+			return fmt.Errorf("payment %s of event %s: %w: %s", w.payment, w.event.EventID, unread(answer.Meaning), answer.Detail)
 		}
 		a.conf.Log.DebugContext(ctx, "a payment is read again", slog.String("payment_id", w.payment), slog.String("answer", answer.Detail))
 		if err := pause(ctx, max(answer.RetryAfter, a.conf.API.pause(try))); err != nil {
 			return err
 		}
 	}
+}
+
+// unread is the error of a payment that was not read, by the last answer's meaning.
+func unread(last mercadopago.Meaning) error {
+	if last == mercadopago.Retry || last == mercadopago.Wait {
+		return errSilent
+	}
+	return errUnread
 }
 
 // hold holds an answer against the outcome; done is false where it says nothing.

@@ -148,9 +148,42 @@ func TestAnAPIThatDoesNotAnswerIsGivenUp(t *testing.T) {
 	if !errors.Is(err, verify.ErrNotAsked) || !strings.Contains(err.Error(), "MERCADOPAGO_URL") {
 		t.Errorf("got %v", err)
 	}
-	if n := silent.asked.Load(); n < 8*6 || n > 16*6 {
+	if n := silent.asked.Load(); n < 16*6 || n > 24*6 {
 		t.Errorf("it was asked %d times for 100 payments", n)
 	}
+}
+
+// One that answers, if not to every question, is asked for all.
+func TestAnAPIWithoutASearchIsAskedForTheRest(t *testing.T) {
+	t.Parallel()
+	w := newAPIWorld(t, simulator.Script{})
+	p := event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: time.Now().Add(-time.Minute)}
+	for i := range 40 {
+		s := w.send(order{id: fmt.Sprintf("a%d", i), at: time.Now()})
+		w.park(s.record, p)
+		w.decideParked(s.event.ID, p, time.Now())
+	}
+	s := w.send(order{id: "z"})
+	o := outcomeOf(s.event, event.TypeCaptured)
+	o.PaymentID = "99999999"
+	w.publish(o)
+	w.decideAs(s.event, o)
+	w.commit()
+	w.conf.API.API, w.conf.API.Search = noSearch{w.client}, true
+	found, _, err := w.try()
+	if !errors.Is(err, verify.ErrNotAsked) || !strings.Contains(err.Error(), "40 of 41") {
+		t.Errorf("got %v", err)
+	}
+	if len(found) != 1 || found[0].Kind != verify.APIMissing {
+		t.Errorf("found %+v", found)
+	}
+}
+
+// noSearch is an API that cannot search.
+type noSearch struct{ verify.API }
+
+func (noSearch) Find(context.Context, mercadopago.Request, time.Time) mercadopago.Found {
+	return mercadopago.Found{}
 }
 
 // silentAPI never answers.

@@ -41,15 +41,15 @@ func (a *asking) search(ctx context.Context, b *batch, w wanted) error {
 		if found.Searched {
 			return a.holdFound(b, w, found)
 		}
-		detail := "the API offers no search"
+		failure, detail := errUnread, "the API offers no search"
 		if found.Failed != nil {
 			if found.Failed.Meaning == mercadopago.Halt {
 				return fmt.Errorf("%w: %s", errHalt, found.Failed.Reason)
 			}
-			detail = found.Failed.Detail
+			failure, detail = unread(found.Failed.Meaning), found.Failed.Detail
 		}
 		if try == apiTries || found.Failed == nil {
-			return fmt.Errorf("payments of event %s: %w: %s", w.event.EventID, errUnread, detail)
+			return fmt.Errorf("payments of event %s: %w: %s", w.event.EventID, failure, detail)
 		}
 		if err := pause(ctx, max(found.Failed.RetryAfter, a.conf.API.pause(try))); err != nil {
 			return err
