@@ -107,7 +107,7 @@ func (e *ReadyToCapture) takeMoney(d *wireData) error {
 	case '"':
 		if bytes.IndexByte(d.Amount, '\\') < 0 {
 			number = string(d.Amount[1 : len(d.Amount)-1])
-		} else if err := json.Unmarshal([]byte(string(d.Amount)), &number); err != nil {
+		} else if err := json.Unmarshal([]byte(string(d.Amount)), &number); err != nil { // of a copy, or all of d would escape to the heap
 			return notJSON("data.amount", nil, err)
 		}
 		if !isDecimal(number) {

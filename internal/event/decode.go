@@ -126,23 +126,26 @@ func readStructured(m Message) (*envelope, error) {
 			return nil, invalid("data_base64", "is not read: send the data as JSON in data")
 		}
 	}
-	if err := contradicted(env, m.Headers); err != nil {
+	if err := env.readHeaders(m.Headers); err != nil {
 		return nil, err
-	}
-	if env.TraceParent == nil {
-		env.TraceParent = traceHeader(m.Headers)
 	}
 	return env, nil
 }
 
-// traceHeader gives the last traceparent header; nil: there is none.
-func traceHeader(headers []Header) (trace *string) {
-	for _, h := range headers {
-		if h.Key == "traceparent" {
-			trace = new(string(h.Value))
+// readHeaders takes what the headers add to an event in structured mode, if they
+// do not contradict it.
+func (env *envelope) readHeaders(headers []Header) error {
+	if err := contradicted(env, headers); err != nil {
+		return err
+	}
+	if env.TraceParent == nil {
+		for _, h := range headers {
+			if h.Key == "traceparent" {
+				env.TraceParent = new(string(h.Value))
+			}
 		}
 	}
-	return trace
+	return nil
 }
 
 func readBinary(m Message, contentType string) (*envelope, error) {

@@ -30,25 +30,6 @@ const (
 	Binary     Mode = "binary"     // attributes in ce_* headers, the data as the value
 )
 
-// wireOutcomeData is the data of an outcome as it is read; see [Outcome.appendData]
-// for how it is written.
-type wireOutcomeData struct {
-	EventID           string        `json:"event_id"`
-	OrderID           string        `json:"order_id"`
-	Amount            string        `json:"amount"`
-	Currency          string        `json:"currency"`
-	ExternalReference string        `json:"external_reference"`
-	Provider          string        `json:"provider"`
-	PaymentID         string        `json:"payment_id"`
-	Reason            string        `json:"reason"`
-	Category          Category      `json:"category"`
-	Retry             Retry         `json:"retry"`
-	Transactions      []Transaction `json:"transactions"`
-	CapturedAt        string        `json:"captured_at"`
-	ProviderReplayed  bool          `json:"provider_replayed"`
-	Replayed          bool          `json:"replayed"`
-}
-
 // Encode writes the outcome of an input record. The key is the input's, or
 // the order id where that has none.
 func (o *Outcome) Encode(inputKey []byte, mode Mode) Message {

@@ -32,6 +32,25 @@ type wireEnvelope struct {
 	Data            jsontext.Value `json:"data"`
 }
 
+// wireOutcomeData is the data of an outcome as it is read; see [Outcome.appendData]
+// for how it is written.
+type wireOutcomeData struct {
+	EventID           string        `json:"event_id"`
+	OrderID           string        `json:"order_id"`
+	Amount            string        `json:"amount"`
+	Currency          string        `json:"currency"`
+	ExternalReference string        `json:"external_reference"`
+	Provider          string        `json:"provider"`
+	PaymentID         string        `json:"payment_id"`
+	Reason            string        `json:"reason"`
+	Category          Category      `json:"category"`
+	Retry             Retry         `json:"retry"`
+	Transactions      []Transaction `json:"transactions"`
+	CapturedAt        string        `json:"captured_at"`
+	ProviderReplayed  bool          `json:"provider_replayed"`
+	Replayed          bool          `json:"replayed"`
+}
+
 // DecodeOutcome reads what [Outcome.Encode] writes, in structured or binary
 // mode, and gives the id that the record has: [OutcomeID] says what it should
 // be. Members that are not known are ignored. Its errors are [*OtherTypeError],

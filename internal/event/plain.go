@@ -114,12 +114,8 @@ func decodePlain(m Message) (e *ReadyToCapture, err error, ok bool) {
 		Subject: t.pointer(attrSubject), Time: t.pointer(attrTime), DataContentType: t.pointer(attrDataContentType),
 		TraceParent: t.pointer(attrTraceParent),
 	}
-	if err := contradicted(&env, m.Headers); err != nil {
+	if err := env.readHeaders(m.Headers); err != nil {
 		return nil, err, true
-	}
-	trace := traceHeader(m.Headers)
-	if env.TraceParent == nil && trace != nil {
-		env.TraceParent = trace
 	}
 	if err := e.takeEnvelope(&env, m.Timestamp); err != nil {
 		return nil, err, true

@@ -186,11 +186,7 @@ func readWireDecision(id string, value []byte) (*event.Decision, error) {
 			d.Attempt.Reference = o.ExternalReference
 		}
 	case w.Parking != nil && w.Outcome == nil:
-		p := w.Parking
-		d.Parking = &event.Parking{
-			Reason: event.ParkReason(p.Reason), Detail: p.Detail, FirstAttempt: fromMilli(p.FirstAttempt), Tries: p.Tries,
-			HTTPStatus: p.HTTPStatus, RequestID: p.RequestID,
-		}
+		d.Parking = w.Parking.parking()
 	default:
 		return nil, fmt.Errorf("%w: a decision must have an outcome or a parking", ErrUnreadable)
 	}
@@ -224,6 +220,13 @@ func (w *wireOutcome) outcome(id string) (*event.Outcome, error) {
 		})
 	}
 	return o, nil
+}
+
+func (w *wireParking) parking() *event.Parking {
+	return &event.Parking{
+		Reason: event.ParkReason(w.Reason), Detail: w.Detail, FirstAttempt: fromMilli(w.FirstAttempt), Tries: w.Tries,
+		HTTPStatus: w.HTTPStatus, RequestID: w.RequestID,
+	}
 }
 
 func unmarshal(value []byte, into any) error {

@@ -259,10 +259,11 @@ func (g *decisionGlance[T]) decision(id string) (d *event.Decision, ok bool) {
 	}
 	if !g.decided {
 		k := &g.parking
-		d.Parking = &event.Parking{
-			Reason: event.ParkReason(k.reason), Detail: string(k.detail), FirstAttempt: fromMilli(k.first),
+		w := wireParking{
+			Reason: string(k.reason), Detail: string(k.detail), FirstAttempt: k.first,
 			Tries: int(k.tries), HTTPStatus: int(k.status), RequestID: string(k.request),
 		}
+		d.Parking = w.parking()
 		return d, true
 	}
 	if d.Outcome, ok = g.outcome.outcome(id); ok && g.tried && d.Attempt.Reference == "" {
@@ -272,22 +273,14 @@ func (g *decisionGlance[T]) decision(id string) (d *event.Decision, ok bool) {
 }
 
 func (g *outcomeGlance[T]) outcome(id string) (*event.Outcome, bool) {
-	currency, err := money.ParseCurrency(string(g.currency))
+	w := wireOutcome{
+		Captured: g.captured, OrderID: string(g.order), Amount: string(g.amount), Currency: string(g.currency), Reference: string(g.reference),
+		PaymentID: string(g.payment), Time: g.time, CapturedAt: g.capturedAt, ProviderReplayed: g.providerReplayed,
+		Reason: string(g.reason), Category: string(g.category), Retry: string(g.retry), TraceParent: string(g.parent),
+	}
+	o, err := w.outcome(id)
 	if err != nil {
 		return nil, false
-	}
-	amount, err := money.Parse(string(g.amount), currency)
-	if err != nil {
-		return nil, false
-	}
-	o := &event.Outcome{
-		Type: event.TypeRejected, Subject: string(g.order), Time: fromMilli(g.time), TraceParent: string(g.parent),
-		EventID: id, OrderID: string(g.order), Amount: amount, ExternalReference: string(g.reference), PaymentID: string(g.payment),
-		CapturedAt: fromMilli(g.capturedAt), ProviderReplayed: g.providerReplayed,
-		Reason: string(g.reason), Category: event.Category(g.category), Retry: event.Retry(g.retry),
-	}
-	if g.captured {
-		o.Type = event.TypeCaptured
 	}
 	p := peeker[T]{rest: g.transactions}
 	for range g.transactionCount {

@@ -14,10 +14,10 @@ import (
 func (r *Run) judgeParked(ctx context.Context, rec *kgo.Record) (*judged, error) {
 	p, ok := restore(messageOf(rec))
 	if !ok {
-		// What says nothing of a parking has no reason, and its event was not parked;
-		// else what it says is damaged, and a person should know.
+		// What says nothing of a parking has neither a reason nor an event; else what
+		// it says is damaged, and a person should know.
 		s, of := &r.state.Selection, look(p.message, r.conf.Rules.Account)
-		if !s.hasReason(p.reason) || (p.reason == "" && len(s.Orders)+len(s.Events) > 0) || !s.names(&of) {
+		if !s.hasReason(p.reason) || !s.names(&of) {
 			return nil, nil //nolint:nilnil // it is not chosen
 		}
 		return &judged{class: NoParking}, nil

@@ -68,11 +68,18 @@ func (w *apiWorld) capture(o order, eventType string, pay func(*event.ReadyToCap
 	s := w.send(o)
 	paid := *s.event
 	pay(&paid)
-	out := outcomeOf(s.event, eventType)
-	out.PaymentID = w.charge(&paid)
-	w.publish(out)
-	w.decideAs(s.event, out)
-	return out.PaymentID
+	payment := w.charge(&paid)
+	w.claim(s, eventType, payment)
+	return payment
+}
+
+// claim publishes an outcome with a payment, and decides by it.
+func (w *apiWorld) claim(s sent, eventType, payment string) {
+	w.t.Helper()
+	o := outcomeOf(s.event, eventType)
+	o.PaymentID = payment
+	w.publish(o)
+	w.decideAs(s.event, o)
 }
 
 func asItIs(*event.ReadyToCapture) {}
@@ -88,11 +95,7 @@ func TestPaymentsAreHeldAgainstTheAPI(t *testing.T) {
 	w.capture(order{id: "taken"}, event.TypeRejected, asItIs)
 	refunded := w.capture(order{id: "refunded"}, event.TypeCaptured, asItIs)
 	w.refund(refunded)
-	unknown := w.send(order{id: "unknown"})
-	o := outcomeOf(unknown.event, event.TypeCaptured)
-	o.PaymentID = "99999999"
-	w.publish(o)
-	w.decideAs(unknown.event, o)
+	w.claim(w.send(order{id: "unknown"}), event.TypeCaptured, "99999999")
 	w.commit()
 	found, sum := w.expect(
 		want{verify.APIDiffers, "amount"}, want{verify.APIDiffers, "declined"}, want{verify.APIDiffers, "reference"},
@@ -135,11 +138,7 @@ func TestAnAPIThatDoesNotAnswerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	w := newAPIWorld(t, simulator.Script{})
 	for i := range 100 {
-		s := w.send(order{id: fmt.Sprintf("e%d", i)})
-		o := outcomeOf(s.event, event.TypeCaptured)
-		o.PaymentID = fmt.Sprint(1000 + i)
-		w.publish(o)
-		w.decideAs(s.event, o)
+		w.claim(w.send(order{id: fmt.Sprintf("e%d", i)}), event.TypeCaptured, fmt.Sprint(1000+i))
 	}
 	w.commit()
 	silent := &silentAPI{}
@@ -163,11 +162,7 @@ func TestAnAPIWithoutASearchIsAskedForTheRest(t *testing.T) {
 		w.park(s.record, p)
 		w.decideParked(s.event.ID, p, time.Now())
 	}
-	s := w.send(order{id: "z"})
-	o := outcomeOf(s.event, event.TypeCaptured)
-	o.PaymentID = "99999999"
-	w.publish(o)
-	w.decideAs(s.event, o)
+	w.claim(w.send(order{id: "z"}), event.TypeCaptured, "99999999")
 	w.commit()
 	w.conf.API.API, w.conf.API.Search = noSearch{w.client}, true
 	found, _, err := w.try()
@@ -208,10 +203,7 @@ func TestPaymentsOfParkedEventsAreSearchedFor(t *testing.T) {
 	paid := w.send(order{id: "paid", at: time.Now()})
 	payment := w.charge(paid.event)
 	first := w.send(order{id: "first", reference: "shared", at: time.Now()})
-	o := outcomeOf(first.event, event.TypeCaptured)
-	o.PaymentID = w.charge(first.event)
-	w.publish(o)
-	w.decideAs(first.event, o)
+	w.claim(first, event.TypeCaptured, w.charge(first.event))
 	second := w.send(order{id: "second", reference: "shared", at: time.Now()})
 	unpaid := w.send(order{id: "unpaid", at: time.Now()})
 	for _, s := range []sent{paid, second, unpaid} {
