@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/wait"
@@ -31,16 +29,20 @@ type broker struct {
 	admin     *kadm.Client
 }
 
+// jvm are the options of the start script that comes with Kafka. An image's own
+// may be others, such as for a quick start; these come after them.
+const jvm = "-Xms1g -Xmx1g -XX:TieredStopAtLevel=4 -XX:-UseSerialGC -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35"
+
 func startBroker(ctx context.Context, more map[string]string) (*broker, error) {
-	address, err := freeAddress(ctx)
+	ports, err := freeAddresses(ctx, 3)
 	if err != nil {
 		return nil, err
 	}
-	port := address[strings.LastIndexByte(address, ':')+1:]
+	outside, own, controller := ports[0], ports[1], ports[2]
 	properties := map[string]string{
-		"process.roles": "broker,controller", "node.id": "1", "controller.quorum.voters": "1@localhost:9093",
-		"listeners":                      "MAIN://:9092,SELF://:9095,CONTROLLER://:9093",
-		"advertised.listeners":           "MAIN://" + address + ",SELF://localhost:9095",
+		"process.roles": "broker,controller", "node.id": "1", "controller.quorum.voters": "1@" + controller.String(),
+		"listeners":                      "MAIN://" + inside(outside) + ",SELF://" + own.String() + ",CONTROLLER://" + controller.String(),
+		"advertised.listeners":           "MAIN://" + outside.String() + ",SELF://" + own.String(),
 		"listener.security.protocol.map": "MAIN:PLAINTEXT,SELF:PLAINTEXT,CONTROLLER:PLAINTEXT",
 		"inter.broker.listener.name":     "SELF", "controller.listener.names": "CONTROLLER",
 		"log.dirs": "/tmp/kafka-logs", "auto.create.topics.enable": "false",
@@ -56,18 +58,17 @@ func startBroker(ctx context.Context, more map[string]string) (*broker, error) {
 	for _, key := range slices.Sorted(maps.Keys(properties)) {
 		fmt.Fprintf(&text, "%s=%s\n", key, properties[key])
 	}
-	bound := network.PortMap{network.MustParsePort("9092/tcp"): {{HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: port}}}
-	b := &broker{address: address}
+	b := &broker{address: outside.String()}
 	b.container, err = testcontainers.Run(ctx, kafkatest.Image,
 		testcontainers.WithFiles(testcontainers.ContainerFile{
 			Reader: strings.NewReader(text.String()), ContainerFilePath: "/mnt/shared/config/server.properties", FileMode: 0o644,
 		}),
-		testcontainers.WithExposedPorts("9092/tcp"),
-		testcontainers.WithHostConfigModifier(func(hc *container.HostConfig) { hc.PortBindings = bound }),
+		testcontainers.WithEnv(map[string]string{"_JAVA_OPTIONS": jvm}),
+		network(outside),
 		testcontainers.WithWaitStrategyAndDeadline(2*time.Minute, wait.ForLog("Kafka Server started")),
 	)
 	if err == nil {
-		b.client, err = kgo.NewClient(kgo.SeedBrokers(address), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
+		b.client, err = kgo.NewClient(kgo.SeedBrokers(b.address), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", kafkatest.Image, err), b.close())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"os"
 	"time"
 
@@ -127,13 +126,4 @@ func lookUp(ctx context.Context, l *ledger.Ledger, id func(uint64) string) (time
 		}
 	}
 	return time.Since(begin) / looks, nil
-}
-
-// freeAddress gives an address of this machine that nobody listens on.
-func freeAddress(ctx context.Context) (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }

@@ -46,9 +46,38 @@ func (s *stage) open(ctx context.Context, properties map[string]string) error {
 		s.broker = nil
 	}
 	var err error
-	s.broker, err = startBroker(ctx, properties)
-	return err
+	if s.broker, err = startBroker(ctx, properties); err != nil {
+		return err
+	}
+	return s.compile(ctx)
 }
+
+// compile gives a new broker work for as long as the options say.
+func (s *stage) compile(ctx context.Context) error {
+	if s.opts.compile <= 0 {
+		return nil
+	}
+	events := int(s.opts.compile.Seconds() * ideal)
+	input, err := s.input(ctx, basePartitions, events, orders{})
+	if err != nil {
+		return err
+	}
+	p, sp, err := s.startOne(ctx, contenderNamed(theService), s.load("compile", func(l *load) { l.input = input }))
+	if err != nil {
+		return err
+	}
+	s.say("the broker works for %s before anything is measured", s.opts.compile)
+	if err := pause(ctx, s.opts.compile); err != nil {
+		return errors.Join(err, p.kill(), s.clean(sp))
+	}
+	if _, err := p.stop(); err != nil {
+		return errors.Join(err, s.clean(sp))
+	}
+	return errors.Join(s.dropRun(ctx, sp.Topics), s.broker.drop(ctx, input), s.clean(sp))
+}
+
+// ideal is what the base mix could have of events a second: 256 at once, 50 ms each.
+const ideal = 256 / 0.05
 
 func (s *stage) close() error {
 	var err error

@@ -37,7 +37,7 @@ type queued struct {
 
 // sendEvery is the least time between two batches of attempts, so that under load
 // many share a request. One that comes alone does not wait.
-const sendEvery = 3 * time.Millisecond
+const sendEvery = 4 * time.Millisecond
 
 func newIntents(l *Ledger) *intents {
 	return &intents{l: l, waiting: make(map[*intent]time.Time), lost: make(map[string]time.Time)}

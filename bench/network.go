@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"runtime"
+	"strconv"
+
+	"github.com/moby/moby/api/types/container"
+	mobynetwork "github.com/moby/moby/api/types/network"
+	"github.com/testcontainers/testcontainers-go"
+)
+
+// shared is whether a container can have the machine's own network. Elsewhere it is in
+// a virtual machine, and its port has to be forwarded.
+const shared = runtime.GOOS == "linux"
+
+// network has a broker be reached at an address of this machine: with nothing between
+// where that can be, for a proxy of ports takes a part of the machine that no broker
+// in use does.
+func network(at netip.AddrPort) testcontainers.CustomizeRequestOption {
+	return func(req *testcontainers.GenericContainerRequest) error {
+		port := strconv.Itoa(int(at.Port())) + "/tcp"
+		if !shared {
+			req.ExposedPorts = append(req.ExposedPorts, port)
+		}
+		req.HostConfigModifier = func(hc *container.HostConfig) {
+			if shared {
+				hc.NetworkMode = "host"
+				return
+			}
+			hc.PortBindings = mobynetwork.PortMap{
+				mobynetwork.MustParsePort(port): {{HostIP: at.Addr(), HostPort: strconv.Itoa(int(at.Port()))}},
+			}
+		}
+		return nil
+	}
+}
+
+// inside is where a broker that is to be reached at an address listens.
+func inside(at netip.AddrPort) string {
+	if shared {
+		return at.String()
+	}
+	return ":" + strconv.Itoa(int(at.Port()))
+}
+
+// freeAddresses gives addresses of this machine that nobody listens on.
+func freeAddresses(ctx context.Context, n int) ([]netip.AddrPort, error) {
+	var free []netip.AddrPort
+	for range n {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() //nolint:errcheck // nothing was accepted; held until all are found, so that they differ
+		at, err := netip.ParseAddrPort(l.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		free = append(free, at)
+	}
+	return free, nil
+}
+
+// freeAddress gives one.
+func freeAddress(ctx context.Context) (string, error) {
+	free, err := freeAddresses(ctx, 1)
+	if err != nil {
+		return "", err
+	}
+	return free[0].String(), nil
+}
