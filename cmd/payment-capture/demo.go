@@ -28,7 +28,7 @@ func newDemo() *cobra.Command {
 			opts.Out = cmd.OutOrStdout()
 			opts.Log = slog.New(slog.DiscardHandler)
 			if logs {
-				opts.Log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil))
+				opts.Log = logFrom(slog.LevelInfo, cmd.ErrOrStderr())
 			}
 			opts.Live = !logs && isTerminal(opts.Out)
 			if opts.Events < 1 {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"time"
 
@@ -130,7 +129,7 @@ func printEvent(out io.Writer, c config.Config, id string, h event.History, asJS
 // after use.
 func withLedger(cmd *cobra.Command, c config.Config, use func(context.Context, *ledger.Ledger) error) (err error) {
 	// How far it is stands on the bar; the log says what is wrong.
-	log := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: max(c.LogLevel, slog.LevelWarn)}))
+	log := logWarnings(c, cmd.ErrOrStderr())
 	conf, err := app.KafkaConfig(c, log, nil)
 	if err != nil {
 		return usageError{err}

@@ -116,6 +116,24 @@ func readConfig() (config.Config, error) {
 	return c, nil
 }
 
-func newLogger(c config.Config, w io.Writer) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: c.LogLevel}))
+func newLogger(c config.Config, w io.Writer) *slog.Logger { return logFrom(c.LogLevel, w) }
+
+// logWarnings logs what is wrong alone, where the command shows by other means how
+// far it is.
+func logWarnings(c config.Config, w io.Writer) *slog.Logger {
+	return logFrom(max(c.LogLevel, slog.LevelWarn), w)
+}
+
+// logFrom writes lines of JSON, from a level on. A time that something took is written
+// with its unit: the library's own form is a bare number of nanoseconds.
+func logFrom(level slog.Level, w io.Writer) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Value.Kind() == slog.KindDuration {
+				a.Value = slog.StringValue(a.Value.Duration().String())
+			}
+			return a
+		},
+	}))
 }

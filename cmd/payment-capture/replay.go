@@ -155,8 +155,8 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 	}
 	// How far it is stands on the bar, or is logged where there is none; else the
 	// log says what is wrong.
-	told := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: c.LogLevel}))
-	log := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: max(c.LogLevel, slog.LevelWarn)}))
+	told := newLogger(c, cmd.ErrOrStderr())
+	log := logWarnings(c, cmd.ErrOrStderr())
 	kafka, err := app.KafkaConfig(c, log, nil)
 	if err != nil {
 		return usageError{err}

@@ -15,7 +15,7 @@ func TestStepsAreLogged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out, log bytes.Buffer
-		s := newSteps(&out, slog.New(slog.NewJSONHandler(&log, nil)))
+		s := newSteps(&out, logFrom(slog.LevelInfo, &log))
 		s.Begin("sending", 100)
 		for i := range int64(25) {
 			time.Sleep(time.Second)
@@ -26,7 +26,7 @@ func TestStepsAreLogged(t *testing.T) {
 		if len(lines) != 3 || out.Len() != 0 {
 			t.Fatalf("%d lines:\n%s\n%s", len(lines), log.String(), out.String())
 		}
-		for i, want := range []string{`"records":10,"of":100,"took":10000000000,"left":90000000000`, `"records":20`, `"records":25`} {
+		for i, want := range []string{`"records":10,"of":100,"took":"10s","left":"1m30s"`, `"records":20`, `"records":25`} {
 			if !strings.Contains(lines[i], want) || !strings.Contains(lines[i], `"phase":"sending"`) {
 				t.Errorf("line %d is %s, want %s", i, lines[i], want)
 			}

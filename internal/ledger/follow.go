@@ -148,8 +148,8 @@ func (l *Ledger) follow(ctx context.Context) error {
 		// before it is read back.
 		kgo.FetchMinBytes(512<<10),
 		kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.FetchMaxBytes(2<<20),
-		kgo.FetchMaxPartitionBytes(512<<10),
+		kgo.FetchMaxBytes(4<<20),
+		kgo.FetchMaxPartitionBytes(1<<20),
 		kgo.MaxDecompressBatchBytes(64<<20),
 	)
 	if err != nil {
