@@ -75,7 +75,16 @@ func (s *stage) replayOnce(ctx context.Context, c contender, round, events int, 
 		}
 		sp.Topics.Ledger = t.Ledger
 	}
-	p, sp, err := s.startOne(ctx, c, l)
+	sp, err := s.prepare(ctx, c, l)
+	if err != nil {
+		return err
+	}
+	if c.role == roleService {
+		if err := s.readLedger(ctx, sp, events, kind); err != nil {
+			return err
+		}
+	}
+	p, err := start(sp)
 	if err != nil {
 		return err
 	}
@@ -85,6 +94,14 @@ func (s *stage) replayOnce(ctx context.Context, c contender, round, events int, 
 	}
 	s.out.add(s, c, round, l.axis, v)
 	return s.clean(sp)
+}
+
+// readLedger has a service's local store be what it is where a topic is replayed: read
+// long ago, and merged.
+func (s *stage) readLedger(ctx context.Context, sp spec, entries int, kind ids) error {
+	sp.Role, sp.Entries, sp.TimedIDs, sp.Profile = roleLedger, entries, kind == timedIDs, ""
+	_, err := s.followOnce(ctx, sp)
+	return err
 }
 
 func (s *stage) replayed(ctx context.Context, c contender, round int, p *process, sp spec, l load) (values, error) {

@@ -81,12 +81,22 @@ type load struct {
 
 // startOne starts a contender on fresh topics.
 func (s *stage) startOne(ctx context.Context, c contender, l load) (*process, spec, error) {
+	sp, err := s.prepare(ctx, c, l)
+	if err != nil {
+		return nil, sp, err
+	}
+	p, err := start(sp)
+	return p, sp, err
+}
+
+// prepare makes all that a contender's process needs.
+func (s *stage) prepare(ctx context.Context, c contender, l load) (spec, error) {
 	if err := s.api.reset(ctx, l.api); err != nil {
-		return nil, spec{}, err
+		return spec{}, err
 	}
 	t, err := s.topicsFor(ctx, l.input, l.partitions)
 	if err != nil {
-		return nil, spec{}, err
+		return spec{}, err
 	}
 	sp := s.specFor(c.role, t)
 	sp.InFlight, sp.PollMost = l.inFlight, l.inFlight
@@ -96,8 +106,7 @@ func (s *stage) startOne(ctx context.Context, c contender, l load) (*process, sp
 	if c.tweak != nil {
 		c.tweak(&sp)
 	}
-	p, err := start(sp)
-	return p, sp, err
+	return sp, nil
 }
 
 // steady measures a contender at work on a backlog, from some seconds after its
