@@ -20,20 +20,15 @@ const shared = runtime.GOOS == "linux"
 // where that can be, for a proxy of ports takes a part of the machine that no broker
 // in use does.
 func network(at netip.AddrPort) testcontainers.CustomizeRequestOption {
+	if shared {
+		return testcontainers.WithHostConfigModifier(func(hc *container.HostConfig) { hc.NetworkMode = "host" })
+	}
 	return func(req *testcontainers.GenericContainerRequest) error {
-		port := strconv.Itoa(int(at.Port())) + "/tcp"
-		if !shared {
-			req.ExposedPorts = append(req.ExposedPorts, port)
-		}
-		req.HostConfigModifier = func(hc *container.HostConfig) {
-			if shared {
-				hc.NetworkMode = "host"
-				return
-			}
-			hc.PortBindings = mobynetwork.PortMap{
-				mobynetwork.MustParsePort(port): {{HostIP: at.Addr(), HostPort: strconv.Itoa(int(at.Port()))}},
-			}
-		}
+		number := strconv.Itoa(int(at.Port()))
+		port := number + "/tcp"
+		req.ExposedPorts = append(req.ExposedPorts, port)
+		bound := mobynetwork.PortMap{mobynetwork.MustParsePort(port): {{HostIP: at.Addr(), HostPort: number}}}
+		req.HostConfigModifier = func(hc *container.HostConfig) { hc.PortBindings = bound }
 		return nil
 	}
 }

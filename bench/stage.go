@@ -57,7 +57,7 @@ func (s *stage) compile(ctx context.Context) error {
 	if s.opts.compile <= 0 {
 		return nil
 	}
-	events := int(s.opts.compile.Seconds() * ideal)
+	events := int(s.opts.compile.Seconds() * s.most())
 	input, err := s.input(ctx, basePartitions, events, orders{})
 	if err != nil {
 		return err
@@ -75,9 +75,6 @@ func (s *stage) compile(ctx context.Context) error {
 	}
 	return errors.Join(s.dropRun(ctx, sp.Topics), s.broker.drop(ctx, input), s.clean(sp))
 }
-
-// ideal is what the base mix could have of events a second: 256 at once, 50 ms each.
-const ideal = 256 / 0.05
 
 func (s *stage) close() error {
 	var err error

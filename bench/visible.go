@@ -10,7 +10,12 @@ func (s *stage) half() float64 {
 	if s.opts.rate > 0 {
 		return s.opts.rate
 	}
-	return .45 * float64(s.opts.inFlight) / max(s.opts.latency, 10*time.Millisecond).Seconds()
+	return .45 * s.most()
+}
+
+// most is how many events a second there can be: calls at once ÷ latency.
+func (s *stage) most() float64 {
+	return float64(s.opts.inFlight) / max(s.opts.latency, 10*time.Millisecond).Seconds()
 }
 
 // visible measures the time to a visible outcome, with the broker's defaults
