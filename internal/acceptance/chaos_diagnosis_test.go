@@ -4,13 +4,15 @@ package acceptance
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// diagnose prints, after a failure, what the broker says of the transactions
-// and of the group, and the last of the broker's own log.
+// diagnose prints, after a failure, what the broker says of the transactions,
+// and puts the broker's own log beside the instances'.
 func (c *chaos) diagnose() {
 	if !c.t.Failed() {
 		return
@@ -43,5 +45,7 @@ func (c *chaos) diagnose() {
 	for _, x := range transactions.Sorted() {
 		fmt.Fprintf(&text, "  %+v\n", x)
 	}
-	c.t.Logf("chaos: %sthe broker's log ends with:\n%s", text.String(), c.broker.Log(ctx))
+	path := filepath.Join(c.t.ArtifactDir(), "broker.log")
+	err = os.WriteFile(path, []byte(c.broker.Log(ctx)), 0o600)
+	c.t.Logf("chaos: %sthe broker's log is %s (%v)", text.String(), path, err)
 }

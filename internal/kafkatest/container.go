@@ -106,7 +106,7 @@ const firstRoutePort = 9201
 // same data and at the same address, and takes some seconds.
 func (c *Container) Kill(ctx context.Context) error { return kill(ctx, c.docker) }
 
-// Log gives the last of what the broker's processes printed.
+// Log gives all that the broker's processes printed.
 func (c *Container) Log(ctx context.Context) string {
 	out, err := c.docker.Logs(ctx)
 	if err != nil {
@@ -117,5 +117,5 @@ func (c *Container) Log(ctx context.Context) string {
 	if err != nil {
 		return err.Error()
 	}
-	return string(text[max(0, len(text)-20_000):])
+	return string(text)
 }

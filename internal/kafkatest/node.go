@@ -94,7 +94,10 @@ func inNetwork(name, alias string) testcontainers.ContainerCustomizer {
 const keepRunning = `/etc/kafka/docker/run || true
 while true; do
     while [ -e ` + stayDown + ` ]; do sleep 0.1; done
-    java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp '/opt/kafka/libs/*' kafka.Kafka /opt/kafka/config/server.properties || true
+    log=/opt/kafka/config/log4j2.yaml
+    [ -e $log ] || log=/etc/kafka/docker/log4j2.yaml
+    java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile=$log \
+        -cp '/opt/kafka/libs/*' kafka.Kafka /opt/kafka/config/server.properties || true
 done`
 
 // stayDown is a file in the container: while it is there, no broker is started.
