@@ -13,7 +13,7 @@ import (
 
 // restore opens the gate when all is read that is in the topic now.
 func (l *Ledger) restore(ctx context.Context, read map[int32]position, end context.CancelCauseFunc) {
-	start := time.Now()
+	start, first := time.Now(), l.marks.progress().records
 	if err := l.compareEpochs(ctx, read); err != nil {
 		end(err)
 		return
@@ -23,24 +23,23 @@ func (l *Ledger) restore(ctx context.Context, read map[int32]position, end conte
 	if err != nil {
 		return // ctx ended
 	}
-	before := l.marks.progress()
-	if before.behind > 0 {
-		l.log.InfoContext(ctx, "the ledger is being read", slog.String("topic", l.conf.Topic), slog.Int64("records", before.behind))
+	if behind := l.marks.progress().behind; behind > 0 {
+		l.log.InfoContext(ctx, "the ledger is being read", slog.String("topic", l.conf.Topic), slog.Int64("behind", behind))
 	}
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
-		l.tellProgress(ctx, start, before)
+		l.tellProgress(ctx, start, first)
 	}()
 	err = l.reach(ctx, ends)
 	if err == nil {
-		if l.marks.progress().records-before.records > manyRecords {
+		if l.marks.progress().records-first > manyRecords {
 			debug.FreeOSMemory() // from here on little is needed
 		}
 		l.fresh.set(asked)
 		l.gate.restored()
 		l.log.InfoContext(ctx, "the ledger is read", slog.String("topic", l.conf.Topic),
-			slog.Int64("records", l.marks.progress().records-before.records), slog.Duration("took", time.Since(start)))
+			slog.Int64("records", l.marks.progress().records-first), slog.Duration("took", time.Since(start)))
 	}
 	<-told
 }
@@ -53,7 +52,7 @@ const manyRecords = 100_000
 const tellEvery = 5 * time.Second
 
 // tellProgress logs how far reading has come, until it is done.
-func (l *Ledger) tellProgress(ctx context.Context, start time.Time, before progress) {
+func (l *Ledger) tellProgress(ctx context.Context, start time.Time, first int64) {
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
 	for {
@@ -71,7 +70,7 @@ func (l *Ledger) tellProgress(ctx context.Context, start time.Time, before progr
 		case <-tick.C:
 		}
 		now := l.marks.progress()
-		records := now.records - before.records
+		records := now.records - first
 		rate := float64(records) / time.Since(start).Seconds()
 		attrs := []any{slog.Int64("records", records), slog.Int64("behind", now.behind), slog.Int("percent", int(100*now.part)), slog.Int("records_per_second", int(rate))}
 		if rate > 0 {
