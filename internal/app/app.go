@@ -97,7 +97,7 @@ func New(opts Options) (*Service, error) {
 	}, s.client)
 	s.ledger = ledger.New(ledger.Config{
 		Kafka: kafkaConfig, Topic: c.TopicLedger, Dir: LedgerDir(c), FS: opts.LedgerFS,
-		Log: opts.Log, Metrics: ledger.NewMetrics(s.registry),
+		Log: opts.Log, Metrics: ledger.NewMetrics(s.registry), EndHanging: s.endHanging,
 	})
 	s.conf = pipeline.Config{
 		Kafka: kafkaConfig, Group: c.KafkaGroup, InstanceID: c.InstanceID, Static: c.KafkaStaticMembership,
@@ -291,12 +291,19 @@ func (s *Service) follow(ctx context.Context) error {
 	// What this instance left open when it died keeps the ledger from being read
 	// to its end, until the broker's time-out ends it, or its identity is taken.
 	err := kafka.Patiently(ctx, pipeline.StartPatience, s.opts.Log, func(ctx context.Context) error {
-		return kafka.EndLeftOpen(ctx, s.conf.Kafka, s.conf.TransactionalID())
+		return kafka.EndLeftOpen(ctx, s.conf.Kafka, s.conf.Identity(), s.opts.Log)
 	})
 	if err != nil {
 		return err
 	}
 	return s.ledger.CatchUp(ctx)
+}
+
+// endHanging ends a transaction that keeps the ledger from being read, though
+// the broker counts it as ended.
+func (s *Service) endHanging(ctx context.Context, producer int64, openFor time.Duration) error {
+	mend := func(ctx context.Context) error { return s.pipeline.Load().Mend(ctx) }
+	return kafka.EndHanging(ctx, s.conf.Kafka, s.conf.Identity(), producer, openFor, s.opts.Log, mend)
 }
 
 // LedgerDir gives the directory of the local store: LEDGER_DIR, or one in the

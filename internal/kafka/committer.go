@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TransactionTimeout is after what time the broker aborts a transaction that
@@ -58,9 +56,8 @@ var (
 
 // CommitterConfig fixes a Committer.
 type CommitterConfig struct {
-	Kafka           Config
-	TransactionalID string
-	Group           string
+	Kafka Config
+	Identity
 	GroupInstanceID *string // of a static member
 	Topic           string  // the input topic
 	TopicID         [16]byte
@@ -82,28 +79,29 @@ func (c CommitterConfig) maxBatchBytes(topic string) int32 {
 }
 
 // Committer produces records and commits offsets in one transaction at a time.
-// It is used by one goroutine at a time.
+// It is for one goroutine, but for Mend.
 //
 // The consuming client and the producing one are two, and the offsets go by a
 // TxnOffsetCommit of our own: what is committed is not the position polled but
 // the offset below which all is settled, with the map of what is settled above
 // it, which the library's session type cannot carry.
 type Committer struct {
+	mu     sync.Mutex // one transaction at a time, and no mending meanwhile
 	conf   CommitterConfig
 	client *kgo.Client     // nil: to be made anew
 	known  map[string]bool // topics that the client has committed to
-	lost   *lostRequests   // of the client
-	admin  *kadm.Client
+	wires  *wires          // of the client
+	holder *holder
 }
 
 // NewCommitter makes a Committer and takes the transactional id: an open
 // transaction of an earlier process of this identity is ended by the broker.
 func NewCommitter(ctx context.Context, conf CommitterConfig) (*Committer, error) {
-	plain, err := conf.Kafka.NewClient()
+	h, err := newHolder(conf.Kafka, conf.Identity, conf.Log)
 	if err != nil {
 		return nil, err
 	}
-	c := &Committer{conf: conf, admin: kadm.NewClient(plain)}
+	c := &Committer{conf: conf, holder: h}
 	if err := c.open(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -111,24 +109,18 @@ func NewCommitter(ctx context.Context, conf CommitterConfig) (*Committer, error)
 	return c, nil
 }
 
-// EndLeftOpen takes a transactional id for a moment, which makes the broker end
-// what an earlier process of it left open.
-func EndLeftOpen(ctx context.Context, conf Config, transactionalID string) error {
-	client, err := conf.NewClient(kgo.TransactionalID(transactionalID), kgo.TransactionTimeout(TransactionTimeout), kgo.RetryTimeout(TransactionTimeout))
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	if _, _, err := client.ProducerID(ctx); err != nil {
-		return fmt.Errorf("take transactional id %q: %w", transactionalID, err)
-	}
-	return nil
+// Mend takes the identity anew, and ends what hangs of it.
+func (c *Committer) Mend(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.discard()
+	return c.open(ctx)
 }
 
 // Close ends the clients; an open transaction is left to the broker.
 func (c *Committer) Close() {
 	c.discard()
-	c.admin.Close()
+	c.holder.client.Close()
 }
 
 func (c *Committer) discard() {
@@ -138,33 +130,31 @@ func (c *Committer) discard() {
 	}
 }
 
-// open makes the producing client and takes the producer id, which waits for,
-// or aborts, what an earlier holder of the transactional id left open.
+// open makes the producing client, as the holder of the identity.
 func (c *Committer) open(ctx context.Context) error {
-	lost := &lostRequests{}
-	client, err := c.conf.Kafka.NewClient(
-		kgo.TransactionalID(c.conf.TransactionalID),
-		kgo.TransactionTimeout(TransactionTimeout),
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		// Many small records make one batch: it must fit its own topic, not
-		// the one that takes most.
-		kgo.ProducerBatchMaxBytesFn(c.conf.maxBatchBytes),
-		kgo.RecordPartitioner(placing{topic: c.conf.Placed}),
-		kgo.ProducerLinger(0),
-		// Past this a transaction is not worth waiting for: the broker has
-		// aborted it.
-		kgo.RecordDeliveryTimeout(TransactionTimeout),
-		kgo.RetryTimeout(TransactionTimeout),
-		kgo.WithHooks(lost),
-	)
+	wires := &wires{}
+	client, err := c.holder.take(ctx, func() (*kgo.Client, error) {
+		return c.conf.Kafka.NewClient(
+			kgo.TransactionalID(c.conf.TransactionalID),
+			kgo.TransactionTimeout(TransactionTimeout),
+			kgo.RequiredAcks(kgo.AllISRAcks()),
+			// Many small records make one batch: it must fit its own topic, not
+			// the one that takes most.
+			kgo.ProducerBatchMaxBytesFn(c.conf.maxBatchBytes),
+			kgo.RecordPartitioner(placing{topic: c.conf.Placed}),
+			kgo.ProducerLinger(0),
+			// Past this a transaction is not worth waiting for: the broker has
+			// aborted it.
+			kgo.RecordDeliveryTimeout(TransactionTimeout),
+			kgo.RetryTimeout(TransactionTimeout),
+			kgo.WithHooks(wires),
+		)
+	})
 	if err != nil {
 		return err
 	}
-	if _, _, err := client.ProducerID(ctx); err != nil {
-		client.Close()
-		return fmt.Errorf("take transactional id %q: %w", c.conf.TransactionalID, err)
-	}
-	c.client, c.known, c.lost = client, make(map[string]bool), lost
+	wires.watch(client, c.holder)
+	c.client, c.known, c.wires = client, make(map[string]bool), wires
 	return nil
 }
 
@@ -185,8 +175,15 @@ func (p placing) ForTopic(topic string) kgo.TopicPartitioner {
 // No step waits for ever: past twice its time-out the broker has aborted the
 // transaction, and a producer whose requests may still arrive is replaced by
 // one that fences it. So ctx should end only when the process is about to.
-func (c *Committer) Commit(ctx context.Context, b Batch) error {
+func (c *Committer) Commit(ctx context.Context, b Batch) (err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	defer c.replaceIfLost()
+	defer func() {
+		if err == nil {
+			c.holder.told.Store(true)
+		}
+	}()
 	steps, cancelSteps := context.WithTimeout(ctx, 2*TransactionTimeout)
 	defer cancelSteps()
 	began := time.Now().Round(0) // by the wall clock: a suspended machine's other one stands still
@@ -199,7 +196,12 @@ func (c *Committer) Commit(ctx context.Context, b Batch) error {
 		c.discard()
 		return fmt.Errorf("%w: begin: %w", ErrNotCommitted, err)
 	}
-	err := c.produce(steps, b.Records)
+	c.holder.told.Store(false)
+	steps, giveUp := context.WithCancelCause(steps)
+	defer giveUp(nil)
+	c.wires.during(giveUp)
+	defer c.wires.during(nil)
+	err = c.produce(steps, b.Records)
 	if err == nil && len(b.Offsets) > 0 {
 		err = c.sendOffsets(steps, b)
 	}
@@ -250,21 +252,8 @@ func (c *Committer) know(b Batch) {
 // before transaction.version 2 it would be taken for one of a later transaction.
 // The next producer fences it.
 func (c *Committer) replaceIfLost() {
-	if c.client != nil && c.lost.any.Load() {
+	if c.client != nil && c.wires.lost.Load() {
 		c.discard()
-	}
-}
-
-// lostRequests notes that a request of a transaction was not answered.
-type lostRequests struct{ any atomic.Bool }
-
-// OnBrokerE2E implements [kgo.HookBrokerE2E].
-func (l *lostRequests) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
-	switch about := kmsg.Key(key); {
-	case e2e.Err() == nil:
-	case about == kmsg.Produce, about == kmsg.AddPartitionsToTxn, about == kmsg.AddOffsetsToTxn,
-		about == kmsg.TxnOffsetCommit, about == kmsg.EndTxn:
-		l.any.Store(true)
 	}
 }
 
@@ -303,8 +292,10 @@ func (c *Committer) abort(ctx context.Context, began time.Time, cause error) err
 	if abortErr != nil {
 		// The broker aborts it when this identity's producer id is taken anew.
 		c.conf.Log.WarnContext(ctx, "abort of a transaction was not confirmed; its producer is replaced", slog.Any("error", abortErr))
-		c.discard()
 	}
+	// Should it hang, the next transaction would commit what was aborted: who
+	// takes the producer id anew looks.
+	c.discard()
 	return c.sort(began, cause)
 }
 

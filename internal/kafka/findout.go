@@ -62,7 +62,7 @@ func (c *Committer) lookForBatch(ctx context.Context, b Batch) (bool, error) {
 // readBatch looks for the batch in the committed offsets. They are not stable
 // while a transaction over them is being finished.
 func (c *Committer) readBatch(ctx context.Context, b Batch) (found, stable bool, err error) {
-	responses, err := c.admin.FetchOffsetsForTopics(kadm.RequireStable(ctx), c.conf.Group, c.conf.Topic)
+	responses, err := c.holder.admin.FetchOffsetsForTopics(kadm.RequireStable(ctx), c.conf.Group, c.conf.Topic)
 	if err != nil {
 		switch {
 		case errors.Is(err, kerr.UnstableOffsetCommit):

@@ -31,7 +31,7 @@ func TestCommitWhileTheClusterMoves(t *testing.T) {
 			return pass
 		},
 		"leaders, coordinators and connections": func(w *world, r *rand.Rand, key int16) verdict {
-			switch r.IntN(12) {
+			switch r.IntN(20) {
 			case 0, 1:
 				w.moveLeader(r)
 			case 2:

@@ -109,6 +109,7 @@ const stalled = time.Second
 // reach waits until all is read up to these ends. The error is ctx's.
 func (l *Ledger) reach(ctx context.Context, ends map[int32]int64) error {
 	var before map[int32]int64
+	open := make(map[int32]time.Time) // from when on a partition was kept by a transaction
 	for {
 		look, cancel := context.WithTimeout(ctx, stalled)
 		err := l.marks.wait(look, ends)
@@ -121,8 +122,16 @@ func (l *Ledger) reach(ctx context.Context, ends map[int32]int64) error {
 		}
 		short, _ := l.marks.short(ends)
 		for partition, at := range short {
-			if last, ok := before[partition]; ok && last == at {
-				l.stepOver(ctx, partition, at, ends[partition])
+			last, ok := before[partition]
+			if !ok || last != at || !l.stepOver(ctx, partition, at, ends[partition]) {
+				delete(open, partition)
+				continue
+			}
+			if open[partition].IsZero() {
+				open[partition] = time.Now()
+			}
+			if openFor := time.Since(open[partition]); openFor >= kafka.HangsAfter {
+				l.endHanging(ctx, partition, at, openFor)
 			}
 		}
 		before = short
@@ -130,29 +139,31 @@ func (l *Ledger) reach(ctx context.Context, ends map[int32]int64) error {
 }
 
 // stepOver notes that there is nothing left to read below an end, when the
-// broker shows it: the last records were compacted away.
-func (l *Ledger) stepOver(ctx context.Context, partition int32, at, end int64) {
+// broker shows it: the last records were compacted away. It reports whether a
+// transaction is open where the partition was read to.
+func (l *Ledger) stepOver(ctx context.Context, partition int32, at, end int64) (isOpen bool) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	next, err := l.nothingFrom(ctx, partition, at)
+	next, isOpen, err := l.nothingFrom(ctx, partition, at)
 	if err != nil {
 		l.fault(fmt.Sprintf("partition %d of topic %q does not say what is left to read", partition, l.conf.Topic), err)
-		return
+		return false
 	}
 	if next > at {
 		l.log.DebugContext(ctx, "the ledger has no records here any more",
 			slog.Int64("partition", int64(partition)), slog.Int64("from", at), slog.Int64("to", min(next, end)-1))
 		l.marks.advance(map[int32]position{partition: {next: min(next, end)}}, 0)
 	}
+	return isOpen
 }
 
 // nothingFrom fetches by hand, and gives the offset below which there is nothing
 // from an offset on; the same offset where there is a record, or where a
 // transaction is still open.
-func (l *Ledger) nothingFrom(ctx context.Context, partition int32, at int64) (int64, error) {
+func (l *Ledger) nothingFrom(ctx context.Context, partition int32, at int64) (next int64, isOpen bool, err error) {
 	leader, err := l.leader(ctx, partition)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MaxBytes, req.IsolationLevel, req.SessionEpoch = 0, 1<<20, 1, -1
@@ -164,30 +175,50 @@ func (l *Ledger) nothingFrom(ctx context.Context, partition int32, at int64) (in
 	req.Topics = append(req.Topics, t)
 	resp, err := l.client.Broker(int(leader)).RetriableRequest(ctx, req)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	answer := resp.(*kmsg.FetchResponse) //nolint:forcetypeassert // the request's own kind
 	if err := kerr.ErrorForCode(answer.ErrorCode); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != 1 {
-		return 0, errors.New("the broker answered for another partition")
+		return 0, false, errors.New("the broker answered for another partition")
 	}
 	got := &answer.Topics[0].Partitions[0]
 	if len(got.RecordBatches) == 0 && got.ErrorCode == 0 {
 		// Below this there are no records, and no transaction that is open.
-		return max(at, min(got.LastStableOffset, got.HighWatermark)), nil
+		next := max(at, min(got.LastStableOffset, got.HighWatermark))
+		return next, next == at && got.LastStableOffset < got.HighWatermark, nil
 	}
 	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		KeepControlRecords: true, Offset: at, IsolationLevel: kgo.ReadCommitted(), Topic: l.conf.Topic, Partition: partition,
 	}, got, kgo.DefaultDecompressor(), nil)
 	if fetched.Err != nil {
-		return 0, fetched.Err
+		return 0, false, fetched.Err
 	}
 	if len(fetched.Records) > 0 {
-		return fetched.Records[0].Offset, nil // it is about to be read
+		return fetched.Records[0].Offset, false, nil // it is about to be read
 	}
-	return next, nil
+	return next, false, nil
+}
+
+// endHanging has a transaction ended that the broker does not end. What keeps it
+// is shown until then.
+func (l *Ledger) endHanging(ctx context.Context, partition int32, at int64, openFor time.Duration) {
+	what := fmt.Sprintf("partition %d of topic %q cannot be read past offset %d: a transaction is open there", partition, l.conf.Topic, at)
+	open, err := kafka.OpenTransactions(ctx, l.admin, l.conf.Topic, partition, at)
+	if err != nil {
+		l.fault(what, err)
+		return
+	}
+	for _, t := range open {
+		what := fmt.Sprintf("%s, of producer id %d, from offset %d, last written to at %s", what, t.ProducerID, t.Start, t.Last.UTC().Format(time.RFC3339))
+		if l.conf.EndHanging == nil {
+			l.fault(what, errors.New("it is ended by the broker, or by the instance that wrote it when that is started again"))
+		} else if err := l.conf.EndHanging(ctx, t.ProducerID, openFor); err != nil {
+			l.fault(what, err)
+		}
+	}
 }
 
 func (l *Ledger) leader(ctx context.Context, partition int32) (int32, error) {

@@ -4,6 +4,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/kafka"
 )
 
 func TestFollowsTheTopic(t *testing.T) {
@@ -81,6 +84,58 @@ func TestCatchUpWaitsForOpenTransactions(t *testing.T) {
 		}
 		if err := <-done; err != nil {
 			t.Fatal(err)
+		}
+		w.knows(l, "e1", known{decided: "captured"})
+	})
+}
+
+// What no time-out ends is ended by whoever can; what keeps the ledger is shown
+// until then.
+func TestTransactionThatStaysOpen(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		l := w.ledger("a")
+		writer := w.client(kgo.TransactionalID("hangs"), kgo.TransactionTimeout(10*time.Minute), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		producer, _, err := writer.ProducerID(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var since []time.Duration
+		l.conf.EndHanging = func(ctx context.Context, id int64, openFor time.Duration) error {
+			if id != producer {
+				t.Errorf("producer id %d, want %d", id, producer)
+			}
+			if since = append(since, openFor); openFor < 2*kafka.HangsAfter {
+				return errors.New("planted")
+			}
+			return writer.EndTransaction(ctx, kgo.TryCommit)
+		}
+		if err := l.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		w.caughtUp(l)
+		if err := writer.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		if err := writer.ProduceSync(t.Context(), w.decision(2, "e1", decisionsForTest(t)["captured"])).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		reasonAt := make(chan string, 1)
+		time.AfterFunc(kafka.HangsAfter+5*time.Second, func() { reasonAt <- l.Health().Reason })
+		w.caughtUpWithin(l, 10*time.Minute)
+		if took := time.Since(began); took < 2*kafka.HangsAfter || took > 3*kafka.HangsAfter {
+			t.Errorf("it took %v", took)
+		}
+		if since[0] < kafka.HangsAfter {
+			t.Errorf("it was taken for hanging after %v", since[0])
+		}
+		reason := <-reasonAt
+		for _, want := range []string{"partition 2", testTopic, "offset 0", fmt.Sprint("producer id ", producer), "planted"} {
+			if !strings.Contains(reason, want) {
+				t.Errorf("%q does not say %q", reason, want)
+			}
 		}
 		w.knows(l, "e1", known{decided: "captured"})
 	})
@@ -174,6 +229,8 @@ func TestFollowsAtOnce(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		l := w.started("a")
+		// The first fetch may not have all partitions, and the others wait for its end.
+		time.Sleep(time.Second)
 		for i := range 10 {
 			id := fmt.Sprint(i)
 			w.transaction(kgo.TryCommit, w.decision(int32(i%testPartitions), id, decisionsForTest(t)["captured"]))

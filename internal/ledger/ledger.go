@@ -32,6 +32,10 @@ type Config struct {
 	FS      vfs.FS
 	Log     *slog.Logger
 	Metrics *Metrics // nil: none
+	// EndHanging ends a transaction that a producer id has had open for so long, if
+	// the broker has forgotten it. The error says why it is still open, and what to
+	// do. nil: none is ended from here.
+	EndHanging func(ctx context.Context, producer int64, openFor time.Duration) error
 }
 
 // storeDir is the store's directory in Config.Dir.

@@ -102,7 +102,12 @@ func (w *world) started(dir string) *Ledger {
 // caughtUp waits until a ledger has read all, a minute at most.
 func (w *world) caughtUp(l *Ledger) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	w.caughtUpWithin(l, time.Minute)
+}
+
+func (w *world) caughtUpWithin(l *Ledger, patience time.Duration) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	if err := l.CatchUp(ctx); err != nil {
 		w.t.Fatalf("catch up: %v; health %+v", err, l.Health())

@@ -86,8 +86,14 @@ type Config struct {
 	Metrics          *Metrics
 }
 
-// TransactionalID gives the identity under which an instance commits.
-func (c Config) TransactionalID() string { return c.Group + "/" + c.InstanceID }
+// Identity gives the identity under which an instance commits.
+func (c Config) Identity() kafka.Identity {
+	t := c.Topics
+	return kafka.Identity{
+		TransactionalID: c.Group + "/" + c.InstanceID, Group: c.Group,
+		Topics: []string{t.Ledger, t.Captured, t.Rejected, t.Parked},
+	}
+}
 
 // Topics names the topics.
 type Topics struct{ Input, Captured, Rejected, Parked, Ledger string }
@@ -129,11 +135,12 @@ const (
 
 // Pipeline is one member of the consumer group.
 type Pipeline struct {
-	conf     Config
-	capturer Capturer
-	ledger   Ledger
-	consumer *kgo.Client
-	commits  kafka.CommitterConfig
+	conf      Config
+	capturer  Capturer
+	ledger    Ledger
+	consumer  *kgo.Client
+	commits   kafka.CommitterConfig
+	committer atomic.Pointer[kafka.Committer] // while it runs
 	// groupMissing says why the ledger is not the one that the group's commits
 	// know; "" when it is.
 	groupMissing string
@@ -183,6 +190,8 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		return err
 	}
 	defer committer.Close()
+	p.committer.Store(committer)
+	defer p.committer.Store(nil)
 	o := newOwner(p)
 	p.consumer, err = p.conf.Kafka.NewClient(p.consumerOptions(o)...)
 	if err != nil {
@@ -215,6 +224,14 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		return &StoppedError{Cause: cause}
 	}
 	return nil
+}
+
+// Mend ends a transaction of this instance that hangs, whether it runs or not.
+func (p *Pipeline) Mend(ctx context.Context) error {
+	if c := p.committer.Load(); c != nil {
+		return c.Mend(ctx)
+	}
+	return kafka.EndLeftOpen(ctx, p.conf.Kafka, p.conf.Identity(), p.conf.Log)
 }
 
 // leave closes the consumer while the owner's messages are still answered:

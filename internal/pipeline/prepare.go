@@ -52,14 +52,13 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 		limits[name] = topic.MaxMessageBytes
 	}
 	p.commits = kafka.CommitterConfig{
-		Kafka:           p.conf.Kafka,
-		TransactionalID: p.conf.TransactionalID(),
-		Group:           p.conf.Group,
-		Topic:           topics.Input,
-		TopicID:         info[topics.Input].ID,
-		MaxBatchBytes:   limits,
-		Placed:          topics.Ledger,
-		Log:             p.conf.Log,
+		Kafka:         p.conf.Kafka,
+		Identity:      p.conf.Identity(),
+		Topic:         topics.Input,
+		TopicID:       info[topics.Input].ID,
+		MaxBatchBytes: limits,
+		Placed:        topics.Ledger,
+		Log:           p.conf.Log,
 	}
 	if p.conf.Static {
 		p.commits.GroupInstanceID = &p.conf.InstanceID

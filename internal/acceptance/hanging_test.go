@@ -1,0 +1,221 @@
+//go:build integration
+
+package acceptance
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+
+	"payment-capture/internal/kafkatest"
+	"payment-capture/internal/simulator"
+)
+
+// TestHangingTransaction has the ledger and an outcome topic kept by a
+// transaction that the broker has forgotten, as a broker leaves one that is
+// killed between the decision on the end and its markers. The test makes it with
+// a producer that writes to partitions which it has not added to a transaction.
+func TestHangingTransaction(t *testing.T) {
+	broker := kafkatest.Run(t, kafkatest.ContainerOptions{Properties: map[string]string{"transaction.partition.verification.enable": "false"}})
+	t.Run("each", func(t *testing.T) {
+		for name, test := range map[string]struct {
+			last      func(w *world, p producerState) // what is done before under the transactional id
+			instance  string                          // whose id it is; "a" is started afterwards
+			running   bool                            // "a" runs all the time
+			committed bool                            // it ends in a commit
+		}{
+			"committed and started again":           {instance: "a", last: ended(true), committed: true},
+			"aborted and started again":             {instance: "a", last: ended(false)},
+			"not known and started again":           {instance: "a", last: (*world).takeID},
+			"committed by one that runs and idles":  {instance: "a", last: ended(true), running: true, committed: true},
+			"committed by one that does not return": {instance: "gone", last: ended(true), running: true, committed: true},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, &broker.Broker, 1, simulator.Config{}, serveReal(t))
+				first := w.start("a")
+				w.send(order{id: "e1"})
+				w.settle()
+				if !test.running {
+					first.stop()
+				}
+				decided := w.readAll(w.topics.captured, w.topics.ledger)
+				id := w.group + "/" + w.name + "." + test.instance
+				p := w.producer(id, !test.running || test.instance != "a")
+				test.last(w, p)
+				w.hang(w.producer(id, false), decided)
+				if open := w.openPartitions(); open != 2 {
+					t.Fatalf("%d partitions are kept by a transaction, want that of the outcome and that of the ledger", open)
+				}
+				if !test.running {
+					w.start("a")
+				}
+				w.eventually("nothing hangs any more", func() bool { return w.openPartitions() == 0 })
+				want := 1
+				if test.committed {
+					want = 2
+				}
+				if got := len(w.readAll(w.topics.captured)); got != want {
+					t.Errorf("%d outcomes can be seen, want %d", got, want)
+				}
+				// The instance goes on, and was not thrown out.
+				w.send(order{id: "e2"})
+				w.eventually("the next event is captured", func() bool { return len(w.readAll(w.topics.captured)) == want+1 && w.lag() == 0 })
+				if w.log.contains("ended: ") {
+					t.Errorf("an instance ended by itself; log:\n%s", w.log.tail())
+				}
+			})
+		}
+	})
+}
+
+// producerState is what a coordinator knows of a transactional id.
+type producerState struct {
+	id       string
+	producer int64
+	epoch    int16
+}
+
+// producer looks a transactional id up; fresh: after it was taken.
+func (w *world) producer(id string, fresh bool) producerState {
+	w.t.Helper()
+	if fresh {
+		w.takeID(producerState{id: id})
+	}
+	described, err := w.admin.DescribeTransactions(w.t.Context(), id)
+	if err == nil {
+		err = described[id].Err
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return producerState{id: id, producer: described[id].ProducerID, epoch: described[id].ProducerEpoch}
+}
+
+func (w *world) takeID(p producerState) {
+	w.t.Helper()
+	cl := w.newClient(kgo.TransactionalID(p.id))
+	if _, _, err := cl.ProducerID(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	cl.Close()
+}
+
+// ended has the last transaction be one that ended so, of a partition that is
+// not looked at.
+func ended(commit bool) func(*world, producerState) {
+	return func(w *world, p producerState) {
+		w.t.Helper()
+		add := kmsg.NewPtrAddPartitionsToTxnRequest()
+		add.TransactionalID, add.ProducerID, add.ProducerEpoch = p.id, p.producer, p.epoch
+		add.Topics = []kmsg.AddPartitionsToTxnRequestTopic{{Topic: w.topics.parked, Partitions: []int32{0}}}
+		end := kmsg.NewPtrEndTxnRequest()
+		end.TransactionalID, end.ProducerID, end.ProducerEpoch, end.Commit = p.id, p.producer, p.epoch, commit
+		cl := w.oldClient()
+		added, err := add.RequestWith(w.t.Context(), cl)
+		if err == nil {
+			err = kerr.ErrorForCode(added.Topics[0].Partitions[0].ErrorCode)
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		answer, err := end.RequestWith(w.t.Context(), cl)
+		if err == nil {
+			err = kerr.ErrorForCode(answer.ErrorCode)
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.eventually("the transaction has ended", func() bool {
+			described, err := w.admin.DescribeTransactions(w.t.Context(), p.id)
+			return err == nil && (described[p.id].State == "CompleteCommit" || described[p.id].State == "CompleteAbort")
+		})
+	}
+}
+
+// oldClient speaks as one that adds partitions by itself, and may forget to.
+func (w *world) oldClient() *kgo.Client {
+	w.t.Helper()
+	return w.newClient(kgo.MaxVersions(kversion.V3_7_0()))
+}
+
+// hang writes copies of records in a transaction of which the coordinator does
+// not know.
+func (w *world) hang(p producerState, records []*kgo.Record) {
+	w.t.Helper()
+	req := kmsg.NewPtrProduceRequest()
+	req.TransactionID, req.Acks, req.TimeoutMillis = &p.id, -1, 10_000
+	for _, r := range records {
+		i := len(req.Topics) - 1
+		if i < 0 || req.Topics[i].Topic != r.Topic {
+			req.Topics = append(req.Topics, kmsg.ProduceRequestTopic{Topic: r.Topic})
+			i++
+		}
+		if n := len(req.Topics[i].Partitions); n > 0 && req.Topics[i].Partitions[n-1].Partition == r.Partition {
+			req.Topics[i].Partitions = req.Topics[i].Partitions[:n-1] // the last one is the decision
+		}
+		part := kmsg.NewProduceRequestTopicPartition()
+		part.Partition, part.Records = r.Partition, transactionalBatch(p, r)
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, part)
+	}
+	answer, err := req.RequestWith(w.t.Context(), w.oldClient())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, t := range answer.Topics {
+		for _, part := range t.Partitions {
+			if err := kerr.ErrorForCode(part.ErrorCode); err != nil {
+				w.t.Fatalf("partition %d of topic %s: %v", part.Partition, t.Topic, err)
+			}
+		}
+	}
+}
+
+// transactionalBatch is a copy of a record as it is written in a transaction.
+func transactionalBatch(p producerState, r *kgo.Record) []byte {
+	record := kmsg.Record{Key: r.Key, Value: r.Value}
+	for _, h := range r.Headers {
+		record.Headers = append(record.Headers, kmsg.Header{Key: h.Key, Value: h.Value})
+	}
+	record.Length = int32(len(record.AppendTo(nil)) - 1) // without itself
+	const transactional = 1 << 4
+	now := time.Now().UnixMilli()
+	batch := kmsg.RecordBatch{
+		Magic: 2, Attributes: transactional, FirstTimestamp: now, MaxTimestamp: now, PartitionLeaderEpoch: -1,
+		ProducerID: p.producer, ProducerEpoch: p.epoch, NumRecords: 1, Records: record.AppendTo(nil),
+	}
+	raw := batch.AppendTo(nil)
+	const length, crc, attributes = 8, 17, 21 // where these begin
+	binary.BigEndian.PutUint32(raw[length:], uint32(len(raw)-length-4))
+	binary.BigEndian.PutUint32(raw[crc:], crc32.Checksum(raw[attributes:], crc32.MakeTable(crc32.Castagnoli)))
+	return raw
+}
+
+// openPartitions counts the partitions of the outcomes and the ledger in which a
+// transaction is open.
+func (w *world) openPartitions() (open int) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+	defer cancel()
+	topics := []string{w.topics.captured, w.topics.rejected, w.topics.parked, w.topics.ledger}
+	ends, err := w.admin.ListEndOffsets(ctx, topics...)
+	stable, err2 := w.admin.ListCommittedOffsets(ctx, topics...)
+	if err := errors.Join(err, err2, ends.Error(), stable.Error()); err != nil {
+		w.t.Fatal(err)
+	}
+	ends.Each(func(end kadm.ListedOffset) {
+		if s, _ := stable.Lookup(end.Topic, end.Partition); s.Offset < end.Offset {
+			open++
+		}
+	})
+	return open
+}
