@@ -35,13 +35,14 @@ func TestHangingTransaction(t *testing.T) {
 		}{
 			"committed and started again":           {instance: "a", last: ended(true), committed: true},
 			"aborted and started again":             {instance: "a", last: ended(false)},
-			"not known and started again":           {instance: "a", last: (*world).takeID},
+			"not known and started again":           {instance: "a", last: (*world).takeID, committed: true},
 			"committed by one that runs and idles":  {instance: "a", last: ended(true), running: true, committed: true},
 			"committed by one that does not return": {instance: "gone", last: ended(true), running: true, committed: true},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, &broker.Broker, 1, simulator.Config{}, serveReal(t))
+				w.patience = 3 * time.Minute // another instance's is taken after 60 to 90 seconds
 				first := w.start("a")
 				w.send(order{id: "e1"})
 				w.settle()

@@ -56,6 +56,7 @@ type Service struct {
 	ledger   *ledger.Ledger
 	conf     pipeline.Config
 	pipeline atomic.Pointer[pipeline.Pipeline] // the present one
+	starting atomic.Bool                       // the ledger is read, before the pipeline runs
 }
 
 // New builds the service. The error names the variable that is wrong.
@@ -296,13 +297,20 @@ func (s *Service) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.starting.Store(true)
+	defer s.starting.Store(false)
 	return s.ledger.CatchUp(ctx)
 }
 
 // endHanging ends a transaction that keeps the ledger from being read, though
 // the broker counts it as ended.
 func (s *Service) endHanging(ctx context.Context, producer int64, openFor time.Duration) error {
-	mend := func(ctx context.Context) error { return s.pipeline.Load().Mend(ctx) }
+	mend := func(ctx context.Context) error {
+		if s.starting.Load() { // it could not be seen before
+			return kafka.EndLeftOpen(ctx, s.conf.Kafka, s.conf.Identity(), s.opts.Log)
+		}
+		return s.pipeline.Load().Mend(ctx)
+	}
 	return kafka.EndHanging(ctx, s.conf.Kafka, s.conf.Identity(), producer, openFor, s.opts.Log, mend)
 }
 

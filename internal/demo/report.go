@@ -58,7 +58,7 @@ func (r *report) tally() tally {
 			t.lost++
 		case len(got) > 1:
 			t.doubled++
-		case got[0].kind != want.kind || got[0].reason != want.reason:
+		case !want.metBy(got[0]):
 			t.wrong++
 		default:
 			t.right++

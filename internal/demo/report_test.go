@@ -37,6 +37,11 @@ func TestProofFindsEveryViolation(t *testing.T) {
 	if r := good(); !r.proven() {
 		t.Fatalf("a good demo is not proven: %+v", r.tally())
 	}
+	slow := good()
+	slow.expect["b"], slow.verdicts["b"] = expectation{"rejected", "invalid_payer_token"}, []seen{{id: "b", kind: "parked", reason: "error_after_unknown"}}
+	if !slow.proven() {
+		t.Errorf("a refusal after a call that was not answered is parked, and taken for wrong: %+v", slow.tally())
+	}
 	for name, test := range map[string]struct {
 		spoil func(*report)
 		row   string // of the table, that shows it

@@ -87,6 +87,7 @@ func (c CommitterConfig) maxBatchBytes(topic string) int32 {
 // it, which the library's session type cannot carry.
 type Committer struct {
 	mu     sync.Mutex // one transaction at a time, and no mending meanwhile
+	closed bool
 	conf   CommitterConfig
 	client *kgo.Client     // nil: to be made anew
 	known  map[string]bool // topics that the client has committed to
@@ -113,12 +114,20 @@ func NewCommitter(ctx context.Context, conf CommitterConfig) (*Committer, error)
 func (c *Committer) Mend(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return errClosed
+	}
 	c.discard()
 	return c.open(ctx)
 }
 
+var errClosed = errors.New("the committer is closed")
+
 // Close ends the clients; an open transaction is left to the broker.
 func (c *Committer) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
 	c.discard()
 	c.holder.client.Close()
 }
@@ -175,15 +184,10 @@ func (p placing) ForTopic(topic string) kgo.TopicPartitioner {
 // No step waits for ever: past twice its time-out the broker has aborted the
 // transaction, and a producer whose requests may still arrive is replaced by
 // one that fences it. So ctx should end only when the process is about to.
-func (c *Committer) Commit(ctx context.Context, b Batch) (err error) {
+func (c *Committer) Commit(ctx context.Context, b Batch) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.replaceIfLost()
-	defer func() {
-		if err == nil {
-			c.holder.told.Store(true)
-		}
-	}()
 	steps, cancelSteps := context.WithTimeout(ctx, 2*TransactionTimeout)
 	defer cancelSteps()
 	began := time.Now().Round(0) // by the wall clock: a suspended machine's other one stands still
@@ -196,12 +200,11 @@ func (c *Committer) Commit(ctx context.Context, b Batch) (err error) {
 		c.discard()
 		return fmt.Errorf("%w: begin: %w", ErrNotCommitted, err)
 	}
-	c.holder.told.Store(false)
 	steps, giveUp := context.WithCancelCause(steps)
 	defer giveUp(nil)
 	c.wires.during(giveUp)
 	defer c.wires.during(nil)
-	err = c.produce(steps, b.Records)
+	err := c.produce(steps, b.Records)
 	if err == nil && len(b.Offsets) > 0 {
 		err = c.sendOffsets(steps, b)
 	}

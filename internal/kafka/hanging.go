@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // A broker ends a transaction by a marker in each partition that it touched.
@@ -34,8 +36,8 @@ const HangsAfter = 2 * TransactionTimeout
 
 // EndHanging ends what a producer id has had open for so long, if it hangs and an
 // instance of own's group has the id: mend does it for own, and from another one,
-// which had as long again to do it itself, the identity is taken, which fences it.
-// The error says why it is not ended, and what to do.
+// which had at least as long again to do it itself, the identity is taken, which
+// fences it. The error says why it is not ended, and what to do.
 func EndHanging(ctx context.Context, conf Config, own Identity, producer int64, openFor time.Duration, log *slog.Logger, mend func(context.Context) error) error {
 	h, err := newHolder(conf, own, log)
 	if err != nil {
@@ -59,12 +61,20 @@ func EndHanging(ctx context.Context, conf Config, own Identity, producer int64, 
 		return mend(ctx)
 	case !ofGroup || strings.Contains(instance, "/"):
 		return fmt.Errorf("it hangs, and transactional id %q, which has it, is not of group %q: %s", t.TxnID, own.Group, see)
-	case openFor < 2*HangsAfter:
-		return fmt.Errorf("it hangs: transactional id %q, which has it, is waited for until it has been open for %s", t.TxnID, 2*HangsAfter)
+	}
+	if patience := 2*HangsAfter + spread(own.TransactionalID); openFor < patience {
+		return fmt.Errorf("it hangs: transactional id %q, which has it, is waited for until it has been open for %s", t.TxnID, patience)
 	}
 	other := own
 	other.TransactionalID = t.TxnID
 	return EndLeftOpen(ctx, conf, other, log)
+}
+
+// spread keeps instances from taking an identity at once, each fencing the others.
+func spread(id string) time.Duration {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(id)) // it does not fail
+	return time.Duration(hash.Sum32()) * time.Second % HangsAfter
 }
 
 // OpenTransaction is one that has not ended in a partition.
@@ -87,56 +97,136 @@ func OpenTransactions(ctx context.Context, admin *kadm.Client, topic string, par
 }
 
 // mayNotLook reports whether an error is what one is told who may not see, or
-// that the broker cannot show.
-func mayNotLook(err error) bool {
-	return errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.TransactionalIDAuthorizationFailed) ||
-		errors.Is(err, kerr.UnsupportedVersion)
+// whether the brokers cannot show: DescribeProducers and DescribeTransactions came
+// with Kafka 3.0.
+func (h *holder) mayNotLook(ctx context.Context, err error) bool {
+	if err == nil {
+		return false
+	}
+	if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.TransactionalIDAuthorizationFailed) {
+		return true
+	}
+	versions, err := h.admin.ApiVersions(ctx)
+	old := false
+	versions.Each(func(v kadm.BrokerApiVersions) {
+		_, producers := v.KeyMaxVersion(kmsg.DescribeProducers.Int16())
+		_, transactions := v.KeyMaxVersion(kmsg.DescribeTransactions.Int16())
+		old = old || v.Err == nil && (!producers || !transactions)
+	})
+	return err == nil && old
 }
 
 // offsetsTopic is where the broker keeps the offsets of groups.
 const offsetsTopic = "__consumer_offsets"
 
-// hanging asks the leaders where a producer has something open of which over says
-// that the broker will not end it. Topics that may not be looked at are unseen,
-// with all of their partitions.
-func (h *holder) hanging(ctx context.Context, producer int64, over func(kadm.DescribedProducer) bool) (hung, unseen kadm.TopicsSet, err error) {
-	ctx, cancel := context.WithTimeout(ctx, TransactionTimeout)
-	defer cancel()
-	err = h.insist(ctx, func() error {
-		hung, unseen, err = h.lookForHanging(ctx, producer, over)
-		return err
-	})
-	return hung, unseen, err
+// found is what a look at the leaders found.
+type found struct {
+	hung   kadm.TopicsSet // what a producer has open
+	epoch  int16          // with which it was written, the latest
+	oldest int16          // and the earliest
+	unseen kadm.TopicsSet // what may not be looked at, or cannot just now
+	unsure bool           // some of it cannot just now
 }
 
-func (h *holder) lookForHanging(ctx context.Context, producer int64, over func(kadm.DescribedProducer) bool) (hung, unseen kadm.TopicsSet, err error) {
+// lookForHanging asks the leaders where a producer has something open, when
+// nothing of it is under way. A partition without a leader is waited for a while.
+func (h *holder) lookForHanging(ctx context.Context, producer int64) (f found, err error) {
 	topics, err := h.admin.ListTopicsWithInternal(ctx, append([]string{offsetsTopic}, h.Topics...)...)
 	if err != nil {
-		return nil, nil, err
+		return f, err
 	}
 	for name, t := range topics {
 		partitions := t.Partitions.Numbers()
-		if len(partitions) == 0 {
-			continue // it is not there, or not shown
-		}
-		if name == offsetsTopic {
+		if name == offsetsTopic && len(partitions) > 0 {
 			partitions = []int32{partitionOf(h.Group, len(partitions))}
 		}
-		producers, err := producersOf(ctx, h.admin, name, partitions)
-		switch {
-		case mayNotLook(err) && name != offsetsTopic:
-			unseen.Add(name, partitions...)
-		case mayNotLook(err):
-		case err != nil:
-			return nil, nil, err
+		if len(partitions) == 0 { // it is not there, or not shown
+			if name == offsetsTopic && errors.Is(t.Err, kerr.TopicAuthorizationFailed) {
+				f.unseen.Add(name)
+			}
+			continue
+		}
+		var producers []kadm.DescribedProducer
+		err := h.patiently(ctx, func() (err error) {
+			producers, err = producersOf(ctx, h.admin, name, partitions)
+			if h.mayNotLook(ctx, err) {
+				f.unseen.Add(name, partitions...)
+				err = nil
+			}
+			return err
+		})
+		if ctx.Err() != nil {
+			return f, ctx.Err()
+		}
+		if _, answered := errors.AsType[*kerr.Error](err); err != nil && !answered {
+			return f, err
+		}
+		if err != nil { // others can be written to meanwhile
+			h.log.WarnContext(ctx, "whether a transaction hangs here cannot be seen: a partition has no leader", slog.String("topic", name), slog.Any("error", err))
+			f.unseen.Add(name, partitions...)
+			f.unsure = true
+			continue
 		}
 		for _, p := range producers {
-			if p.ProducerID == producer && p.CurrentTxnStartOffset >= 0 && over(p) {
-				hung.Add(name, p.Partition)
+			if p.ProducerID == producer && p.CurrentTxnStartOffset >= 0 {
+				if len(f.hung) == 0 {
+					f.epoch, f.oldest = p.ProducerEpoch, p.ProducerEpoch
+				}
+				f.hung.Add(name, p.Partition)
+				f.epoch, f.oldest = max(f.epoch, p.ProducerEpoch), min(f.oldest, p.ProducerEpoch)
 			}
 		}
 	}
-	return hung, unseen, nil
+	return f, nil
+}
+
+// unstable reports whether the group's offsets are kept by a transaction: one
+// that is not about to end.
+func (h *holder) unstable(ctx context.Context) bool {
+	return h.patiently(ctx, func() error {
+		committed, err := h.admin.FetchOffsetsForTopics(kadm.RequireStable(ctx), h.Group, h.Input)
+		if err == nil {
+			err = committed.Error()
+		}
+		return err
+	}) != nil
+}
+
+// clean returns when the broker has ended the last transaction that is over;
+// errHangs: it says so, and has not. It is unsure where a partition has no leader.
+func (h *holder) clean(ctx context.Context) (unsure bool, err error) {
+	for {
+		last, err := h.last(ctx)
+		if err != nil {
+			return false, err
+		}
+		switch last.State {
+		case "":
+			return false, nil
+		case txnEmpty, txnCommitted, txnAborted, txnOngoing:
+			f, err := h.lookForHanging(ctx, last.ProducerID)
+			if err != nil || len(f.hung) == 0 {
+				return f.unsure, err
+			}
+			if last.State == txnOngoing && f.oldest >= last.ProducerEpoch {
+				return f.unsure, nil // it is of what is under way, which writes with the present epoch
+			}
+			// What is open may have begun since.
+			again, err := h.last(ctx)
+			if err != nil {
+				return false, err
+			}
+			if again.State == last.State && again.ProducerEpoch == last.ProducerEpoch && again.StartTimestamp == last.StartTimestamp {
+				return false, errHangs
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(busyPause):
+		}
+	}
 }
 
 // producersOf asks the leaders of a topic's partitions who writes to them.

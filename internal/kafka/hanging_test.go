@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -24,6 +26,7 @@ type hang struct {
 	// state is what the coordinator says of the last transaction; "": as the fake
 	// one does, which does not know how one ended.
 	state string
+	later int16 // how much its epoch is ahead
 
 	mu     sync.Mutex
 	open   bool
@@ -73,7 +76,7 @@ func (w *world) hang(h *hang) {
 		}
 		resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
 		s := kmsg.NewDescribeTransactionsResponseTransactionState()
-		s.TransactionalID, s.State, s.ProducerID, s.ProducerEpoch = testTxID, h.state, h.producer, int16(h.epoch)
+		s.TransactionalID, s.State, s.ProducerID, s.ProducerEpoch = testTxID, h.state, h.producer, int16(h.epoch)+h.later
 		resp.TransactionStates = append(resp.TransactionStates, s)
 		return resp, true
 	})
@@ -141,13 +144,15 @@ func TestNewCommitterEndsWhatHangs(t *testing.T) {
 	for name, test := range map[string]struct {
 		last   func(*testing.T, *Committer)
 		state  string
+		later  int16 // how much the coordinator's epoch is ahead
 		fail   int
 		commit bool
 		seen   []string // of the last transaction, which did not hang in the fake cluster
 	}{
 		"committed":             {last: end(kgo.TryCommit), state: txnCommitted, commit: true, seen: []string{"last"}},
 		"aborted":               {last: end(kgo.TryAbort), state: txnAborted},
-		"nothing known":         {last: func(*testing.T, *Committer) {}},
+		"nothing known":         {last: func(*testing.T, *Committer) {}, commit: true}, // the offsets do not hang
+		"older than the last":   {last: end(kgo.TryAbort), state: txnAborted, later: 2, commit: true},
 		"the broker is busy":    {last: end(kgo.TryCommit), state: txnPrepareCommit, fail: 3, commit: true, seen: []string{"last"}},
 		"it does not come soon": {last: end(kgo.TryAbort), state: txnPrepareAbort, fail: 20},
 	} {
@@ -162,7 +167,7 @@ func TestNewCommitterEndsWhatHangs(t *testing.T) {
 					t.Fatal(err)
 				}
 				test.last(t, before)
-				h := &hang{producer: id, epoch: int32(epoch), partition: 1, state: test.state, fail: test.fail}
+				h := &hang{producer: id, epoch: int32(epoch), partition: 1, state: test.state, later: test.later, fail: test.fail}
 				w.hang(h)
 				c := w.committer()
 				h.endedBy(t, test.commit)
@@ -184,10 +189,8 @@ func TestNewCommitterTellsWhatDoesNotEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.hang(&hang{producer: id, epoch: int32(epoch), partition: 2, stays: true})
-		if _, err := NewCommitter(t.Context(), w.committerConfig()); err == nil {
-			t.Error("there is no error")
-		} else {
-			t.Log(err)
+		if _, err := NewCommitter(t.Context(), w.committerConfig()); err == nil || !strings.Contains(err.Error(), "docs/operating.md") {
+			t.Errorf("error %v", err)
 		}
 	})
 }
@@ -315,7 +318,7 @@ func TestEndHangingOfAnother(t *testing.T) {
 				if test.other {
 					id += 100
 				}
-				own := Identity{TransactionalID: test.own, Group: test.group, Topics: []string{testOut}}
+				own := Identity{TransactionalID: test.own, Group: test.group, Input: testInput, Topics: []string{testOut}}
 				mend := func(context.Context) error {
 					t.Error("it is taken for its own")
 					return nil
@@ -323,7 +326,7 @@ func TestEndHangingOfAnother(t *testing.T) {
 				if err := EndHanging(t.Context(), conf.Kafka, own, id, HangsAfter, conf.Log, mend); err == nil {
 					t.Error("it is taken before the instance had time to end it itself")
 				}
-				err = EndHanging(t.Context(), conf.Kafka, own, id, 2*HangsAfter, conf.Log, mend)
+				err = EndHanging(t.Context(), conf.Kafka, own, id, 3*HangsAfter, conf.Log, mend)
 				if (err == nil) != test.ended {
 					t.Errorf("error %v, want one: %v", err, !test.ended)
 				}
@@ -334,6 +337,42 @@ func TestEndHangingOfAnother(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestDecide goes through what is known of a transaction that hangs.
+func TestDecide(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		state       string
+		behind      int16 // how much older what hangs is than the coordinator's epoch
+		offsetsHang bool
+		commit      bool
+	}{
+		// Of the last transaction, with the epoch raised by its end or not.
+		{txnCommitted, 1, true, true},
+		{txnCommitted, 1, false, true},
+		{txnPrepareCommit, 0, true, true},
+		{txnAborted, 1, true, false},
+		{txnAborted, 1, false, false},
+		{txnPrepareAbort, 0, false, false},
+		{txnFencing, 0, true, false},
+		{txnOngoing, 0, false, false},
+		// Of an earlier one, or nothing is known.
+		{txnCommitted, 2, false, true},
+		{txnCommitted, 2, true, false},
+		{txnAborted, 2, false, true},
+		{txnOngoing, 1, false, true},
+		{txnOngoing, 1, true, false},
+		{txnEmpty, 1, false, true},
+		{txnEmpty, 1, true, false},
+		{"", 0, false, true},
+		{"", 0, true, false},
+	} {
+		last := kadm.DescribedTransaction{State: test.state, ProducerEpoch: 7}
+		if got := decide(last, 7-test.behind, test.offsetsHang); got != test.commit {
+			t.Errorf("%+v: commit %v", test, got)
+		}
 	}
 }
 

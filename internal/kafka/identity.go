@@ -18,6 +18,7 @@ import (
 type Identity struct {
 	TransactionalID string
 	Group           string   // whose offsets they commit
+	Input           string   // the topic of the offsets
 	Topics          []string // that they write to
 }
 
@@ -27,10 +28,8 @@ type holder struct {
 	client *kgo.Client // asks
 	admin  *kadm.Client
 	log    *slog.Logger
-	// committed is whether the last transaction was to be committed, as the
-	// broker said before it forgot: it does when the producer id is taken.
-	committed bool
-	// told: it was committed, and its client was told so.
+	// told: the client was told that the transaction which hangs is committed. It
+	// counts where the broker does not say how it was ended.
 	told atomic.Bool
 }
 
@@ -65,21 +64,23 @@ func EndLeftOpen(ctx context.Context, conf Config, id Identity, log *slog.Logger
 const mostHanging = 3
 
 // take makes a client that has the producer id of the identity. That waits for,
-// or aborts, what an earlier holder left open. What hangs nevertheless is ended
-// as the broker had decided, and aborted where that is not known: its events are
-// asked for again then, under the same keys.
+// or aborts, what an earlier holder left open, and what hangs nevertheless is
+// ended.
 func (h *holder) take(ctx context.Context, newClient func() (*kgo.Client, error)) (*kgo.Client, error) {
 	for found := 0; ; found++ {
-		if err := h.lookAtEnd(ctx); err != nil {
+		var last kadm.DescribedTransaction // the broker forgets how it ended when the id is taken
+		if err := h.patiently(ctx, func() (err error) {
+			last, err = h.last(ctx)
+			return err
+		}); err != nil {
 			return nil, err
 		}
 		client, err := newClient()
 		if err != nil {
 			return nil, err
 		}
-		hangs, err := h.tidy(ctx, client)
+		hangs, err := h.tidy(ctx, client, last)
 		if err == nil && !hangs {
-			h.committed = false
 			h.told.Store(false)
 			return client, nil
 		}
@@ -95,50 +96,54 @@ func (h *holder) take(ctx context.Context, newClient func() (*kgo.Client, error)
 }
 
 // tidy takes the producer id, and ends what hangs of it.
-func (h *holder) tidy(ctx context.Context, client *kgo.Client) (hangs bool, err error) {
-	id, epoch, err := client.ProducerID(ctx)
+func (h *holder) tidy(ctx context.Context, client *kgo.Client, last kadm.DescribedTransaction) (hangs bool, err error) {
+	id, _, err := client.ProducerID(ctx)
 	if err != nil {
 		return false, fmt.Errorf("take transactional id %q: %w", h.TransactionalID, err)
 	}
-	hung, unseen, err := h.hanging(ctx, id, func(kadm.DescribedProducer) bool { return true })
+	f, err := h.lookForHanging(ctx, id)
 	if err != nil {
 		return false, fmt.Errorf("look for what hangs of transactional id %q: %w", h.TransactionalID, err)
 	}
-	if len(hung) == 0 {
+	if len(f.hung) == 0 {
 		return false, nil
 	}
+	offsetsHang := f.hung[offsetsTopic] != nil
+	if !offsetsHang && f.unseen[offsetsTopic] != nil {
+		offsetsHang = h.unstable(ctx)
+	}
+	commit := decide(last, f.epoch, offsetsHang && !h.told.Load())
 	h.log.WarnContext(ctx, "a transaction hangs: the broker counts it as ended, and has not ended it in these partitions; it is ended now",
-		slog.String("transactional_id", h.TransactionalID), slog.Any("partitions", hung.Sorted()), slog.Bool("committed", h.committed))
-	hung.Merge(unseen)
-	if err := h.end(ctx, id, epoch, hung); err != nil {
+		slog.String("transactional_id", h.TransactionalID), slog.Any("partitions", f.hung.Sorted()), slog.String("last_state", last.State), slog.Bool("committed", commit))
+	f.hung.Merge(f.unseen)
+	if err := h.end(ctx, f.hung, commit); err != nil {
 		return false, fmt.Errorf("end what hangs of transactional id %q: %w", h.TransactionalID, err)
 	}
 	return true, nil
 }
 
-// lookAtEnd learns how the last transaction ends, if the broker still knows.
-func (h *holder) lookAtEnd(ctx context.Context) error {
-	if h.told.Load() {
-		h.committed = true
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, TransactionTimeout)
-	defer cancel()
-	var last kadm.DescribedTransaction
-	err := h.insist(ctx, func() (err error) {
-		last, err = h.last(ctx)
-		return err
-	})
-	if err != nil {
-		return err
-	}
+// decide says whether what hangs is committed. Where it is of the last
+// transaction, and the broker still knew how that one ends, it ends so. Else the
+// offsets tell: where they do not hang they may be committed, and then so must be
+// what belongs to them; if they were not, its events are answered from the ledger
+// when they come again. Where the offsets hang too, an abort loses nothing: its
+// events come again, and what is said of them has the same ids.
+func decide(last kadm.DescribedTransaction, epoch int16, offsetsHang bool) (commit bool) {
 	switch last.State {
 	case txnPrepareCommit, txnCommitted:
-		h.committed = true
-	case txnOngoing, txnPrepareAbort, txnFencing, txnAborted:
-		h.committed = false
+		if isLast := epoch >= last.ProducerEpoch-1; isLast { // an end raises the epoch (KIP-890), or not
+			return true
+		}
+	case txnPrepareAbort, txnFencing, txnAborted:
+		if isLast := epoch >= last.ProducerEpoch-1; isLast {
+			return false
+		}
+	case txnOngoing:
+		if isLast := epoch >= last.ProducerEpoch; isLast { // it was aborted when the id was taken
+			return false
+		}
 	}
-	return nil
+	return !offsetsHang
 }
 
 // What a coordinator says of the last transaction of an identity.
@@ -161,7 +166,7 @@ func (h *holder) last(ctx context.Context) (kadm.DescribedTransaction, error) {
 		err = last.Err
 	}
 	switch {
-	case errors.Is(err, kerr.TransactionalIDNotFound), mayNotLook(err):
+	case errors.Is(err, kerr.TransactionalIDNotFound), h.mayNotLook(ctx, err):
 		return kadm.DescribedTransaction{}, nil
 	case err != nil:
 		return last, fmt.Errorf("look at transactional id %q: %w", h.TransactionalID, err)
@@ -169,48 +174,29 @@ func (h *holder) last(ctx context.Context) (kadm.DescribedTransaction, error) {
 	return last, nil
 }
 
-// clean returns when the broker has ended the last transaction that is over;
-// errHangs: it says so, and has not.
-func (h *holder) clean(ctx context.Context) error {
-	for {
-		last, err := h.last(ctx)
+// helperTimeout is how long the transaction that ends another one may take. An
+// abort of it would abort the other one.
+const helperTimeout = time.Minute
+
+// end begins a transaction of partitions and of the group's offsets, writes
+// nothing, and ends it. Once begun it is not given up when ctx ends.
+func (h *holder) end(ctx context.Context, partitions kadm.TopicsSet, commit bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), helperTimeout/2)
+	defer cancel()
+	init := kmsg.NewPtrInitProducerIDRequest()
+	init.TransactionalID, init.TransactionTimeoutMillis = &h.TransactionalID, int32(helperTimeout/time.Millisecond)
+	var id int64
+	var epoch int16
+	if err := h.insist(ctx, func() error {
+		answer, err := init.RequestWith(ctx, h.client)
 		if err != nil {
 			return err
 		}
-		switch last.State {
-		case txnEmpty, txnCommitted, txnAborted, txnOngoing:
-			hung, _, err := h.hanging(ctx, last.ProducerID, func(p kadm.DescribedProducer) bool {
-				// What is under way writes with the present epoch.
-				return last.State != txnOngoing || p.ProducerEpoch < last.ProducerEpoch
-			})
-			if err != nil || len(hung) == 0 {
-				return err
-			}
-			// What is open may have begun since.
-			again, err := h.last(ctx)
-			if err != nil {
-				return err
-			}
-			if again.State == last.State && again.ProducerEpoch == last.ProducerEpoch && again.StartTimestamp == last.StartTimestamp {
-				return errHangs
-			}
-			continue
-		case "":
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(busyPause):
-		}
+		id, epoch = answer.ProducerID, answer.ProducerEpoch
+		return kerr.ErrorForCode(answer.ErrorCode)
+	}); err != nil {
+		return err
 	}
-}
-
-// end ends a transaction of partitions and of the group's offsets, in which
-// nothing was written.
-func (h *holder) end(ctx context.Context, id int64, epoch int16, partitions kadm.TopicsSet) error {
-	ctx, cancel := context.WithTimeout(ctx, TransactionTimeout)
-	defer cancel()
 	add := kmsg.NewPtrAddPartitionsToTxnRequest()
 	add.TransactionalID, add.ProducerID, add.ProducerEpoch = h.TransactionalID, id, epoch
 	for _, t := range partitions.Sorted() {
@@ -225,24 +211,23 @@ func (h *holder) end(ctx context.Context, id int64, epoch int16, partitions kadm
 	}
 	offsets := kmsg.NewPtrAddOffsetsToTxnRequest()
 	offsets.TransactionalID, offsets.ProducerID, offsets.ProducerEpoch, offsets.Group = h.TransactionalID, id, epoch, h.Group
-	err := h.insist(ctx, func() error {
+	if err := h.insist(ctx, func() error {
 		answer, err := offsets.RequestWith(ctx, h.client)
-		if err == nil {
-			err = kerr.ErrorForCode(answer.ErrorCode)
+		if err != nil {
+			return err
 		}
-		return err
-	})
-	if err != nil {
+		return kerr.ErrorForCode(answer.ErrorCode)
+	}); err != nil {
 		return fmt.Errorf("add the offsets of group %q: %w", h.Group, err)
 	}
 	end := kmsg.NewPtrEndTxnRequest()
-	end.TransactionalID, end.ProducerID, end.ProducerEpoch, end.Commit = h.TransactionalID, id, epoch, h.committed
+	end.TransactionalID, end.ProducerID, end.ProducerEpoch, end.Commit = h.TransactionalID, id, epoch, commit
 	return h.insist(ctx, func() error {
 		answer, err := end.RequestWith(ctx, h.client)
-		if err == nil {
-			err = kerr.ErrorForCode(answer.ErrorCode)
+		if err != nil {
+			return err
 		}
-		return err
+		return kerr.ErrorForCode(answer.ErrorCode)
 	})
 }
 
@@ -262,12 +247,10 @@ func addPartitions(ctx context.Context, client *kgo.Client, req *kmsg.AddPartiti
 	return nil
 }
 
-// busyPause is the time between two looks at a broker that is about to end a
-// transaction.
+// busyPause is the time between two tries of what a broker cannot do yet.
 const busyPause = 20 * time.Millisecond
 
-// insist repeats a request while what fails is likely to pass: once it has begun,
-// only an end is good.
+// insist repeats a request while what fails is likely to pass.
 func (h *holder) insist(ctx context.Context, request func() error) error {
 	for {
 		err := request()
@@ -280,4 +263,14 @@ func (h *holder) insist(ctx context.Context, request func() error) error {
 		case <-time.After(busyPause):
 		}
 	}
+}
+
+// lookPatience is how long a look is repeated.
+const lookPatience = 5 * time.Second
+
+// patiently repeats a look for a while.
+func (h *holder) patiently(ctx context.Context, look func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	return h.insist(ctx, look)
 }

@@ -14,7 +14,7 @@ import (
 
 // wires watches over the connections of a producing client.
 type wires struct {
-	lost atomic.Bool // a request of a transaction was not answered
+	lost atomic.Bool // a request of a transaction was not answered, or the client may not know enough
 
 	mu     sync.Mutex
 	client *kgo.Client
@@ -57,12 +57,16 @@ func (w *wires) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, conn net.
 	}
 	ctx, cancel := context.WithTimeout(client.Context(), TransactionTimeout)
 	defer cancel()
-	if err := h.clean(ctx); err != nil {
+	unsure, err := h.clean(ctx)
+	if unsure {
+		w.lost.Store(true) // it is replaced, and looks again
+	}
+	if err != nil {
 		_ = conn.Close()
 		if !errors.Is(err, errHangs) {
 			return
 		}
-		// After an abort a client is not used again.
+		// After an abort a client is not used again: it was told of a commit.
 		h.told.Store(true)
 		w.mu.Lock()
 		defer w.mu.Unlock()

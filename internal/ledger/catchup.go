@@ -205,6 +205,10 @@ func (l *Ledger) nothingFrom(ctx context.Context, partition int32, at int64) (ne
 // endHanging has a transaction ended that the broker does not end. What keeps it
 // is shown until then.
 func (l *Ledger) endHanging(ctx context.Context, partition int32, at int64, openFor time.Duration) {
+	if !l.ending.TryLock() {
+		return // who waits for the same, or another partition, is at it
+	}
+	defer l.ending.Unlock()
 	what := fmt.Sprintf("partition %d of topic %q cannot be read past offset %d: a transaction is open there", partition, l.conf.Topic, at)
 	open, err := kafka.OpenTransactions(ctx, l.admin, l.conf.Topic, partition, at)
 	if err != nil {

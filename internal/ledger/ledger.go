@@ -53,6 +53,7 @@ type Ledger struct {
 	changes *changes // the overlay's
 	writes  *intents
 	faults  faults
+	ending  sync.Mutex // a transaction that hangs
 	fresh   freshness
 
 	// Since Start.

@@ -6,6 +6,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -90,7 +91,7 @@ type Config struct {
 func (c Config) Identity() kafka.Identity {
 	t := c.Topics
 	return kafka.Identity{
-		TransactionalID: c.Group + "/" + c.InstanceID, Group: c.Group,
+		TransactionalID: c.Group + "/" + c.InstanceID, Group: c.Group, Input: t.Input,
 		Topics: []string{t.Ledger, t.Captured, t.Rejected, t.Parked},
 	}
 }
@@ -226,12 +227,13 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	return nil
 }
 
-// Mend ends a transaction of this instance that hangs, whether it runs or not.
+// Mend ends a transaction of this instance that hangs.
 func (p *Pipeline) Mend(ctx context.Context) error {
-	if c := p.committer.Load(); c != nil {
-		return c.Mend(ctx)
+	c := p.committer.Load()
+	if c == nil {
+		return errors.New("this instance is about to take its transactional id, and ends it then")
 	}
-	return kafka.EndLeftOpen(ctx, p.conf.Kafka, p.conf.Identity(), p.conf.Log)
+	return c.Mend(ctx)
 }
 
 // leave closes the consumer while the owner's messages are still answered:

@@ -17,7 +17,7 @@ func commitMutations() []mutation {
 		},
 		{
 			name: "outcomes produced outside of the transaction", file: committer,
-			old: "	err = c.produce(steps, b.Records)\n",
+			old: "	err := c.produce(steps, b.Records)\n",
 			new: `	outside, err := c.conf.Kafka.NewClient(kgo.DisableIdempotentWrite(), kgo.RecordRetries(1))
 	if err == nil {
 		n := len(b.Records) / 2
