@@ -17,10 +17,6 @@ const (
 	memTables     = 3
 )
 
-// blockBytes is how much is read to look one event up whose neighbours are not
-// asked for: half of Pebble's default, in which the index is twice as large.
-const blockBytes = 2 << 10
-
 // options fix how the store lies on the disk.
 func (s *store) options() *pebble.Options {
 	log := storeLog{log: s.conf.log}
@@ -56,7 +52,6 @@ func (s *store) options() *pebble.Options {
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		o.Levels[i].BlockSize = blockBytes
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}
 	for i := range o.TargetFileSizes {
