@@ -58,9 +58,8 @@ var (
 type CommitterConfig struct {
 	Kafka Config
 	Identity
-	GroupInstanceID *string // of a static member
-	Topic           string  // the input topic
-	TopicID         [16]byte
+	GroupInstanceID *string  // of a static member
+	TopicID         [16]byte // the input topic's
 	// MaxBatchBytes is the largest record batch that each topic takes, its
 	// max.message.bytes; a topic that is not named has the default.
 	MaxBatchBytes map[string]int32

@@ -62,7 +62,7 @@ func (c *Committer) lookForBatch(ctx context.Context, b Batch) (bool, error) {
 // readBatch looks for the batch in the committed offsets. They are not stable
 // while a transaction over them is being finished.
 func (c *Committer) readBatch(ctx context.Context, b Batch) (found, stable bool, err error) {
-	responses, err := c.holder.admin.FetchOffsetsForTopics(kadm.RequireStable(ctx), c.conf.Group, c.conf.Topic)
+	responses, err := c.holder.admin.FetchOffsetsForTopics(kadm.RequireStable(ctx), c.conf.Group, c.conf.Input)
 	if err != nil {
 		switch {
 		case errors.Is(err, kerr.UnstableOffsetCommit):
@@ -73,7 +73,7 @@ func (c *Committer) readBatch(ctx context.Context, b Batch) (found, stable bool,
 		return false, false, err
 	}
 	for _, o := range b.Offsets {
-		r, ok := responses.Lookup(c.conf.Topic, o.Partition)
+		r, ok := responses.Lookup(c.conf.Input, o.Partition)
 		if !ok {
 			continue
 		}

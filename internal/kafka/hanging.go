@@ -30,6 +30,9 @@ import (
 // that touches some of them ends those with it, as itself, and its first half may
 // have been ended the other way.
 
+// seeHanging ends an error that is for a person to mend.
+const seeHanging = "see \"A transaction that hangs\" in docs/operating.md"
+
 // HangsAfter is from when on an open transaction is taken for one that hangs:
 // twice the time after which the broker aborts one.
 const HangsAfter = 2 * TransactionTimeout
@@ -44,13 +47,12 @@ func EndHanging(ctx context.Context, conf Config, own Identity, producer int64, 
 		return err
 	}
 	defer h.client.Close()
-	const see = "see \"A transaction that hangs\" in docs/operating.md"
 	listed, err := h.admin.ListTransactions(ctx, []int64{producer}, nil)
 	if err != nil {
 		return fmt.Errorf("ask who has producer id %d: %w", producer, err)
 	}
 	if len(listed) == 0 {
-		return fmt.Errorf("it hangs, and no transactional id that may be looked at has producer id %d: %s", producer, see)
+		return fmt.Errorf("it hangs, and no transactional id that may be looked at has producer id %d: %s", producer, seeHanging)
 	}
 	t := listed.Sorted()[0] // a producer id has one
 	instance, ofGroup := strings.CutPrefix(t.TxnID, own.Group+"/")
@@ -60,7 +62,7 @@ func EndHanging(ctx context.Context, conf Config, own Identity, producer int64, 
 	case t.TxnID == own.TransactionalID:
 		return mend(ctx)
 	case !ofGroup || strings.Contains(instance, "/"):
-		return fmt.Errorf("it hangs, and transactional id %q, which has it, is not of group %q: %s", t.TxnID, own.Group, see)
+		return fmt.Errorf("it hangs, and transactional id %q, which has it, is not of group %q: %s", t.TxnID, own.Group, seeHanging)
 	}
 	if patience := 2*HangsAfter + spread(own.TransactionalID); openFor < patience {
 		return fmt.Errorf("it hangs: transactional id %q, which has it, is waited for until it has been open for %s", t.TxnID, patience)
@@ -122,8 +124,7 @@ const offsetsTopic = "__consumer_offsets"
 // found is what a look at the leaders found.
 type found struct {
 	hung   kadm.TopicsSet // what a producer has open
-	epoch  int16          // with which it was written, the latest
-	oldest int16          // and the earliest
+	epochs []int16        // with which it was written
 	unseen kadm.TopicsSet // what may not be looked at, or cannot just now
 	unsure bool           // some of it cannot just now
 }
@@ -169,11 +170,8 @@ func (h *holder) lookForHanging(ctx context.Context, producer int64) (f found, e
 		}
 		for _, p := range producers {
 			if p.ProducerID == producer && p.CurrentTxnStartOffset >= 0 {
-				if len(f.hung) == 0 {
-					f.epoch, f.oldest = p.ProducerEpoch, p.ProducerEpoch
-				}
 				f.hung.Add(name, p.Partition)
-				f.epoch, f.oldest = max(f.epoch, p.ProducerEpoch), min(f.oldest, p.ProducerEpoch)
+				f.epochs = append(f.epochs, p.ProducerEpoch)
 			}
 		}
 	}
@@ -182,14 +180,21 @@ func (h *holder) lookForHanging(ctx context.Context, producer int64) (f found, e
 
 // unstable reports whether the group's offsets are kept by a transaction: one
 // that is not about to end.
-func (h *holder) unstable(ctx context.Context) bool {
-	return h.patiently(ctx, func() error {
+func (h *holder) unstable(ctx context.Context) (bool, error) {
+	err := h.patiently(ctx, func() error {
 		committed, err := h.admin.FetchOffsetsForTopics(kadm.RequireStable(ctx), h.Group, h.Input)
 		if err == nil {
 			err = committed.Error()
 		}
 		return err
-	}) != nil
+	})
+	switch {
+	case errors.Is(err, kerr.UnstableOffsetCommit):
+		return true, nil
+	case errors.Is(err, kerr.GroupIDNotFound): // it has committed nothing
+		return false, nil
+	}
+	return false, err
 }
 
 // clean returns when the broker has ended the last transaction that is over;
@@ -208,7 +213,7 @@ func (h *holder) clean(ctx context.Context) (unsure bool, err error) {
 			if err != nil || len(f.hung) == 0 {
 				return f.unsure, err
 			}
-			if last.State == txnOngoing && f.oldest >= last.ProducerEpoch {
+			if last.State == txnOngoing && slices.Min(f.epochs) >= last.ProducerEpoch {
 				return f.unsure, nil // it is of what is under way, which writes with the present epoch
 			}
 			// What is open may have begun since.

@@ -5,123 +5,15 @@ package kafka
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// hang has the fake cluster say that a producer has something open, until a
-// transaction of its partitions ends.
-type hang struct {
-	producer  int64
-	epoch     int32
-	partition int32 // of testOut
-	// state is what the coordinator says of the last transaction; "": as the fake
-	// one does, which does not know how one ended.
-	state string
-	later int16 // how much its epoch is ahead
-
-	mu     sync.Mutex
-	open   bool
-	added  bool   // the partition was added to a transaction
-	ends   []bool // the ends that were asked for since: commit?
-	writes int    // before the end
-	fail   int    // so many AddPartitionsToTxn fail before one succeeds
-	stays  bool   // it hangs whatever is done
-}
-
-func (w *world) hang(h *hang) {
-	h.open = true
-	control := func(key kmsg.Key, f func(req kmsg.Request) (kmsg.Response, bool)) {
-		w.broker.Fake.ControlKey(key.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
-			w.broker.Fake.KeepControl()
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			resp, handled := f(req)
-			return resp, nil, handled
-		})
-	}
-	control(kmsg.DescribeProducers, func(kreq kmsg.Request) (kmsg.Response, bool) {
-		req := kreq.(*kmsg.DescribeProducersRequest)
-		if !h.open || req.Topics[0].Topic != testOut || !slices.Contains(req.Topics[0].Partitions, h.partition) {
-			return nil, false
-		}
-		resp := req.ResponseKind().(*kmsg.DescribeProducersResponse)
-		t := kmsg.NewDescribeProducersResponseTopic()
-		t.Topic = testOut
-		for _, partition := range req.Topics[0].Partitions {
-			p := kmsg.NewDescribeProducersResponseTopicPartition()
-			p.Partition = partition
-			if partition == h.partition {
-				a := kmsg.NewDescribeProducersResponseTopicPartitionActiveProducer()
-				a.ProducerID, a.ProducerEpoch, a.CurrentTxnStartOffset = h.producer, h.epoch, 0
-				p.ActiveProducers = append(p.ActiveProducers, a)
-			}
-			t.Partitions = append(t.Partitions, p)
-		}
-		resp.Topics = append(resp.Topics, t)
-		return resp, true
-	})
-	control(kmsg.DescribeTransactions, func(kreq kmsg.Request) (kmsg.Response, bool) {
-		req := kreq.(*kmsg.DescribeTransactionsRequest)
-		if !h.open || h.state == "" || h.added {
-			return nil, false
-		}
-		resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
-		s := kmsg.NewDescribeTransactionsResponseTransactionState()
-		s.TransactionalID, s.State, s.ProducerID, s.ProducerEpoch = testTxID, h.state, h.producer, int16(h.epoch)+h.later
-		resp.TransactionStates = append(resp.TransactionStates, s)
-		return resp, true
-	})
-	control(kmsg.AddPartitionsToTxn, func(kreq kmsg.Request) (kmsg.Response, bool) {
-		req := kreq.(*kmsg.AddPartitionsToTxnRequest)
-		for _, t := range req.Topics {
-			if !h.open || t.Topic != testOut || !slices.Contains(t.Partitions, h.partition) {
-				continue
-			}
-			if h.fail > 0 {
-				h.fail--
-				resp := req.ResponseKind().(*kmsg.AddPartitionsToTxnResponse)
-				resp.Topics = []kmsg.AddPartitionsToTxnResponseTopic{{
-					Topic: testOut, Partitions: []kmsg.AddPartitionsToTxnResponseTopicPartition{{Partition: h.partition, ErrorCode: kerr.ConcurrentTransactions.Code}},
-				}}
-				return resp, true
-			}
-			h.added = true
-		}
-		return nil, false
-	})
-	control(kmsg.Produce, func(kmsg.Request) (kmsg.Response, bool) {
-		if h.open {
-			h.writes++
-		}
-		return nil, false
-	})
-	control(kmsg.EndTxn, func(kreq kmsg.Request) (kmsg.Response, bool) {
-		if h.open && h.added {
-			h.ends = append(h.ends, kreq.(*kmsg.EndTxnRequest).Commit)
-			h.open = h.stays
-		}
-		return nil, false
-	})
-}
-
-// endedBy fails unless one transaction ended it, in this way.
-func (h *hang) endedBy(t *testing.T, commit bool) {
-	t.Helper()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !slices.Equal(h.ends, []bool{commit}) || h.writes > 0 {
-		t.Errorf("it was ended by %v (true: a commit) after %d writes, want %v and no writes", h.ends, h.writes, []bool{commit})
-	}
-}
 
 // TestNewCommitterEndsWhatHangs: what hangs of an identity ends as the broker had
 // decided, before anything else is written under it.
@@ -208,12 +100,7 @@ func TestCommitWhileTheOneBeforeHangs(t *testing.T) {
 		if err := c.Commit(t.Context(), batch(member, "one", 1)); err != nil {
 			t.Fatal(err)
 		}
-		id, epoch, err := c.client.ProducerID(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := &hang{producer: id, epoch: int32(epoch) - 1, partition: 0}
-		w.hang(h)
+		h := w.hangs(c, 0)
 		var once sync.Once
 		w.wire.at(func(key int16) verdict {
 			v := pass
@@ -240,19 +127,14 @@ func TestMend(t *testing.T) {
 		if err := c.Commit(t.Context(), batch(member, "one", 1)); err != nil {
 			t.Fatal(err)
 		}
-		id, epoch, err := c.client.ProducerID(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := &hang{producer: id, epoch: int32(epoch) - 1, partition: 1}
-		w.hang(h)
+		h := w.hangs(c, 1)
 		conf := w.committerConfig()
 		mended := 0
 		mend := func(ctx context.Context) error {
 			mended++
 			return c.Mend(ctx)
 		}
-		if err := EndHanging(t.Context(), conf.Kafka, conf.Identity, id, HangsAfter, conf.Log, mend); err != nil {
+		if err := EndHanging(t.Context(), conf.Kafka, conf.Identity, h.producer, HangsAfter, conf.Log, mend); err != nil {
 			t.Fatal(err)
 		}
 		if mended != 1 {
@@ -298,10 +180,6 @@ func TestEndHangingOfAnother(t *testing.T) {
 				if err := c.Commit(t.Context(), batch(w.member(), "one", 1)); err != nil {
 					t.Fatal(err)
 				}
-				id, epoch, err := c.client.ProducerID(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
 				if test.busy {
 					if err := c.client.BeginTransaction(); err != nil {
 						t.Fatal(err)
@@ -310,11 +188,11 @@ func TestEndHangingOfAnother(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				h := &hang{producer: id, epoch: int32(epoch) - 1, partition: 1}
+				h := w.hangs(c, 1)
 				if !test.busy && test.id == "" {
 					h.state = txnCommitted
 				}
-				w.hang(h)
+				id := h.producer
 				if test.other {
 					id += 100
 				}

@@ -69,7 +69,7 @@ func (w *world) committerConfig() CommitterConfig {
 	conf := w.conf
 	conf.Dial = w.wire.open
 	return CommitterConfig{
-		Kafka: conf, Identity: Identity{TransactionalID: testTxID, Group: testGroup, Input: testInput, Topics: []string{testOut}}, Topic: testInput, TopicID: w.topicID(),
+		Kafka: conf, Identity: Identity{TransactionalID: testTxID, Group: testGroup, Input: testInput, Topics: []string{testOut}}, TopicID: w.topicID(),
 		Log: conf.Log,
 	}
 }

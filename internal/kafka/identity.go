@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -89,8 +90,7 @@ func (h *holder) take(ctx context.Context, newClient func() (*kgo.Client, error)
 			return nil, err
 		}
 		if found == mostHanging {
-			return nil, fmt.Errorf("a transaction of transactional id %q hangs, and %d more of its producer id did not end it: see \"A transaction that hangs\" in docs/operating.md",
-				h.TransactionalID, mostHanging)
+			return nil, fmt.Errorf("a transaction of transactional id %q hangs, and %d more of its producer id did not end it: %s", h.TransactionalID, mostHanging, seeHanging)
 		}
 	}
 }
@@ -110,9 +110,11 @@ func (h *holder) tidy(ctx context.Context, client *kgo.Client, last kadm.Describ
 	}
 	offsetsHang := f.hung[offsetsTopic] != nil
 	if !offsetsHang && f.unseen[offsetsTopic] != nil {
-		offsetsHang = h.unstable(ctx)
+		if offsetsHang, err = h.unstable(ctx); err != nil {
+			return false, fmt.Errorf("ask whether the offsets of group %q hang: %w", h.Group, err)
+		}
 	}
-	commit := decide(last, f.epoch, offsetsHang && !h.told.Load())
+	commit := decide(last, slices.Max(f.epochs), offsetsHang && !h.told.Load())
 	h.log.WarnContext(ctx, "a transaction hangs: the broker counts it as ended, and has not ended it in these partitions; it is ended now",
 		slog.String("transactional_id", h.TransactionalID), slog.Any("partitions", f.hung.Sorted()), slog.String("last_state", last.State), slog.Bool("committed", commit))
 	f.hung.Merge(f.unseen)
@@ -209,16 +211,8 @@ func (h *holder) end(ctx context.Context, partitions kadm.TopicsSet, commit bool
 			return err
 		}
 	}
-	offsets := kmsg.NewPtrAddOffsetsToTxnRequest()
-	offsets.TransactionalID, offsets.ProducerID, offsets.ProducerEpoch, offsets.Group = h.TransactionalID, id, epoch, h.Group
-	if err := h.insist(ctx, func() error {
-		answer, err := offsets.RequestWith(ctx, h.client)
-		if err != nil {
-			return err
-		}
-		return kerr.ErrorForCode(answer.ErrorCode)
-	}); err != nil {
-		return fmt.Errorf("add the offsets of group %q: %w", h.Group, err)
+	if err := h.insist(ctx, func() error { return addOffsets(ctx, h.client, h.Identity, id, epoch) }); err != nil {
+		return err
 	}
 	end := kmsg.NewPtrEndTxnRequest()
 	end.TransactionalID, end.ProducerID, end.ProducerEpoch, end.Commit = h.TransactionalID, id, epoch, commit

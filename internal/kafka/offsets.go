@@ -18,7 +18,7 @@ func (c *Committer) sendOffsets(ctx context.Context, b Batch) error {
 		return err
 	}
 	// Needed by brokers without transaction.version 2; the others take it too.
-	if err := c.addOffsets(ctx, id, epoch); err != nil {
+	if err := addOffsets(ctx, c.client, c.conf.Identity, id, epoch); err != nil {
 		return err
 	}
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
@@ -27,7 +27,7 @@ func (c *Committer) sendOffsets(ctx context.Context, b Batch) error {
 	req.MemberID, req.Generation, req.InstanceID = b.Member, b.Generation, c.conf.GroupInstanceID
 	topic := kmsg.NewTxnOffsetCommitRequestTopic()
 	// Version 6 names the topic by its id only.
-	topic.Topic, topic.TopicID = c.conf.Topic, c.conf.TopicID
+	topic.Topic, topic.TopicID = c.conf.Input, c.conf.TopicID
 	for _, o := range b.Offsets {
 		p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 		p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = o.Partition, o.At, o.LeaderEpoch, &o.Metadata
@@ -44,22 +44,24 @@ func (c *Committer) sendOffsets(ctx context.Context, b Batch) error {
 		for _, p := range t.Partitions {
 			answered++
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("TxnOffsetCommit of %s/%d: %w", c.conf.Topic, p.Partition, err)
+				return fmt.Errorf("TxnOffsetCommit of %s/%d: %w", c.conf.Input, p.Partition, err)
 			}
 		}
 	}
 	if answered != len(b.Offsets) {
-		return fmt.Errorf("TxnOffsetCommit of %s: %d of %d partitions were answered", c.conf.Topic, answered, len(b.Offsets))
+		return fmt.Errorf("TxnOffsetCommit of %s: %d of %d partitions were answered", c.conf.Input, answered, len(b.Offsets))
 	}
 	return nil
 }
 
-func (c *Committer) addOffsets(ctx context.Context, id int64, epoch int16) error {
+// addOffsets adds the group's offsets to the open transaction, when the broker is
+// done with the one before.
+func addOffsets(ctx context.Context, client *kgo.Client, of Identity, id int64, epoch int16) error {
 	for {
 		req := kmsg.NewPtrAddOffsetsToTxnRequest()
-		req.TransactionalID, req.Group = c.conf.TransactionalID, c.conf.Group
+		req.TransactionalID, req.Group = of.TransactionalID, of.Group
 		req.ProducerID, req.ProducerEpoch = id, epoch
-		resp, err := req.RequestWith(ctx, c.client)
+		resp, err := req.RequestWith(ctx, client)
 		if err != nil {
 			return fmt.Errorf("AddOffsetsToTxn: %w", err)
 		}
@@ -68,7 +70,7 @@ func (c *Committer) addOffsets(ctx context.Context, id int64, epoch int16) error
 			return nil
 		}
 		if !errors.Is(err, kerr.ConcurrentTransactions) {
-			return fmt.Errorf("AddOffsetsToTxn of group %q: %w", c.conf.Group, err)
+			return fmt.Errorf("AddOffsetsToTxn of group %q: %w", of.Group, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -85,7 +87,7 @@ func CommitOffsets(ctx context.Context, consumer *kgo.Client, conf CommitterConf
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Group, req.MemberID, req.Generation, req.InstanceID = conf.Group, b.Member, b.Generation, conf.GroupInstanceID
 	topic := kmsg.NewOffsetCommitRequestTopic()
-	topic.Topic, topic.TopicID = conf.Topic, conf.TopicID
+	topic.Topic, topic.TopicID = conf.Input, conf.TopicID
 	for _, o := range b.Offsets {
 		p := kmsg.NewOffsetCommitRequestTopicPartition()
 		p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = o.Partition, o.At, o.LeaderEpoch, &o.Metadata
@@ -101,12 +103,12 @@ func CommitOffsets(ctx context.Context, consumer *kgo.Client, conf CommitterConf
 		for _, p := range t.Partitions {
 			answered++
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return classify(fmt.Errorf("OffsetCommit of %s/%d: %w", conf.Topic, p.Partition, err))
+				return classify(fmt.Errorf("OffsetCommit of %s/%d: %w", conf.Input, p.Partition, err))
 			}
 		}
 	}
 	if answered != len(b.Offsets) {
-		return fmt.Errorf("%w: OffsetCommit of %s: %d of %d partitions were answered", ErrNotCommitted, conf.Topic, answered, len(b.Offsets))
+		return fmt.Errorf("%w: OffsetCommit of %s: %d of %d partitions were answered", ErrNotCommitted, conf.Input, answered, len(b.Offsets))
 	}
 	return nil
 }

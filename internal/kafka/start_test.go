@@ -135,7 +135,7 @@ func TestEnsureStartBesideAMember(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			id, generation := member.GroupMetadata()
 			b := Batch{Member: id, Generation: generation, Offsets: []Offset{{Partition: 1, At: 0, LeaderEpoch: -1}}}
-			if err := CommitOffsets(t.Context(), member, CommitterConfig{Identity: Identity{Group: testGroup}, Topic: testInput, TopicID: w.topicID()}, b); err != nil {
+			if err := CommitOffsets(t.Context(), member, CommitterConfig{Identity: Identity{Group: testGroup, Input: testInput}, TopicID: w.topicID()}, b); err != nil {
 				t.Error(err)
 			}
 		}()

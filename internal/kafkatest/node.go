@@ -94,9 +94,7 @@ func inNetwork(name, alias string) testcontainers.ContainerCustomizer {
 const keepRunning = `/etc/kafka/docker/run || true
 while true; do
     while [ -e ` + stayDown + ` ]; do sleep 0.1; done
-    log=/opt/kafka/config/log4j2.yaml
-    [ -e $log ] || log=/etc/kafka/docker/log4j2.yaml
-    java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile=$log \
+    java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile=/opt/kafka/config/log4j2.yaml \
         -cp '/opt/kafka/libs/*' kafka.Kafka /opt/kafka/config/server.properties || true
 done`
 

@@ -54,7 +54,6 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	p.commits = kafka.CommitterConfig{
 		Kafka:         p.conf.Kafka,
 		Identity:      p.conf.Identity(),
-		Topic:         topics.Input,
 		TopicID:       info[topics.Input].ID,
 		MaxBatchBytes: limits,
 		Placed:        topics.Ledger,

@@ -51,7 +51,7 @@ func commitMutations() []mutation {
 		},
 		{
 			name: "refused offsets are not looked at", file: offsets,
-			old: "				return fmt.Errorf(\"TxnOffsetCommit of %s/%d: %w\", c.conf.Topic, p.Partition, err)",
+			old: "				return fmt.Errorf(\"TxnOffsetCommit of %s/%d: %w\", c.conf.Input, p.Partition, err)",
 			new: "				c.conf.Log.WarnContext(ctx, err.Error())",
 		},
 		{
