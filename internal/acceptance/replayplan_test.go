@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"payment-capture/internal/app"
 	"payment-capture/internal/config"
 	"payment-capture/internal/event"
 	"payment-capture/internal/ledger"
@@ -55,7 +56,7 @@ func (p planner) replay(l *ledger.Ledger, s replay.Selection, send bool) *replay
 	r, err := replay.New(ctx, replay.Config{
 		Kafka: p.kafkaConfig(), Input: p.topics.input, Parked: p.topics.parked, Selection: s, Partitioner: replay.SamePartition,
 		Rules: replay.Rules{
-			Account: c.MercadoPagoAccount, Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge, KeyHorizon: c.IdempotencyKeyHorizon,
+			Rules: app.Rules(c), Account: c.MercadoPagoAccount, KeyHorizon: c.IdempotencyKeyHorizon,
 			OncePerReference: c.CaptureOncePer == config.OncePerReference,
 		},
 		Ledger: l, Scratch: "scratch", FS: vfs.NewMem(), State: filepath.Join(p.t.TempDir(), "state.json"),

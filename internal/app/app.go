@@ -27,6 +27,7 @@ import (
 	"payment-capture/internal/ledger"
 	"payment-capture/internal/mercadopago"
 	"payment-capture/internal/pipeline"
+	"payment-capture/internal/rules"
 	"payment-capture/internal/secret"
 )
 
@@ -91,7 +92,8 @@ func New(opts Options) (*Service, error) {
 		return nil, fmt.Errorf("KAFKA_START_AT: %w", err)
 	}
 	s.capturer = capture.New(capture.Config{
-		Currency: c.Currency, Account: c.MercadoPagoAccount, OncePerReference: c.CaptureOncePer == config.OncePerReference, MaxEventAge: c.CaptureMaxEventAge, KeyHorizon: c.IdempotencyKeyHorizon,
+		Rules:   Rules(c),
+		Account: c.MercadoPagoAccount, OncePerReference: c.CaptureOncePer == config.OncePerReference, KeyHorizon: c.IdempotencyKeyHorizon,
 		Deadline: c.CaptureDeadline, MaxTries: c.CaptureMaxTries, ReconcileFor: c.CaptureReconcileFor,
 		MaxInFlight: c.MaxInFlight, RateLimit: c.CaptureRateLimit, RefusalRun: c.CaptureRefusalRun,
 		Credential: token.Version, Log: opts.Log, Metrics: capture.NewMetrics(s.registry),
@@ -133,6 +135,11 @@ func source(text secret.Text, file string) (*secret.Source, error) {
 		return secret.Fixed(text), nil
 	}
 	return secret.File(file)
+}
+
+// Rules returns what may be charged, by the configuration.
+func Rules(c config.Config) rules.Rules {
+	return rules.Rules{Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge}
 }
 
 // KafkaConfig makes the cluster's part of the configuration. The error names

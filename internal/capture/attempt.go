@@ -94,28 +94,10 @@ func (c *Capturer) begin(e *event.ReadyToCapture, hold Hold) (*attempt, *event.P
 	return a, nil
 }
 
-// unfit parks what must not be charged whatever the API would say. Of an event
-// that was never tried, by this instance or any other, its age is all that tells
-// whether that may have been before there was a ledger.
+// unfit says why an event that was never attempted is parked without a call; nil:
+// it may be charged.
 func (c *Capturer) unfit(a *attempt) *event.Parking {
-	e := a.event
-	age := time.Since(e.Time)
-	switch {
-	case e.Amount.Currency() != c.conf.Currency:
-		return &event.Parking{Reason: event.ParkWrongCurrency, Detail: fmt.Sprintf(
-			"data.currency is %s, and this account charges in %s: the API would take the same number in the other currency",
-			e.Amount.Currency(), c.conf.Currency)}
-	case a.resent: // somebody looked at its age
-		return nil
-	case c.conf.MaxEventAge > 0 && age > c.conf.MaxEventAge:
-		return &event.Parking{Reason: event.ParkTooOld, Detail: fmt.Sprintf(
-			"time is %s, more than CAPTURE_MAX_EVENT_AGE (%s) ago, and the ledger knows of no attempt",
-			e.Time.UTC().Format(time.RFC3339), c.conf.MaxEventAge)}
-	case age < -event.ClockTolerance:
-		return &event.Parking{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
-			"time is %s, which is still to come: the age of the event cannot be told", e.Time.UTC().Format(time.RFC3339))}
-	}
-	return nil
+	return c.conf.Unfit(a.event, a.resent, time.Now())
 }
 
 // untried reports whether the attempt is noted and nobody can have called.

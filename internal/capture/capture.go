@@ -17,7 +17,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
-	"payment-capture/internal/money"
+	"payment-capture/internal/rules"
 )
 
 // API makes single calls; [mercadopago.Client] does.
@@ -68,9 +68,8 @@ type Journal interface {
 
 // Config fixes a Capturer.
 type Config struct {
-	Currency    money.Currency // that of the account's site
-	Account     string         // the account's name, noted with each attempt
-	MaxEventAge time.Duration  // older events that were never tried are parked; 0: none is too old
+	rules.Rules
+	Account string // the account's name, noted with each attempt
 	// OncePerReference parks an event under whose reference another one was
 	// captured.
 	OncePerReference bool

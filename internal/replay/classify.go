@@ -6,7 +6,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
-	"payment-capture/internal/money"
+	"payment-capture/internal/rules"
 )
 
 // Class is what the service would do with a record: a closed list.
@@ -63,11 +63,10 @@ func (c Class) hopeless() bool {
 
 // Rules are what the service goes by besides the ledger; its variables say so.
 type Rules struct {
-	Account          string         // MERCADOPAGO_ACCOUNT
-	Currency         money.Currency // CURRENCY
-	MaxEventAge      time.Duration  // CAPTURE_MAX_EVENT_AGE; 0: none is too old
-	KeyHorizon       time.Duration  // IDEMPOTENCY_KEY_HORIZON
-	OncePerReference bool           // CAPTURE_ONCE_PER is reference
+	rules.Rules
+	Account          string        // MERCADOPAGO_ACCOUNT
+	KeyHorizon       time.Duration // IDEMPOTENCY_KEY_HORIZON
+	OncePerReference bool          // CAPTURE_ONCE_PER is reference
 }
 
 // Case is a record and what is known of it.
@@ -137,15 +136,17 @@ func (c Case) parkOnce(as Class) Class {
 
 // firstTime is for an event that nobody tried.
 func (r Rules) firstTime(c Case, now time.Time) Class {
-	age := now.Sub(c.Event.Time)
-	switch {
-	case c.Event.Amount.Currency() != r.Currency:
-		return ParkWrongCurrency
-	case !c.forgiven() && r.MaxEventAge > 0 && age > r.MaxEventAge:
-		return ParkTooOld
-	case !c.forgiven() && age < -event.ClockTolerance:
-		return ParkInFuture
-	case r.OncePerReference && c.Rival:
+	if unfit := r.Unfit(c.Event, c.forgiven(), now); unfit != nil {
+		switch unfit.Reason { //nolint:exhaustive // the reasons of [rules.Rules.Unfit]
+		case event.ParkWrongCurrency:
+			return ParkWrongCurrency
+		case event.ParkTooOld:
+			return ParkTooOld
+		default:
+			return ParkInFuture
+		}
+	}
+	if r.OncePerReference && c.Rival {
 		return ParkReference
 	}
 	return First

@@ -6,10 +6,11 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/rules"
 )
 
 func rulesForTest() Rules {
-	return Rules{Account: "main", Currency: "MXN", MaxEventAge: 7 * 24 * time.Hour, KeyHorizon: 24 * time.Hour}
+	return Rules{Rules: rules.Rules{Currency: "MXN", MaxEventAge: 7 * 24 * time.Hour}, Account: "main", KeyHorizon: 24 * time.Hour}
 }
 
 // TestClassify has a row for each thing that the service can do with a record,

@@ -1,0 +1,46 @@
+// Package rules decides what may be charged, without I/O and without a clock of
+// its own: every function takes the event, what is known about it, and the time.
+//
+// The service, replay --dry-run and ledger get use the same rules, so they cannot
+// disagree about an event.
+package rules
+
+import (
+	"fmt"
+	"time"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/money"
+)
+
+// Rules configures what may be charged.
+type Rules struct {
+	Currency    money.Currency // CURRENCY: the currency of the account's site
+	MaxEventAge time.Duration  // CAPTURE_MAX_EVENT_AGE; 0: no event is too old
+}
+
+// Unfit returns why an event that was never attempted must not be charged at now,
+// or nil if it may be. An operator who resent a parked event has accepted its time,
+// so only its currency counts then.
+//
+// The age matters because it is the only evidence about attempts from before the
+// ledger existed, or from a ledger that was lost.
+func (r Rules) Unfit(e *event.ReadyToCapture, resent bool, now time.Time) *event.Parking {
+	age := now.Sub(e.Time)
+	switch {
+	case e.Amount.Currency() != r.Currency:
+		return &event.Parking{Reason: event.ParkWrongCurrency, Detail: fmt.Sprintf(
+			"data.currency is %s, and this account charges in %s: the API would take the same number in the other currency",
+			e.Amount.Currency(), r.Currency)}
+	case resent:
+		return nil
+	case r.MaxEventAge > 0 && age > r.MaxEventAge:
+		return &event.Parking{Reason: event.ParkTooOld, Detail: fmt.Sprintf(
+			"time is %s, more than CAPTURE_MAX_EVENT_AGE (%s) ago, and the ledger knows of no attempt",
+			e.Time.UTC().Format(time.RFC3339), r.MaxEventAge)}
+	case age < -event.ClockTolerance:
+		return &event.Parking{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
+			"time is %s, which is still to come: the age of the event cannot be told", e.Time.UTC().Format(time.RFC3339))}
+	}
+	return nil
+}
