@@ -260,7 +260,7 @@ func compare(tb testing.TB, c candidate) (verdict, error) {
 
 // checkError holds every error to what all of them promise.
 func checkError(c candidate, err error) error {
-	if _, ok := errors.AsType[*event.OtherTypeError](err); ok {
+	if _, ok := errors.AsType[*event.SkipError](err); ok {
 		if len(err.Error()) > 256 {
 			return fmt.Errorf("a message of %d bytes", len(err.Error()))
 		}

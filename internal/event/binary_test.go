@@ -109,12 +109,29 @@ func TestBinaryOtherTypesAreSkipped(t *testing.T) {
 	for name, m := range map[string]event.Message{
 		"plain":           binaryMessage("ce_type", "order.cancelled"),
 		"doubled headers": binaryMessage("ce_type", "order.cancelled", "ce_id", "1", "ce_id", "2"),
-		"no value":        {Headers: []event.Header{{Key: "ce_type", Value: []byte("order.cancelled")}}},
 		"avro":            {Headers: []event.Header{{Key: "ce_type", Value: []byte("order.cancelled")}}, Value: []byte{0, 1, 2}},
 	} {
 		_, err := event.Decode(m)
-		if skipped, ok := errors.AsType[*event.OtherTypeError](err); !ok || skipped.Type != "order.cancelled" {
+		if skipped, ok := errors.AsType[*event.SkipError](err); !ok || skipped.Type != "order.cancelled" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+func TestTombstonesAreSkippedUnlessTheyClaimOurType(t *testing.T) {
+	t.Parallel()
+	for name, m := range map[string]event.Message{
+		"no headers":    {Key: []byte("order-1001")},
+		"another type":  {Headers: []event.Header{{Key: "ce_type", Value: []byte("order.cancelled")}}},
+		"other headers": {Headers: []event.Header{{Key: "trace", Value: []byte("1")}}},
+	} {
+		_, err := event.Decode(m)
+		if skipped, ok := errors.AsType[*event.SkipError](err); !ok || skipped.Reason != event.SkipTombstone {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	ours := binaryMessage("ce_specversion", "1.0", "ce_id", "1", "ce_source", "/s", "ce_type", event.TypeReadyToCapture)
+	ours.Value = nil
+	wantInvalid(t, "our type", ours, "data", "is empty")
+	wantInvalid(t, "an empty value is no tombstone", event.Message{Value: []byte{}}, "", "is empty")
 }

@@ -24,9 +24,12 @@ type envelope struct {
 }
 
 // Decode reads an order.ready_to_capture from a record, in structured or
-// binary mode. Its errors are [*InvalidError] and [*OtherTypeError]. Other
+// binary mode. Its errors are [*InvalidError] and [*SkipError]. Other
 // formats would plug in here: nothing else looks at a record's bytes.
 func Decode(m Message) (*ReadyToCapture, error) {
+	if m.Value == nil && !headerClaims(m.Headers) {
+		return nil, &SkipError{Reason: SkipTombstone}
+	}
 	inHeaders, contentType, err := modeOf(m)
 	if err != nil {
 		return nil, err
@@ -74,7 +77,7 @@ func (e *ReadyToCapture) takeEnvelope(env *envelope, recordTime time.Time) error
 		return invalid("type", "is missing: CloudEvents require it")
 	}
 	if !resembles(*env.Type) {
-		return &OtherTypeError{Type: *env.Type}
+		return &SkipError{Reason: SkipOtherType, Type: *env.Type}
 	}
 	if *env.Type != TypeReadyToCapture {
 		return invalid("type", "must be %s exactly: it is that but for capitals, spaces or characters that do not print", TypeReadyToCapture)
@@ -110,14 +113,14 @@ func modeOf(m Message) (binary bool, contentType string, err error) {
 
 func readStructured(m Message) (*envelope, error) {
 	if len(m.Value) == 0 {
-		return nil, invalid("", "is empty (a tombstone?): an event is expected")
+		return nil, invalid("", "is empty: an event is expected")
 	}
 	env := &envelope{}
 	if err := json.Unmarshal(m.Value, env); err != nil {
 		// What is wrong may be in a record that is not ours: look at its type
 		// alone, leniently, before it is called invalid.
 		if other := typeOf(m.Value); other != "" && !resembles(other) && !headerClaims(m.Headers) {
-			return nil, &OtherTypeError{Type: other}
+			return nil, &SkipError{Reason: SkipOtherType, Type: other}
 		}
 		return nil, notJSON("", m.Value, err)
 	}

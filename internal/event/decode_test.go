@@ -77,7 +77,7 @@ func TestOtherTypesAreSkippedHoweverOdd(t *testing.T) {
 	t.Parallel()
 	other := with(t, plain, event.TypeReadyToCapture, "order.cancelled")
 	_, err := event.Decode(structuredMessage([]byte(`{"type":"` + strings.Repeat("x", 1<<20) + `"}`)))
-	if skipped, ok := errors.AsType[*event.OtherTypeError](err); !ok || len(skipped.Error()) > 256 {
+	if skipped, ok := errors.AsType[*event.SkipError](err); !ok || len(skipped.Error()) > 256 {
 		t.Errorf("a long type: %.80v", err)
 	}
 	for name, value := range map[string]string{
@@ -92,7 +92,7 @@ func TestOtherTypesAreSkippedHoweverOdd(t *testing.T) {
 		"the type last, after oddity": `{"id":1,"id":2,"data":"` + "\xff" + `","type":"order.cancelled"}`,
 	} {
 		_, err := event.Decode(structuredMessage([]byte(value)))
-		if skipped, ok := errors.AsType[*event.OtherTypeError](err); !ok || skipped.Type != "order.cancelled" {
+		if skipped, ok := errors.AsType[*event.SkipError](err); !ok || skipped.Type != "order.cancelled" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

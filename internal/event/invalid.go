@@ -25,13 +25,32 @@ func (e *InvalidError) Error() string {
 	return e.Field + " " + e.Problem
 }
 
-// OtherTypeError says that a record is a CloudEvent of another type, which is
-// none of our business.
-type OtherTypeError struct{ Type string }
+// SkipError reports that a record is not meant for this service. Whoever skips a
+// record counts it by its reason, and shows its type.
+type SkipError struct {
+	Reason SkipReason
+	Type   string // the CloudEvents type, as it was written; "" for a tombstone
+}
 
-func (e *OtherTypeError) Error() string {
+func (e *SkipError) Error() string {
+	if e.Reason == SkipTombstone {
+		return "record without a value (tombstone)"
+	}
 	return fmt.Sprintf("event of type %q", printable(e.Type, 64))
 }
+
+// SkipReason is why a record is skipped: a closed list.
+type SkipReason string
+
+// The reasons for skipping a record. [Decode] returns the first two.
+const (
+	SkipOtherType    SkipReason = "other_type"    // a CloudEvent of another type
+	SkipTombstone    SkipReason = "tombstone"     // no value, and no header that claims our type
+	SkipOtherAccount SkipReason = "other_account" // an event that names another account
+)
+
+// SkipReasons returns every reason for skipping a record.
+func SkipReasons() []SkipReason { return []SkipReason{SkipOtherType, SkipTombstone, SkipOtherAccount} }
 
 func invalid(field, format string, args ...any) *InvalidError {
 	return &InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}

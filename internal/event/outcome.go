@@ -53,7 +53,7 @@ type wireOutcomeData struct {
 
 // DecodeOutcome reads what [Outcome.Encode] writes, in structured or binary
 // mode, and gives the id that the record has: [OutcomeID] says what it should
-// be. Members that are not known are ignored. Its errors are [*OtherTypeError],
+// be. Members that are not known are ignored. Its errors are [*SkipError],
 // [*OtherSourceError] and [*InvalidError].
 func DecodeOutcome(m Message) (o *Outcome, id string, err error) {
 	w, err := readOutcomeEnvelope(m)
@@ -62,7 +62,7 @@ func DecodeOutcome(m Message) (o *Outcome, id string, err error) {
 	}
 	switch {
 	case !isOutcomeType(w.Type):
-		return nil, "", &OtherTypeError{Type: w.Type}
+		return nil, "", &SkipError{Reason: SkipOtherType, Type: w.Type}
 	case w.Source != Source:
 		return nil, "", &OtherSourceError{Type: w.Type, Source: w.Source}
 	case w.SpecVersion != "1.0":
@@ -109,7 +109,7 @@ func readOutcomeEnvelope(m Message) (*wireEnvelope, error) {
 	if err := json.Unmarshal(m.Value, w); err != nil {
 		// Only what says that it is an outcome is one that is broken.
 		if t := typeOf(m.Value); !isOutcomeType(t) {
-			return nil, &OtherTypeError{Type: t}
+			return nil, &SkipError{Reason: SkipOtherType, Type: t}
 		}
 		return nil, notJSON("", m.Value, err)
 	}

@@ -174,7 +174,7 @@ func TestOutcomesOfOthersAreTold(t *testing.T) {
 		"broken, without a type": {Value: []byte(`{"id":"1","id":"2"}`)},
 	} {
 		_, _, err := event.DecodeOutcome(m)
-		if _, ok := errors.AsType[*event.OtherTypeError](err); !ok {
+		if _, ok := errors.AsType[*event.SkipError](err); !ok {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

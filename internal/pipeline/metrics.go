@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"payment-capture/internal/event"
 )
 
 // Metrics are the pipeline's. Make them with [NewMetrics].
@@ -34,7 +36,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"verdict"}),
 		skippedTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "payment_capture_records_skipped_total",
-			Help: "Records that are not ours to handle, by reason: other_type, other_account.",
+			Help: "Records that are not ours to handle, by reason: other_type, tombstone, other_account.",
 		}, []string{"reason"}),
 		staleTotal: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "payment_capture_results_stale_total",
@@ -76,6 +78,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.settledTotal.WithLabelValues(v)
 		m.replayedTotal.WithLabelValues(v)
 	}
+	for _, reason := range event.SkipReasons() {
+		m.skippedTotal.WithLabelValues(string(reason))
+	}
 	return m
 }
 
@@ -89,12 +94,15 @@ func (m *Metrics) settled(all ...settlement) {
 	}
 }
 
-func (m *Metrics) skipped(reason string) { m.skippedTotal.WithLabelValues(reason).Inc() }
-func (m *Metrics) stale()                { m.staleTotal.Inc() }
-func (m *Metrics) capturing(n int)       { m.inFlight.Set(float64(n)) }
-func (m *Metrics) owned(n int)           { m.ownedGauge.Set(float64(n)) }
-func (m *Metrics) fetchFailed()          { m.fetchFailures.Inc() }
-func (m *Metrics) suspected(n int)       { m.suspects.Set(float64(n)) }
+func (m *Metrics) skipped(reason event.SkipReason) {
+	m.skippedTotal.WithLabelValues(string(reason)).Inc()
+}
+
+func (m *Metrics) stale()          { m.staleTotal.Inc() }
+func (m *Metrics) capturing(n int) { m.inFlight.Set(float64(n)) }
+func (m *Metrics) owned(n int)     { m.ownedGauge.Set(float64(n)) }
+func (m *Metrics) fetchFailed()    { m.fetchFailures.Inc() }
+func (m *Metrics) suspected(n int) { m.suspects.Set(float64(n)) }
 
 func (m *Metrics) refused(yes bool) {
 	if yes {

@@ -135,7 +135,7 @@ func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 	e, err := event.Decode(m)
 	if err == nil {
 		if e.Account != "" && e.Account != p.conf.Account {
-			p.conf.Metrics.skipped("other_account")
+			p.conf.Metrics.skipped(event.SkipOtherAccount)
 			return polledRecord{record: r, skip: true, valid: true}
 		}
 		return polledRecord{record: r, event: e, valid: true, id: e.ID, resend: event.ResendOf(m)}
@@ -143,8 +143,11 @@ func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 	if invalid, ok := errors.AsType[*event.InvalidError](err); ok {
 		return polledRecord{record: r, invalid: invalid, id: event.RecordID(m), resend: event.ResendOf(m)}
 	}
-	p.conf.Metrics.skipped("other_type")
-	return polledRecord{record: r, skip: true}
+	if skipped, ok := errors.AsType[*event.SkipError](err); ok {
+		p.conf.Metrics.skipped(skipped.Reason)
+		return polledRecord{record: r, skip: true}
+	}
+	return polledRecord{record: r, invalid: &event.InvalidError{Problem: err.Error()}, id: event.RecordID(m), resend: event.ResendOf(m)}
 }
 
 // detached copies a record. What the client gives is a part of the whole answer to

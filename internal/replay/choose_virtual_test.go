@@ -126,7 +126,7 @@ func TestOnlyOursIsSent(t *testing.T) {
 		before := w.all(input)
 		plan, _ := w.replay(w.config(Selection{All: true}))
 		w.rows(plan, map[Class]string{
-			First: "3/3/3 MXN 30.00", OtherType: "1/0/1", OtherAccount: "1/0/1", ParkInvalid: "2/0/2",
+			First: "3/3/3 MXN 30.00", OtherType: "1/0/1", OtherAccount: "1/0/1", Tombstone: "1/0/1", ParkInvalid: "1/0/1",
 		})
 		sent := w.sent(before)
 		if got := keys(sent); got != "0:ours 1:named 2:" {

@@ -32,6 +32,7 @@ const (
 
 	OtherType    Class = "other_type"    // skipped
 	OtherAccount Class = "other_account" // skipped
+	Tombstone    Class = "tombstone"     // skipped
 )
 
 // What is not sent, whatever the service would do with it.
@@ -49,7 +50,7 @@ func Classes() []Class {
 	return []Class{
 		AnsweredCaptured, AnsweredRejected, StaysParked, First, Again, LookUpFirst, LookUpThenPark,
 		ParkTooOld, ParkInFuture, ParkWrongCurrency, ParkReference, ParkConflicting, ParkInvalid,
-		OtherType, OtherAccount, DecidedSince, Superseded, DigestGone, DigestDiffers, NoParking, Timeless,
+		OtherType, OtherAccount, Tombstone, DecidedSince, Superseded, DigestGone, DigestDiffers, NoParking, Timeless,
 	}
 }
 

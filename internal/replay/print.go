@@ -42,6 +42,8 @@ func (c Class) String() string {
 		return "skipped: of another type"
 	case OtherAccount:
 		return "skipped: for another account"
+	case Tombstone:
+		return "skipped: a record without a value (tombstone)"
 	case DecidedSince:
 		return "not sent: decided, or parked anew, since it was parked"
 	case Superseded:

@@ -14,7 +14,7 @@ import (
 type subject struct {
 	message event.Message
 	event   *event.ReadyToCapture // nil where the record is no valid event of ours
-	foreign Class                 // OtherType, OtherAccount, or "" where it is ours
+	foreign Class                 // OtherType, OtherAccount, Tombstone, or "" where it is ours
 	// id is the event's, or what stands in for it where the record is invalid.
 	id string
 }
@@ -31,8 +31,11 @@ func look(m event.Message, account string) subject {
 		s.event, s.id = e, e.ID
 		return s
 	}
-	if _, other := errors.AsType[*event.OtherTypeError](err); other {
+	if skipped, ok := errors.AsType[*event.SkipError](err); ok {
 		s.foreign = OtherType
+		if skipped.Reason == event.SkipTombstone {
+			s.foreign = Tombstone
+		}
 		return s
 	}
 	s.id = event.RecordID(m)

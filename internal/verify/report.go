@@ -69,6 +69,7 @@ func (s *Summary) printRest(out table.Writer) {
 		{"events outside the range", s.outOfRange, ""},
 		{"verdicts of events that are not held any more", s.notRetained, "nothing is concluded from them"},
 		{"records of other types", s.skipped.otherTypes.Load(), ""},
+		{"records without a value (tombstones)", s.skipped.tombstones.Load(), ""},
 		{"records of other accounts", s.skipped.otherAccounts.Load(), ""},
 		{"verdicts on events of other accounts", s.othersEvents, ""},
 		{"records in outcome topics that are no outcomes of this service", s.skipped.otherOutcomes.Load(), ""},

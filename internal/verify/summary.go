@@ -41,7 +41,7 @@ type Summary struct {
 }
 
 // skipped counts records that are nobody's business here.
-type skipped struct{ otherTypes, otherAccounts, otherOutcomes, otherParked, noParking atomic.Int64 }
+type skipped struct{ otherTypes, tombstones, otherAccounts, otherOutcomes, otherParked, noParking atomic.Int64 }
 
 // sum counts events and their money.
 type sum struct {

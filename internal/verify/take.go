@@ -51,8 +51,12 @@ func messageOf(r *kgo.Record) event.Message {
 func (v *verifier) takeInput(b *batch, at position, m event.Message) {
 	e, err := event.Decode(m)
 	invalid, broken := errors.AsType[*event.InvalidError](err)
-	if err != nil && !broken {
-		v.sum.skipped.otherTypes.Add(1)
+	if skipped, ok := errors.AsType[*event.SkipError](err); ok {
+		if skipped.Reason == event.SkipTombstone {
+			v.sum.skipped.tombstones.Add(1)
+		} else {
+			v.sum.skipped.otherTypes.Add(1)
+		}
 		return
 	}
 	entry := inputEntry{at: milli(m.Timestamp)}

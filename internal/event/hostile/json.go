@@ -58,8 +58,7 @@ func wide(text string, order binary.AppendByteOrder) string {
 
 // notOneValue are values of which none, another or more than one is there.
 func (m *maker) notOneValue() {
-	m.add("a tombstone", event.Message{Key: []byte("order-1001")}, "", "tombstone")
-	m.add("an empty value", event.Message{Key: []byte("order-1001"), Value: []byte{}}, "", "tombstone")
+	m.add("an empty value", event.Message{Key: []byte("order-1001"), Value: []byte{}}, "", "is empty")
 	m.structured("white space", " \t\r\n", "", "not JSON")
 	m.structured("null at the top", "null", "type", "missing")
 	m.structured("a string at the top", `"`+m.token+`"`, "", "JSON string")
