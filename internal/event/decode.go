@@ -23,46 +23,63 @@ type envelope struct {
 	DataBase64      jsontext.Value `json:"data_base64"`
 }
 
-// Decode reads an order.ready_to_capture from a record, in structured or
-// binary mode. Its errors are [*InvalidError] and [*SkipError]. Other
-// formats would plug in here: nothing else looks at a record's bytes.
-func Decode(m Message) (*ReadyToCapture, error) {
-	if m.Value == nil && !headerClaims(m.Headers) {
-		return nil, &SkipError{Reason: SkipTombstone}
-	}
-	inHeaders, contentType, err := modeOf(m)
+// Decoder reads order.ready_to_capture events from records. The service, replay and
+// verify use the same one, so they agree on every record. Other formats would plug
+// in here: nothing else looks at a record's bytes.
+type Decoder struct {
+	// TimeRequired makes an event without a time of its own invalid. Otherwise the
+	// record's timestamp stands in.
+	TimeRequired bool
+}
+
+// Decode reads an event as the zero [Decoder] does.
+func Decode(m Message) (*ReadyToCapture, error) { return Decoder{}.Decode(m) }
+
+// Decode reads an event in structured or binary mode. Its errors are
+// [*InvalidError] and [*SkipError].
+func (d Decoder) Decode(m Message) (*ReadyToCapture, error) {
+	h := readHeaders(m.Headers)
+	e, err := d.decode(m, &h)
 	if err != nil {
+		return nil, refuse(m, err)
+	}
+	return e, nil
+}
+
+// Whose event a record is if its type is not exactly ours is left to [refuse], which
+// replaces these errors.
+var (
+	errNoType    = invalid("type", "is missing")
+	errOtherType = invalid("type", "is another type")
+)
+
+func (d Decoder) decode(m Message, h *headerAttributes) (*ReadyToCapture, error) {
+	if err := h.check(); err != nil {
 		return nil, err
 	}
-	if inHeaders {
-		return decodeBinary(m, contentType)
+	if !h.inValue() {
+		return d.decodeBinary(m, h)
 	}
-	if e, err, ok := decodePlain(m); ok {
+	if e, err, ok := d.decodePlain(m, h); ok {
 		return e, err
 	}
-	return decodeAny(m)
+	return d.decodeAny(m, h)
 }
 
 // decodeAny reads an event in structured mode, however it is written.
-func decodeAny(m Message) (*ReadyToCapture, error) {
-	env, err := readStructured(m)
-	if err != nil {
-		return nil, err
+func (d Decoder) decodeAny(m Message, h *headerAttributes) (*ReadyToCapture, error) {
+	if len(m.Value) == 0 {
+		return nil, invalid("", "is empty: an event is expected")
 	}
-	return env.event(m)
-}
-
-func decodeBinary(m Message, contentType string) (*ReadyToCapture, error) {
-	env, err := readBinary(m, contentType)
-	if err != nil {
-		return nil, err
+	env, e := &envelope{}, &ReadyToCapture{}
+	if err := json.Unmarshal(m.Value, env); err != nil {
+		return nil, notJSON("", m.Value, err)
 	}
-	return env.event(m)
-}
-
-func (env *envelope) event(m Message) (*ReadyToCapture, error) {
-	e := &ReadyToCapture{}
-	if err := e.takeEnvelope(env, m.Timestamp); err != nil {
+	base64 := len(env.DataBase64) > 0 && string(env.DataBase64) != "null"
+	if base64 && env.Type != nil && *env.Type == TypeReadyToCapture {
+		return nil, invalid("data_base64", "is not read: send the data as JSON in data")
+	}
+	if err := d.takeStructured(e, env, m, h); err != nil {
 		return nil, err
 	}
 	if err := e.takeData(env.Data); err != nil {
@@ -71,132 +88,68 @@ func (env *envelope) event(m Message) (*ReadyToCapture, error) {
 	return e, nil
 }
 
-// takeEnvelope takes what is not in the data, if the event is of our type.
-func (e *ReadyToCapture) takeEnvelope(env *envelope, recordTime time.Time) error {
-	if env.Type == nil || *env.Type == "" {
-		return invalid("type", "is missing: CloudEvents require it")
-	}
-	if !resembles(*env.Type) {
-		return &SkipError{Reason: SkipOtherType, Type: *env.Type}
-	}
-	if *env.Type != TypeReadyToCapture {
-		return invalid("type", "must be %s exactly: it is that but for capitals, spaces or characters that do not print", TypeReadyToCapture)
-	}
-	return e.takeAttributes(env, recordTime)
-}
-
-// modeOf tells the two modes apart: in binary mode the attributes are in the
-// headers.
-func modeOf(m Message) (binary bool, contentType string, err error) {
-	ambiguous := false
-	for _, h := range m.Headers {
-		switch {
-		case strings.HasPrefix(h.Key, "ce_"):
-			binary = true
-		case strings.EqualFold(h.Key, "content-type"):
-			ambiguous = ambiguous || (contentType != "" && contentType != string(h.Value))
-			contentType = string(h.Value)
-		}
-	}
-	if ambiguous && (headerClaims(m.Headers) || resembles(typeOf(m.Value))) {
-		return false, "", invalid("content-type", "stands twice in the headers, and not the same: the mode cannot be told")
-	}
-	if mode, isCE := strings.CutPrefix(strings.ToLower(contentType), "application/cloudevents"); isCE {
-		format, _, _ := strings.Cut(mode, ";")
-		if format = strings.TrimSpace(format); format != "" && format != "+json" {
-			return false, "", invalid("content-type", "is application/cloudevents%s: only application/cloudevents+json is read", printable(format, 64))
-		}
-		binary = false
-	}
-	return binary, contentType, nil
-}
-
-func readStructured(m Message) (*envelope, error) {
-	if len(m.Value) == 0 {
-		return nil, invalid("", "is empty: an event is expected")
-	}
-	env := &envelope{}
-	if err := json.Unmarshal(m.Value, env); err != nil {
-		// What is wrong may be in a record that is not ours: look at its type
-		// alone, leniently, before it is called invalid.
-		if other := typeOf(m.Value); other != "" && !resembles(other) && !headerClaims(m.Headers) {
-			return nil, &SkipError{Reason: SkipOtherType, Type: other}
-		}
-		return nil, notJSON("", m.Value, err)
-	}
-	if len(env.DataBase64) > 0 && string(env.DataBase64) != "null" {
-		if env.Type != nil && resembles(*env.Type) {
-			return nil, invalid("data_base64", "is not read: send the data as JSON in data")
-		}
-	}
-	if err := env.readHeaders(m.Headers); err != nil {
-		return nil, err
-	}
-	return env, nil
-}
-
-// readHeaders takes what the headers add to an event in structured mode, if they
-// do not contradict it.
-func (env *envelope) readHeaders(headers []Header) error {
-	if err := contradicted(env, headers); err != nil {
+// takeStructured takes what is not in the data, if the event is of our type and the
+// headers do not contradict it.
+func (d Decoder) takeStructured(e *ReadyToCapture, env *envelope, m Message, h *headerAttributes) error {
+	if err := env.checkType(); err != nil {
 		return err
 	}
-	if env.TraceParent == nil {
-		for _, h := range headers {
-			if h.Key == "traceparent" {
-				env.TraceParent = new(string(h.Value))
-			}
-		}
+	if err := h.checkAgainst(env); err != nil {
+		return err
+	}
+	if env.TraceParent == nil && h.trace != nil {
+		env.TraceParent = new(string(h.trace))
+	}
+	return d.takeAttributes(e, env, m.Timestamp)
+}
+
+func (env *envelope) checkType() error {
+	switch {
+	case env.Type == nil || *env.Type == "":
+		return errNoType
+	case *env.Type != TypeReadyToCapture:
+		return errOtherType
 	}
 	return nil
 }
 
-func readBinary(m Message, contentType string) (*envelope, error) {
-	env := &envelope{Data: m.Value}
-	attributes := map[string]**string{
-		"ce_specversion": &env.SpecVersion, "ce_id": &env.ID, "ce_source": &env.Source, "ce_type": &env.Type,
-		"ce_subject": &env.Subject, "ce_time": &env.Time, "ce_traceparent": &env.TraceParent,
+func (d Decoder) decodeBinary(m Message, h *headerAttributes) (*ReadyToCapture, error) {
+	if err := h.checkOnce(); err != nil {
+		return nil, err
 	}
-	var plainTrace *string
-	var doubled string
-	for _, h := range m.Headers {
-		if h.Key == "traceparent" {
-			plainTrace = new(string(h.Value))
+	var t texts
+	for n, value := range h.values {
+		if value != nil {
+			t.text[n], t.given = kept(value), t.given|1<<n
 		}
-		slot, ok := attributes[h.Key]
-		if !ok {
-			continue
-		}
-		if *slot != nil {
-			doubled = h.Key
-			if slot == &env.Type && resembles(*env.Type) {
-				continue // of several types, ours stands: it may be meant for us
-			}
-		}
-		*slot = new(string(h.Value))
 	}
-	if env.Type != nil && !resembles(*env.Type) {
-		return env, nil
+	env := t.envelope()
+	if err := env.checkType(); err != nil {
+		return nil, err
 	}
-	if doubled != "" {
-		return nil, invalid(doubled, "stands twice in the headers")
+	if env.TraceParent == nil && h.trace != nil {
+		env.TraceParent = new(string(h.trace))
 	}
-	if env.TraceParent == nil {
-		env.TraceParent = plainTrace
+	if h.contentType != nil {
+		env.DataContentType = new(kept(h.contentType))
 	}
-	if contentType != "" {
-		env.DataContentType = &contentType
-	}
-	if len(env.Data) == 0 {
+	if len(m.Value) == 0 {
 		return nil, invalid("data", "is empty: the record's value holds the data in binary mode")
 	}
-	return env, nil
+	e := &ReadyToCapture{}
+	if err := d.takeAttributes(e, &env, m.Timestamp); err != nil {
+		return nil, err
+	}
+	if err := e.takeData(m.Value); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // timeFormat is how the service writes times: RFC 3339, UTC, milliseconds.
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
-func (e *ReadyToCapture) takeAttributes(env *envelope, recordTime time.Time) error {
+func (d Decoder) takeAttributes(e *ReadyToCapture, env *envelope, recordTime time.Time) error {
 	switch {
 	case env.SpecVersion == nil:
 		return invalid("specversion", "is missing: 1.0 is expected")
@@ -226,11 +179,13 @@ func (e *ReadyToCapture) takeAttributes(env *envelope, recordTime time.Time) err
 	if env.Time != nil {
 		var ok bool
 		if e.Time, ok = parseTime(*env.Time); !ok {
-			return invalid("time", "is no RFC 3339 time such as 2026-11-23T10:00:00Z")
+			return invalid("time", "is no RFC 3339 time such as 2026-11-23T10:00:00Z%s", timeFault(*env.Time))
 		}
 		if e.Time.Unix() < 0 || (*env.Time)[:4] < "1970" {
 			return invalid("time", "is before 1970")
 		}
+	} else if d.TimeRequired {
+		return invalid("time", "is missing, and EVENT_TIME_REQUIRED is set: the record's timestamp does not stand in for it")
 	}
 	if e.Time.IsZero() || e.Time.UnixMilli() < 0 {
 		return invalid("time", "is missing, and the record has no timestamp: how old the event is must be known")

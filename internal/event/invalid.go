@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"payment-capture/internal/secret"
 )
 
 // InvalidError says which field of a record is wrong, and how. It never
@@ -16,6 +20,10 @@ import (
 type InvalidError struct {
 	Field   string // such as "data.amount", or "" for the record's value as a whole
 	Problem string
+	// OrderID and ClaimedEventID are what the record says they are, if that can be
+	// read: for an operator, printable and bounded. Nothing else may rely on them.
+	OrderID        string
+	ClaimedEventID string
 }
 
 func (e *InvalidError) Error() string {
@@ -83,27 +91,87 @@ func notJSON(prefix string, value []byte, err error) *InvalidError {
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return invalid(field, "stands twice in its object%s", position(err))
 	case foreign(value) != "":
-		return invalid(field, "begins with %s: only JSON is read", foreign(value))
+		return invalid(field, "begins with %s: only JSON in UTF-8 is read", foreign(value))
 	}
 	if se, ok := errors.AsType[*json.SemanticError](err); ok {
-		return invalid(field, "is a JSON %s, which is not what it should be", kindName(se.JSONKind))
+		return wrongKind(field, se)
+	}
+	if cause := notJSONCause(value, pointer == ""); cause != "" {
+		return invalid(field, "is not JSON%s", cause)
 	}
 	return invalid(field, "is not JSON%s", position(err))
+}
+
+// wrongKind says which kind of JSON value is required.
+func wrongKind(field string, err *json.SemanticError) *InvalidError {
+	is, required := kindName(err.JSONKind), "an object"
+	if t := err.GoType; t != nil && (t.Kind() == reflect.String || t == reflect.TypeFor[secret.Text]() ||
+		(t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.String)) {
+		required = "a string"
+	}
+	if is == "string" {
+		return invalid(field, "is a JSON string; %s is required (encoded twice?)", required)
+	}
+	return invalid(field, "is a JSON %s; %s is required", is, required)
+}
+
+// notJSONCause says why a value is not JSON, if its bytes show that. atTop reports
+// whether the fault lies outside of every object and array.
+func notJSONCause(value []byte, atTop bool) string {
+	zero := bytes.IndexByte(value, 0)
+	switch at := notUTF8At(value); {
+	case zero >= 0 && bytes.Count(value, []byte{0}) == len(value):
+		return ", but zero bytes alone"
+	case isUTF16(value):
+		return fmt.Sprintf(": it is UTF-16, not UTF-8 at byte %d", zero)
+	case at >= 0:
+		return fmt.Sprintf(": it is not UTF-8 at byte %d (Latin-1, or not text at all?)", at)
+	case zero >= 0:
+		return fmt.Sprintf(": it has a zero byte at byte %d (padding?)", zero)
+	}
+	d := jsontext.NewDecoder(bytes.NewBuffer(value), jsontext.AllowDuplicateNames(true))
+	if atTop && d.SkipValue() == nil && d.SkipValue() == nil {
+		return " but several JSON documents: a record holds one event"
+	}
+	return ""
+}
+
+// isUTF16 reports whether a value begins as ASCII does in UTF-16 without a mark.
+func isUTF16(value []byte) bool {
+	if len(value) < 4 {
+		return false
+	}
+	a, b, c, d := value[0] == 0, value[1] == 0, value[2] == 0, value[3] == 0
+	return a != b && a == c && b == d
+}
+
+// notUTF8At returns where a text stops being UTF-8, or -1.
+func notUTF8At(text []byte) int {
+	for at := 0; at < len(text); {
+		r, size := utf8.DecodeRune(text[at:])
+		if r == utf8.RuneError && size == 1 {
+			return at
+		}
+		at += size
+	}
+	return -1
 }
 
 // foreign says what a value begins with that is not JSON, or "" where that
 // does not tell what it is.
 func foreign(value []byte) string {
 	for _, mark := range []struct{ prefix, name string }{
-		{"\x00", "a zero byte, as a schema registry's formats do"},
 		{"\xef\xbb\xbf", "a byte order mark"},
-		{"\xfe\xff", "a byte order mark of UTF-16"},
-		{"\xff\xfe", "a byte order mark of UTF-16"},
+		{"\xfe\xff", "a byte order mark of UTF-16, so it is not UTF-8 at byte 0"},
+		{"\xff\xfe", "a byte order mark of UTF-16, so it is not UTF-8 at byte 0"},
 		{"\x1f\x8b", "the mark of gzip"},
 	} {
 		if bytes.HasPrefix(value, []byte(mark.prefix)) {
 			return mark.name
 		}
+	}
+	if len(value) > 0 && value[0] == 0 && !isUTF16(value) && bytes.Count(value, []byte{0}) < len(value) {
+		return "a zero byte, as a schema registry's formats do"
 	}
 	return ""
 }

@@ -108,7 +108,7 @@ func readOutcomeEnvelope(m Message) (*wireEnvelope, error) {
 	w := &wireEnvelope{}
 	if err := json.Unmarshal(m.Value, w); err != nil {
 		// Only what says that it is an outcome is one that is broken.
-		if t := typeOf(m.Value); !isOutcomeType(t) {
+		if t := glanceAt(m.Value).other; !isOutcomeType(t) {
 			return nil, &SkipError{Reason: SkipOtherType, Type: t}
 		}
 		return nil, notJSON("", m.Value, err)

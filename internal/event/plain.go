@@ -61,7 +61,15 @@ const (
 	attrUnknown
 )
 
-func attributeNumber(name []byte) int {
+// attributeNames returns the names of those that are texts, by number.
+func attributeNames() [attrData]string {
+	return [...]string{"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "traceparent"}
+}
+
+// requiredAttributes returns those that CloudEvents require.
+func requiredAttributes() [4]int { return [...]int{attrSpecVersion, attrID, attrSource, attrType} }
+
+func attributeNumber[text string | []byte](name text) int {
 	switch string(name) {
 	case "specversion":
 		return attrSpecVersion
@@ -85,9 +93,9 @@ func attributeNumber(name []byte) int {
 	return attrUnknown
 }
 
-// decodePlain reads an event in structured mode. It is ok only where
-// [decodeAny] gives the same.
-func decodePlain(m Message) (e *ReadyToCapture, err error, ok bool) {
+// decodePlain reads an event in structured mode. It is ok only if [Decoder.decodeAny]
+// returns the same.
+func (d Decoder) decodePlain(m Message, h *headerAttributes) (e *ReadyToCapture, err error, ok bool) {
 	s := scanner{text: m.Value}
 	e = &ReadyToCapture{}
 	var dataErr error
@@ -109,21 +117,23 @@ func decodePlain(m Message) (e *ReadyToCapture, err error, ok bool) {
 	if s.unsure || t.seen&(1<<attrData) == 0 {
 		return nil, nil, false
 	}
-	env := envelope{
-		SpecVersion: t.pointer(attrSpecVersion), ID: t.pointer(attrID), Source: t.pointer(attrSource), Type: t.pointer(attrType),
-		Subject: t.pointer(attrSubject), Time: t.pointer(attrTime), DataContentType: t.pointer(attrDataContentType),
-		TraceParent: t.pointer(attrTraceParent),
-	}
-	if err := env.readHeaders(m.Headers); err != nil {
-		return nil, err, true
-	}
-	if err := e.takeEnvelope(&env, m.Timestamp); err != nil {
+	env := t.envelope()
+	if err := d.takeStructured(e, &env, m, h); err != nil {
 		return nil, err, true
 	}
 	if dataErr != nil {
 		return nil, dataErr, true
 	}
 	return e, nil, true
+}
+
+// envelope returns the attributes. It shares the texts.
+func (t *texts) envelope() envelope {
+	return envelope{
+		SpecVersion: t.pointer(attrSpecVersion), ID: t.pointer(attrID), Source: t.pointer(attrSource), Type: t.pointer(attrType),
+		Subject: t.pointer(attrSubject), Time: t.pointer(attrTime), DataContentType: t.pointer(attrDataContentType),
+		TraceParent: t.pointer(attrTraceParent),
+	}
 }
 
 // The members of the data by number.

@@ -63,6 +63,11 @@ func Records(now time.Time, token string) []Record {
 	m.modes()
 	m.headers()
 	m.binaryValues()
+	m.claims()
+	m.valuesThatClaim()
+	m.prefixes()
+	m.notEvents()
+	m.contradictions()
 	slices.SortFunc(m.records, func(a, b Record) int { return strings.Compare(a.Name, b.Name) })
 	return m.records
 }

@@ -23,7 +23,7 @@ func (m *maker) notJSON() {
 	m.structured("UTF-16, big end first", "\xfe\xff"+wide(m.plain, binary.BigEndian), "", "UTF-16")
 	m.structured("UTF-16 without a mark", wide(m.plain, binary.LittleEndian), "", "not JSON")
 	m.structured("a schema registry's format", "\x00\x00\x00\x00\x2a"+m.plain, "", "schema registry")
-	m.structured("zero bytes alone", "\x00\x00\x00", "", "schema registry")
+	m.structured("zero bytes alone", "\x00\x00\x00", "", "not JSON, but zero bytes alone")
 	m.structured("an Avro file", "Obj\x01\x04\x16avro.schema"+m.token, "", "not JSON")
 	m.structured("bytes that are no text", strings.Repeat("\xff\xfd\x80", 300), "", "not JSON")
 	m.with("single quotes", `"evt-1"`, `'evt-1'`, "id", "not JSON")

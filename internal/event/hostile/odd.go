@@ -58,6 +58,7 @@ func Odd(now time.Time, token string) []OddRecord {
 		add(name, event.Message{Value: []byte(m.data), Headers: binaryHeaders(nil, append([]string{"ce_time", m.time()}, more...))})
 	}
 	binary("extensions that stand twice", "ce_x", "1", "ce_x", "2")
+	binary("attributes that stand twice, and the same", "ce_specversion", "1.0", "ce_type", event.TypeReadyToCapture, "ce_time", m.time())
 	binary("headers with line ends", "x\r\ny", "a\r\nb", "", "")
 	binary("a content-type in capitals", "CONTENT-TYPE", "APPLICATION/VND.X+JSON; charset=x")
 	binary("a content-type twice, and the same", "content-type", "application/json", "Content-Type", "application/json")

@@ -1,0 +1,275 @@
+package event
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"iter"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A record whose type attribute is ours in some wrapping may be an order: header
+// mappers put quotes around it, converters write base64 or an envelope, serialisers
+// put lengths and tags before it. Such a record must not be skipped as one of another
+// type. The rule is general: a text claims our type if the type's name is in it,
+// and what stands beside the name cannot belong to a type's name, so that neither
+// com.acme.order.ready_to_capture nor order.ready_to_capture.v2 claims it.
+
+// form is how a text writes our type.
+type form int
+
+const (
+	formNone     form = iota // it does not
+	formExact                // it is our type
+	formDamaged              // but for capitals, spaces and characters that do not print
+	formQuoted               // with quotes around it
+	formEnvelope             // in Kafka Connect's {"schema":…,"payload":…}
+	formJava                 // as a serialised Java object
+	formCBOR                 // as a CBOR text or byte string
+	formWrapped              // with something else around it
+	formEscaped              // with characters of it, or around it, escaped
+	formBase64
+	formHex
+	formNumbers // as a list of byte values
+)
+
+// problem says what is wrong with a form, and advice what to do instead.
+func (f form) problem(advice string) string {
+	is := "has more in it than " + TypeReadyToCapture
+	switch f {
+	case formDamaged:
+		return "must be " + TypeReadyToCapture + " exactly: it is that but for capitals, spaces or characters that do not print"
+	case formQuoted:
+		is = "is in quotes"
+	case formEnvelope:
+		is = "is in a {schema,payload} envelope of Kafka Connect"
+	case formJava:
+		is = "is a serialised Java object"
+	case formCBOR:
+		is = "is CBOR"
+	case formEscaped:
+		is = "has escapes in it"
+	case formBase64:
+		is = "is base64 of the type"
+	case formHex:
+		is = "is the type in hexadecimal"
+	case formNumbers:
+		is = "is the type as a list of byte values"
+	case formWrapped, formNone, formExact:
+	}
+	return is + ": " + advice
+}
+
+// mostOfAType bounds the text that is looked at: no wrapping of a type is longer.
+const mostOfAType = 16 << 10
+
+// formOf returns how a text writes our type.
+func formOf(text []byte) form {
+	const encodings = 2 // base64 of base64, or of a quoted type
+	return formWithin(text[:min(len(text), mostOfAType)], encodings)
+}
+
+func formWithin(text []byte, encodings int) form {
+	if len(text) < len(TypeReadyToCapture) {
+		return formNone // no form of it is shorter
+	}
+	if string(text) == TypeReadyToCapture {
+		return formExact
+	}
+	plain := stripped(text)
+	switch {
+	case string(plain) == TypeReadyToCapture:
+		return formDamaged
+	case holdsType(text), holdsType(plain):
+		return wrappingOf(text, plain)
+	}
+	if encodings > 0 {
+		for decoded, f := range decodings(text) {
+			if formWithin(decoded, encodings-1) != formNone {
+				return f
+			}
+		}
+	}
+	if freed := unescaped(text); len(freed) < len(text) && formWithin(freed, encodings) != formNone {
+		return formEscaped
+	}
+	return formNone
+}
+
+// wrappingOf names what stands around our type in a text.
+func wrappingOf(text, plain []byte) form {
+	switch {
+	case string(bytes.Trim(plain, "\"'`\\")) == TypeReadyToCapture:
+		return formQuoted
+	case bytes.HasPrefix(text, []byte("\xac\xed")):
+		return formJava
+	case len(text) == 1+len(TypeReadyToCapture) && (text[0] == 0x76 || text[0] == 0x56):
+		return formCBOR
+	case bytes.Contains(plain, []byte(`"payload"`)):
+		return formEnvelope
+	}
+	return formWrapped
+}
+
+// stripped returns a text in small letters without spaces, characters that do not
+// print and bytes that are not UTF-8. That leaves ASCII of UTF-16, too.
+func stripped(text []byte) []byte {
+	return bytes.Map(func(r rune) rune {
+		if r == ' ' || r == utf8.RuneError || !unicode.IsPrint(r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, text)
+}
+
+// holdsType reports whether our type's name is in a text, in capitals or not, and
+// not as a part of a longer name.
+func holdsType(text []byte) bool {
+	const size = len(TypeReadyToCapture)
+	binary := bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= utf8.RuneSelf })
+	for at := 0; at+size <= len(text); at++ {
+		if text[at]|0x20 != TypeReadyToCapture[0] || !strings.EqualFold(string(text[at:at+size]), TypeReadyToCapture) {
+			continue
+		}
+		begins := at == 0 || !inTypeName(text[at-1])
+		ends := at+size == len(text) || !inTypeName(text[at+size])
+		if begins && ends {
+			return true
+		}
+		// In binary formats a byte before the name states its length, and may be a
+		// letter. Then the name ends where it says, whatever follows.
+		if at > 0 && statesLength(text[at-1]) && (binary || (at == 1 && ends)) {
+			return true
+		}
+	}
+	return false
+}
+
+// inTypeName reports whether a byte can be part of the name of a type.
+func inTypeName(c byte) bool {
+	return ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z') || ('0' <= c && c <= '9') || c == '.' || c == '_' || c == '-'
+}
+
+// statesLength reports whether a byte is one that binary formats write before a text
+// of the length of our type's name, 22.
+func statesLength(c byte) bool {
+	switch c {
+	case 22, // Protobuf, Thrift, Java, most others
+		2 * 22,    // Avro
+		0x60 + 22, // CBOR text
+		0x40 + 22, // CBOR bytes
+		0xa0 + 22, // MessagePack
+		0x40 + 21: // Smile
+		return true
+	}
+	return false
+}
+
+// unescaped returns a text without the escapes of JSON, of programming languages and
+// of URLs, read leniently.
+func unescaped(text []byte) []byte {
+	if !bytes.ContainsAny(text, `\%`) {
+		return text
+	}
+	out := make([]byte, 0, len(text))
+	for at := 0; at < len(text); at++ {
+		c, digits, skip := text[at], 0, 0
+		switch {
+		case c == '%':
+			digits, skip = 2, 1
+		case c == '\\' && at+1 < len(text) && (text[at+1] == 'x' || text[at+1] == 'X'):
+			digits, skip = 2, 2
+		case c == '\\' && at+1 < len(text) && (text[at+1] == 'u' || text[at+1] == 'U'):
+			digits, skip = 4, 2
+		case c == '\\' && at+1 < len(text):
+			if at++; strings.IndexByte("nrtbfav0", text[at]) >= 0 {
+				out = append(out, ' ')
+			} else {
+				out = append(out, text[at])
+			}
+			continue
+		}
+		if end := at + skip + digits; digits > 0 && end <= len(text) {
+			if r, err := strconv.ParseUint(string(text[at+skip:end]), 16, 16); err == nil {
+				out = utf8.AppendRune(out, rune(r))
+				at = end - 1
+				continue
+			}
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// decodings yields what parts of a text may encode.
+func decodings(text []byte) iter.Seq2[[]byte, form] {
+	const (
+		size = len(TypeReadyToCapture)
+		most = 2 << 10
+	)
+	text = text[:min(len(text), most)]
+	return func(yield func([]byte, form) bool) {
+		for run := range runs(text, 2*size, isHex) {
+			for skip := range 2 {
+				digits := run[skip:]
+				decoded, err := hex.DecodeString(string(digits[:len(digits)&^1]))
+				if err == nil && !yield(decoded, formHex) {
+					return
+				}
+			}
+		}
+		for run := range runs(text, (4*size+2)/3, isBase64) {
+			run = bytes.ReplaceAll(bytes.ReplaceAll(run, []byte("-"), []byte("+")), []byte("_"), []byte("/"))
+			for skip := range 4 { // a length or a tag may be of these characters too
+				digits := run[skip:]
+				if len(digits)%4 == 1 {
+					digits = digits[:len(digits)-1]
+				}
+				decoded, err := base64.RawStdEncoding.AppendDecode(nil, digits)
+				if err == nil && !yield(decoded, formBase64) {
+					return
+				}
+			}
+		}
+		if decoded := listed(text); len(decoded) >= size {
+			yield(decoded, formNumbers)
+		}
+	}
+}
+
+// runs yields the parts of a text that are of characters of one kind, and at least
+// so long.
+func runs(text []byte, least int, kind func(byte) bool) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		from := 0
+		for at := 0; at <= len(text); at++ {
+			if at < len(text) && kind(text[at]) {
+				continue
+			}
+			if at-from >= least && !yield(text[from:at]) {
+				return
+			}
+			from = at + 1
+		}
+	}
+}
+
+func isHex(c byte) bool {
+	return ('0' <= c && c <= '9') || ('a' <= c && c <= 'f') || ('A' <= c && c <= 'F')
+}
+
+func isBase64(c byte) bool { return (inTypeName(c) && c != '.') || c == '+' || c == '/' }
+
+// listed returns the byte values that are written in a text as decimal numbers.
+func listed(text []byte) []byte {
+	var out []byte
+	for _, number := range bytes.FieldsFunc(text, func(r rune) bool { return r < '0' || r > '9' }) {
+		if n, err := strconv.ParseUint(string(number), 10, 8); err == nil {
+			out = append(out, byte(n))
+		}
+	}
+	return out
+}

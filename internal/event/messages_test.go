@@ -1,0 +1,125 @@
+package event_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"payment-capture/internal/event"
+)
+
+// TestTimesSayWhatIsWrong names the usual shapes of a time that is not RFC 3339.
+func TestTimesSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for text, cause := range map[string]string{
+		"":                                         "it is empty",
+		"2026-11-23T10:00Z":                        "the seconds are missing",
+		"2026-11-23T10:00":                         "the seconds are missing",
+		"2026-11-23T10:00+01:00":                   "the seconds are missing",
+		"2026-11-23T10:00:00+0100":                 "the offset has no colon",
+		"2026-11-23T10:00:00.5-03":                 "the offset has no colon",
+		"2026-11-23T10:00:00":                      "it has no zone",
+		"2026-11-23T10:00:00.123":                  "it has no zone",
+		"2026-11-23 10:00:00":                      "it has no zone",
+		"1795428000":                               "it is digits only",
+		"1795428000000":                            "it is digits only",
+		"1795428000.25":                            "it is digits only",
+		"2026-11-23":                               "a date without a time of day",
+		"2026-11-23 10:00:00Z":                     "a space stands in the place of the T",
+		"2026-11-23 10:00:00+01:00":                "a space stands in the place of the T",
+		"2026-11-23T10:00:00,5Z":                   "a comma",
+		"2026-11-23t10:00:00z":                     "the t or the z is small",
+		"2026-11-23T10:00:00z":                     "the t or the z is small",
+		"2026-02-30T10:00:00Z":                     "does not exist",
+		"2026-11-23T10:00:00+25:00":                "does not exist",
+		"2026-11-23T10:00:00+01:00[Europe/Berlin]": "a zone name in brackets",
+		"2026-11-23T10:00:00Z[UTC]":                "a zone name in brackets",
+		"2026-11-23T10:00:00.123456789-03:00[America/Lima]": "a zone name in brackets",
+		`"2026-11-23T10:00:00Z"`:                            "it is in quotes",
+		`'2026-11-23T10:00:00Z'`:                            "it is in quotes",
+		"Mon Nov 23 10:00:00 UTC 2026":                      "the name of a day or month",
+		"Mon, 23 Nov 2026 10:00:00 GMT":                     "the name of a day or month",
+		"23/11/2026 10:00:00":                               "the date is not written as",
+		planted:                                             "no RFC 3339 time such as 2026-11-23T10:00:00Z",
+	} {
+		m := structuredMessage([]byte(with(t, plain, `"2026-11-23T10:00:00Z"`, quoted(text))))
+		wantInvalid(t, text, m, "time", cause)
+		if text != "" { // an empty header is an absent one
+			wantInvalid(t, text+" in ce_time", binaryMessage(append(slices.Clone(required), "ce_time", text)...), "time", cause)
+		}
+	}
+}
+
+// TestMessagesNameTheCause has one record for each cause that producers meet.
+func TestMessagesNameTheCause(t *testing.T) {
+	t.Parallel()
+	ours := append(slices.Clone(required), "content-type", "application/json")
+	for name, tc := range map[string]struct {
+		m              event.Message
+		field, problem string
+	}{
+		"structured, the attributes in the headers": {
+			valued(plainData, append(slices.Clone(required), "content-type", "application/cloudevents+json")...), "type",
+			"is missing: content-type says structured mode (application/cloudevents+json), but the attributes are in ce_* headers: set it to application/json",
+		},
+		"HTTP's prefix": {
+			valued(plainData, "ce-type", event.TypeReadyToCapture, "ce-id", "evt-1"), "type", "is missing: the headers have the HTTP prefix ce-; on Kafka it is ce_",
+		},
+		"AMQP's prefix": {
+			valued(plainData, "cloudEvents:type", event.TypeReadyToCapture), "type", "is missing: the headers have the AMQP prefix cloudEvents:; on Kafka it is ce_",
+		},
+		"Latin-1":      {valued(strings.Replace(plain, "Order 1001", "Pedido n\xba 1001", 1)), "data.description", "is not JSON: it is not UTF-8 at byte 205 (Latin-1"},
+		"UTF-16":       {valued("\xff\xfe{\x00"), "", "begins with a byte order mark of UTF-16, so it is not UTF-8 at byte 0"},
+		"UTF-16, bare": {valued("{\x00\"\x00i\x00d\x00\"\x00"), "", "is not JSON: it is UTF-16, not UTF-8 at byte 1"},
+		"padding":      {valued(plain + "\x00\x00"), "", "is not JSON: it has a zero byte at byte "},
+		"zeros":        {valued("\x00\x00\x00\x00\x00\x00"), "", "is not JSON, but zero bytes alone"},
+		"two events":   {valued(plain + "\n" + plain), "", "is not JSON but several JSON documents: a record holds one event"},
+		"two orders":   {valued(plainData+plainData, ours...), "data", "several JSON documents"},
+		"an envelope": {
+			valued(`{"schema":{"type":"struct"},"payload":` + plain + `}`), "schema",
+			"stands beside payload: the value is in Kafka Connect's {schema,payload} envelope; set schemas.enable=false in its converter",
+		},
+		"a number for an id":      {valued(with(t, plain, `"evt-1"`, "17")), "id", "is a JSON number; a string is required"},
+		"a number for an order":   {valued(with(t, plain, `"order-1001"`, "1001")), "data.order_id", "is a JSON number; a string is required"},
+		"a number for a token":    {valued(with(t, plain, `"`+planted+`"`, "1001")), "data.payer.token", "is a JSON number; a string is required"},
+		"a string for a payer":    {valued(with(t, plain, `{"token":"`+planted+`"}`, `"x"`)), "data.payer", "is a JSON string; an object is required"},
+		"data encoded twice":      {valued(with(t, plain, plainData, quoted(plainData))), "data", "is a JSON string; an object is required (encoded twice?)"},
+		"an event encoded twice":  {valued(quoted(plain)), "", "is a JSON string; an object is required (encoded twice?)"},
+		"a list of events":        {valued("[" + plain + "]"), "", "is a JSON array; an object is required"},
+		"text with an exponent":   {valued(with(t, plain, `"700.50"`, `"1E+2"`)), "data.amount", "must be plain decimal digits when it is a string"},
+		"data without the event":  {valued(plainData), "type", "is missing: the value looks like an event's data alone; were its headers lost?"},
+		"a ce_type in quotes":     {valued(plainData, "ce_type", `"order.ready_to_capture"`), "ce_type", "is in quotes: send it as plain bytes (JSON header converter?)"},
+		"a ce_type in base64":     {valued(plainData, "ce_type", "b3JkZXIucmVhZHlfdG9fY2FwdHVyZQ=="), "ce_type", "is base64 of the type"},
+		"an event in binary mode": {valued(plain, ours...), "data.order_id", "is missing: the value is a whole event"},
+	} {
+		tc.m.Timestamp = recordTime
+		wantInvalid(t, name, tc.m, tc.field, tc.problem)
+	}
+	// A number may have an exponent, a text may not.
+	e, err := event.Decode(structuredMessage([]byte(with(t, plain, `"700.50"`, `1E+2`))))
+	if err != nil || e.Amount.String() != "100.00" {
+		t.Errorf("1E+2: %v, %v", e, err)
+	}
+}
+
+func TestATimeMayBeRequired(t *testing.T) {
+	t.Parallel()
+	timeless := with(t, plain, `"time":"2026-11-23T10:00:00Z",`, "")
+	strict := event.Decoder{TimeRequired: true}
+	for name, m := range map[string]event.Message{
+		"absent": structuredMessage([]byte(timeless)), "null": structuredMessage([]byte(with(t, plain, `"2026-11-23T10:00:00Z"`, "null"))),
+		"binary": binaryMessage(required...), "an empty header": binaryMessage(append(slices.Clone(required), "ce_time", "")...),
+	} {
+		if _, err := event.Decode(m); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		_, err := strict.Decode(m)
+		if err == nil || !strings.Contains(err.Error(), "time is missing, and EVENT_TIME_REQUIRED is set") {
+			t.Errorf("%s, where a time is required: %v", name, err)
+		}
+	}
+	if _, err := strict.Decode(structuredMessage([]byte(plain))); err != nil {
+		t.Error(err)
+	}
+	wantSkipped(t, "another type without a time", structuredMessage([]byte(with(t, timeless, event.TypeReadyToCapture, "order.cancelled"))))
+}
