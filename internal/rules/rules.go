@@ -40,7 +40,8 @@ func (r Rules) Unfit(e *event.ReadyToCapture, resent bool, now time.Time) *event
 			e.Time.UTC().Format(time.RFC3339), r.MaxEventAge)}
 	case age < -event.ClockTolerance:
 		return &event.Parking{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
-			"time is %s, which is still to come: the age of the event cannot be told", e.Time.UTC().Format(time.RFC3339))}
+			"time is %s, still to come: %s ahead of the service's clock (%s), so the age of the event cannot be told",
+			e.Time.UTC().Format(time.RFC3339), e.Time.Sub(now).Round(time.Second), now.UTC().Format(time.RFC3339))}
 	}
 	return nil
 }
