@@ -160,13 +160,17 @@ type Position struct {
 	Partition int32
 	Offset    int64
 	ID        string // the event's, or of no valid event [RecordID]; "": not given
+	// OrderID and ClaimedEventID are what the record says of itself, for an operator:
+	// see [InvalidError]. Either is "" if it cannot be read, the latter also if it is ID.
+	OrderID        string
+	ClaimedEventID string
 }
 
 // EncodeParked gives the record for the parked topic: the input's key, value
 // and headers as they were, and parked_* headers with the reason.
 func EncodeParked(input Message, at Position, p *Parking) Message {
 	out := Message{Key: input.Key, Value: input.Value}
-	out.Headers = append(make([]Header, 0, len(input.Headers)+10), input.Headers...)
+	out.Headers = append(make([]Header, 0, len(input.Headers)+12), input.Headers...)
 	add := func(key, value string) {
 		out.Headers = append(out.Headers, Header{Key: "parked_" + key, Value: []byte(value)})
 	}
@@ -177,6 +181,12 @@ func EncodeParked(input Message, at Position, p *Parking) Message {
 	add("offset", strconv.FormatInt(at.Offset, 10))
 	if at.ID != "" {
 		add("event_id", at.ID)
+	}
+	if at.OrderID != "" {
+		add("order_id", at.OrderID)
+	}
+	if at.ClaimedEventID != "" {
+		add("claimed_event_id", at.ClaimedEventID)
 	}
 	if !p.FirstAttempt.IsZero() {
 		add("first_attempt", p.FirstAttempt.UTC().Format(time.RFC3339Nano))

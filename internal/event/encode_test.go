@@ -215,7 +215,7 @@ func TestParkedKeepsTheRecord(t *testing.T) {
 		Headers:   append(make([]event.Header, 0, 20), event.Header{Key: "a", Value: []byte("1")}, event.Header{Key: "a", Value: nil}),
 		Timestamp: recordTime,
 	}
-	at := event.Position{Topic: "order.ready_to_capture", Partition: 3, Offset: 1 << 40, ID: "e-1"}
+	at := event.Position{Topic: "order.ready_to_capture", Partition: 3, Offset: 1 << 40, ID: "e-1", OrderID: "o-1", ClaimedEventID: "e-2"}
 	full := &event.Parking{
 		Reason: event.ParkUndecided, Detail: "no answer", FirstAttempt: time.Date(2026, 11, 23, 7, 0, 0, 5, time.FixedZone("", -3*60*60)),
 		Tries: 5, HTTPStatus: 504, RequestID: "b3f6c9e0",
@@ -233,6 +233,8 @@ func TestParkedKeepsTheRecord(t *testing.T) {
 		{Key: "parked_partition", Value: []byte("3")},
 		{Key: "parked_offset", Value: []byte("1099511627776")},
 		{Key: "parked_event_id", Value: []byte("e-1")},
+		{Key: "parked_order_id", Value: []byte("o-1")},
+		{Key: "parked_claimed_event_id", Value: []byte("e-2")},
 		{Key: "parked_first_attempt", Value: []byte("2026-11-23T10:00:00.000000005Z")},
 		{Key: "parked_tries", Value: []byte("5")},
 		{Key: "parked_http_status", Value: []byte("504")},

@@ -13,13 +13,13 @@ import (
 
 func TestHostileRecordsNameTheirField(t *testing.T) {
 	t.Parallel()
-	records := append(hostile.Records(recordTime, planted), hostile.Large(recordTime, planted, 1<<20)...)
+	records := append(hostile.Records(recordTime, planted), hostile.Large(recordTime, planted, 1<<20+16)...)
 	seen := map[string]bool{}
 	for _, r := range records {
-		if seen[r.Name] {
-			t.Errorf("two records are called %q", r.Name)
+		if seen[r.Name] || seen[event.RecordID(r.Message)] {
+			t.Errorf("two records are called %q, or are the same", r.Name)
 		}
-		seen[r.Name] = true
+		seen[r.Name], seen[event.RecordID(r.Message)] = true, true
 		before := copyOf(r.Message)
 		wantInvalid(t, r.Name, r.Message, r.Field, r.Problem)
 		if !sameMessage(before, r.Message) {

@@ -2,8 +2,10 @@ package pipeline
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"log/slog"
 	"strings"
 	"testing"
@@ -33,7 +35,7 @@ func TestParkKeepsARecordAsItWas(t *testing.T) {
 		Topic: "orders", Partition: 3, Offset: 77, Key: []byte("k"), Value: []byte(`{"x":1}`),
 		Headers: []kgo.RecordHeader{{Key: "ce_type", Value: []byte("t")}, {Key: "empty"}},
 	}
-	s := parkingPipeline(1<<20).parkedRecord(t.Context(), r, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
+	s := parkingPipeline(1<<20).parkedRecord(t.Context(), &item{record: r}, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
 	if s.Topic != "parked" || string(s.Key) != "k" || string(s.Value) != `{"x":1}` {
 		t.Errorf("got %+v", s)
 	}
@@ -52,9 +54,57 @@ func TestParkKeepsARecordAsItWas(t *testing.T) {
 	if _, ok := h["parked_value_sha256"]; ok {
 		t.Error("a record that fits is parked by its digest")
 	}
-	s = parkingPipeline(1<<20).parkedRecord(t.Context(), &kgo.Record{Key: []byte{}, Value: nil}, "", &event.Parking{Reason: event.ParkInvalidEvent})
+	s = parkingPipeline(1<<20).parkedRecord(t.Context(), &item{record: &kgo.Record{Key: []byte{}, Value: nil}}, "", &event.Parking{Reason: event.ParkInvalidEvent})
 	if s.Value != nil || s.Key == nil {
 		t.Errorf("key %#v and value %#v are not as they were: empty and null", s.Key, s.Value)
+	}
+}
+
+// TestParkNamesTheOrder wants the order and the claimed event in the headers and in
+// the log, of invalid and of valid events, and never the payer token.
+func TestParkNamesTheOrder(t *testing.T) {
+	t.Parallel()
+	const token = "planted-payer-token"
+	value := func(id, order, amount string) []byte {
+		return []byte(`{"specversion":"1.0","id":"` + id + `","source":"/s","type":"order.ready_to_capture","time":"2026-11-23T10:00:00Z","data":{"order_id":"` +
+			order + `","amount":"` + amount + `","currency":"MXN","description":"d","external_reference":"r","payer":{"token":"` + token + `"}}}`)
+	}
+	for name, tc := range map[string]struct {
+		value             []byte
+		as                string // the id that the ledger knows it by; "": its own
+		order, claimed    string
+		absent, absentToo bool
+	}{
+		"invalid":                {value: value("e1", "o1", "x"), order: "o1", claimed: "e1"},
+		"valid":                  {value: value("e1", "o1", "1"), order: "o1", absentToo: true},
+		"of another event's id":  {value: value("e1", "o1", "1"), as: "sha256:0", order: "o1", claimed: "e1"},
+		"no JSON":                {value: []byte("o1"), absent: true, absentToo: true},
+		"invalid, the token":     {value: value("e1", token, "x"), absent: true, claimed: "e1"},
+		"invalid, the token too": {value: value(token, "o1", "x"), order: "o1", absentToo: true},
+		"valid, the token":       {value: value("e1", "order "+token, "1"), absent: true, absentToo: true},
+	} {
+		var log bytes.Buffer
+		p := parkingPipeline(1 << 20)
+		p.conf.Log = slog.New(slog.NewJSONHandler(&log, nil))
+		r := &kgo.Record{Topic: "orders", Value: tc.value}
+		polled := p.decodeRecord(r)
+		it := &item{record: r, event: polled.event, invalid: polled.invalid}
+		h := headersOf(p.parkedRecord(t.Context(), it, cmp.Or(tc.as, polled.id), &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"}))
+		order, named := h["parked_order_id"]
+		claimed, namedToo := h["parked_claimed_event_id"]
+		if order != tc.order || claimed != tc.claimed || named == tc.absent || namedToo == tc.absentToo {
+			t.Errorf("%s: order %q, event %q; want %q, %q", name, order, claimed, tc.order, tc.claimed)
+		}
+		var line struct {
+			Order   string `json:"order_id"`
+			Claimed string `json:"claimed_event_id"`
+		}
+		if err := json.Unmarshal(log.Bytes(), &line); err != nil || line.Order != tc.order || line.Claimed != tc.claimed {
+			t.Errorf("%s: logged %s, %v", name, log.String(), err)
+		}
+		if bytes.Contains(log.Bytes(), []byte(token)) {
+			t.Errorf("%s: the log shows the payer token: %s", name, log.String())
+		}
 	}
 }
 
@@ -70,7 +120,7 @@ func TestParkOversizeByDigest(t *testing.T) {
 		"headers": {Topic: "orders", Value: value[:1], Headers: []kgo.RecordHeader{{Key: long, Value: []byte(long)}}},
 	}
 	for name, r := range tests {
-		s := parkingPipeline(limit).parkedRecord(t.Context(), r, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
+		s := parkingPipeline(limit).parkedRecord(t.Context(), &item{record: r}, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
 		if s.Value != nil || s.Key != nil {
 			t.Errorf("%s: key of %d and value of %d bytes are kept", name, len(s.Key), len(s.Value))
 		}
@@ -95,7 +145,7 @@ func TestParkAtTheLimit(t *testing.T) {
 	kept, digested := 0, 0
 	for size := 15_000; size < limit+100; size += 7 {
 		r := &kgo.Record{Topic: "orders", Key: []byte("key"), Value: make([]byte, size)}
-		s := parkingPipeline(limit).parkedRecord(t.Context(), r, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
+		s := parkingPipeline(limit).parkedRecord(t.Context(), &item{record: r}, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
 		if s.Value != nil {
 			kept++
 		} else {
@@ -138,7 +188,7 @@ func TestParkInvalidOfHostileRecords(t *testing.T) {
 			t.Logf("%s: not invalid", name)
 			continue
 		}
-		parked := p.parkedRecord(t.Context(), r, got.id, &event.Parking{Reason: event.ParkInvalidEvent, Detail: got.invalid.Error()})
+		parked := p.parkedRecord(t.Context(), &item{record: r, invalid: got.invalid}, got.id, &event.Parking{Reason: event.ParkInvalidEvent, Detail: got.invalid.Error()})
 		if size := sizeOf(parked); size > limit {
 			t.Errorf("%s: parked with %d bytes, the limit is %d", name, size, limit)
 		}

@@ -111,7 +111,7 @@ func (p *Pipeline) settlementOf(ctx context.Context, it *item, id string, d *eve
 	var err error
 	switch {
 	case d.Parking != nil:
-		first = p.parkedRecord(ctx, it.record, id, d.Parking)
+		first = p.parkedRecord(ctx, it, id, d.Parking)
 	case d.Outcome != nil:
 		if first, err = p.outcomeRecord(it.record, d.Outcome); err != nil {
 			return settlement{}, &encodeError{err}
@@ -165,13 +165,24 @@ func (p *Pipeline) outcomeRecord(input *kgo.Record, outcome *event.Outcome) (*kg
 // parkedRecord writes a record for the parked topic. One that the topic would
 // not take is parked as its position, its size and its digest: a flush must not
 // fail by it, and the record itself is where it was.
-func (p *Pipeline) parkedRecord(ctx context.Context, r *kgo.Record, id string, parking *event.Parking) *kgo.Record {
+func (p *Pipeline) parkedRecord(ctx context.Context, it *item, id string, parking *event.Parking) *kgo.Record {
+	r := it.record
 	at := event.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, ID: id}
+	switch {
+	case it.invalid != nil:
+		at.OrderID, at.ClaimedEventID = it.invalid.OrderID, it.invalid.ClaimedEventID
+	case it.event != nil:
+		at.OrderID, at.ClaimedEventID = it.event.Names()
+	}
+	if at.ClaimedEventID == id {
+		at.ClaimedEventID = ""
+	}
 	input := messageOf(r)
 	if wireSize(r)+parkedHeaders > int(p.commits.MaxBatchBytes[p.conf.Topics.Parked]) {
 		input = event.Digest(input)
 	}
 	p.conf.Log.LogAttrs(ctx, slog.LevelWarn, "record parked", slog.String("event_id", id),
+		slog.String("order_id", at.OrderID), slog.String("claimed_event_id", at.ClaimedEventID),
 		slog.String("reason", string(parking.Reason)), slog.String("detail", parking.Detail),
 		slog.String("topic", r.Topic), slog.Int64("partition", int64(r.Partition)), slog.Int64("offset", r.Offset))
 	return recordOf(p.conf.Topics.Parked, event.EncodeParked(input, at, parking))

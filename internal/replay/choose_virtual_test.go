@@ -119,7 +119,7 @@ func TestOnlyOursIsSent(t *testing.T) {
 		noKey := fresh(2, "no-key")
 		noKey.Key = nil
 		w.produce(
-			ours, noKey, &kgo.Record{Topic: input, Partition: 1, Value: []byte(`{"type":"order.shipped"}`)},
+			ours, noKey, &kgo.Record{Topic: input, Partition: 1, Value: []byte(`{"specversion":"1.0","id":"s","source":"/orders","type":"order.shipped"}`)},
 			at(0, time.Now(), order{id: "theirs", account: "other"}), at(1, time.Now(), order{id: "named", account: "main"}),
 			&kgo.Record{Topic: input, Partition: 1, Key: []byte("t")}, &kgo.Record{Topic: input, Partition: 2, Value: []byte("garbage " + payerToken)},
 		)

@@ -16,6 +16,8 @@ func TestRestoreIsTheReverseOfParking(t *testing.T) {
 	t.Parallel()
 	first := time.UnixMilli(1_795_000_000_123).UTC()
 	at := event.Position{Topic: "orders", Partition: 3, Offset: 42}
+	named := at
+	named.ID, named.OrderID, named.ClaimedEventID = "sha256:0", "order-1", "e1"
 	tried := &event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: first.Add(456 * time.Microsecond), Tries: 2, HTTPStatus: 500, RequestID: "r"}
 	untried := &event.Parking{Reason: event.ParkTooOld}
 	plain := event.Message{Key: []byte("k"), Value: []byte("v"), Headers: []event.Header{{Key: "a", Value: []byte("1")}, {Key: "a"}}}
@@ -33,7 +35,7 @@ func TestRestoreIsTheReverseOfParking(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			record := event.EncodeParked(test.input, at, test.parking)
+			record := event.EncodeParked(test.input, named, test.parking)
 			record.Timestamp = now()
 			p, ok := restore(record)
 			if !ok {

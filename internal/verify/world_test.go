@@ -186,7 +186,9 @@ func (w *world) park(of *kgo.Record, p event.Parking) {
 
 func (w *world) parkAs(of *kgo.Record, m event.Message, p event.Parking) {
 	w.t.Helper()
-	m = event.EncodeParked(m, event.Position{Topic: of.Topic, Partition: of.Partition, Offset: of.Offset}, &p)
+	m = event.EncodeParked(m, event.Position{
+		Topic: of.Topic, Partition: of.Partition, Offset: of.Offset, OrderID: "order-1", ClaimedEventID: "e1", // which decide nothing
+	}, &p)
 	r := &kgo.Record{Topic: w.conf.Topics.Parked, Key: m.Key, Value: m.Value, Timestamp: noon.Add(2 * time.Second)}
 	for _, h := range m.Headers {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})

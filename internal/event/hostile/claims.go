@@ -205,7 +205,7 @@ func (m *maker) notEvents() {
 func (m *maker) contradictions() {
 	for _, c := range []struct{ name, value string }{
 		{"ce_specversion", "0.3"},
-		{"ce_id", "evt-2"},
+		{"ce_id", "evt-3"},
 		{"ce_source", "/others"},
 		{"ce_type", "com.bridge.forwarded"},
 		{"ce_time", "2020-01-01T00:00:00Z"},
