@@ -136,7 +136,7 @@ func replayRules(c config.Config) (replay.Rules, error) {
 		all = append(all, fmt.Errorf("IDEMPOTENCY_KEY_HORIZON: is %s: it must be over zero", c.IdempotencyKeyHorizon))
 	}
 	return replay.Rules{
-		Rules: app.Rules(c), Account: c.MercadoPagoAccount, KeyHorizon: c.IdempotencyKeyHorizon,
+		Rules: app.Rules(c), Account: c.MercadoPagoAccount, Decoder: app.Decoder(c), KeyHorizon: c.IdempotencyKeyHorizon,
 		OncePerReference: c.CaptureOncePer == config.OncePerReference,
 	}, errors.Join(all...)
 }

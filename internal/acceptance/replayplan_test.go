@@ -56,7 +56,7 @@ func (p planner) replay(l *ledger.Ledger, s replay.Selection, send bool) *replay
 	r, err := replay.New(ctx, replay.Config{
 		Kafka: p.kafkaConfig(), Input: p.topics.input, Parked: p.topics.parked, Selection: s, Partitioner: replay.SamePartition,
 		Rules: replay.Rules{
-			Rules: app.Rules(c), Account: c.MercadoPagoAccount, KeyHorizon: c.IdempotencyKeyHorizon,
+			Rules: app.Rules(c), Account: c.MercadoPagoAccount, Decoder: app.Decoder(c), KeyHorizon: c.IdempotencyKeyHorizon,
 			OncePerReference: c.CaptureOncePer == config.OncePerReference,
 		},
 		Ledger: l, Scratch: "scratch", FS: vfs.NewMem(), State: filepath.Join(p.t.TempDir(), "state.json"),

@@ -96,7 +96,7 @@ func scenarios() []scenario {
 
 func runAll(t *testing.T, in func(t *testing.T, s scenario)) {
 	t.Helper()
-	for _, s := range scenarios() {
+	for _, s := range append(scenarios(), mayOrderScenarios()...) {
 		t.Run(s.name, func(t *testing.T) { in(t, s) })
 	}
 }

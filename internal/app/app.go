@@ -106,7 +106,7 @@ func New(opts Options) (*Service, error) {
 		Kafka: kafkaConfig, Group: c.KafkaGroup, InstanceID: c.InstanceID, Static: c.KafkaStaticMembership,
 		SessionTimeout: c.KafkaSessionTimeout, StartAt: start,
 		Topics:  pipeline.Topics{Input: c.TopicInput, Captured: c.TopicCaptured, Rejected: c.TopicRejected, Parked: c.TopicParked, Ledger: c.TopicLedger},
-		Account: c.MercadoPagoAccount, Mode: event.Mode(c.CloudEventsMode), MaxInFlight: c.MaxInFlight, InvalidRun: c.InvalidEventRun,
+		Account: c.MercadoPagoAccount, Decoder: Decoder(c), Mode: event.Mode(c.CloudEventsMode), MaxInFlight: c.MaxInFlight, InvalidRun: c.InvalidEventRun,
 		SuppressReplayed: c.ReplayedOutcomes == config.ReplayedSuppress,
 		FlushInterval:    c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
 		Log: opts.Log, Metrics: pipeline.NewMetrics(s.registry),
@@ -141,6 +141,9 @@ func source(text secret.Text, file string) (*secret.Source, error) {
 func Rules(c config.Config) rules.Rules {
 	return rules.Rules{Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge}
 }
+
+// Decoder returns what reads the events, by the configuration.
+func Decoder(c config.Config) event.Decoder { return event.Decoder{TimeRequired: c.EventTimeRequired} }
 
 // KafkaConfig makes the cluster's part of the configuration. The error names
 // the variable.

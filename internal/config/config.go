@@ -57,6 +57,7 @@ type Config struct {
 	CaptureDeadline       time.Duration `envconfig:"CAPTURE_DEADLINE" default:"15m" desc:"how long one event is tried before it is parked"`
 	CaptureMaxTries       int           `envconfig:"CAPTURE_MAX_TRIES" default:"100" desc:"how often one event is tried before it is parked"`
 	CaptureMaxEventAge    time.Duration `envconfig:"CAPTURE_MAX_EVENT_AGE" default:"168h" desc:"events older than this that the ledger does not know are parked, not charged; 0: none is too old"`
+	EventTimeRequired     bool          `envconfig:"EVENT_TIME_REQUIRED" default:"false" desc:"park events without a time of their own as invalid; otherwise the record's timestamp stands in"`
 	CaptureOncePer        string        `envconfig:"CAPTURE_ONCE_PER" default:"event" desc:"what is charged at most once: event, by its id; or reference, also by its external reference, under whatever event id"`
 	ReplayedOutcomes      string        `envconfig:"REPLAYED_OUTCOMES" default:"emit" desc:"the outcome of an event that was decided before and comes again: emit it once more, marked replayed, or suppress it"`
 	IdempotencyKeyHorizon time.Duration `envconfig:"IDEMPOTENCY_KEY_HORIZON" default:"24h" desc:"how long the API is trusted to remember an idempotency key; an event first tried longer ago is looked up, not called for again"`

@@ -75,6 +75,7 @@ type Config struct {
 	StartAt        kafka.StartAt
 	Topics         Topics
 	Account        string // events that name another account are skipped
+	Decoder        event.Decoder
 	Mode           event.Mode
 	MaxInFlight    int // calls at once; there are up to four times as many captures
 	// SuppressReplayed answers an event that was decided before by nothing, and

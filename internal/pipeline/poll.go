@@ -132,7 +132,7 @@ func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 		return polledRecord{record: r, skip: true}
 	}
 	m := messageOf(r)
-	e, err := event.Decode(m)
+	e, err := p.conf.Decoder.Decode(m)
 	if err == nil {
 		if e.Account != "" && e.Account != p.conf.Account {
 			p.conf.Metrics.skipped(event.SkipOtherAccount)

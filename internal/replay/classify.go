@@ -66,6 +66,7 @@ func (c Class) hopeless() bool {
 type Rules struct {
 	rules.Rules
 	Account          string        // MERCADOPAGO_ACCOUNT
+	Decoder          event.Decoder // EVENT_TIME_REQUIRED
 	KeyHorizon       time.Duration // IDEMPOTENCY_KEY_HORIZON
 	OncePerReference bool          // CAPTURE_ONCE_PER is reference
 }

@@ -13,6 +13,27 @@ func rulesForTest() Rules {
 	return Rules{Rules: rules.Rules{Currency: "MXN", MaxEventAge: 7 * 24 * time.Hour}, Account: "main", KeyHorizon: 24 * time.Hour}
 }
 
+// TestLookRequiresATime decodes as a service with EVENT_TIME_REQUIRED does.
+func TestLookRequiresATime(t *testing.T) {
+	t.Parallel()
+	timeless, timed := order{id: "e1"}, order{id: "e1", time: now().Format(time.RFC3339)}
+	for _, required := range []bool{false, true} {
+		r := rulesForTest()
+		r.Decoder.TimeRequired = required
+		for _, o := range []order{timeless, timed} {
+			m := event.Message{Value: o.json(), Timestamp: now()}
+			s := look(m, &r)
+			valid := o.time != "" || !required
+			if (s.event != nil) != valid || !s.ours() || (!valid && s.id != event.RecordID(m)) {
+				t.Errorf("required %t, time %q: got %+v", required, o.time, s)
+			}
+			if s.ownTime() != (o.time != "") {
+				t.Errorf("required %t, time %q: own time %t", required, o.time, s.ownTime())
+			}
+		}
+	}
+}
+
 // TestClassify has a row for each thing that the service can do with a record,
 // and for each bound between two of them.
 func TestClassify(t *testing.T) {

@@ -36,7 +36,7 @@ func (r *Run) judge(ctx context.Context, rec *kgo.Record) (*judged, error) {
 	if r.state.Selection.Parked {
 		return r.judgeParked(ctx, rec)
 	}
-	j := &judged{subject: look(messageOf(rec), r.conf.Rules.Account), origin: rec.Partition}
+	j := &judged{subject: look(messageOf(rec), &r.conf.Rules), origin: rec.Partition}
 	if !r.chosen(j) {
 		return nil, nil //nolint:nilnil // likewise
 	}

@@ -16,7 +16,7 @@ func (r *Run) judgeParked(ctx context.Context, rec *kgo.Record) (*judged, error)
 	if !ok {
 		// What says nothing of a parking has neither a reason nor an event; else what
 		// it says is damaged, and a person should know.
-		s, of := &r.state.Selection, look(p.message, r.conf.Rules.Account)
+		s, of := &r.state.Selection, look(p.message, &r.conf.Rules)
 		if !s.hasReason(p.reason) || !s.names(&of) {
 			return nil, nil //nolint:nilnil // it is not chosen
 		}
@@ -27,7 +27,7 @@ func (r *Run) judgeParked(ctx context.Context, rec *kgo.Record) (*judged, error)
 	if j.class, err = r.complete(ctx, &p); err != nil || j.class != "" {
 		return j, err
 	}
-	j.subject = look(p.message, r.conf.Rules.Account)
+	j.subject = look(p.message, &r.conf.Rules)
 	if !r.chosen(j) {
 		return nil, nil //nolint:nilnil // it is not chosen
 	}
@@ -73,7 +73,7 @@ func (r *Run) complete(ctx context.Context, p *parked) (Class, error) {
 		p.message = withoutMarks(messageOf(original))
 		return "", nil
 	}
-	s := look(p.message, r.conf.Rules.Account)
+	s := look(p.message, &r.conf.Rules)
 	if !s.ours() || !p.timeMatters(&s) {
 		return "", nil
 	}

@@ -13,18 +13,19 @@ import (
 // subject is a record as the service would see it.
 type subject struct {
 	message event.Message
+	decoder event.Decoder
 	event   *event.ReadyToCapture // nil where the record is no valid event of ours
 	foreign Class                 // OtherType, OtherAccount, Tombstone, or "" where it is ours
 	// id is the event's, or what stands in for it where the record is invalid.
 	id string
 }
 
-// look decodes a record as the service of an account does.
-func look(m event.Message, account string) subject {
-	s := subject{message: m}
-	e, err := event.Decode(m)
+// look decodes a record as the service of those rules does.
+func look(m event.Message, rules *Rules) subject {
+	s := subject{message: m, decoder: rules.Decoder}
+	e, err := s.decoder.Decode(m)
 	switch {
-	case err == nil && e.Account != "" && e.Account != account:
+	case err == nil && e.Account != "" && e.Account != rules.Account:
 		s.foreign = OtherAccount
 		return s
 	case err == nil:
@@ -50,7 +51,7 @@ func (s *subject) ours() bool { return s.foreign == "" }
 func (s *subject) ownTime() bool {
 	m := s.message
 	m.Timestamp = time.Time{}
-	_, err := event.Decode(m)
+	_, err := s.decoder.Decode(m)
 	return s.event != nil && err == nil
 }
 

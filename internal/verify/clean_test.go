@@ -132,6 +132,28 @@ func TestNoFalseDifferences(t *testing.T) {
 	})
 }
 
+// TestTimelessEventsAreInvalidIfATimeIsRequired: the parked record is that of the
+// event, to a verify that requires a time as the service did.
+func TestTimelessEventsAreInvalidIfATimeIsRequired(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.conf.Decoder.TimeRequired = true
+	w.clean(3)
+	timeless := w.sendRaw(`{"specversion":"1.0","id":"e1","source":"/orders","type":"order.ready_to_capture","data":{"order_id":"o1",` +
+		`"amount":"1.00","currency":"MXN","description":"d","payer":{"token":"t"}}}`)
+	p := event.Parking{Reason: event.ParkInvalidEvent, Detail: "time is missing"}
+	w.park(timeless, p)
+	w.decideParked(event.RecordID(event.Message{Key: timeless.Key, Value: timeless.Value, Timestamp: noon}), p, noon)
+	w.commit()
+	if _, sum := w.expect(); sum.Differences() != 0 {
+		t.Errorf("%d differences", sum.Differences())
+	}
+	w.conf.Decoder.TimeRequired = false
+	if sum, err := verify.Run(t.Context(), w.conf, func(verify.Finding) error { return nil }); err != nil || sum.Differences() == 0 {
+		t.Errorf("a verify that reads the event otherwise finds no difference; %v", err)
+	}
+}
+
 func make512() []byte {
 	b := make([]byte, 512)
 	for i := range b {

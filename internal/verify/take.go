@@ -49,7 +49,7 @@ func messageOf(r *kgo.Record) event.Message {
 }
 
 func (v *verifier) takeInput(b *batch, at position, m event.Message) {
-	e, err := event.Decode(m)
+	e, err := v.conf.Decoder.Decode(m)
 	invalid, broken := errors.AsType[*event.InvalidError](err)
 	if skipped, ok := errors.AsType[*event.SkipError](err); ok {
 		if skipped.Reason == event.SkipTombstone {
@@ -214,7 +214,7 @@ func (v *verifier) takeParked(b *batch, t *topic, at position, r *kgo.Record, p 
 		e.flags |= flagSure
 	}
 	if !p.tooLarge {
-		if ev, err := event.Decode(p.input); err == nil {
+		if ev, err := v.conf.Decoder.Decode(p.input); err == nil {
 			if ev.Account != "" && ev.Account != v.conf.Account {
 				v.sum.skipped.otherAccounts.Add(1)
 				return

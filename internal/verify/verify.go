@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"time"
 
+	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
 )
 
@@ -28,6 +29,7 @@ type Config struct {
 	// Account is that of the service: events that name another one are not
 	// looked at.
 	Account string
+	Decoder event.Decoder // that of the service
 	// Since and Until bound the events that are judged, by the times of their
 	// records in the input topic; zero: no bound. Until is not within.
 	Since, Until time.Time
