@@ -57,7 +57,7 @@ produce() {
     local key=$1 header headers=()
     shift
     for header in "$@"; do headers+=(-H "$header"); done
-    kcat -P -b "$broker" -t order.ready_to_capture -k "$key" "${headers[@]}"
+    kcat -P -b "$broker" -X partitioner=murmur2_random -t order.ready_to_capture -k "$key" "${headers[@]}"
 }
 
 # consume TOPIC: all that a read-committed consumer sees now, a line a record.

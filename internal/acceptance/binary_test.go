@@ -77,7 +77,7 @@ func TestBinary(t *testing.T) {
 		now := time.Now().UTC().Format(time.RFC3339)
 		data := `{"order_id":"%[1]s","amount":"700.50","currency":"MXN","description":"By kcat","payer":{"token":"` + payerToken + `"}}`
 		structured := fmt.Sprintf(`{"specversion":"1.0","id":"k1","source":"/kcat","type":"order.ready_to_capture","time":"%[2]s","data":`+data+`}`, "order-1", now)
-		w.kcat(structured+"\n", "-P", "-t", w.topics.input, "-k", "order-1")
+		w.kcat(structured+"\n", "-P", "-X", "partitioner=murmur2_random", "-t", w.topics.input, "-k", "order-1")
 		w.kcat(fmt.Sprintf(data, "order-2")+"\n", "-P", "-t", w.topics.input, "-k", "order-2",
 			"-H", "ce_specversion=1.0", "-H", "ce_id=k2", "-H", "ce_source=/kcat", "-H", "ce_type=order.ready_to_capture", "-H", "ce_time="+now,
 			"-H", "content-type=application/json")

@@ -237,7 +237,7 @@ func (s *stage) invite() {
 	_, _ = fmt.Fprintf(s.opts.Out, `
 The broker stays at %[1]s until Ctrl-C. Try:
 
-  echo '{"specversion":"1.0","id":"my-event-1","source":"/me","type":"order.ready_to_capture","time":"%[5]s","data":{"order_id":"order-1","amount":"700.50","currency":"%[3]s","description":"By hand","payer":{"token":"any"}}}' | kcat -b %[1]s -t %[2]s -P -k order-1
+  echo '{"specversion":"1.0","id":"my-event-1","source":"/me","type":"order.ready_to_capture","time":"%[5]s","data":{"order_id":"order-1","amount":"700.50","currency":"%[3]s","description":"By hand","payer":{"token":"any"}}}' | kcat -b %[1]s -X partitioner=murmur2_random -t %[2]s -P -k order-1
   kcat -b %[1]s -t %[4]s -C -e -o beginning -X isolation.level=read_committed
 `, broker, s.conf.TopicInput, currency, s.conf.TopicCaptured, time.Now().UTC().Format(time.RFC3339)) // nobody is left to tell
 }
