@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,7 +97,7 @@ func scenarios() []scenario {
 
 func runAll(t *testing.T, in func(t *testing.T, s scenario)) {
 	t.Helper()
-	for _, s := range append(scenarios(), mayOrderScenarios()...) {
+	for _, s := range slices.Concat(scenarios(), mayOrderScenarios(), refusalScenarios()) {
 		t.Run(s.name, func(t *testing.T) { in(t, s) })
 	}
 }

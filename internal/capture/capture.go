@@ -200,16 +200,53 @@ func (c *Capturer) try(ctx context.Context, a *attempt, hold Hold) (tried, error
 	a.doubtful = a.unknown
 	a.unknown = a.unknown || a.last.EffectUnknown()
 	a.drew = false
-	halted := c.gate.leave(p, a.subject, a.last)
+	bearing, run := c.gate.leave(p, a.subject, a.last)
 	if a.harmless() {
 		c.withdraw(ctx, a, hold)
 	}
-	if halted {
-		hold.Tell("waits for somebody to mend what is wrong: "+a.last.Detail, a.calls)
+	if bearing != ofTheService {
+		a.drew = a.budget.count(p, time.Since(began))
+	}
+	if bearing == suspect {
+		if bearing, err = c.confirm(ctx, a, hold, run); err != nil {
+			return 0, err
+		}
+	}
+	if bearing == ofTheService {
+		hold.Tell("waits for the end of a halt: "+a.last.Detail, a.calls)
+		if a.uncharged() { // its next call may be hours away
+			c.withdraw(ctx, a, hold)
+		}
 		return notOfTheEvent, nil
 	}
-	a.drew = a.budget.count(p, time.Since(began))
 	return answered, nil
+}
+
+// confirm holds a refusal that would decide the event back until a payment of
+// another event shows that it is not our own fault, or no more such refusals come,
+// or so many come that the service halts.
+func (c *Capturer) confirm(ctx context.Context, a *attempt, hold Hold, r *run) (bearing, error) {
+	hold.Tell("waits for a payment to show that it alone is refused: "+a.last.Detail, a.calls)
+	c.resting.Add(1)
+	defer c.resting.Add(-1)
+	c.gate.changed()
+	for {
+		b, again := c.gate.standing(r, a.last)
+		if b != suspect {
+			return b, nil
+		}
+		timer := time.NewTimer(again)
+		select {
+		case <-timer.C:
+		case <-r.over:
+		case <-ctx.Done():
+		case <-hold.GiveUp():
+		}
+		timer.Stop()
+		if err := stopped(ctx, hold.GiveUp()); err != nil {
+			return 0, err
+		}
+	}
 }
 
 func (c *Capturer) called(ctx context.Context, a *attempt, began time.Time) {
@@ -227,7 +264,7 @@ func (c *Capturer) enter(ctx context.Context, a *attempt, hold Hold, read bool) 
 		if err := c.current(ctx, a, hold); err != nil {
 			return pass{}, err
 		}
-		p, err := c.gate.enter(ctx, hold.GiveUp(), read)
+		p, err := c.gate.enter(ctx, hold.GiveUp(), a.subject, read)
 		if err != nil || hold.Current() {
 			return p, err
 		}
@@ -250,7 +287,7 @@ func (c *Capturer) current(ctx context.Context, a *attempt, hold Hold) error {
 // searching, is refused is no reason to capture nothing, unless it is the token
 // that is.
 func ofARead(a mercadopago.Answer) mercadopago.Answer {
-	if a.Meaning == mercadopago.Halt && a.Row != rowCredential {
+	if a.Meaning == mercadopago.Halt && a.Cause != mercadopago.CauseCredential && a.Cause != mercadopago.CauseProxy {
 		a.Meaning = mercadopago.Wait
 	}
 	return a
@@ -289,8 +326,7 @@ func (c *Capturer) judge(ctx context.Context, a *attempt, hold Hold) (verdict ev
 			a.pollID = answer.Payment.ID
 		}
 	case mercadopago.Retry, mercadopago.Wait:
-	case mercadopago.Halt: // dealt with by the gate
-		return event.Verdict{}, false, fmt.Errorf("event %s: a halt was taken for a verdict", a.event.ID)
+	case mercadopago.Halt: // the gate takes it for this event's own
 	}
 	return event.Verdict{}, false, nil
 }

@@ -24,9 +24,10 @@ const (
 // gate is what every call to the API has to pass. It lets calls out in the
 // order in which they came to it, as many at once as the API is known to take,
 // and none while the API is down (the circuit is open) or the service is
-// halted, but for single ones that try whether that is over. These are charges
-// from the head of the queue, and whoever was refused goes to its end: so each
-// is for another event, and one that fails by itself does not keep it shut.
+// halted, but for single ones that try whether that is over. These are charges,
+// each for another event, so that one that fails by itself does not keep the gate
+// shut: while the API is down from the head of the queue, and whoever got no answer
+// goes to its end; while the service is halted as [gate.prober] chooses.
 //
 // Reads have a queue of their own: they tell little of whether charges are
 // taken, so they open no circuit, and try nothing while a charge waits.
@@ -48,7 +49,8 @@ type gate struct {
 	epoch    int  // counts how often the circuit closed
 	probing  bool // a call is out that asks whether the API is back
 	halt     *halt
-	guard    guard
+	halts    uint64 // counts how often the service was halted
+	detector detector
 	shutAt   time.Time // since when it is shut; zero: it is not
 	openedBy string    // the last answer that counted against the circuit
 	shown    struct{ state, cause string }
@@ -59,6 +61,8 @@ type pass struct {
 	kind       passKind
 	epoch      int    // the gate's when it was given
 	credential uint64 // the access token's number then
+	halts      uint64 // the gate's then
+	halt       *halt  // of a haltProbe: what it tries
 }
 
 type passKind uint8
@@ -76,7 +80,7 @@ func newGate(conf Config) *gate {
 		log:        conf.Log,
 		changes:    make(chan struct{}, 1),
 		limit:      newInFlight(conf.MaxInFlight),
-		guard:      newGuard(conf.RefusalRun),
+		detector:   newDetector(conf.RefusalRun),
 		breaker: circuitbreaker.NewBuilder[any]().
 			WithFailureThresholdRatio(circuitFailures, circuitCalls).
 			WithSuccessThreshold(1). // so one call at a time asks whether it is back
@@ -90,6 +94,7 @@ func newGate(conf Config) *gate {
 	if g.credential == nil {
 		g.credential = func() uint64 { return 0 }
 	}
+	g.detector.credential = g.credential()
 	if conf.RateLimit > 0 {
 		// One at a time: what was held up by an outage must not come all at once.
 		g.pace = rate.NewLimiter(rate.Limit(conf.RateLimit), 1)
@@ -97,13 +102,13 @@ func newGate(conf Config) *gate {
 	return g
 }
 
-// enter waits for leave to make a call, a charge or a read. The error is an
-// [*AbandonedError].
-func (g *gate) enter(ctx context.Context, giveUp <-chan struct{}, read bool) (pass, error) {
+// enter waits for leave to make a call, a charge or a read, about a subject. The
+// error is an [*AbandonedError].
+func (g *gate) enter(ctx context.Context, giveUp <-chan struct{}, about subject, read bool) (pass, error) {
 	if err := stopped(ctx, giveUp); err != nil {
 		return pass{}, err
 	}
-	p, w := g.join(read, g.credential())
+	p, w := g.join(about, read, g.credential())
 	if w == nil {
 		return p, nil
 	}
@@ -144,8 +149,10 @@ func (g *gate) admit(w *waiter, credential uint64) (p pass, ok bool, again time.
 	switch {
 	case w.given:
 		w.leave()
-		return pass{kind: usual, epoch: g.epoch, credential: credential}, true, 0
-	case w.queue.head() != w:
+		return g.usualPass(credential), true, 0
+	case g.halt != nil && g.prober() != w:
+		return pass{}, false, 0
+	case g.halt == nil && w.queue.head() != w:
 		return pass{}, false, 0
 	case shut && w.queue == &g.reads && g.charges.head() != nil: // a charge tells more
 		return pass{}, false, 0
@@ -163,11 +170,12 @@ func (g *gate) admit(w *waiter, credential uint64) (p pass, ok bool, again time.
 	if again = g.turnIn(); again > 0 {
 		return pass{}, false, again
 	}
-	p = pass{kind: usual, epoch: g.epoch, credential: credential}
+	p = g.usualPass(credential)
 	switch {
 	case g.halt != nil:
 		g.halt.probing = true
-		p.kind = haltProbe
+		g.halt.newest = !g.halt.newest
+		p.kind, p.halt = haltProbe, g.halt
 	case shut:
 		if !g.breaker.TryAcquirePermit() {
 			return pass{}, false, time.Millisecond // its time is as good as come
@@ -180,6 +188,10 @@ func (g *gate) admit(w *waiter, credential uint64) (p pass, ok bool, again time.
 	g.look()
 	g.changed() // another one may be begun
 	return p, true, 0
+}
+
+func (g *gate) usualPass(credential uint64) pass {
+	return pass{kind: usual, epoch: g.epoch, credential: credential, halts: g.halts}
 }
 
 // turnIn gives the time until the rate allows a call, and takes the turn where
@@ -219,33 +231,67 @@ func (g *gate) abort(p pass) {
 		g.breaker.RecordFailure()
 		g.breaker.HalfOpen()
 	case haltProbe:
-		g.halt.probing = false
+		p.halt.probing = false
 	case usual:
 	}
 	g.look()
 }
 
-// leave gives a pass back with what the call gave. It reports whether that is
-// a matter of the service's as a whole: then it says nothing about the event,
-// which waits at the gate again.
-func (g *gate) leave(p pass, about subject, a mercadopago.Answer) (halted bool) {
+// leave gives a pass back with what the call gave, and returns what that has to do
+// with the service as a whole. For a suspect, the run is the evidence that it is
+// part of.
+func (g *gate) leave(p pass, about subject, a mercadopago.Answer) (bearing, *run) {
+	credential := g.credential()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.calls--
 	g.limit.learn(a)
 	g.record(p, a)
-	found := haltOf(a)
-	if found == nil {
-		found = g.guard.judge(about, a, g.halt)
-	}
+	g.detector.follow(credential)
+	b, r, found := g.detector.judge(about, a, g.halt, p.credential)
 	if found != nil {
 		g.halted(found, p.credential)
 	}
+	if a.Payment != nil && !a.Read && a.Cause == mercadopago.CauseNone {
+		g.paid(p, about)
+	}
 	if p.kind == haltProbe {
-		g.probed(p, found, a)
+		g.probed(p, a)
+		g.changed() // another one may be begun
+	}
+	if g.putsOff(a) {
+		b = ofTheService
 	}
 	g.look()
-	return found != nil
+	return b, r
+}
+
+// putsOff reports whether an answer decides nothing while the service is halted.
+// That the payer is refused is a rejection, which is final, and may come of the
+// very thing that is wrong: with the token of another application every payer is
+// refused. A request that the API finds fault with is parked, halted or not: an
+// operator can have it tried again, and the API looked at the request, whoever
+// asked.
+func (g *gate) putsOff(a mercadopago.Answer) bool {
+	return g.halt != nil && a.Cause == mercadopago.CausePayer && a.Meaning == mercadopago.Rejected
+}
+
+// standing returns what has become of a suspect answer that is evidence in a run;
+// if it is suspect still, when to look again.
+func (g *gate) standing(r *run, a mercadopago.Answer) (b bearing, again time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch again = confirmAfter - time.Since(r.last); {
+	case r.ended && r.proven:
+		return ofTheEvent, 0
+	case r.ended, g.putsOff(a):
+		return ofTheService, 0
+	case again > 0:
+		return suspect, again
+	case !g.breaker.IsClosed(): // nobody is answered, so nothing can confirm it
+		return suspect, confirmAfter
+	}
+	return ofTheEvent, 0
 }
 
 // record tells the circuit. What was under way when it changed tells of an
@@ -266,6 +312,6 @@ func (g *gate) record(p pass, a mercadopago.Answer) {
 	g.breaker.RecordSuccess()
 	if p.kind == circuitProbe {
 		g.epoch++
-		g.guard.shift(time.Since(g.shutAt)) // nobody was answered meanwhile
+		g.detector.shift(time.Since(g.shutAt)) // nobody was answered meanwhile
 	}
 }

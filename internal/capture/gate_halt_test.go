@@ -146,7 +146,9 @@ func TestReadsEndNoRun(t *testing.T) {
 // That the API does not let us search is no halt, and ends none.
 func TestRefusedSearchIsNoHalt(t *testing.T) {
 	t.Parallel()
-	blocked := mercadopago.Answer{Meaning: mercadopago.Halt, Row: 28, Reason: "the account is blocked", HTTPStatus: 403, Sent: true}
+	blocked := mercadopago.Answer{
+		Meaning: mercadopago.Halt, Row: 28, Cause: mercadopago.CauseAccount, Certain: true, Reason: "the account is blocked", HTTPStatus: 403, Sent: true,
+	}
 	refusedSearch := func() mercadopago.Found {
 		read := blocked
 		read.Read = true
@@ -213,7 +215,9 @@ func TestRefusedReadsDoNotHalt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &readAPI{
 			read: func() mercadopago.Answer {
-				return mercadopago.Answer{Meaning: mercadopago.Halt, Row: 29, Reason: "not allowed to read", HTTPStatus: 404, Sent: true}
+				return mercadopago.Answer{
+					Meaning: mercadopago.Halt, Row: 29, Cause: mercadopago.CauseAccount, Certain: true, Reason: "not allowed to read", HTTPStatus: 404, Sent: true,
+				}
 			},
 			search: func() mercadopago.Found { return find() },
 			crowdAPI: newCrowdAPI(50*time.Millisecond, func(key string, _ time.Duration) mercadopago.Answer {

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"container/list"
 	"time"
 
 	"payment-capture/internal/mercadopago"
@@ -8,7 +9,9 @@ import (
 
 const (
 	// While halted, one event at a time is tried, after a wait that doubles
-	// between these two; at once when the access token has changed.
+	// between these two; at once when the access token has changed, and after the
+	// shorter wait when an event came since the last probe of which nothing is
+	// known.
 	firstProbe = time.Second
 	lastProbe  = 30 * time.Second
 	// chargingProbe is the wait where a probe may take money, and wrongly.
@@ -28,6 +31,7 @@ const (
 	causeAccount    = "account"            // the account, application or seller may not charge
 	causeAddress    = "address"            // the address takes no captures
 	causeKeyHeader  = "idempotency_header" // the idempotency key header is refused
+	causeProxy      = "proxy"              // the proxy refuses its credential
 	causePayers     = "payers_refused"     // a run of refused payers
 	causeRequests   = "requests_refused"   // a run of refused requests
 	// causeContradictions is a run of payments that are not what was asked for.
@@ -36,7 +40,7 @@ const (
 
 // haltCauses lists them.
 func haltCauses() []string {
-	return []string{causeCredential, causeAccount, causeAddress, causeKeyHeader, causePayers, causeRequests, causeContradictions}
+	return []string{causeCredential, causeAccount, causeAddress, causeKeyHeader, causeProxy, causePayers, causeRequests, causeContradictions}
 }
 
 // halt says that no event at all can be captured until somebody mends the
@@ -46,30 +50,15 @@ type halt struct {
 	reason    string // what is wrong and what to do
 	requestID string
 	since     time.Time
+	single    bool // one answer was enough, and one may end it
 
 	credential uint64 // the token's number that was refused
 	probing    bool
-	unclear    int // probes in a row that did not tell
+	newest     bool // the next probe is of the newest event, else of the oldest
+	unclear    int  // probes in a row that did not tell
+	probedAt   time.Time
 	probeAt    time.Time
-	wait       time.Duration // before the next probe
-}
-
-// haltOf reads a halt from an answer, nil where it is none. The rows are those
-// of the decision table.
-func haltOf(a mercadopago.Answer) *halt {
-	if a.Meaning != mercadopago.Halt {
-		return nil
-	}
-	h := &halt{cause: causeAddress, reason: a.Reason, requestID: a.RequestID}
-	switch a.Row {
-	case 26:
-		h.cause = causeKeyHeader
-	case rowCredential:
-		h.cause = causeCredential
-	case 28, 29, 30:
-		h.cause = causeAccount
-	}
-	return h
+	wait       time.Duration // between the two
 }
 
 // probeIn gives the time until an event may be tried, as far as it makes sense
@@ -85,52 +74,108 @@ func (h *halt) probeIn(credential uint64) time.Duration {
 // the lock.
 func (g *gate) halted(found *halt, credential uint64) {
 	if g.halt != nil {
-		g.halt.cause, g.halt.reason, g.halt.requestID = found.cause, found.reason, found.requestID
+		g.halt.cause, g.halt.reason, g.halt.requestID, g.halt.single = found.cause, found.reason, found.requestID, found.single
 		return
 	}
-	found.since, found.credential, found.wait = time.Now(), credential, firstProbe
+	found.since, found.credential, found.wait, found.newest = time.Now(), credential, firstProbe, true
 	if found.cause == causeContradictions {
 		found.wait = chargingProbe
 	}
-	found.probeAt = found.since.Add(found.wait)
+	found.probedAt, found.probeAt = found.since, found.since.Add(found.wait)
 	g.halt = found
+	g.halts++
 }
 
-// probed draws the conclusion of a probe. Only an answer that the API gives to
-// those whom it knows ends a halt, a run of refusals only a payment, taken or
-// declined; and of reads only that the token is good again.
-func (g *gate) probed(p pass, found *halt, a mercadopago.Answer) {
-	h := g.halt
+// hurry brings the next probe forward because an event came that nothing is known
+// of: it may be the one that shows that all is well. Each event does so once, so
+// that many wrong ones do not keep the probes frequent.
+func (h *halt) hurry() {
+	soon := h.probedAt.Add(firstProbe)
+	if h.cause == causeContradictions || !soon.Before(h.probeAt) {
+		return
+	}
+	h.probeAt, h.newest = soon, true
+}
+
+// prober returns whose call is to try whether the halt is over: of the charges the
+// newest or the oldest, in turn, of those whose payer and order were not counted
+// as evidence; if all were, the one that has waited longest since its last call; and
+// a read if there is no charge. The caller holds the lock.
+func (g *gate) prober() *waiter {
+	first, next := g.charges.waiters.Front, (*list.Element).Next
+	if g.halt.newest {
+		first, next = g.charges.waiters.Back, (*list.Element).Prev
+	}
+	for place := first(); place != nil; place = next(place) {
+		if w := waiterAt(place); !g.detector.counted(w.about) {
+			return w
+		}
+	}
+	if head := g.charges.head(); head != nil {
+		return head
+	}
+	return g.reads.head()
+}
+
+// refused returns how many wait for the end of the halt that were counted as
+// evidence. They hardly come to a call while it lasts. The caller holds the lock.
+func (g *gate) refused() (n int) {
+	if g.halt == nil {
+		return 0
+	}
+	for place := g.charges.waiters.Front(); place != nil; place = place.Next() {
+		if g.detector.counted(waiterAt(place).about) {
+			n++
+		}
+	}
+	return n
+}
+
+// paid draws the conclusion of a payment, taken or declined: it clears the evidence
+// and ends the halt. If a single answer halted, the payment's call has to have begun
+// after that answer: the token may have been revoked between the two. Many refusals
+// are ended by any payment.
+func (g *gate) paid(p pass, about subject) {
+	if p.credential != g.detector.credential {
+		return // it says nothing of the token that is in use now
+	}
+	after := p.halts == g.halts
+	g.detector.clear(about, after)
+	if g.halt != nil && (after || !g.halt.single) {
+		g.halt = nil
+	}
+}
+
+// probed draws the conclusion of a probe that is no payment. A halt by a single
+// answer ends with an answer that the API gives only to those whom it knows; of
+// reads only that the token is good again.
+func (g *gate) probed(p pass, a mercadopago.Answer) {
+	h := p.halt
 	h.probing = false
-	unclear := a.Meaning == mercadopago.Retry || a.Row == rowTooManyRequests || !a.Sent || (a.Read && h.cause != causeCredential)
+	if g.halt != h {
+		return // a payment has ended it
+	}
+	unclear := a.Meaning == mercadopago.Retry || a.Row == rowTooManyRequests || !a.Sent || (a.Read && h.cause != causeCredential && h.cause != causeProxy)
 	if h.unclear++; !unclear {
 		h.unclear = 0
 	}
-	mended := found == nil && !unclear && (!h.ofARun() || a.Payment != nil)
 	switch {
-	case mended:
+	case h.single && !unclear && a.Meaning != mercadopago.Halt:
 		g.halt = nil
-		g.guard.reset()
 		return
 	case h.unclear >= unclearProbes:
 		g.halt = nil
-		g.guard.goOn()
+		g.detector.goOn()
 		return
 	}
 	h.credential = p.credential
 	h.wait = max(h.wait, min(2*h.wait, lastProbe))
-	h.probeAt = time.Now().Add(h.wait)
-}
-
-// ofARun reports whether it is a run of answers that halted, and not one.
-func (h *halt) ofARun() bool {
-	return h.cause == causePayers || h.cause == causeRequests || h.cause == causeContradictions
+	h.probedAt = time.Now()
+	h.probeAt = h.probedAt.Add(h.wait)
 }
 
 // Rows of the decision table.
 const (
-	rowContradictory   = 9  // a payment that is not what was asked for
 	rowUnknownStatus   = 10 // a payment whose status is not known, or missing
-	rowCredential      = 27 // the access token is refused
 	rowTooManyRequests = 37 // answered by the edge, before anybody looks at the token
 )

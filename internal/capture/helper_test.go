@@ -185,7 +185,9 @@ func declined(reason string) mercadopago.Answer {
 
 // refused is an error that means rejected: no payment was made.
 func refused(row int, reason string) mercadopago.Answer {
-	return mercadopago.Answer{Meaning: mercadopago.Rejected, Row: row, Reason: reason, HTTPStatus: 400, RequestID: "request-1", Sent: true}
+	return mercadopago.Answer{
+		Meaning: mercadopago.Rejected, Row: row, Cause: mercadopago.CausePayer, Reason: reason, HTTPStatus: 400, RequestID: "request-1", Sent: true,
+	}
 }
 
 // noAnswer is what a call ends with whose connection broke after the request
@@ -228,7 +230,10 @@ func pending() mercadopago.Answer {
 }
 
 func halted() mercadopago.Answer {
-	return mercadopago.Answer{Meaning: mercadopago.Halt, Row: 27, Reason: "the access token is refused: renew it", HTTPStatus: 401, RequestID: "request-1", Sent: true}
+	return mercadopago.Answer{
+		Meaning: mercadopago.Halt, Row: 27, Cause: mercadopago.CauseCredential, Certain: true, ParkReason: event.ParkBlocked,
+		Reason: "the access token is refused: renew it", HTTPStatus: 401, RequestID: "request-1", Sent: true,
+	}
 }
 
 func parked() mercadopago.Answer {

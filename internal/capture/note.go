@@ -122,10 +122,17 @@ func (c *Capturer) withdraw(ctx context.Context, a *attempt, hold Hold) {
 	}
 }
 
-// takeBack withdraws what was noted and never called for, when the event is
-// left to its next owner.
+// uncharged reports whether every try so far was refused before a payment could be
+// made. Unlike [attempt.harmless], some may have made the key known.
+func (a *attempt) uncharged() bool {
+	return a.calls > 0 && !a.unknown && !a.last.EffectUnknown() && !a.inherited && a.pollID == "" && a.last.Payment == nil
+}
+
+// takeBack withdraws what was noted and cannot have charged, when the event is
+// left to its next owner. If it stayed, the next owner would have to take it for a
+// call that may have charged, and park what this one was about to reject.
 func (c *Capturer) takeBack(ctx context.Context, a *attempt, hold Hold) {
-	if a.untried() {
+	if a.untried() || a.uncharged() {
 		c.withdraw(ctx, a, hold)
 	}
 }

@@ -68,7 +68,7 @@ func TestNoCallWithoutANote(t *testing.T) {
 func TestHarmlessAttemptsAreWithdrawn(t *testing.T) {
 	t.Parallel()
 	forbidden := halted()
-	forbidden.Row, forbidden.HTTPStatus = 28, 403
+	forbidden.Row, forbidden.Cause, forbidden.HTTPStatus = 28, mercadopago.CauseAccount, 403
 	for name, test := range map[string]struct {
 		answers   []mercadopago.Answer
 		withdrawn int

@@ -12,6 +12,7 @@ type queue struct {
 }
 
 type waiter struct {
+	about   subject
 	queue   *queue
 	place   *list.Element // nil: it is not in the queue any more
 	arrival uint64        // later is higher, across the queues
@@ -83,21 +84,24 @@ func (q *queue) takeBack() (passes int) {
 }
 
 // join gives a pass where one is to be had at once, and else a place in the queue.
-func (g *gate) join(read bool, credential uint64) (pass, *waiter) {
+func (g *gate) join(about subject, read bool, credential uint64) (pass, *waiter) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.open() && g.charges.turn() == nil && g.reads.turn() == nil && g.calls < g.limit.now() {
 		g.calls++
 		g.metrics.calling(g.calls, g.limit.now())
 		g.changed() // another one may be begun
-		return pass{kind: usual, epoch: g.epoch, credential: credential}, nil
+		return g.usualPass(credential), nil
 	}
 	g.arrivals++
-	w := &waiter{arrival: g.arrivals, wake: make(chan struct{}, 1)}
+	w := &waiter{about: about, arrival: g.arrivals, wake: make(chan struct{}, 1)}
 	if read {
 		g.reads.join(w)
-	} else {
-		g.charges.join(w)
+		return pass{}, w
+	}
+	g.charges.join(w)
+	if g.halt != nil && !g.detector.counted(about) {
+		g.halt.hurry()
 	}
 	return pass{}, w
 }
@@ -121,6 +125,12 @@ func (g *gate) quit(w *waiter) {
 // call a wait for another's goroutine. Where time has to come first, or a token,
 // only the heads of the queues can be next, and look for themselves.
 func (g *gate) letIn() {
+	if g.halt != nil {
+		if w := g.prober(); w != nil {
+			w.stir()
+		}
+		return
+	}
 	if !g.open() {
 		for _, q := range []*queue{&g.charges, &g.reads} {
 			if head := q.head(); head != nil {

@@ -25,7 +25,7 @@ func fill(t *testing.T, g *gate) []pass {
 	t.Helper()
 	var passes []pass
 	for range g.limit.now() {
-		p, w := g.join(false, 0)
+		p, w := g.join(subject{}, false, 0)
 		if w != nil {
 			t.Fatalf("pass %d of %d has to be waited for", len(passes)+1, g.limit.now())
 		}
@@ -37,7 +37,7 @@ func fill(t *testing.T, g *gate) []pass {
 // wait takes a place in the queue.
 func wait(t *testing.T, g *gate, read bool) *waiter {
 	t.Helper()
-	_, w := g.join(read, 0)
+	_, w := g.join(subject{}, read, 0)
 	if w == nil {
 		t.Fatal("a pass is there at once")
 	}
@@ -56,7 +56,7 @@ func wentWell() mercadopago.Answer {
 }
 
 func refused() mercadopago.Answer {
-	return mercadopago.Answer{Meaning: mercadopago.Halt, Row: rowCredential, Sent: true, Reason: "the token is refused"}
+	return mercadopago.Answer{Meaning: mercadopago.Halt, Cause: mercadopago.CauseCredential, Certain: true, Sent: true, Reason: "the token is refused"}
 }
 
 // Charges and reads are let in as they came, whichever of the two queues they
@@ -139,7 +139,7 @@ func TestPassOfOneWhoGaveUp(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var left error
 		var wg sync.WaitGroup
-		wg.Go(func() { _, left = g.enter(ctx, nil, false) })
+		wg.Go(func() { _, left = g.enter(ctx, nil, subject{}, false) })
 		synctest.Wait()
 		next := wait(t, g, false)
 		cancel()
@@ -159,7 +159,7 @@ func TestPassOfOneWhoGaveUp(t *testing.T) {
 		checkGate(t, g, 1, 0)
 		g.quit(second)
 		checkGate(t, g, 0, 0)
-		if _, w := g.join(false, 0); w != nil {
+		if _, w := g.join(subject{}, false, 0); w != nil {
 			t.Error("a pass is not there at once though nobody has one")
 		}
 	})
@@ -177,7 +177,7 @@ func TestGateUnderLoad(t *testing.T) {
 		wg.Go(func() {
 			defer cancel()
 			for {
-				p, err := g.enter(ctx, nil, i%7 == 0)
+				p, err := g.enter(ctx, nil, subject{}, i%7 == 0)
 				switch {
 				case err != nil:
 					return
@@ -215,7 +215,7 @@ func BenchmarkGate(b *testing.B) {
 			b.SetParallelism(goroutines)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					p, err := g.enter(b.Context(), nil, false)
+					p, err := g.enter(b.Context(), nil, subject{}, false)
 					if err != nil {
 						b.Error(err)
 						return

@@ -19,11 +19,11 @@ const clockSkew = 5 * time.Second
 // is parked for a reason. How soon the API's index shows a payment is nowhere
 // documented, so it looks several times; nothing found proves nothing.
 func (c *Capturer) lookUp(ctx context.Context, a *attempt, hold Hold, reason event.ParkReason, detail string) (event.Verdict, error) {
-	if a.noted.First.IsZero() || a.untried() { // no call can have made one
-		return c.park(a, reason, detail), nil
-	}
 	if a.calls > 0 && a.last.Detail != detail {
 		detail += "; the last answer: " + a.last.Detail
+	}
+	if a.noted.First.IsZero() || a.untried() { // no call can have made one
+		return c.park(a, reason, detail), nil
 	}
 	s := search{began: time.Now()}
 	for {
@@ -108,7 +108,7 @@ func (c *Capturer) find(ctx context.Context, a *attempt, hold Hold, s *search) (
 		return found, p, &AbandonedError{Cause: context.Cause(ctx)}
 	}
 	c.gate.take(found.Calls - 1)
-	if c.gate.leave(p, a.subject, answer) {
+	if bearing, _ := c.gate.leave(p, a.subject, answer); bearing == ofTheService {
 		s.failures = 0 // it is the token's fault; the gate makes it wait
 		p.kind = haltProbe
 	} else if found.Failed != nil && p.kind == usual {
@@ -155,6 +155,11 @@ func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.
 		return c.settle(ctx, a, event.TypeCaptured), true, ""
 	case len(other) > 0:
 		return event.Verdict{}, false, "payment " + paymentIDs(other) + " was found, and does not decide: " + other[0].Detail
+	case slices.ContainsFunc(declined, isDuplicate):
+		// See mercadopago.ReasonDuplicatedPayment: what it is a duplicate of is the
+		// payment to be found, and may be of this event's first try.
+		note = "payment " + paymentIDs(declined) + " was declined as a duplicate, so another one was taken; it was not found"
+		return event.Verdict{}, false, note
 	case len(declined) > 0 && found.Searched && last:
 		a.last = declined[len(declined)-1]
 		return c.settle(ctx, a, event.TypeRejected), true, ""
@@ -172,6 +177,8 @@ func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.
 	}
 	return event.Verdict{}, false, note
 }
+
+func isDuplicate(a mercadopago.Answer) bool { return a.Reason == mercadopago.ReasonDuplicatedPayment }
 
 // others is what the ledger has of the other events under an event's reference:
 // a payment that is found by the reference has that one too.

@@ -47,12 +47,12 @@ func (c *Capturer) Shut() string {
 	return c.gate.health().Reason
 }
 
-// Busy gives how many captures are calling, or between two tries: the others are on
-// their way to a call.
+// Busy returns how many captures are calling, between two tries, or waiting for the
+// end of a halt to which they gave reason: the others are on their way to a call.
 func (c *Capturer) Busy() int {
 	c.gate.mu.Lock()
 	defer c.gate.mu.Unlock()
-	return c.gate.calls + int(c.resting.Load())
+	return c.gate.calls + int(c.resting.Load()) + c.gate.refused()
 }
 
 // Changes gives a channel on which something arrives after Shut has changed, or
@@ -80,7 +80,7 @@ func (g *gate) health() Health {
 	}
 	switch h.State, h.Cause = g.condition(); h.State {
 	case stateHalted:
-		h.Reason, h.RequestID, h.NextProbe = g.halt.reason, g.halt.requestID, g.halt.probeAt
+		h.Reason, h.RequestID, h.NextProbe = g.halt.reason, g.halt.requestID, g.nextProbe()
 	case stateOpen:
 		h.NextProbe = time.Now().Add(g.breaker.RemainingDelay())
 		fallthrough
@@ -88,6 +88,17 @@ func (g *gate) health() Health {
 		h.Reason = "the payment API is down (" + g.openedBy + "): it is asked every few seconds whether it is back"
 	}
 	return h
+}
+
+// nextProbe returns when an event is tried next; zero: there is none to try.
+func (g *gate) nextProbe() time.Time {
+	if g.prober() == nil {
+		return time.Time{}
+	}
+	if now := time.Now(); now.After(g.halt.probeAt) {
+		return now
+	}
+	return g.halt.probeAt
 }
 
 // look brings what depends on the state up to date, and lets in whose turn it is.

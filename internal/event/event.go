@@ -168,6 +168,7 @@ const (
 	ParkKeyExpired        ParkReason = "key_expired"          // tried so long ago that the API may have forgotten its key
 	ParkTriedOtherwise    ParkReason = "tried_otherwise"      // tried before with another body, or for another account
 	ParkConflicting       ParkReason = "conflicting_event"    // an event of this id was for something else
+	ParkBlocked           ParkReason = "blocked"              // something on the way to the API refuses this event's calls alone
 	// ParkReferenceCaptured: another event was captured under its reference, and CAPTURE_ONCE_PER is reference.
 	ParkReferenceCaptured ParkReason = "reference_already_captured"
 )
@@ -177,6 +178,6 @@ func ParkReasons() []ParkReason {
 	return []ParkReason{
 		ParkInvalidEvent, ParkWrongCurrency, ParkTooOld, ParkTimeInFuture, ParkUndecided, ParkErrorAfterUnknown,
 		ParkKeyUsed, ParkContradictory, ParkUnexpectedStatus, ParkRefusedRequest, ParkDuplicateRefer,
-		ParkKeyExpired, ParkTriedOtherwise, ParkConflicting, ParkReferenceCaptured,
+		ParkKeyExpired, ParkTriedOtherwise, ParkConflicting, ParkReferenceCaptured, ParkBlocked,
 	}
 }

@@ -62,9 +62,16 @@ type Answer struct {
 	// our own reasons (see [Classify]); of a halt, what is wrong and what to
 	// do about it; else "".
 	Reason string
-	// ParkReason is set when Meaning is Park, and says for Retry, Wait and
-	// Poll why to park once the budget is spent.
+	// ParkReason is set when Meaning is Park, and says for Retry, Wait, Poll and
+	// Halt why to park once the budget is spent.
 	ParkReason event.ParkReason
+	// Cause is what the answer finds fault with, if that may be more than this
+	// event's own matter.
+	Cause Cause
+	// Certain reports, of a Halt, that the answer names its Cause in the words of
+	// the API. A Halt without it may as well come from a firewall or a proxy that
+	// dislikes this request alone.
+	Certain bool
 	Detail     string   // one line for a person
 	Payment    *Payment // the payment that the answer carries, as it came, or nil
 
@@ -95,7 +102,7 @@ type Payment struct {
 //
 // It is false where the effect is known: captured, rejected, reads, a request
 // that was not sent (row 32), and refusals made before a payment exists: 400,
-// 401, 403, 404, 405, 410, 411, 413, 414, 415, 429, 431. It is true for all
+// 401, 403, 404, 405, 407, 410, 411, 413, 414, 415, 421, 429, 431. It is true for all
 // else that was sent: no or half an answer (row 33), 2xx that cannot be read
 // or has an error inside, every 5xx and 3xx, 402, 406, 408, 409, 422, 423,
 // 424, 425 and 4xx never heard of. Error 400057 (row 19) is a 400 that hints
@@ -109,7 +116,7 @@ func (a Answer) EffectUnknown() bool {
 	}
 	switch a.HTTPStatus {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
-		http.StatusMethodNotAllowed, http.StatusGone, http.StatusLengthRequired, http.StatusRequestEntityTooLarge,
+		http.StatusMethodNotAllowed, http.StatusProxyAuthRequired, http.StatusMisdirectedRequest, http.StatusGone, http.StatusLengthRequired, http.StatusRequestEntityTooLarge,
 		http.StatusRequestURITooLong, http.StatusUnsupportedMediaType, http.StatusTooManyRequests,
 		http.StatusRequestHeaderFieldsTooLarge:
 		return false
@@ -118,14 +125,16 @@ func (a Answer) EffectUnknown() bool {
 }
 
 // RefusedUnseen reports whether this try ended before anybody looked at the
-// order: it never went out (row 32), or the credential or the pace was refused
-// (401, 403, 429). It cannot have charged, nor made a key known.
+// order: it never went out (row 32), or the credential, the method, the host or
+// the pace was refused (401, 403, 405, 407, 421, 429). It cannot have charged,
+// nor made a key known.
 func (a Answer) RefusedUnseen() bool {
 	if a.Read || a.Payment != nil || a.Meaning == Captured || a.Meaning == Rejected {
 		return false
 	}
 	switch a.HTTPStatus {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusProxyAuthRequired,
+		http.StatusMisdirectedRequest, http.StatusTooManyRequests:
 		return true
 	}
 	return !a.Sent

@@ -24,7 +24,8 @@ type Client struct {
 	base      string        // the API's address, without a slash at its end
 	charge    *http.Request // what all charges have in common
 	timeout   time.Duration
-	transport *http.Transport
+	config    Config
+	transport atomic.Pointer[http.Transport] // replaced after HTTP 421
 	token     func() secret.Text
 	latest    atomic.Pointer[credential]
 	// The values of the headers that all requests bear.
@@ -53,13 +54,14 @@ func New(cfg Config, token func() secret.Text) (*Client, error) {
 		return nil, fmt.Errorf("mercadopago: field URL: %w", err)
 	}
 	c := &Client{
-		base:      base,
-		charge:    charge,
-		timeout:   cfg.Timeout,
-		transport: cfg.transport(),
-		token:     token,
-		json:      []string{"application/json"},
+		base:    base,
+		charge:  charge,
+		timeout: cfg.Timeout,
+		config:  cfg,
+		token:   token,
+		json:    []string{"application/json"},
 	}
+	c.transport.Store(cfg.transport())
 	if cfg.UserAgent != "" {
 		c.userAgent = []string{cfg.UserAgent}
 	}
@@ -67,7 +69,17 @@ func New(cfg Config, token func() secret.Text) (*Client, error) {
 }
 
 // Close closes idle connections. Calls under way are not interrupted.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() { c.transport.Load().CloseIdleConnections() }
+
+// misdirected makes later calls use new connections: over one of the transport's
+// the server said that it is not the host of the request (HTTP 421). Closing the
+// idle ones is not enough, because over HTTP/2 a connection that other calls use
+// is not idle, and the next call would share it.
+func (c *Client) misdirected(t *http.Transport) {
+	if c.transport.CompareAndSwap(t, c.config.transport()) {
+		t.CloseIdleConnections()
+	}
+}
 
 // Capture asks the API to charge, once: one call is at most one request on the
 // wire. It always gives an answer; where ctx is done before the API's, that is
@@ -94,7 +106,7 @@ func (c *Client) Get(ctx context.Context, r Request, paymentID string) Answer {
 	a := c.try(ctx, r, http.MethodGet, path+"/"+url.PathEscape(paymentID))
 	if a.Payment != nil && a.Payment.ID != paymentID {
 		// Row 9, whatever it says: it is another payment, or none that can be told.
-		a.Meaning, a.Row, a.Reason, a.ParkReason = Park, 9, "", event.ParkContradictory
+		a.Meaning, a.Row, a.Reason, a.ParkReason, a.Cause = Park, rowContradicted, "", event.ParkContradictory, CauseContradiction
 		a.Detail = fmt.Sprintf("HTTP %d, payment %s contradicts: payment %s was asked for", a.HTTPStatus, orNone(a.Payment.ID), paymentID)
 	}
 	return a
@@ -124,7 +136,7 @@ func (c *Client) exchange(ctx context.Context, r *Request, method, resource stri
 	cred := c.credential()
 	if cred == nil {
 		return nil, &Answer{
-			Meaning: Halt, Row: rowCredential, Read: read, Detail: "not sent: the access token cannot be used",
+			Meaning: Halt, Row: rowCredential, ParkReason: event.ParkBlocked, Cause: CauseCredential, Certain: true, Read: read, Detail: "not sent: the access token cannot be used",
 			Reason: "the access token is empty, or has a space, line break or other character in it that no header takes: " +
 				"check MERCADOPAGO_ACCESS_TOKEN and its file",
 		}
@@ -145,9 +157,10 @@ func (c *Client) exchange(ctx context.Context, r *Request, method, resource stri
 	}
 	// The transport itself, without an http.Client around it: that would follow
 	// redirects (row 31), or stumble over a malformed one.
-	resp, err := c.transport.RoundTrip(req)
+	transport := c.transport.Load()
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return nil, c.noAnswer(ctx, err, 0, Answer{Read: read, Sent: sent.Load()}, scrub)
+		return nil, c.noAnswer(ctx, err, 0, Answer{Read: read, Sent: sent.Load() && !unprocessed(err)}, scrub)
 	}
 	defer func() { _ = resp.Body.Close() }() // all that is wanted of it was read
 	x = &exchange{
@@ -156,6 +169,9 @@ func (c *Client) exchange(ctx context.Context, r *Request, method, resource stri
 		retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
 	}
 	x.raw, err = readBody(resp)
+	if resp.StatusCode == http.StatusMisdirectedRequest {
+		c.misdirected(transport)
+	}
 	if err != nil {
 		seen := Answer{Read: read, Sent: true, RequestID: x.requestID, RetryAfter: x.retryAfter}
 		return nil, c.noAnswer(ctx, err, resp.StatusCode, seen, scrub)
@@ -251,5 +267,9 @@ func (c *Client) noAnswer(ctx context.Context, err error, status int, seen Answe
 		what += err.Error()
 	}
 	seen.Detail = scrub.text(what, maxDetail)
+	if errors.Is(err, errProxyCredential) {
+		seen.Meaning, seen.ParkReason, seen.Cause, seen.Certain = Halt, event.ParkBlocked, CauseProxy, true
+		seen.Reason = scrub.text(fmt.Sprintf("the proxy refuses its credential (%s): %s", seen.Detail, proxyRemedy), maxDetail)
+	}
 	return &seen
 }

@@ -62,6 +62,10 @@ func (cfg Config) check() (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
+// errProxyCredential reports that the proxy answered 407 when it was asked for a
+// connection to the API.
+var errProxyCredential = errors.New("the proxy asks for a credential (HTTP 407)")
+
 // transport makes the pool.
 func (cfg Config) transport() *http.Transport {
 	t := &http.Transport{
@@ -75,6 +79,14 @@ func (cfg Config) transport() *http.Transport {
 		// Go offers HTTP/2 by itself only where dial and TLS are its own.
 		ForceAttemptHTTP2: true,
 		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		// Without it, net/http reports the proxy's 407 to CONNECT as an error of
+		// which only the text is left.
+		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+			if answer.StatusCode == http.StatusProxyAuthRequired {
+				return errProxyCredential
+			}
+			return nil
+		},
 	}
 	if cfg.TLS != nil {
 		t.TLSClientConfig = cfg.TLS.Clone()

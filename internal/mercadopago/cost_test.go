@@ -137,7 +137,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 			b.Fatal(err)
 		}
 		req.Header.Set("Content-Type", "application/json")
-		resp, err := c.transport.RoundTrip(req)
+		resp, err := c.transport.Load().RoundTrip(req)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -17,6 +17,8 @@ const (
 	rowUnknown    = 10 // a status that tells nothing: read by id once
 	rowUnreadable = 11 // success, and nothing that can be read
 	rowMaybeOurs  = 19 // a payment under this reference may exist
+
+	rowContradicted = 9 // a payment that is not what was asked for
 )
 
 // exchange is one complete answer and what it is judged by.
@@ -45,6 +47,9 @@ func (x *exchange) answer() Answer {
 	a := x.judge()
 	a.HTTPStatus, a.Sent, a.Read = x.status, true, x.read
 	a.RequestID, a.RetryAfter = x.requestID, x.retryAfter
+	if a.Meaning != Halt {
+		a.Cause = causeOf(a.Row)
+	}
 	if a.Detail == "" {
 		a.Detail = x.describe()
 	}

@@ -73,7 +73,7 @@ func (x *exchange) keyError(status int) (Answer, bool) {
 		// Row 26: 400058 from the reference of advanced_payments, the missing
 		// header from that of wallet_connect, 4292 "Header X-Idempotency-Key
 		// can't be null" from integrators. As we send it, so for every order.
-		return x.halt(26, "the API refuses the idempotency key header",
+		return x.halt(CauseKeyHeader, 26, "the API refuses the idempotency key header",
 			"look for a proxy that drops X-Idempotency-Key, and at the event ids"), true
 	}
 	return Answer{}, false
@@ -84,26 +84,26 @@ func (x *exchange) keyError(status int) (Answer, bool) {
 func (x *exchange) credentialError(status int) (Answer, bool) {
 	p := &x.body.problem
 	switch {
-	case status == http.StatusUnauthorized && p.anyCode("401000", "401002", "5", "7"):
-		// Row 27: codes from the reference; 5 sdk-php issue 118, 7 sdk-nodejs
-		// issue 161.
-		return x.badToken(), true
+	case status == http.StatusUnauthorized && p.anyCode(credentialCodes...):
+		return x.badToken(), true // row 27
+	case status == http.StatusProxyAuthRequired:
+		return x.badProxy(), true
 	case status == http.StatusForbidden:
 		// Row 28: PolicyAgent, or an empty body (odoo issue 152102): the account
 		// or application is blocked.
-		return x.halt(28, "the account or application may not charge",
+		return x.halt(CauseAccount, 28, "the account or application may not charge",
 			"look at the application and its credentials in the developer panel"), true
 	case status == http.StatusNotFound && (p.mentions("client id not found in whitelist") ||
 		p.mentions("collector_id not found in the merchant list")):
 		// Row 29: get-payment-information-returns.
-		return x.halt(29, "the application or seller is not enabled for Wallet Connect",
+		return x.halt(CauseAccount, 29, "the application or seller is not enabled for Wallet Connect",
 			"ask Mercado Pago to enable it"), true
 	case status == http.StatusBadRequest && p.anyCode("400004", "400005"):
 		// Row 30: application invalid, application required.
-		return x.halt(30, "the API refuses the application", "check which application the access token is of"), true
+		return x.halt(CauseAccount, 30, "the API refuses the application", "check which application the access token is of"), true
 	case status == http.StatusBadRequest && p.anyCode("400032", "400037", "400045", "400054"):
 		// Row 30: collector invalid, or no permission over it.
-		return x.halt(30, "the API refuses the collector", "check which seller the access token is of"), true
+		return x.halt(CauseAccount, 30, "the API refuses the collector", "check which seller the access token is of"), true
 	case status == http.StatusRequestEntityTooLarge || status == http.StatusRequestURITooLong ||
 		status == http.StatusRequestHeaderFieldsTooLarge:
 		// Row 31, but what is too large is this event's, so it alone waits.
@@ -112,7 +112,7 @@ func (x *exchange) credentialError(status int) (Answer, bool) {
 		status == http.StatusUnsupportedMediaType, status == http.StatusNotImplemented,
 		status == http.StatusHTTPVersionNotSupported:
 		// Row 31: a redirect is never followed with a charge.
-		return x.halt(31, "the address does not take captures", "check MERCADOPAGO_URL and proxies"), true
+		return x.halt(CauseAddress, 31, "the address does not take captures", "check MERCADOPAGO_URL and proxies"), true
 	}
 	return Answer{}, false
 }
@@ -158,7 +158,9 @@ func (x *exchange) transientError(status int) (Answer, bool) {
 	case status == http.StatusNotAcceptable:
 		// Row 34: 406001, "Error in the payments API", in no SDK's retry list.
 		return Answer{Meaning: Retry, Row: 34}, true
-	case status == http.StatusRequestTimeout, status == http.StatusTooEarly:
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusMisdirectedRequest:
+		// Row 35. 421 says that this connection does not lead to the host of the
+		// request (RFC 9110, section 15.5.20); the client makes another one.
 		return Answer{Meaning: Retry, Row: 35}, true
 	case status == http.StatusFailedDependency:
 		// Row 36: SDKs comment "internal dependency failure (retryable)".
@@ -183,7 +185,7 @@ func (x *exchange) statusAlone(status int) Answer {
 		// Row 29: no JSON of this API's, or a 404 that names no cause. A capture
 		// goes to one fixed path, so it is the address that is not there; a read
 		// names a payment, which may just not be found yet.
-		return x.halt(29, "the API does not know the address or the application", "check MERCADOPAGO_URL and the application")
+		return x.halt(CauseAddress, 29, "the API does not know the address or the application", "check MERCADOPAGO_URL and the application")
 	case status == http.StatusBadRequest:
 		// Row 18: 400017, 400018, 400021 amount; 400029 token; 400039, 400053
 		// request; 400046, 400055 reference; any other cause, or none.
@@ -193,10 +195,32 @@ func (x *exchange) statusAlone(status int) Answer {
 }
 
 func (x *exchange) badToken() Answer {
-	return x.halt(rowCredential, "the API refuses the access token", "check MERCADOPAGO_ACCESS_TOKEN")
+	return x.halt(CauseCredential, rowCredential, "the API refuses the access token", "check MERCADOPAGO_ACCESS_TOKEN")
 }
 
-func (x *exchange) halt(row int, what, remedy string) Answer {
+// badProxy judges 407: the proxy between us and the API wants a credential, and
+// the API saw nothing. That is never an order's fault.
+func (x *exchange) badProxy() Answer {
+	return x.halt(CauseProxy, 31, "the proxy refuses its credential", proxyRemedy)
+}
+
+const proxyRemedy = "check the user and password in HTTPS_PROXY or HTTP_PROXY"
+
+// halt judges an answer that may concern every event. Where it comes in words
+// that are not the API's, it may concern this event alone, so it is not certain:
+// 401 is so when no cause names the access token, all else when the body is no
+// error of the API. A proxy answers 407 in its own words, and for all events.
+func (x *exchange) halt(cause Cause, row int, what, remedy string) Answer {
+	certain := x.fromAPI()
+	switch cause {
+	case CauseCredential:
+		certain = x.namesCredential()
+	case CauseProxy:
+		certain = true
+	}
 	reason := fmt.Sprintf("%s (%s): %s", what, x.describe(), remedy)
-	return Answer{Meaning: Halt, Row: row, Reason: x.scrub.text(reason, maxDetail)}
+	return Answer{
+		Meaning: Halt, Row: row, ParkReason: event.ParkBlocked, Cause: cause, Certain: certain,
+		Reason: x.scrub.text(reason, maxDetail),
+	}
 }

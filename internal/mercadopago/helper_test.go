@@ -112,8 +112,11 @@ func checkSound(t *testing.T, a Answer) {
 	if (a.Meaning == Rejected || a.Meaning == Halt) == (a.Reason == "") {
 		t.Errorf("%s with reason %q", a.Meaning, a.Reason)
 	}
-	if needs := a.Meaning != Captured && a.Meaning != Rejected && a.Meaning != Halt; needs == (a.ParkReason == "") {
+	if needs := a.Meaning != Captured && a.Meaning != Rejected; needs == (a.ParkReason == "") {
 		t.Errorf("%s with park reason %q", a.Meaning, a.ParkReason)
+	}
+	if a.Meaning == Halt && (a.Cause < CauseCredential || a.ParkReason != event.ParkBlocked) {
+		t.Errorf("halt by cause %d, park reason %q", a.Cause, a.ParkReason)
 	}
 	if a.Meaning == Captured && (a.Payment == nil || a.Payment.ID == "") {
 		t.Errorf("captured without a payment: %+v", a.Payment)

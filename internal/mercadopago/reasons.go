@@ -16,9 +16,11 @@ const (
 const ReasonInvalidPayerToken = reasonPayerToken
 
 // ReasonDuplicatedPayment is the API's word that it took the same value
-// before. It is a rejection of this try; after a try of the same event whose
-// effect is unknown it may well mean that the money was taken, so a caller
-// with such a try behind it looks for that payment, or parks.
+// before. It is a rejection of this try. After a try of the same event whose
+// effect is unknown it is evidence that this earlier try took the money, so the
+// caller searches for that payment. If the search finds only the declined one, the
+// caller parks and never rejects: that the index does not show a payment proves
+// nothing, and a rejection would make the shop ask for the money again.
 const ReasonDuplicatedPayment = "cc_rejected_duplicated_payment"
 
 // Classify gives the kind of a rejection, and what a new event could do

@@ -8,6 +8,11 @@ import (
 // those that wait between two tries must not take the others' turn.
 const captureFactor = 4
 
+// leastInFlight is how many captures there may be at the least, however few calls:
+// refused events wait for a payment to confirm the refusal, or for the end of a
+// halt, and must not take the place of the event that could bring it.
+const leastInFlight = 1024
+
 // leastReady is how many captures may be on their way to a call at the least.
 const leastReady = 64
 
@@ -16,7 +21,7 @@ const leastReady = 64
 func (o *owner) room() int {
 	most := o.p.conf.MaxInFlight
 	ready := o.inFlight - o.p.capturer.Busy() - int(o.p.unread.Load())
-	return min(max(most/2, leastReady)-ready, captureFactor*most-o.inFlight)
+	return min(max(most/2, leastReady)-ready, max(captureFactor*most, leastInFlight)-o.inFlight)
 }
 
 // dispatch begins captures while there is room.

@@ -1,0 +1,381 @@
+//go:build synctests || integration
+
+package acceptance
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"payment-capture/internal/config"
+	"payment-capture/internal/simulator"
+)
+
+// refusalScenarios are about answers that may come of a misconfiguration of ours,
+// or of single events.
+func refusalScenarios() []scenario {
+	calm := simulator.Config{Latency: 20 * time.Millisecond}
+	return []scenario{
+		{"cancelled payers do not hold up the good order behind them", 1, calm, cancelledPayersThenAGoodOrder},
+		{"refused requests after cancelled payers halt once and are parked", 1, calm, refusedRequestsAfterCancelledPayers},
+		{"more cancelled payers than captures at once do not hold up a good order", 1, calm, manyCancelledPayers},
+		{"a single cancelled payer is rejected at once", 1, calm, oneCancelledPayer},
+		{"a refused request is parked while the payers are refused", 1, calm, refusedRequestInAHalt},
+		{"an instance that stops in a halt leaves nothing behind that parks", 1, calm, stoppedInAHalt},
+		{"one order in two hundred is blocked by a firewall", 3, calm, firewallAmongMany},
+		{"an order that a firewall blocks is parked although it is alone", 1, calm, firewallAlone},
+		{"five orders that a firewall blocks do not slow down the others", 1, calm, fiveBlockedOrders},
+		{"one payer is answered 401 without a cause", 1, calm, onePayer(simulator.Rule{
+			Action: simulator.ActionAnswer, Status: 401, Body: `{"message":"unauthorized"}`,
+		})},
+		{"one payer is answered 405", 1, calm, onePayer(simulator.Rule{Action: simulator.ActionAnswer, Status: 405})},
+		{"one payer is answered by a redirect", 1, calm, onePayer(simulator.Rule{
+			Action: simulator.ActionAnswer, Status: 302, Headers: map[string]string{"Location": "https://firewall.example/blocked"},
+		})},
+		{"one payer is answered 404 by a proxy", 1, calm, onePayer(simulator.Rule{Action: simulator.ActionHTML, Status: 404})},
+		{"a blocked account without a body halts after a few orders", 1, calm, blockedAccount},
+		{"the policy agent's refusal of one order is its own once others succeed", 1, calm, policyOfOneOrder},
+		{"421 is tried again", 1, calm, answeredOnce(421)},
+		{"407 halts for the proxy and parks nobody", 1, calm, proxyCredential},
+		{"called a duplicate after a lost answer, and only the decline is found", 1, calm, duplicateAfterALostAnswer},
+	}
+}
+
+func (w *world) apply(script simulator.Script) {
+	w.t.Helper()
+	if err := w.sim.Apply(script); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// cancelled ends the agreements of that many payers, and returns an order of each.
+func (w *world) cancelled(name string, n int) []order {
+	w.t.Helper()
+	var script simulator.Script
+	orders := numbered(n, func(i int, o *order) {
+		o.id, o.order, o.token = fmt.Sprintf("%s%d", name, i), fmt.Sprintf("o-%s%d", name, i), fmt.Sprintf("payer-%s%d", name, i)
+		script.Payers = append(script.Payers, simulator.Payer{Token: o.token, State: "cancelled"})
+	})
+	w.apply(script)
+	return orders
+}
+
+// badRequests has the API refuse the requests of that many orders.
+func (w *world) badRequests(name string, n int) []order {
+	w.t.Helper()
+	w.apply(simulator.Script{Rules: []simulator.Rule{{
+		Match: simulator.Match{ExternalReferencePrefix: "o-" + name}, Action: simulator.ActionError, Status: 400, Code: "400017", Message: "Invalid amount.",
+	}}})
+	return numbered(n, func(i int, o *order) { o.id, o.order = fmt.Sprintf("%s%d", name, i), fmt.Sprintf("o-%s%d", name, i) })
+}
+
+// long is a time in which probes become rare: minutes, or where time is real, a few
+// seconds.
+func (w *world) long() time.Duration {
+	if w.broker.Dial != nil {
+		return 5 * time.Minute
+	}
+	return 4 * time.Second
+}
+
+// within waits until the events have a decision, and wants it soon.
+func (w *world) within(limit time.Duration, ids ...string) {
+	w.t.Helper()
+	began := time.Now()
+	w.eventually(fmt.Sprintf("%q are decided", ids), func() bool {
+		decided := make(map[string]bool)
+		for _, v := range w.verdicts() {
+			decided[v.event] = true
+		}
+		for _, id := range ids {
+			if !decided[id] {
+				return false
+			}
+		}
+		return true
+	})
+	if took := time.Since(began); took > limit {
+		w.t.Errorf("%q are decided after %s, want %s", ids, took, limit)
+	}
+}
+
+func (in *instance) halted(cause string) func() bool {
+	return func() bool {
+		api := in.service.Status(in.w.t.Context()).API
+		return api.State == "halted" && api.Cause == cause
+	}
+}
+
+// watch fails the test if the way to the API is ever shut, until stop is called.
+func (in *instance) watch() (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			if api := in.service.Status(in.w.t.Context()).API; api.State != "passing" {
+				in.w.t.Errorf("the way to the API is %s: %s", api.State, api.Reason)
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// checkBlocked wants the records parked as blocked to name the last answer.
+func (w *world) checkBlocked(vs []verdict, answer string) {
+	w.t.Helper()
+	for _, v := range vs {
+		if v.reason == "blocked" && (!strings.Contains(headerOf(v.record, "parked_detail"), answer) || headerOf(v.record, "parked_http_status") == "") {
+			w.t.Errorf("parked: %q, HTTP %s", headerOf(v.record, "parked_detail"), headerOf(v.record, "parked_http_status"))
+		}
+	}
+}
+
+// blocked has a deadline that lets a blocked order be parked within the test.
+func blocked(c *config.Config) { c.CaptureDeadline = 10 * time.Second }
+
+func cancelledPayersThenAGoodOrder(w *world) {
+	in := w.start("a")
+	w.send(w.cancelled("gone", 25)...)
+	w.eventually("the service is halted", in.halted("payers_refused"))
+	<-time.After(w.long())
+	if next := in.service.Status(w.t.Context()).API.NextProbe; next.Before(time.Now().Add(-time.Second)) || next.After(time.Now().Add(31*time.Second)) {
+		w.t.Errorf("the next probe is at %s, now it is %s", next, time.Now())
+	}
+	if vs := w.verdicts(); len(vs) != 0 {
+		w.t.Errorf("decided while halted: %s", summary(vs))
+	}
+	w.send(order{id: "good"})
+	w.within(10*time.Second, "good")
+	w.want(w.settle(), map[string]int{"captured": 1, "rejected invalid_payer_token": 25})
+	if api := in.service.Status(w.t.Context()).API; api.State != "passing" {
+		w.t.Errorf("afterwards: %+v", api)
+	}
+}
+
+func refusedRequestsAfterCancelledPayers(w *world) {
+	in := w.start("a")
+	gone := w.cancelled("gone", 27)
+	var first []order
+	for i, o := range gone {
+		first = append(first, o)
+		if i%9 == 8 {
+			first = append(first, order{id: fmt.Sprintf("good%d", i), token: fmt.Sprintf("good-payer%d", i)})
+		}
+	}
+	w.send(first...)
+	w.eventually("the first are decided", func() bool { return len(w.verdicts()) == len(first) })
+	w.send(w.badRequests("bad", 25)...)
+	w.eventually("the service is halted", in.halted("requests_refused"))
+	<-time.After(w.long())
+	w.send(order{id: "last"})
+	w.within(60*time.Second, "last")
+	stop := in.watch() // no second halt from the same evidence
+	vs := w.settle()
+	w.want(vs, map[string]int{"captured": 4, "rejected invalid_payer_token": 27, "parked refused_request": 25})
+	<-time.After(w.long())
+	stop()
+}
+
+// manyCancelledPayers has more refused events than may be in flight for the calls
+// at once.
+func manyCancelledPayers(w *world) {
+	in := w.start("a", func(c *config.Config) { c.MaxInFlight = 2 })
+	w.send(w.cancelled("gone", 40)...)
+	w.eventually("the service is halted", in.halted("payers_refused"))
+	<-time.After(w.long())
+	w.send(order{id: "good"})
+	w.within(10*time.Second, "good")
+	w.want(w.settle(), map[string]int{"captured": 1, "rejected invalid_payer_token": 40})
+}
+
+func oneCancelledPayer(w *world) {
+	w.start("a")
+	w.send(w.cancelled("gone", 1)...)
+	w.within(10*time.Second, "gone0")
+	w.want(w.settle(), map[string]int{"rejected invalid_payer_token": 1})
+	if calls := w.sim.Ledger().Calls; calls != 1 {
+		w.t.Errorf("%d calls, want 1", calls)
+	}
+}
+
+func refusedRequestInAHalt(w *world) {
+	in := w.start("a")
+	w.send(w.cancelled("gone", 25)...)
+	w.eventually("the service is halted", in.halted("payers_refused"))
+	w.send(w.badRequests("bad", 1)...)
+	w.within(15*time.Second, "bad0")
+	if vs := w.verdicts(); len(vs) != 1 || !in.halted("payers_refused")() {
+		w.t.Errorf("decided while halted: %s", summary(vs))
+	}
+	w.send(order{id: "good"})
+	w.want(w.settle(), map[string]int{"captured": 1, "rejected invalid_payer_token": 25, "parked refused_request": 1})
+}
+
+// stoppedInAHalt: the next owner finds no attempt in the ledger, because none had an
+// effect, so it rejects or captures as if nothing had been tried.
+func stoppedInAHalt(w *world) {
+	in := w.start("a")
+	w.apply(simulator.Script{Switches: simulator.Switches{UnknownPayers: "refuse"}})
+	w.send(numbered(30, func(i int, o *order) { o.token = fmt.Sprintf("payer-%d", i) })...)
+	w.eventually("the service is halted", in.halted("payers_refused"))
+	<-time.After(time.Second)
+	in.stop()
+	if vs := w.verdicts(); len(vs) != 0 {
+		w.t.Errorf("decided by the wrong token: %s", summary(vs))
+	}
+	w.apply(simulator.Script{Switches: simulator.Switches{UnknownPayers: "accept"}})
+	w.send(w.cancelled("gone", 1)...)
+	w.start("b")
+	w.want(w.settle(), map[string]int{"captured": 30, "rejected invalid_payer_token": 1})
+}
+
+func firewallAmongMany(w *world) {
+	w.apply(simulator.Script{Rules: []simulator.Rule{{Match: simulator.Match{Key: "e77"}, Action: simulator.ActionHTML, Status: 403}}})
+	in := w.start("a", blocked)
+	stop := in.watch()
+	w.send(numbered(200, nil)...)
+	vs := w.settle()
+	stop()
+	w.want(vs, map[string]int{"captured": 199, "parked blocked": 1})
+	w.checkBlocked(vs, "HTTP 403")
+}
+
+func firewallAlone(w *world) {
+	w.apply(simulator.Script{Rules: []simulator.Rule{{Match: simulator.Match{Key: "blocked"}, Action: simulator.ActionHTML, Status: 403}}})
+	in := w.start("a", blocked)
+	stop := in.watch()
+	w.send(order{id: "blocked"})
+	w.within(45*time.Second, "blocked")
+	stop()
+	w.send(order{id: "good"})
+	w.within(5*time.Second, "good")
+	vs := w.settle()
+	w.want(vs, map[string]int{"captured": 1, "parked blocked": 1})
+	w.checkBlocked(vs, "HTTP 403")
+}
+
+func fiveBlockedOrders(w *world) {
+	w.apply(simulator.Script{Rules: []simulator.Rule{{
+		Match: simulator.Match{ExternalReferencePrefix: "o-blocked"}, Action: simulator.ActionHTML, Status: 403,
+	}}})
+	in := w.start("a", blocked)
+	stop := in.watch()
+	w.send(numbered(5, func(i int, o *order) { o.id, o.order = fmt.Sprintf("blocked%d", i), fmt.Sprintf("o-blocked%d", i) })...)
+	for i := range 10 {
+		id := fmt.Sprintf("good%d", i)
+		w.send(order{id: id})
+		w.within(2*time.Second, id)
+		<-time.After(time.Second)
+	}
+	vs := w.settle()
+	stop()
+	w.want(vs, map[string]int{"captured": 10, "parked blocked": 5})
+	w.checkBlocked(vs, "HTTP 403")
+}
+
+// onePayer has the orders of one payer answered by a rule, among those of others.
+func onePayer(rule simulator.Rule) func(w *world) {
+	rule.Match.PayerToken = "odd"
+	return func(w *world) {
+		w.apply(simulator.Script{Rules: []simulator.Rule{rule}})
+		in := w.start("a", blocked)
+		stop := in.watch()
+		w.send(numbered(40, func(i int, o *order) {
+			if i%20 == 7 {
+				o.token = "odd"
+			}
+		})...)
+		vs := w.settle()
+		stop()
+		w.want(vs, map[string]int{"captured": 38, "parked blocked": 2})
+		w.checkBlocked(vs, fmt.Sprintf("HTTP %d", rule.Status))
+	}
+}
+
+func blockedAccount(w *world) {
+	rules := []simulator.Rule{{Action: simulator.ActionForbidden, Empty: true}}
+	w.apply(simulator.Script{Rules: rules})
+	in := w.start("a", blocked)
+	w.send(numbered(20, nil)...)
+	w.eventually("the service is halted", in.halted("account"))
+	<-time.After(w.long())
+	if vs := w.verdicts(); len(vs) != 0 {
+		w.t.Errorf("decided while halted: %s", summary(vs))
+	}
+	w.sim.ClearScript()
+	w.want(w.settle(), map[string]int{"captured": 20})
+}
+
+func policyOfOneOrder(w *world) {
+	w.apply(simulator.Script{Rules: []simulator.Rule{{Match: simulator.Match{Key: "odd"}, Action: simulator.ActionForbidden}}})
+	in := w.start("a", blocked)
+	w.send(order{id: "odd"})
+	w.eventually("the service is halted", in.halted("account"))
+	<-time.After(w.long())
+	if vs := w.verdicts(); len(vs) != 0 {
+		w.t.Errorf("decided while halted: %s", summary(vs))
+	}
+	w.send(numbered(10, nil)...)
+	w.within(5*time.Second, "e0", "e9")
+	stop := in.watch()
+	vs := w.settle()
+	stop()
+	w.want(vs, map[string]int{"captured": 10, "parked blocked": 1})
+	w.checkBlocked(vs, "HTTP 403")
+}
+
+// answeredOnce has two calls in a hundred answered by a status.
+func answeredOnce(status int) func(w *world) {
+	return func(w *world) {
+		w.apply(simulator.Script{Rules: []simulator.Rule{
+			{Match: simulator.Match{Key: "e13", ToTry: 1}, Action: simulator.ActionHTML, Status: status},
+			{Match: simulator.Match{Key: "e42", ToTry: 2}, Action: simulator.ActionAnswer, Status: status},
+		}})
+		in := w.start("a")
+		stop := in.watch()
+		w.send(numbered(100, nil)...)
+		w.want(w.settle(), map[string]int{"captured": 100})
+		stop()
+	}
+}
+
+func proxyCredential(w *world) {
+	w.apply(simulator.Script{Rules: []simulator.Rule{{Action: simulator.ActionHTML, Status: 407}}})
+	in := w.start("a", blocked)
+	w.send(numbered(30, nil)...)
+	w.eventually("the service is halted, and names the proxy", func() bool {
+		return in.halted("proxy")() && strings.Contains(in.service.Status(w.t.Context()).API.Reason, "HTTPS_PROXY")
+	})
+	<-time.After(w.long())
+	if vs := w.verdicts(); len(vs) != 0 {
+		w.t.Errorf("decided while halted: %s", summary(vs))
+	}
+	w.sim.ClearScript()
+	w.want(w.settle(), map[string]int{"captured": 30})
+}
+
+// duplicateAfterALostAnswer: the first try may have charged under another payment
+// than the search shows.
+func duplicateAfterALostAnswer(w *world) {
+	w.apply(simulator.Script{Rules: []simulator.Rule{
+		{Match: simulator.Match{Key: "e1", ToTry: 1}, Action: simulator.ActionDrop},
+		{Match: simulator.Match{Key: "e1"}, Action: simulator.ActionDecline, StatusDetail: "cc_rejected_duplicated_payment"},
+	}})
+	w.start("a")
+	w.send(order{id: "e1"}, order{id: "e2"})
+	vs := w.settle()
+	w.want(vs, map[string]int{"captured": 1, "parked error_after_unknown": 1})
+	for _, v := range vs {
+		if v.kind == "parked" && !strings.Contains(headerOf(v.record, "parked_detail"), "duplicate") {
+			w.t.Errorf("parked: %s", headerOf(v.record, "parked_detail"))
+		}
+	}
+}
