@@ -49,11 +49,11 @@ func (w *world) apply(script simulator.Script) {
 }
 
 // cancelled ends the agreements of that many payers, and returns an order of each.
-func (w *world) cancelled(name string, n int) []order {
+func (w *world) cancelled(n int) []order {
 	w.t.Helper()
 	var script simulator.Script
 	orders := numbered(n, func(i int, o *order) {
-		o.id, o.order, o.token = fmt.Sprintf("%s%d", name, i), fmt.Sprintf("o-%s%d", name, i), fmt.Sprintf("payer-%s%d", name, i)
+		o.id, o.order, o.token = fmt.Sprintf("gone%d", i), fmt.Sprintf("o-gone%d", i), fmt.Sprintf("payer-gone%d", i)
 		script.Payers = append(script.Payers, simulator.Payer{Token: o.token, State: "cancelled"})
 	})
 	w.apply(script)
@@ -143,7 +143,7 @@ func blocked(c *config.Config) { c.CaptureDeadline = 10 * time.Second }
 
 func cancelledPayersThenAGoodOrder(w *world) {
 	in := w.start("a")
-	w.send(w.cancelled("gone", 25)...)
+	w.send(w.cancelled(25)...)
 	w.eventually("the service is halted", in.halted("payers_refused"))
 	<-time.After(w.long())
 	if next := in.service.Status(w.t.Context()).API.NextProbe; next.Before(time.Now().Add(-time.Second)) || next.After(time.Now().Add(31*time.Second)) {
@@ -162,7 +162,7 @@ func cancelledPayersThenAGoodOrder(w *world) {
 
 func refusedRequestsAfterCancelledPayers(w *world) {
 	in := w.start("a")
-	gone := w.cancelled("gone", 27)
+	gone := w.cancelled(27)
 	var first []order
 	for i, o := range gone {
 		first = append(first, o)
@@ -188,7 +188,7 @@ func refusedRequestsAfterCancelledPayers(w *world) {
 // at once.
 func manyCancelledPayers(w *world) {
 	in := w.start("a", func(c *config.Config) { c.MaxInFlight = 2 })
-	w.send(w.cancelled("gone", 40)...)
+	w.send(w.cancelled(40)...)
 	w.eventually("the service is halted", in.halted("payers_refused"))
 	<-time.After(w.long())
 	w.send(order{id: "good"})
@@ -198,7 +198,7 @@ func manyCancelledPayers(w *world) {
 
 func oneCancelledPayer(w *world) {
 	w.start("a")
-	w.send(w.cancelled("gone", 1)...)
+	w.send(w.cancelled(1)...)
 	w.within(10*time.Second, "gone0")
 	w.want(w.settle(), map[string]int{"rejected invalid_payer_token": 1})
 	if calls := w.sim.Ledger().Calls; calls != 1 {
@@ -208,7 +208,7 @@ func oneCancelledPayer(w *world) {
 
 func refusedRequestInAHalt(w *world) {
 	in := w.start("a")
-	w.send(w.cancelled("gone", 25)...)
+	w.send(w.cancelled(25)...)
 	w.eventually("the service is halted", in.halted("payers_refused"))
 	w.send(w.badRequests("bad", 1)...)
 	w.within(15*time.Second, "bad0")
@@ -232,7 +232,7 @@ func stoppedInAHalt(w *world) {
 		w.t.Errorf("decided by the wrong token: %s", summary(vs))
 	}
 	w.apply(simulator.Script{Switches: simulator.Switches{UnknownPayers: "accept"}})
-	w.send(w.cancelled("gone", 1)...)
+	w.send(w.cancelled(1)...)
 	w.start("b")
 	w.want(w.settle(), map[string]int{"captured": 30, "rejected invalid_payer_token": 1})
 }

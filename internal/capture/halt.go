@@ -87,8 +87,9 @@ func (g *gate) halted(found *halt, credential uint64) {
 }
 
 // hurry brings the next probe forward because an event came that nothing is known
-// of: it may be the one that shows that all is well. Each event does so once, so
-// that many wrong ones do not keep the probes frequent.
+// of: it may be the one that shows that all is well. An event that was counted as
+// evidence does so no more, so that many wrong ones do not keep the probes
+// frequent.
 func (h *halt) hurry() {
 	soon := h.probedAt.Add(firstProbe)
 	if h.cause == causeContradictions || !soon.Before(h.probeAt) {

@@ -30,7 +30,14 @@ func TestReconcile(t *testing.T) {
 	const undecided = "parked undecided"
 	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // that of a bubble
 	failed := func(m mercadopago.Meaning, row int) mercadopago.Found {
-		return mercadopago.Found{Failed: &mercadopago.Answer{Meaning: m, Row: row, Detail: "the search broke", Read: true}, Calls: 1}
+		failure := mercadopago.Answer{Meaning: m, Row: row, Detail: "the search broke", Read: true}
+		switch row {
+		case 27:
+			failure.Cause, failure.Certain = mercadopago.CauseCredential, true
+		case 28:
+			failure.Cause, failure.Certain = mercadopago.CauseAccount, true
+		}
+		return mercadopago.Found{Failed: &failure, Calls: 1}
 	}
 	for name, test := range map[string]struct {
 		found  []mercadopago.Found

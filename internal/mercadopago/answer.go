@@ -72,8 +72,8 @@ type Answer struct {
 	// the API. A Halt without it may as well come from a firewall or a proxy that
 	// dislikes this request alone.
 	Certain bool
-	Detail     string   // one line for a person
-	Payment    *Payment // the payment that the answer carries, as it came, or nil
+	Detail  string   // one line for a person
+	Payment *Payment // the payment that the answer carries, as it came, or nil
 
 	HTTPStatus int           // 0 where there was no answer
 	RequestID  string        // the API's x-request-id: what its support asks for

@@ -37,15 +37,15 @@ func causeOf(row int) Cause {
 // are not.
 func (x *exchange) fromAPI() bool { return x.body.readable && x.body.isProblem() }
 
+// credentialCode reports whether the error has a code of row 27: 401000 and 401002
+// from the reference, 5 from sdk-php issue 118, 7 from sdk-nodejs issue 161.
+func (p *problem) credentialCode() bool { return p.anyCode("401000", "401002", "5", "7") }
+
 // namesCredential reports whether an error with status 401 says that the access
 // token is at fault: by a code of row 27, or by a text that names the token, as
 // the edge of the host has it. Beside 401003 a text decides nothing.
 func (x *exchange) namesCredential() bool {
 	p := &x.body.problem
-	return p.anyCode(credentialCodes...) ||
+	return p.credentialCode() ||
 		!p.anyCode("401003") && (p.mentions("access token") || p.mentions("access_token") || p.mentions("live credentials"))
 }
-
-// credentialCodes are the causes of row 27: 401000 and 401002 from the reference,
-// 5 from sdk-php issue 118, 7 from sdk-nodejs issue 161.
-var credentialCodes = []string{"401000", "401002", "5", "7"}

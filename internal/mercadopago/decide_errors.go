@@ -84,7 +84,7 @@ func (x *exchange) keyError(status int) (Answer, bool) {
 func (x *exchange) credentialError(status int) (Answer, bool) {
 	p := &x.body.problem
 	switch {
-	case status == http.StatusUnauthorized && p.anyCode(credentialCodes...):
+	case status == http.StatusUnauthorized && p.credentialCode():
 		return x.badToken(), true // row 27
 	case status == http.StatusProxyAuthRequired:
 		return x.badProxy(), true
@@ -211,12 +211,9 @@ const proxyRemedy = "check the user and password in HTTPS_PROXY or HTTP_PROXY"
 // 401 is so when no cause names the access token, all else when the body is no
 // error of the API. A proxy answers 407 in its own words, and for all events.
 func (x *exchange) halt(cause Cause, row int, what, remedy string) Answer {
-	certain := x.fromAPI()
-	switch cause {
-	case CauseCredential:
+	certain := x.fromAPI() || cause == CauseProxy
+	if cause == CauseCredential {
 		certain = x.namesCredential()
-	case CauseProxy:
-		certain = true
 	}
 	reason := fmt.Sprintf("%s (%s): %s", what, x.describe(), remedy)
 	return Answer{

@@ -1,0 +1,482 @@
+package capture_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"payment-capture/internal/capture"
+	"payment-capture/internal/event"
+	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/secret"
+)
+
+// forbidden is a 403; certain says whether it is the API's own.
+func forbidden(certain bool) mercadopago.Answer {
+	return mercadopago.Answer{
+		Meaning: mercadopago.Halt, Row: 28, Cause: mercadopago.CauseAccount, Certain: certain, ParkReason: event.ParkBlocked,
+		Reason: "the account may not charge", Detail: "HTTP 403", HTTPStatus: 403, Sent: true,
+	}
+}
+
+// refusing has everybody refused but those whose event id begins with good.
+func refusing(answer mercadopago.Answer) *crowdAPI {
+	return newCrowdAPI(50*time.Millisecond, func(key string, _ time.Duration) mercadopago.Answer {
+		if strings.HasPrefix(key, "good") {
+			return captured()
+		}
+		return answer
+	})
+}
+
+func runOf(n int) func(*capture.Config) {
+	return func(c *capture.Config) { c.RefusalRun = n }
+}
+
+func (s *arrivals) comeEach(name string, n int) {
+	s.t.Helper()
+	for i := range n {
+		s.come(fmt.Sprintf("%s%d", name, i))
+		synctest.Wait() // they queue in this order
+	}
+}
+
+func keys(calls []call) (all []string) {
+	for _, c := range calls {
+		all = append(all, c.request.Key)
+	}
+	return all
+}
+
+// While halted, those are tried of whom nothing is known, the newest and the oldest
+// in turn; when there are none left, the others one after the other.
+func TestProbesAreOfDifferentEvents(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := refusing(refused(13, "invalid_payer_token"))
+		c := newCapturer(a, runOf(3), func(c *capture.Config) { c.MaxInFlight = 1 })
+		events := newArrivals(t, c)
+		events.comeEach("e", 8)
+		<-time.After(20 * time.Minute)
+		want := []string{"e0", "e1", "e2", "e7", "e3", "e6", "e4", "e5"}
+		got := keys(a.calls)
+		if !slices.Equal(got[:8], want) {
+			t.Errorf("the first calls are for %v, want %v", got[:8], want)
+		}
+		for i := 8; i+8 < len(got); i++ {
+			if different := slices.Compact(slices.Sorted(slices.Values(got[i : i+8]))); len(different) != 8 {
+				t.Fatalf("eight probes in a row are for %v", got[i:i+8])
+			}
+		}
+		for i, want := range []float64{1, 2, 4, 8, 16, 30, 30} {
+			if gap := a.calls[i+3].at - a.calls[i+2].at - a.takes; gap.Seconds() != want {
+				t.Errorf("probe %d is made after %s, want %v s", i+1, gap, want)
+			}
+		}
+		events.leave()
+		if ended := events.endings(); len(ended) != 0 {
+			t.Errorf("decided: %v", ended)
+		}
+	})
+}
+
+// An event that comes in a long halt is tried within a second or so: it may be the
+// one that ends it. Each does that once.
+func TestNewEventIsProbedSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := refusing(refused(13, "invalid_payer_token"))
+		c := newCapturer(a, runOf(3))
+		events := newArrivals(t, c)
+		events.comeEach("e", 6)
+		<-time.After(10*time.Minute + 13*time.Second)
+		calls := len(a.calls)
+		events.come("another")
+		<-time.After(2 * time.Second)
+		if got := keys(a.calls[calls:]); !slices.Equal(got, []string{"another"}) {
+			t.Errorf("called for within two seconds: %v", got)
+		}
+		<-time.After(25 * time.Second)
+		if more := len(a.calls) - calls; more > 2 {
+			t.Errorf("%d calls in 27 seconds", more)
+		}
+		if h := c.Health(); h.State != "halted" || h.NextProbe.Before(time.Now()) || h.NextProbe.After(time.Now().Add(30*time.Second)) {
+			t.Errorf("now it is %s: %+v", time.Now(), h)
+		}
+		events.come("good")
+		events.all.Wait()
+		if took := events.took["good"]; took > 2*time.Second {
+			t.Errorf("the good one took %s", took)
+		}
+		if got := count(events.endings()); got[isCaptured] != 1 || got[payersRefused] != 7 {
+			t.Errorf("ended: %v", got)
+		}
+	})
+}
+
+// What was evidence before a payment is none after it: not of a second halt either,
+// and whoever is refused then is rejected at once. Others are new evidence.
+func TestEvidenceIsNotCountedTwice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := refusing(refused(13, "invalid_payer_token"))
+		c := newCapturer(a, runOf(3))
+		events := newArrivals(t, c)
+		events.comeEach("e", 3)
+		<-time.After(time.Second)
+		if h := c.Health(); h.Cause != "payers_refused" {
+			t.Fatalf("after three refusals: %+v", h)
+		}
+		events.come("good")
+		events.all.Wait()
+		again := newArrivals(t, c)
+		again.comeEach("e", 3)
+		<-time.After(100 * time.Millisecond)
+		if got := count(again.endings()); got[payersRefused] != 3 || !c.Health().Passing() {
+			t.Errorf("the same payers again: %v, %+v", got, c.Health())
+		}
+		others := newArrivals(t, c)
+		others.comeEach("other", 2)
+		<-time.After(6 * time.Second)
+		if got := count(others.endings()); got[payersRefused] != 2 || !c.Health().Passing() {
+			t.Errorf("two other payers: %v, %+v", got, c.Health())
+		}
+		others.come("third")
+		<-time.After(6 * time.Second)
+		if h := c.Health(); h.Cause != "payers_refused" {
+			t.Errorf("after a third: %+v", h)
+		}
+		others.leave()
+	})
+}
+
+// A refusal decides when a payment shows that all is well, or no other one comes for
+// five seconds. One call is enough.
+func TestRefusalIsHeldUntilItIsConfirmed(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		others []time.Duration // when others are refused
+		good   time.Duration   // when one is captured; 0: none is
+		want   time.Duration   // when the first is decided
+	}{
+		"alone":              {nil, 0, 5 * time.Second},
+		"then a payment":     {nil, 2 * time.Second, 2 * time.Second},
+		"then another one":   {[]time.Duration{4 * time.Second}, 0, 9 * time.Second},
+		"another, a payment": {[]time.Duration{4 * time.Second}, 6 * time.Second, 6 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := refusing(refused(13, "invalid_payer_token"))
+				c := newCapturer(a, runOf(20))
+				events := newArrivals(t, c)
+				events.come("first")
+				for i, at := range test.others {
+					time.AfterFunc(at, func() { events.come(fmt.Sprintf("other%d", i)) })
+				}
+				if test.good > 0 {
+					time.AfterFunc(test.good, func() { events.come("good") })
+				}
+				<-time.After(30 * time.Second)
+				events.all.Wait()
+				if took := events.took["first"] - a.takes; took != test.want {
+					t.Errorf("decided after %s, want %s", took, test.want)
+				}
+				for id, ended := range events.endings() {
+					if id != "good" && ended != payersRefused {
+						t.Errorf("%s ended as %s", id, ended)
+					}
+				}
+				if len(a.calls) != len(events.took) {
+					t.Errorf("%d calls for %d events", len(a.calls), len(events.took))
+				}
+			})
+		})
+	}
+}
+
+// What was refused under a token that is replaced meanwhile is asked for again, also
+// where the answer comes after the new token's first payment.
+func TestRefusedUnderAnOldToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const replaced = 3 * time.Second
+		a := newCrowdAPI(50*time.Millisecond, nil)
+		a.answer = func(key string, at time.Duration) mercadopago.Answer {
+			if key == "slow" && at < replaced {
+				<-time.After(4 * time.Second)
+			}
+			if at < replaced {
+				return refused(13, "invalid_payer_token")
+			}
+			return captured()
+		}
+		c := newCapturer(a, runOf(20), func(c *capture.Config) {
+			c.Credential = func() uint64 { return uint64(time.Since(a.began) / replaced) }
+		})
+		events := newArrivals(t, c)
+		events.comeEach("e", 5)
+		events.come("slow")
+		<-time.After(replaced)
+		events.come("another")
+		<-time.After(time.Second)
+		if got := count(events.endings()); got[isCaptured] != 6 {
+			t.Errorf("a second after the new token: %v", got)
+		}
+		events.all.Wait()
+		if got := count(events.endings()); got[isCaptured] != 7 {
+			t.Errorf("ended: %v", got)
+		}
+	})
+}
+
+// A payment whose call was under way when the token was refused says nothing of the
+// token since; one that is called for later does.
+func TestPaymentsUnderWayEndNoHaltByASingleAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newCrowdAPI(50*time.Millisecond, func(key string, at time.Duration) mercadopago.Answer {
+			switch {
+			case key == "slow":
+				<-time.After(10 * time.Second)
+			case at < time.Minute:
+				return halted()
+			}
+			return captured()
+		})
+		c := newCapturer(a)
+		events := newArrivals(t, c)
+		events.come("slow")
+		events.come("refused")
+		<-time.After(15 * time.Second)
+		if got := events.endings(); got["slow"] != isCaptured || c.Health().Cause != "credential" {
+			t.Errorf("after the payment: %v, %+v", got, c.Health())
+		}
+		if got := keys(a.between(9*time.Second, 14*time.Second)); len(got) != 0 {
+			t.Errorf("the payment ended the halt: called for %v", got)
+		}
+		events.all.Wait()
+		if took := events.took["refused"]; took < time.Minute || took > 100*time.Second {
+			t.Errorf("the refused one took %s", took)
+		}
+	})
+}
+
+// A refusal that is no word of the API's is one event's own matter: it is tried
+// again and parked, and halts nobody. So is the API's own, once another event was
+// paid for under the same token.
+func TestBlockedEvent(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		answer mercadopago.Answer
+		others bool
+		halted bool // for a while
+	}{
+		"not the API's, alone":        {forbidden(false), false, false},
+		"not the API's, among others": {forbidden(false), true, false},
+		"the API's, among others":     {forbidden(true), true, true},
+		"the token, among others":     {halted(), true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := refusing(test.answer)
+				c := newCapturer(a, runOf(20), func(c *capture.Config) { c.Deadline = time.Minute })
+				events := newArrivals(t, c)
+				events.come("blocked")
+				<-time.After(5 * time.Second)
+				if shut := !c.Health().Passing(); shut != test.halted {
+					t.Errorf("after five seconds: %+v", c.Health())
+				}
+				if test.others {
+					events.come("good")
+					<-time.After(2 * time.Second)
+				}
+				for range 20 {
+					if !c.Health().Passing() {
+						t.Errorf("%s after: %+v", time.Since(a.began), c.Health())
+					}
+					<-time.After(5 * time.Second)
+				}
+				events.all.Wait()
+				if got := events.endings()["blocked"]; got != "parked blocked" {
+					t.Errorf("ended as %q", got)
+				}
+			})
+		})
+	}
+}
+
+// Ten orders answered so, and no payment between, are no coincidence.
+func TestManyBlockedEventsHalt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := refusing(forbidden(false))
+		c := newCapturer(a, runOf(0), func(c *capture.Config) { c.Deadline = time.Hour })
+		events := newArrivals(t, c)
+		events.comeEach("e", 9)
+		<-time.After(20 * time.Minute)
+		if h := c.Health(); !h.Passing() {
+			t.Errorf("after nine: %+v", h)
+		}
+		events.come("tenth")
+		<-time.After(time.Minute)
+		if h := c.Health(); h.Cause != "account" || !strings.Contains(h.Reason, "10 different orders") {
+			t.Errorf("after ten: %+v", h)
+		}
+		<-time.After(10 * time.Hour) // a halt parks nobody
+		if ended := events.endings(); len(ended) != 0 {
+			t.Errorf("ended: %v", ended)
+		}
+		events.come("good")
+		events.all.Wait()
+		if got := count(events.endings()); got[isCaptured] != 1 || got["parked blocked"] != 10 {
+			t.Errorf("ended: %v", got)
+		}
+	})
+}
+
+// An event that is given up while its refusal is held leaves no attempt behind: its
+// next owner would take it for one that may have charged, and park it.
+func TestGiveUpWhileARefusalIsHeld(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		giveUp := make(chan struct{})
+		time.AfterFunc(2*time.Second, func() { close(giveUp) })
+		h := newHold(giveUp)
+		c := newCapturer(newAPI(refused(13, "invalid_payer_token")), runOf(20))
+		verdict, err := c.Capture(t.Context(), newEvent(t), h)
+		wantAbandoned(t, ending(verdict), err, nil)
+		if len(h.attempts) != 1 || h.withdrawn != 1 {
+			t.Errorf("%d notes, %d withdrawals; want one of each", len(h.attempts), h.withdrawn)
+		}
+	})
+}
+
+// A try that may have charged stays noted, whatever refusal follows it.
+func TestUnknownTryIsNotWithdrawnAfterARefusal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		giveUp := make(chan struct{})
+		time.AfterFunc(4*time.Second, func() { close(giveUp) })
+		h := newHold(giveUp)
+		c := newCapturer(newAPI(noAnswer(), refused(13, "invalid_payer_token")), runOf(20))
+		verdict, err := c.Capture(t.Context(), newEvent(t), h)
+		wantAbandoned(t, ending(verdict), err, nil)
+		if len(h.attempts) != 1 || h.withdrawn != 0 {
+			t.Errorf("%d notes, %d withdrawals; want one and none", len(h.attempts), h.withdrawn)
+		}
+	})
+}
+
+// An attempt is another owner's as soon as the lease is in doubt: it is not
+// withdrawn, though its call had no effect.
+func TestNoWithdrawalWhileTheLeaseIsInDoubt(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]mercadopago.Answer{"429": wait(time.Second), "not sent": unsent(), "halted": halted()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				giveUp := make(chan struct{})
+				a, h := newAPI(answer), newHold(giveUp)
+				a.during = func(context.Context, *api) { h.stale.Store(true) }
+				time.AfterFunc(time.Minute, func() { close(giveUp) })
+				verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), h)
+				wantAbandoned(t, ending(verdict), err, nil)
+				if len(a.calls) != 1 || len(h.attempts) != 1 || h.withdrawn != 0 {
+					t.Errorf("%d calls, %d notes, %d withdrawals; want one, one and none", len(a.calls), len(h.attempts), h.withdrawn)
+				}
+			})
+		})
+	}
+	t.Run("known to be lost", func(t *testing.T) {
+		t.Parallel()
+		errLost := errors.New("the partition is lost")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		a, h := newAPI(wait(time.Second)), newHold(nil)
+		a.during = func(context.Context, *api) { cancel(errLost) }
+		verdict, err := newCapturer(a).Capture(ctx, newEvent(t), h)
+		wantAbandoned(t, ending(verdict), err, errLost)
+		if h.withdrawn != 0 {
+			t.Errorf("%d withdrawals of an attempt that is another owner's", h.withdrawn)
+		}
+	})
+}
+
+// A call that was not sent leaves no doubt about the error that the next one gets.
+func TestRefusedAfterACallThatWasNotSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d, err := newCapturer(newAPI(unsent(), refused(13, "invalid_payer_token"))).Capture(t.Context(), newEvent(t), newHold(nil))
+		if err != nil || ending(d) != payersRefused {
+			t.Errorf("got %q, %v", ending(d), err)
+		}
+	})
+}
+
+// A payment that is declined as a duplicate, after a try that may have charged, is
+// parked and never rejected: what it is a duplicate of may be that try.
+func TestDuplicateAfterAnUnknownTry(t *testing.T) {
+	t.Parallel()
+	duplicate := declined(mercadopago.ReasonDuplicatedPayment)
+	for name, test := range map[string]struct {
+		answers []mercadopago.Answer
+		age     time.Duration // of an inherited attempt; 0: there is none
+		found   []mercadopago.Answer
+		want    string
+	}{
+		"nothing unknown":             {[]mercadopago.Answer{duplicate}, 0, nil, event.TypeRejected + " " + mercadopago.ReasonDuplicatedPayment},
+		"only the decline is found":   {[]mercadopago.Answer{noAnswer(), duplicate}, 0, []mercadopago.Answer{duplicate}, "parked error_after_unknown"},
+		"nothing is found":            {[]mercadopago.Answer{noAnswer(), duplicate}, 0, nil, "parked error_after_unknown"},
+		"the payment is found":        {[]mercadopago.Answer{noAnswer(), duplicate}, 0, []mercadopago.Answer{duplicate, captured()}, isCaptured},
+		"inherited, past the horizon": {nil, 25 * time.Hour, []mercadopago.Answer{duplicate}, "parked key_expired"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h, e := newHold(nil), newEvent(t)
+				if test.age > 0 {
+					h, e = inherited(t, test.age)
+				}
+				a := newAPI(test.answers...)
+				var payments []mercadopago.Answer
+				for i, p := range test.found {
+					payments = append(payments, seen(p, fmt.Sprint(i), time.Now().Add(-test.age).Add(time.Second)))
+				}
+				a.found = []mercadopago.Found{find(payments...)}
+				c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = 24 * time.Hour })
+				d, err := c.Capture(t.Context(), e, h)
+				if err != nil || ending(d) != test.want {
+					t.Fatalf("got %q, %v; want %q", ending(d), err, test.want)
+				}
+				if d.Parked() && len(test.found) > 0 && !strings.Contains(d.Parking.Detail, "declined as a duplicate") {
+					t.Errorf("parked: %s", d.Parking.Detail)
+				}
+			})
+		})
+	}
+}
+
+// One payer's refusals are one piece of evidence, whatever orders they are for.
+func TestEvidenceIsByPayer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := refusing(refused(13, "invalid_payer_token"))
+		c := newCapturer(a, runOf(3))
+		for i := range 5 {
+			e := newEvent(t)
+			e.ID, e.OrderID, e.PayerToken = fmt.Sprintf("event-%d", i), fmt.Sprintf("order-%d", i), secret.New("one")
+			if d, err := c.Capture(t.Context(), e, newHold(nil)); err != nil || ending(d) != payersRefused {
+				t.Fatalf("got %q, %v", ending(d), err)
+			}
+		}
+		if h := c.Health(); !h.Passing() {
+			t.Errorf("afterwards: %+v", h)
+		}
+	})
+}
