@@ -336,3 +336,26 @@ func TestBrokerAwayForAWhile(t *testing.T) {
 		}
 	})
 }
+
+// A ledger is empty until something was attempted, even if that is withdrawn.
+func TestEmpty(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		l := w.started("a")
+		w.caughtUp(l)
+		if empty, err := l.Empty(t.Context()); err != nil || !empty {
+			t.Errorf("a new ledger: %t, %v", empty, err)
+		}
+		w.plain(w.attempt(1, "e1", attemptAt(5)))
+		w.caughtUp(l)
+		if empty, err := l.Empty(t.Context()); err != nil || empty {
+			t.Errorf("after an attempt: %t, %v", empty, err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Empty(t.Context()); err == nil {
+			t.Error("a closed ledger says that it is empty, or not")
+		}
+	})
+}
