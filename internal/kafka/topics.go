@@ -97,7 +97,8 @@ const (
 	TopicNotKnown                       // the cluster does not say
 )
 
-// LookAt asks what has become of the topic that had an id.
+// LookAt asks what has become of the topic that had an id. A zero id, of either,
+// is not known: brokers before Kafka 2.8 have none.
 func LookAt(ctx context.Context, client *kgo.Client, topic string, id [16]byte) TopicState {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -114,13 +115,20 @@ func LookAt(ctx context.Context, client *kgo.Client, topic string, id [16]byte) 
 		case t.Topic == nil || *t.Topic != topic:
 		case t.ErrorCode == kerr.UnknownTopicOrPartition.Code:
 			return TopicGone
-		case t.ErrorCode == 0 && t.TopicID != [16]byte{} && t.TopicID != id:
+		case t.ErrorCode == 0 && !SameTopic(t.TopicID, id):
 			return TopicReplaced
 		case t.ErrorCode == 0:
 			return TopicThere
 		}
 	}
 	return TopicNotKnown
+}
+
+// SameTopic reports whether two topic ids may be of one topic. A zero id is not
+// known, so it may be of any.
+func SameTopic(a, b [16]byte) bool {
+	unknown := [16]byte{}
+	return a == b || a == unknown || b == unknown
 }
 
 var errNotThere = errors.New("is not there")

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 func TestEnsureTopics(t *testing.T) {
@@ -127,4 +128,40 @@ func TestInspect(t *testing.T) {
 			t.Errorf("without leave to read the configuration: %+v, %v", info, err)
 		}
 	})
+}
+
+// A topic id that is not known, of either side, is no other topic's.
+func TestLookAtWithoutIDs(t *testing.T) {
+	t.Parallel()
+	unknown := [16]byte{}
+	for name, test := range map[string]struct {
+		opts []kfake.Opt
+		had  func(w *world) [16]byte
+		want TopicState
+	}{
+		"the same":                        {nil, (*world).topicID, TopicThere},
+		"another":                         {nil, func(*world) [16]byte { return [16]byte{9} }, TopicReplaced},
+		"it was unknown":                  {nil, func(*world) [16]byte { return unknown }, TopicThere},
+		"the brokers have none any more":  {[]kfake.Opt{kfake.MaxVersions(kversion.V2_7_0())}, func(*world) [16]byte { return [16]byte{9} }, TopicThere},
+		"the brokers never had topic ids": {[]kfake.Opt{kfake.MaxVersions(kversion.V2_7_0())}, (*world).topicID, TopicThere},
+		"it was deleted":                  {nil, func(w *world) [16]byte { w.deleteInput(); return unknown }, TopicGone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, test.opts...)
+				had := test.had(w)
+				if got := LookAt(t.Context(), w.client(), testInput, had); got != test.want {
+					t.Errorf("got %d, want %d", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+func (w *world) deleteInput() {
+	w.t.Helper()
+	if _, err := w.admin.DeleteTopics(w.t.Context(), testInput); err != nil {
+		w.t.Fatal(err)
+	}
 }

@@ -1,5 +1,7 @@
 package pipeline
 
+import "payment-capture/internal/kafka"
+
 // Committed is what a committed offset and its metadata say of a partition of
 // the input: which of its records are settled.
 type Committed struct {
@@ -25,9 +27,10 @@ func ParseCommitted(offset int64, metadata string) (Committed, error) {
 }
 
 // Settled reports whether a record of the topic that has this id is settled. The
-// commit is void for a topic that was made anew under the same name.
+// commit is void for a topic that was made anew under the same name. A zero id is
+// not known, and voids nothing.
 func (c Committed) Settled(topic [16]byte, offset int64) bool {
-	if c.topic != (topicID{}) && c.topic != topic {
+	if !kafka.SameTopic(c.topic, topic) {
 		return false
 	}
 	return offset < c.offset || c.settled.has(offset)

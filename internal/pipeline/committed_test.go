@@ -17,6 +17,9 @@ func TestCommittedSaysWhatIsSettled(t *testing.T) {
 		if got := c.Settled(ours, offset); got != want {
 			t.Errorf("offset %d: settled is %t, want %t", offset, got, want)
 		}
+		if got := c.Settled(topicID{}, offset); got != want {
+			t.Errorf("offset %d of a topic whose id is not known: settled is %t, want %t", offset, got, want)
+		}
 		if c.Settled(topicID{2}, offset) {
 			t.Errorf("offset %d is settled in a topic made anew", offset)
 		}
