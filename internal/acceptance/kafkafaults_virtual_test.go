@@ -35,6 +35,7 @@ func TestVirtualKafkaFaults(t *testing.T) {
 		{"leaders and coordinators move", 6, three, everythingMoves},
 		{"the topic was truncated", 2, nil, truncated},
 		{"partitions are added", 1, nil, partitionsAdded},
+		{"partitions are added while a static member restarts", 1, nil, partitionsAddedStatic},
 		{"the broker restarts", 1, nil, brokerRestarts},
 	} {
 		t.Run(s.name, func(t *testing.T) {

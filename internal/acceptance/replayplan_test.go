@@ -104,9 +104,9 @@ func (p planner) classes(ids []string, of replay.Selection) map[string]replay.Cl
 func (p planner) agree(classes map[string]replay.Class, s replay.Selection) {
 	p.t.Helper()
 	since := p.watch()
-	p.skipToTheEnd()
+	accept := p.commitEnds()
 	p.byTheLedger(func(l *ledger.Ledger) { p.replay(l, s, true) })
-	in := p.start("a", p.rule)
+	in := p.start("a", p.rule, accept)
 	p.eventually("the copies are dealt with", func() bool { return p.lag() == 0 })
 	in.stop()
 	got := since()
@@ -122,20 +122,6 @@ func (p planner) agree(classes map[string]replay.Class, s replay.Selection) {
 	if double := p.sim.Ledger().DoubleCharges(); len(double) > 0 {
 		p.t.Errorf("charged twice: %v", double)
 	}
-}
-
-// skipToTheEnd has the group go on at the end of the input; no member may be in
-// it.
-func (w *world) skipToTheEnd() {
-	w.t.Helper()
-	ends, err := w.admin.ListEndOffsets(w.t.Context(), w.topics.input)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.eventually("the offsets can be set", func() bool {
-		resp, err := w.admin.CommitOffsets(w.t.Context(), w.group, ends.Offsets())
-		return err == nil && resp.Error() == nil
-	})
 }
 
 // attempted puts attempts on events of the input into the ledger, as another

@@ -91,6 +91,10 @@ func New(opts Options) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("KAFKA_START_AT: %w", err)
 	}
+	accepted, err := kafka.ParseAcceptedOffsets(c.KafkaAcceptOffsets)
+	if err != nil {
+		return nil, fmt.Errorf("KAFKA_ACCEPT_OFFSETS: %w", err)
+	}
 	s.capturer = capture.New(capture.Config{
 		Rules:   Rules(c),
 		Account: c.MercadoPagoAccount, OncePerReference: c.CaptureOncePer == config.OncePerReference, KeyHorizon: c.IdempotencyKeyHorizon,
@@ -104,7 +108,7 @@ func New(opts Options) (*Service, error) {
 	})
 	s.conf = pipeline.Config{
 		Kafka: kafkaConfig, Group: c.KafkaGroup, InstanceID: c.InstanceID, Static: c.KafkaStaticMembership,
-		SessionTimeout: c.KafkaSessionTimeout, StartAt: start,
+		SessionTimeout: c.KafkaSessionTimeout, StartAt: start, Accepted: accepted,
 		Topics:  pipeline.Topics{Input: c.TopicInput, Captured: c.TopicCaptured, Rejected: c.TopicRejected, Parked: c.TopicParked, Ledger: c.TopicLedger},
 		Account: c.MercadoPagoAccount, Decoder: Decoder(c), Mode: event.Mode(c.CloudEventsMode), MaxInFlight: c.MaxInFlight, InvalidRun: c.InvalidEventRun,
 		SuppressReplayed: c.ReplayedOutcomes == config.ReplayedSuppress,
@@ -231,6 +235,8 @@ func (s *Service) ready(ctx context.Context) admin.Readiness {
 		r.Reason = "not in the consumer group yet"
 	case len(status.Halted) > 0:
 		r.Reason = "partitions are halted; detail says why"
+	case len(status.Checking) > 0:
+		r.Reason = "committed offsets are being checked; detail says which"
 	case !all.API.Passing():
 		r.Reason = all.API.Reason
 	case status.Suspicion != "":

@@ -25,6 +25,7 @@ type Config struct {
 	KafkaBrokers          []string      `envconfig:"KAFKA_BROKERS" default:"localhost:9092" desc:"brokers to begin with, as host:port, separated by commas"`
 	KafkaGroup            string        `envconfig:"KAFKA_GROUP" default:"payment-capture" desc:"consumer group; with INSTANCE_ID it makes the transactional id"`
 	KafkaStartAt          string        `envconfig:"KAFKA_START_AT" desc:"where a group without committed offsets begins: earliest, latest or an RFC 3339 time; required then, unused later"`
+	KafkaAcceptOffsets    string        `envconfig:"KAFKA_ACCEPT_OFFSETS" desc:"committed offsets to accept although they skip records, as partition:offset, separated by commas; the message of a held partition says what to set"`
 	KafkaStaticMembership bool          `envconfig:"KAFKA_STATIC_MEMBERSHIP" default:"false" desc:"a restart under the same INSTANCE_ID keeps its partitions"`
 	KafkaSessionTimeout   time.Duration `envconfig:"KAFKA_SESSION_TIMEOUT" default:"45s" desc:"after this time without a heartbeat the group gives an instance's partitions to others"`
 	KafkaTLS              bool          `envconfig:"KAFKA_TLS_ENABLED" default:"false" desc:"TLS to the brokers, version 1.2 or later"`
@@ -183,6 +184,9 @@ func (c Config) checkKafka(wrong report) {
 	}
 	if _, err := kafka.ParseStartAt(c.KafkaStartAt); err != nil {
 		wrong("KAFKA_START_AT", "%w", err)
+	}
+	if _, err := kafka.ParseAcceptedOffsets(c.KafkaAcceptOffsets); err != nil {
+		wrong("KAFKA_ACCEPT_OFFSETS", "%w", err)
 	}
 	if c.KafkaSessionTimeout < time.Second {
 		wrong("KAFKA_SESSION_TIMEOUT", "is %s: at least 1s", c.KafkaSessionTimeout)

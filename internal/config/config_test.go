@@ -84,6 +84,7 @@ func TestProblemsOfKafka(t *testing.T) {
 		"no brokers":               {[]string{"KAFKA_BROKERS="}, []string{"KAFKA_BROKERS"}},
 		"broker without a port":    {[]string{"KAFKA_BROKERS=a:1,b"}, []string{"KAFKA_BROKERS"}},
 		"no group":                 {[]string{"KAFKA_GROUP="}, []string{"KAFKA_GROUP"}},
+		"accepted nonsense":        {[]string{"KAFKA_ACCEPT_OFFSETS=0:12,1"}, []string{"KAFKA_ACCEPT_OFFSETS"}},
 		"start at nonsense":        {[]string{"KAFKA_START_AT=yesterday"}, []string{"KAFKA_START_AT"}},
 		"session timeout":          {[]string{"KAFKA_SESSION_TIMEOUT=10ms"}, []string{"KAFKA_SESSION_TIMEOUT"}},
 		"files without TLS":        {[]string{"KAFKA_TLS_CA_FILE=/ca"}, []string{"KAFKA_TLS_ENABLED"}},

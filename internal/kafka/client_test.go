@@ -148,3 +148,28 @@ func TestNewClientNamesTheBrokers(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestParseAcceptedOffsets(t *testing.T) {
+	t.Parallel()
+	accepted, err := ParseAcceptedOffsets(" 0:1500, 12:0 ")
+	if err != nil || len(accepted) != 2 {
+		t.Fatalf("got %v, %v", accepted, err)
+	}
+	for _, test := range []struct {
+		partition int32
+		offset    int64
+		want      bool
+	}{{0, 1500, true}, {12, 0, true}, {0, 1499, false}, {0, 1501, false}, {1, 1500, false}, {1, 0, false}} {
+		if got := accepted.Has(test.partition, test.offset); got != test.want {
+			t.Errorf("%d:%d is accepted: %t, want %t", test.partition, test.offset, got, test.want)
+		}
+	}
+	if none, err := ParseAcceptedOffsets(""); err != nil || none.Has(0, 0) {
+		t.Errorf("got %v, %v", none, err)
+	}
+	for _, text := range []string{"0", "0:", ":1", "a:1", "0:b", "-1:5", "0:-1", "0:1:2", "0:1,,1:2", "0:1,0:2", "99999999999:1", "0:99999999999999999999"} {
+		if got, err := ParseAcceptedOffsets(text); err == nil {
+			t.Errorf("%q is read as %v", text, got)
+		}
+	}
+}

@@ -41,6 +41,12 @@ func ParseStartAt(text string) (StartAt, error) {
 var ErrNoStart = errors.New("the group has no committed offsets, and KAFKA_START_AT is not set: " +
 	"set it to earliest, latest or a time; it is used only this once")
 
+// ErrUnsafeStart says that a group has lost its committed offsets, and that
+// KAFKA_START_AT would skip what was published meanwhile.
+var ErrUnsafeStart = errors.New("the ledger shows that this topic was worked before, so the group's committed offsets are lost " +
+	"(offsets.retention.minutes, or another KAFKA_GROUP), and KAFKA_START_AT=latest would skip every order published since; " +
+	"set it to earliest (decided events are answered from the ledger, not charged again), or to an RFC 3339 time before the last stop")
+
 // EnsureStart commits the start offsets of every partition for a group that
 // has none, before any member joins, in one request. So all members, and
 // every later start, begin at the same place; a partition that has no offset
@@ -48,8 +54,8 @@ var ErrNoStart = errors.New("the group has no committed offsets, and KAFKA_START
 // with each offset. It reports whether it committed anything.
 func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt, metadata string) (bool, error) {
 	for {
-		known, err := hasOffsets(ctx, admin, group, topic)
-		if err != nil || known {
+		committed, err := CommittedOffsets(ctx, admin, group, topic)
+		if err != nil || len(committed) > 0 {
 			return false, err
 		}
 		if at == (StartAt{}) {
@@ -68,13 +74,15 @@ func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, a
 			return true, nil
 		case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.RebalanceInProgress), errors.Is(err, kerr.StaleMemberEpoch),
 			errors.Is(err, kerr.IllegalGeneration):
-			// A member has joined meanwhile, so another instance did this.
+			// A member has joined meanwhile: another instance did this, or a
+			// consumer of another program did not.
 		default:
 			return false, fmt.Errorf("commit the start offsets of group %q: %w", group, err)
 		}
 		select {
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return false, fmt.Errorf("commit the start offsets of group %q: %w; the group has members without committed offsets (%w): "+
+				"stop the consumers that are not payment-capture, or set KAFKA_GROUP to a group of its own", group, ctx.Err(), err)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -104,7 +112,7 @@ func Patiently(ctx context.Context, patience time.Duration, log *slog.Logger, st
 
 // passing reports whether an error is likely to pass by itself.
 func passing(err error) bool {
-	if errors.Is(err, ErrNoStart) || errors.Is(err, errNotThere) || errors.Is(err, ErrUnfit) {
+	if errors.Is(err, ErrNoStart) || errors.Is(err, ErrUnsafeStart) || errors.Is(err, errNotThere) || errors.Is(err, ErrUnfit) {
 		return false
 	}
 	if broker, ok := errors.AsType[*kerr.Error](err); ok {
@@ -118,30 +126,13 @@ func passing(err error) bool {
 	return !untrusted
 }
 
-// CommittedMetadata gives the metadata of a group's committed offsets of a topic.
-func CommittedMetadata(ctx context.Context, admin *kadm.Client, group, topic string) ([]string, error) {
-	committed, err := committedOffsets(ctx, admin, group, topic)
-	var found []string
-	for _, c := range committed {
-		if c.Metadata != "" {
-			found = append(found, c.Metadata)
-		}
-	}
-	return found, err
-}
-
-func hasOffsets(ctx context.Context, admin *kadm.Client, group, topic string) (bool, error) {
-	committed, err := committedOffsets(ctx, admin, group, topic)
-	if errors.Is(err, kerr.GroupIDNotFound) {
-		return false, nil
-	}
-	return len(committed) > 0, err
-}
-
-// committedOffsets gives a group's committed offsets of a topic, of those partitions
-// that have one.
-func committedOffsets(ctx context.Context, admin *kadm.Client, group, topic string) ([]kadm.Offset, error) {
+// CommittedOffsets returns a group's committed offsets of a topic, of those
+// partitions that have one.
+func CommittedOffsets(ctx context.Context, admin *kadm.Client, group, topic string) ([]kadm.Offset, error) {
 	responses, err := admin.FetchOffsetsForTopics(ctx, group, topic)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the committed offsets of group %q: %w", group, err)
 	}

@@ -32,8 +32,8 @@ func (o *owner) fetchFailed(number int32, err error) {
 		return
 	case pt == nil || !lossOf(err):
 		o.p.conf.Metrics.fetchFailed()
-		o.readErr, o.readErrAt = fmt.Sprintf("reading topic %q fails: %v", o.p.conf.Topics.Input, err), time.Now()
-		o.log.WarnContext(o.work, "fetch failed", slog.Int64("partition", int64(number)), slog.Any("error", err))
+		o.readErr, o.readErrAt = o.p.readFault(err), time.Now()
+		o.log.WarnContext(o.work, "fetch failed", slog.Int64("partition", int64(number)), slog.String("error", o.readErr))
 		return
 	}
 	next := pt.window.next
@@ -59,6 +59,7 @@ func (o *owner) readError() string {
 func (p *Pipeline) watchInput(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
+	group := &groupWatch{p: p, admin: kadm.NewClient(p.consumer)}
 	for {
 		select {
 		case <-ctx.Done():
@@ -73,6 +74,7 @@ func (p *Pipeline) watchInput(ctx context.Context) {
 			p.send(inputGone{})
 		case kafka.TopicThere, kafka.TopicNotKnown:
 		}
+		group.look(ctx)
 	}
 }
 
@@ -100,6 +102,10 @@ func (inputGone) apply(o *owner) {
 // halt stops working a partition: nothing more of it is taken up.
 func (o *owner) halt(pt *partition, reason string) {
 	pt.halted = reason
+	if pt.check != nil {
+		pt.check.cancel()
+		pt.check = nil
+	}
 	pt.dropBacklog()
 	o.log.ErrorContext(o.work, "partition halted", slog.Int64("partition", int64(pt.number)), slog.String("reason", reason))
 }

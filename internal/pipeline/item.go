@@ -68,6 +68,7 @@ type partition struct {
 	member     string // the consumer's id in the group when it was assigned
 
 	window  *window        // nil until the committed offset is known
+	check   *offsetCheck   // of its committed offset, under way; nil: none
 	known   bool           // the ledger was read up to where it was at the assignment
 	waiting []*item        // for that, else they could go
 	backlog []polledRecord // polled, not taken up
@@ -81,6 +82,7 @@ type partition struct {
 	dirty          bool // what would be committed differs from what was
 	paused         bool
 	halted         string // why it is not worked; "" when it is
+	unconfirmed    bool   // halted because of its committed offset
 	draining       bool   // no new capture is begun
 }
 

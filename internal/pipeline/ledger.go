@@ -14,6 +14,8 @@ type Ledger interface {
 	// TopicID is the ledger topic's. A committed offset names it, so that a
 	// ledger that is gone is not taken for one that knows of nothing.
 	TopicID() [16]byte
+	// Empty reports whether nothing was ever attempted or decided.
+	Empty(ctx context.Context) (bool, error)
 	// CatchUp returns when all is known that was in the ledger when it was
 	// called. Its error is ctx's.
 	CatchUp(ctx context.Context) error

@@ -21,6 +21,7 @@ type Metrics struct {
 	fetchFailures prometheus.Counter
 	suspects      prometheus.Gauge
 	refusedGauge  prometheus.Gauge
+	unconfirmed   prometheus.Gauge
 }
 
 // NewMetrics makes the metrics and registers them.
@@ -72,8 +73,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Name: "payment_capture_commits_refused",
 		Help: "1 while the broker refuses commits until somebody mends permissions, topics or limits.",
 	})
+	m.unconfirmed = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "payment_capture_partitions_unconfirmed",
+		Help: "Partitions held because their committed offset is not by this service and skips records that the ledger does not know.",
+	})
 	reg.MustRegister(m.settledTotal, m.replayedTotal, m.skippedTotal, m.staleTotal, m.flushesTotal, m.flushSeconds, m.inFlight, m.ownedGauge,
-		m.fetchFailures, m.suspects, m.refusedGauge)
+		m.fetchFailures, m.suspects, m.refusedGauge, m.unconfirmed)
 	for _, v := range []string{kindCaptured, kindRejected, kindParked} {
 		m.settledTotal.WithLabelValues(v)
 		m.replayedTotal.WithLabelValues(v)
@@ -103,6 +108,8 @@ func (m *Metrics) capturing(n int) { m.inFlight.Set(float64(n)) }
 func (m *Metrics) owned(n int)     { m.ownedGauge.Set(float64(n)) }
 func (m *Metrics) fetchFailed()    { m.fetchFailures.Inc() }
 func (m *Metrics) suspected(n int) { m.suspects.Set(float64(n)) }
+
+func (m *Metrics) unconfirmedPartitions(n int) { m.unconfirmed.Set(float64(n)) }
 
 func (m *Metrics) refused(yes bool) {
 	if yes {

@@ -167,7 +167,7 @@ func (o *owner) heldLimit() int { return max(2*o.p.conf.MaxInFlight, 512) }
 
 // takeUp moves records from the backlog into the window as far as it has room.
 func (o *owner) takeUp(pt *partition) {
-	if pt.window == nil || pt.draining {
+	if pt.window == nil || pt.draining || pt.check != nil {
 		return
 	}
 	w := pt.window
@@ -312,6 +312,7 @@ func (o *owner) drop(parts []*partition) {
 		o.p.consumer.ResumeFetchPartitions(map[string][]int32{o.p.conf.Topics.Input: numbers})
 	}
 	o.forgetSuspects()
+	o.countUnconfirmed()
 	o.p.conf.Metrics.owned(len(o.parts))
 }
 

@@ -73,11 +73,13 @@ type Config struct {
 	Static         bool   // static membership, under InstanceID
 	SessionTimeout time.Duration
 	StartAt        kafka.StartAt
-	Topics         Topics
-	Account        string // events that name another account are skipped
-	Decoder        event.Decoder
-	Mode           event.Mode
-	MaxInFlight    int // calls at once; there are up to four times as many captures
+	// Accepted are committed offsets of others that are taken over unchecked.
+	Accepted    kafka.AcceptedOffsets
+	Topics      Topics
+	Account     string // events that name another account are skipped
+	Decoder     event.Decoder
+	Mode        event.Mode
+	MaxInFlight int // calls at once; there are up to four times as many captures
 	// SuppressReplayed answers an event that was decided before by nothing, and
 	// not by its outcome.
 	SuppressReplayed bool
@@ -146,12 +148,16 @@ type Pipeline struct {
 	// groupMissing says why the ledger is not the one that the group's commits
 	// know; "" when it is.
 	groupMissing string
-	messages     chan message
-	flushes      chan flushJob
-	heard        heard
-	unread       atomic.Int64  // captures that wait for a decision to be read back
-	started      chan struct{} // closed when the owner takes messages
-	ended        chan struct{} // closed when the owner takes no more messages
+	// beginsAt are the committed offsets of a group that has never worked: there an
+	// operator wants it to begin.
+	beginsAt kafka.AcceptedOffsets
+	checks   chan struct{} // bounds the checks of committed offsets under way
+	messages chan message
+	flushes  chan flushJob
+	heard    heard
+	unread   atomic.Int64  // captures that wait for a decision to be read back
+	started  chan struct{} // closed when the owner takes messages
+	ended    chan struct{} // closed when the owner takes no more messages
 }
 
 // New makes a pipeline; nothing is contacted before Run.
@@ -162,6 +168,7 @@ func New(conf Config, capturer Capturer, ledger Ledger) *Pipeline {
 		ledger:   ledger,
 		messages: make(chan message, 64),
 		flushes:  make(chan flushJob, 1),
+		checks:   make(chan struct{}, mostChecks),
 		started:  make(chan struct{}),
 		ended:    make(chan struct{}),
 	}
@@ -271,7 +278,7 @@ func (p *Pipeline) consumerOptions(o *owner) []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(p.conf.Group),
 		kgo.ConsumeTopics(p.conf.Topics.Input),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.Balancers(groupBalancer{kgo.CooperativeStickyBalancer()}),
 		kgo.DisableAutoCommit(),
 		// An aborted transaction of the order service was never said.
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"payment-capture/internal/kafka"
 )
 
 // positions keeps the committed offsets between the two callbacks that the
@@ -59,33 +61,35 @@ type position struct {
 	epoch   int32
 	settled settledMap
 	missing string // why the ledger is not the one that its commit knows
+	foreign bool   // the offset was committed by something else than this service
 }
 
 // positionOf reads a committed offset and its map; void says that they belong
 // to a topic of this name that is no more.
 func (o *owner) positionOf(c kmsg.OffsetFetchResponseGroupTopicPartition) (_ position, void bool) {
 	p := position{offset: c.Offset, epoch: c.LeaderEpoch}
-	if c.Metadata == nil || *c.Metadata == "" {
-		p.missing = o.p.groupMissing
-		return p, false
-	}
-	m, err := decodeMetadata(*c.Metadata, c.Offset)
+	m, err := decodeMetadata(deref(c.Metadata), c.Offset)
 	if err != nil {
-		o.log.WarnContext(o.work, "the metadata of a committed offset is not read: what was settled above it may be asked for again, under the same keys",
-			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset), slog.Any("error", err))
-		p.missing = o.p.groupMissing
+		p.foreign, p.missing = true, o.p.groupMissing
 		return p, false
 	}
 	if p.missing = o.p.missingTo(m); m.ledger == (topicID{}) {
 		p.missing = o.p.groupMissing
 	}
-	if m.topic != o.p.commits.TopicID {
-		o.log.WarnContext(o.work, "the input topic was deleted and made anew since the last commit: its partition is read from the beginning",
+	if !kafka.SameTopic(m.topic, o.p.commits.TopicID) {
+		o.log.WarnContext(o.work, "input topic was recreated; reading from its beginning",
 			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset))
 		return position{epoch: -1, missing: p.missing}, true
 	}
 	p.settled = m.settled
 	return p, false
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 type positioned struct {
@@ -105,6 +109,10 @@ func (m positioned) apply(o *owner) {
 			slog.Int64("settled_above", at.settled.count(at.offset)))
 		if at.missing != "" {
 			o.halt(pt, at.missing)
+			continue
+		}
+		if at.foreign && !o.accept(pt, at.offset) {
+			o.checkOffset(pt, at.offset)
 			continue
 		}
 		// From here on nothing of an earlier owner's is added: its offsets are

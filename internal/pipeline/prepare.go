@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -24,6 +25,10 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	committed, err := p.committed(ctx, admin)
+	if err != nil {
+		return err
+	}
 	// No offset is settled above any of them, whatever they are.
 	begin := metadata{topic: info[topics.Input].ID, ledger: p.ledger.TopicID()}.encode(0)
 	first, err := kafka.EnsureStart(ctx, admin, p.conf.Group, topics.Input, p.conf.StartAt, begin)
@@ -34,9 +39,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 		p.conf.Log.InfoContext(ctx, "the group is new: its start offsets are committed",
 			slog.String("group", p.conf.Group), slog.String("topic", topics.Input))
 	}
-	if p.groupMissing, err = p.missingLedger(ctx, admin); err != nil {
-		return err
-	}
+	p.groupMissing = p.missingLedger(committed)
 	for _, name := range []string{topics.Captured, topics.Rejected, topics.Ledger} {
 		if info[name].MaxMessageBytes < leastOutcomeBytes {
 			return fmt.Errorf("%w: %q takes no record over %d bytes, outcomes and decisions take up to %d: raise its max.message.bytes",
@@ -65,29 +68,55 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	return nil
 }
 
-// missingLedger says why the ledger is not the one that the group worked with;
-// "": it is, as far as the group knows. It is for the partitions that have no commit
-// of their own to tell.
-func (p *Pipeline) missingLedger(ctx context.Context, admin *kadm.Client) (string, error) {
-	all, err := kafka.CommittedMetadata(ctx, admin, p.conf.Group, p.conf.Topics.Input)
+// committed returns the group's committed offsets. It refuses a start that would
+// skip what was published since a group that worked before lost its offsets.
+func (p *Pipeline) committed(ctx context.Context, admin *kadm.Client) ([]kadm.Offset, error) {
+	committed, err := kafka.CommittedOffsets(ctx, admin, p.conf.Group, p.conf.Topics.Input)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	for _, text := range all {
-		// What cannot be read is told of when its partition starts.
-		if m, err := decodeMetadata(text, 0); err == nil {
+	empty, err := p.ledger.Empty(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look whether the ledger %q is empty: %w", p.conf.Topics.Ledger, err)
+	}
+	if len(committed) == 0 && p.conf.StartAt.Latest && !empty {
+		return nil, fmt.Errorf("start group %q on topic %q: %w", p.conf.Group, p.conf.Topics.Input, kafka.ErrUnsafeStart)
+	}
+	if empty && !slices.ContainsFunc(committed, isOurs) {
+		p.beginsAt = make(kafka.AcceptedOffsets)
+		for _, c := range committed {
+			p.beginsAt[c.Partition] = c.At
+		}
+	}
+	return committed, nil
+}
+
+// isOurs reports whether this service committed an offset.
+func isOurs(c kadm.Offset) bool {
+	_, err := decodeMetadata(c.Metadata, c.At)
+	return err == nil
+}
+
+// missingLedger returns why the ledger is not the one that the group worked with;
+// "": it is, as far as the group knows. Partitions whose own commit does not name
+// a ledger go by it.
+func (p *Pipeline) missingLedger(committed []kadm.Offset) string {
+	for _, c := range committed {
+		// What is not ours is reported when its partition starts.
+		if m, err := decodeMetadata(c.Metadata, c.At); err == nil {
 			if missing := p.missingTo(m); missing != "" {
-				return missing, nil
+				return missing
 			}
 		}
 	}
-	return "", nil
+	return ""
 }
 
-// missingTo says why the ledger is not the one that a commit knows.
+// missingTo returns why the ledger is not the one that a commit knows. Ids that
+// are zero are not known.
 func (p *Pipeline) missingTo(m metadata) string {
 	ledger := p.ledger.TopicID()
-	if m.ledger == (topicID{}) || m.ledger == ledger {
+	if kafka.SameTopic(m.ledger, ledger) {
 		return ""
 	}
 	return fmt.Sprintf("ledger_missing: the last commit knows a ledger with the topic id %s, and topic %q has %s: "+

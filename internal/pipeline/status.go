@@ -8,14 +8,15 @@ import (
 
 // Status is what the pipeline shows of itself.
 type Status struct {
-	Joined     bool             `json:"joined"`           // partitions have been assigned at least once
-	Partitions int              `json:"partitions"`       // assigned now
-	InFlight   int              `json:"in_flight"`        // captures under way
-	Unsettled  int              `json:"unsettled"`        // records held without a verdict
-	Stopping   bool             `json:"stopping"`         // no new capture is begun
-	Halted     map[int32]string `json:"halted,omitempty"` // partitions that are not worked, and why
-	Error      string           `json:"error,omitempty"`  // why nothing can be committed or seen; "" when all is well
-	Suspects   int              `json:"suspects"`         // invalid events that are held: a run of them
+	Joined     bool             `json:"joined"`             // partitions have been assigned at least once
+	Partitions int              `json:"partitions"`         // assigned now
+	InFlight   int              `json:"in_flight"`          // captures under way
+	Unsettled  int              `json:"unsettled"`          // records held without a verdict
+	Stopping   bool             `json:"stopping"`           // no new capture is begun
+	Halted     map[int32]string `json:"halted,omitempty"`   // partitions that are not worked, and why
+	Checking   map[int32]string `json:"checking,omitempty"` // partitions that are not worked yet, and why
+	Error      string           `json:"error,omitempty"`    // why nothing can be committed or seen; "" when all is well
+	Suspects   int              `json:"suspects"`           // invalid events that are held: a run of them
 	Suspicion  string           `json:"suspicion,omitempty"`
 	Paused     int              `json:"paused"`                    // partitions that are not fetched for now
 	Longest    []Waiting        `json:"longest_waiting,omitempty"` // what has waited longest, most first
@@ -65,6 +66,12 @@ func (m statusQuery) apply(o *owner) {
 		s.Unsettled += pt.held()
 		if pt.paused {
 			s.Paused++
+		}
+		if pt.check != nil {
+			if s.Checking == nil {
+				s.Checking = make(map[int32]string)
+			}
+			s.Checking[n] = pt.check.String()
 		}
 		if pt.halted != "" {
 			if s.Halted == nil {

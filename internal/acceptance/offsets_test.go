@@ -1,0 +1,392 @@
+//go:build synctests || integration
+
+package acceptance
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/config"
+	"payment-capture/internal/kafka"
+)
+
+// committed returns the group's committed offsets of the input topic.
+func (w *world) committed() []kadm.Offset {
+	w.t.Helper()
+	committed, err := kafka.CommittedOffsets(w.t.Context(), w.admin, w.group, w.topics.input)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return committed
+}
+
+// commit sets offsets of the group as another program does; no member may be in
+// it.
+func (w *world) commit(offsets ...kadm.Offset) {
+	w.t.Helper()
+	all := make(kadm.Offsets)
+	for _, o := range offsets {
+		o.Topic = w.topics.input
+		all.Add(o)
+	}
+	w.eventually("the offsets can be set", func() bool {
+		resp, err := w.admin.CommitOffsets(w.t.Context(), w.group, all)
+		return err == nil && resp.Error() == nil
+	})
+}
+
+// commitEnds has the group go on at the end of the input, as an operator or
+// another program does, and returns what accepts that.
+func (w *world) commitEnds() (accept func(*config.Config)) {
+	w.t.Helper()
+	var offsets []kadm.Offset
+	var pairs []string
+	for partition, end := range w.ends() {
+		offsets = append(offsets, kadm.Offset{Partition: partition, At: end, LeaderEpoch: -1})
+		pairs = append(pairs, fmt.Sprintf("%d:%d", partition, end))
+	}
+	w.commit(offsets...)
+	return func(c *config.Config) { c.KafkaAcceptOffsets = strings.Join(pairs, ",") }
+}
+
+func (w *world) ends() map[int32]int64 {
+	w.t.Helper()
+	ends := make(map[int32]int64)
+	w.eventually("the ends of the input are known", func() bool {
+		listed, err := w.admin.ListEndOffsets(w.t.Context(), w.topics.input)
+		if err != nil || listed.Error() != nil {
+			return false
+		}
+		listed.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
+		return true
+	})
+	return ends
+}
+
+// rewriteMetadata returns the committed offsets with their decoded metadata changed.
+func (w *world) rewriteMetadata(change func(raw []byte)) []kadm.Offset {
+	w.t.Helper()
+	offsets := w.committed()
+	for i := range offsets {
+		raw, err := base64.RawStdEncoding.DecodeString(offsets[i].Metadata)
+		if err != nil || len(raw) < 33 {
+			w.t.Fatalf("metadata %q: %v", offsets[i].Metadata, err)
+		}
+		change(raw)
+		offsets[i].Metadata = base64.RawStdEncoding.EncodeToString(raw)
+	}
+	return offsets
+}
+
+// readyzSays waits until the instance is not ready, with all these words.
+func (in *instance) readyzSays(words ...string) {
+	in.w.t.Helper()
+	var body string
+	defer func() {
+		if in.w.t.Failed() {
+			in.w.t.Logf("/readyz said: %s", body)
+		}
+	}()
+	in.w.eventually("/readyz says why it is not ready", func() bool {
+		var ready bool
+		ready, body = in.readyz()
+		return !ready && containsAll(body, words...)
+	})
+}
+
+// metrics returns what an instance exports.
+func (in *instance) metrics() string {
+	answer := httptest.NewRecorder()
+	in.service.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	return answer.Body.String()
+}
+
+// expiredOffsets loses the group's offsets while the service is stopped, as
+// offsets.retention.minutes does: latest would pass over what was published since.
+func expiredOffsets(w *world) {
+	latest := func(c *config.Config) { c.KafkaStartAt = "latest" }
+	first := w.start("a", latest)
+	w.eventually("it has its partitions", func() bool { return first.service.Partitions(w.t.Context()) == 2 })
+	w.send(numbered(3, nil)...)
+	w.want(w.settle(), map[string]int{"captured": 3})
+	first.stop()
+	w.eventually("the group is deleted", func() bool {
+		resp, err := w.admin.DeleteGroups(w.t.Context(), w.group)
+		return err == nil && resp.Error() == nil
+	})
+	w.send(numbered(3, func(_ int, o *order) { o.id = "new-" + o.id })...)
+	err := w.start("a", latest).wait()
+	if !errors.Is(err, kafka.ErrUnsafeStart) || !containsAll(err.Error(), w.group, w.topics.input, "KAFKA_START_AT", "earliest", "RFC 3339", "offsets.retention.minutes") {
+		w.t.Fatalf("it ended with: %v", err)
+	}
+	if n := len(w.committed()); n != 0 {
+		w.t.Fatalf("%d offsets are committed by a start that was refused", n)
+	}
+	w.start("a")
+	w.sent = append(w.sent, w.sent[:3]...) // these come again, from the ledger
+	w.want(w.settle(), map[string]int{"captured": 9})
+	w.noRepeatedCall()
+}
+
+// skippedByOthers has another program commit offsets past events that nobody has
+// decided, beside records that are not to be decided.
+func (w *world) skippedByOthers() {
+	w.t.Helper()
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	first := w.start("a")
+	w.send(order{id: "e1", partition: 1}, order{id: "invalid", amount: "-1", partition: 1}, order{id: "f1", partition: 2})
+	w.want(w.settle(), map[string]int{"captured": 2, "parked invalid_event": 1})
+	first.stop()
+	w.send(order{id: "other-type", kind: "order.shipped", skipped: true, partition: 1}, order{id: "other-account", account: "another", skipped: true, partition: 1})
+	for i := range 5 {
+		w.send(order{id: fmt.Sprintf("lost%d", i), order: fmt.Sprintf("lost%d", i), skipped: true, partition: 1})
+	}
+	w.commitEnds()
+	second := w.start("a")
+	w.eventually("the partition is held, and what is skipped named", func() bool {
+		held := second.service.HaltedPartitions(w.t.Context())
+		return len(held) == 1 && containsAll(held[0], "committed offset 9", "skips 5 records", "first at offset 4", "last at 8", "KAFKA_ACCEPT_OFFSETS=0:9")
+	})
+	second.readyzSays("KAFKA_ACCEPT_OFFSETS=0:9")
+	if metrics := second.metrics(); !strings.Contains(metrics, "payment_capture_partitions_unconfirmed 1\n") {
+		w.t.Errorf("no metric shows the partition:\n%s", metrics)
+	}
+	if !w.log.contains(`"msg":"committed offset is not by this service","instance":"a","partition":0,"offset":9`) {
+		w.t.Errorf("no warning names the partition and the offset; log:\n%s", w.log.tail())
+	}
+	w.send(order{id: "f2", order: "f2", partition: 2})
+	w.eventually("the other partition goes on", func() bool { return len(w.verdicts()) == 4 })
+	second.stop()
+	for _, o := range w.committed() {
+		if o.Partition == 0 && (o.At != 9 || o.Metadata != "") {
+			w.t.Errorf("a held partition has committed %d with %q", o.At, o.Metadata)
+		}
+	}
+}
+
+// skippedAndReset: the operator resets the offset to the first of them.
+func skippedAndReset(w *world) {
+	w.skippedByOthers()
+	w.commit(kadm.Offset{Partition: 0, At: 4, LeaderEpoch: -1})
+	for i := range w.sent {
+		w.sent[i].skipped = w.sent[i].skipped && !strings.HasPrefix(w.sent[i].id, "lost")
+	}
+	w.start("a")
+	w.want(w.settle(), map[string]int{"captured": 8, "parked invalid_event": 1})
+	w.noRepeatedCall()
+}
+
+// skippedAndAccepted: the operator accepts that they are skipped; the variable may
+// stay, and is not needed again.
+func skippedAndAccepted(w *world) {
+	w.skippedByOthers()
+	accept := func(c *config.Config) { c.KafkaAcceptOffsets = "0:9" }
+	third := w.start("a", accept)
+	w.send(order{id: "after", order: "after", partition: 1})
+	w.want(w.settle(), map[string]int{"captured": 4, "parked invalid_event": 1})
+	if !w.log.contains(`"committed offset accepted by KAFKA_ACCEPT_OFFSETS","instance":"a","partition":0,"offset":9`) {
+		w.t.Errorf("what was accepted is not logged; log:\n%s", w.log.tail())
+	}
+	third.stop()
+	fourth := w.start("a")
+	w.send(order{id: "later", order: "later", partition: 1})
+	w.want(w.settle(), map[string]int{"captured": 5, "parked invalid_event": 1})
+	fourth.stop()
+	w.send(order{id: "lost-again", order: "lost-again", skipped: true, partition: 1})
+	w.commitEnds()
+	fifth := w.start("a", accept)
+	fifth.readyzSays("KAFKA_ACCEPT_OFFSETS=0:12", "skips 6 records") // those accepted before count again
+}
+
+// checkTakesLong has the records below a foreign offset in a transaction that is
+// open: while they are waited for the partition is not worked, and says so. They
+// turn out to be decided by nobody.
+func checkTakesLong(w *world) {
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	first := w.start("a")
+	w.send(order{id: "e1", partition: 1}, order{id: "f1", partition: 2})
+	w.want(w.settle(), map[string]int{"captured": 2})
+	first.stop()
+	producer := w.newClient(kgo.TransactionalID(w.name+".orders"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err := producer.BeginTransaction(); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := producer.ProduceSync(w.t.Context(), w.record(order{id: "late", partition: 1, skipped: true})).FirstErr(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.commitEnds()
+	second := w.start("a")
+	second.readyzSays("committed offsets are being checked", "committed offset 2", "read up to")
+	w.send(order{id: "f2", order: "f2", partition: 2}, order{id: "behind", partition: 1, skipped: true})
+	w.eventually("the other partition goes on", func() bool { return len(w.verdicts()) == 3 })
+	if held := second.service.HaltedPartitions(w.t.Context()); len(held) > 0 {
+		w.t.Errorf("halted: %v", held)
+	}
+	if err := producer.EndTransaction(w.t.Context(), kgo.TryCommit); err != nil {
+		w.t.Fatal(err)
+	}
+	second.readyzSays("partitions are halted", "KAFKA_ACCEPT_OFFSETS=0:2", "skips 1 records", "first at offset 1")
+	w.check(w.verdicts())
+}
+
+// resetToTheMiddle is a usual replay: what lies below the offset is known, so it
+// goes on by itself, and the offset is checked once.
+func resetToTheMiddle(w *world) {
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	first := w.start("a")
+	w.send(numbered(40, func(_ int, o *order) { o.partition = 1 })...)
+	w.want(w.settle(), map[string]int{"captured": 40})
+	first.stop()
+	w.commit(kadm.Offset{Partition: 0, At: 30, LeaderEpoch: -1})
+	w.sent = append(w.sent, w.sent[30:40]...)
+	second := w.start("a")
+	w.want(w.settle(), map[string]int{"captured": 50})
+	w.noRepeatedCall()
+	second.stop()
+	w.start("a")
+	w.send(order{id: "after", order: "after", partition: 1})
+	w.want(w.settle(), map[string]int{"captured": 51})
+	if n := strings.Count(w.log.String(), "committed offset is not by this service"); n != 1 {
+		w.t.Errorf("the offset was checked %d times, want once", n)
+	}
+}
+
+// startedByAnOperator: where the group of a first start begins is what an operator
+// has committed, and is not checked at a later start.
+func startedByAnOperator(w *world) {
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.send(order{id: "before1", skipped: true, partition: 1}, order{id: "before2", skipped: true, partition: 2})
+	w.commitEnds()
+	first := w.start("a", func(c *config.Config) { c.KafkaStartAt = "" })
+	w.send(order{id: "after", partition: 1})
+	w.want(w.settle(), map[string]int{"captured": 1})
+	first.stop()
+	w.start("a", func(c *config.Config) { c.KafkaStartAt = "" })
+	w.send(order{id: "later1", order: "later1", partition: 1}, order{id: "later2", order: "later2", partition: 2})
+	w.want(w.settle(), map[string]int{"captured": 3})
+}
+
+// stranger is a consumer of another program in the service's group, which commits
+// what it reads.
+type stranger struct {
+	client *kgo.Client
+	read   atomic.Int64
+	err    atomic.Pointer[string] // the last error
+	ended  chan struct{}
+}
+
+func (w *world) stranger(opts ...kgo.Opt) *stranger {
+	w.t.Helper()
+	s := &stranger{ended: make(chan struct{})}
+	s.client = w.newClient(append([]kgo.Opt{
+		kgo.ConsumerGroup(w.group), kgo.ConsumeTopics(w.topics.input), kgo.SessionTimeout(6 * time.Second), kgo.AutoCommitInterval(100 * time.Millisecond),
+	}, opts...)...)
+	go func() {
+		defer close(s.ended)
+		for {
+			fetches := s.client.PollFetches(w.t.Context())
+			if fetches.IsClientClosed() || w.t.Context().Err() != nil {
+				return
+			}
+			s.read.Add(int64(fetches.NumRecords()))
+			for _, e := range fetches.Errors() {
+				s.err.Store(new(e.Err.Error()))
+			}
+		}
+	}()
+	w.t.Cleanup(s.leave)
+	return s
+}
+
+func (s *stranger) leave() {
+	s.client.Close()
+	<-s.ended
+}
+
+func (s *stranger) refused() bool {
+	err := s.err.Load()
+	return err != nil && strings.Contains(*err, kerr.InconsistentGroupProtocol.Message)
+}
+
+// strangerJoins has a consumer of another program join the group while the service
+// works: it is refused, and gets no partition.
+func strangerJoins(w *world) {
+	w.start("a")
+	w.send(numbered(100, nil)...)
+	w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 10 })
+	s := w.stranger(kgo.Balancers(kgo.CooperativeStickyBalancer()))
+	w.eventually("the other consumer is refused", s.refused)
+	w.send(numbered(100, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
+	w.want(w.settle(), map[string]int{"captured": 200})
+	if n := s.read.Load(); n != 0 {
+		w.t.Errorf("the other consumer read %d records", n)
+	}
+}
+
+// strangerIsFirst has one in the group before the service: the service is refused,
+// says why, and goes on when it leaves. What it committed is held.
+func strangerIsFirst(w *world) {
+	first := w.start("a")
+	w.send(numbered(10, nil)...)
+	w.want(w.settle(), map[string]int{"captured": 10})
+	first.stop()
+	s := w.stranger(kgo.DisableAutoCommit())
+	w.send(numbered(10, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
+	w.eventually("the other consumer reads", func() bool { return s.read.Load() == 10 })
+	second := w.start("a")
+	second.readyzSays(w.group, "consumers of another program", "KAFKA_GROUP", "INCONSISTENT_GROUP_PROTOCOL")
+	if !w.log.contains("consumers of another program") {
+		w.t.Error("the log does not say why the group is not joined")
+	}
+	s.leave()
+	w.want(w.settle(), map[string]int{"captured": 20})
+	w.noRepeatedCall()
+}
+
+// zeroTopicIDs has the offsets of a time when the brokers had no topic ids: they
+// are neither another topic's nor another ledger's.
+func zeroTopicIDs(w *world) {
+	first := w.start("a")
+	w.send(numbered(20, nil)...)
+	w.want(w.settle(), map[string]int{"captured": 20})
+	first.stop()
+	w.commit(w.rewriteMetadata(func(raw []byte) { clear(raw[1:33]) })...)
+	w.start("a")
+	w.send(numbered(20, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
+	w.want(w.settle(), map[string]int{"captured": 40})
+	w.noRepeatedCall()
+}
+
+// otherTopicID has the offsets of a topic of this name that is no more, as where
+// the group outlived it: the topic that is there is read from its beginning.
+func otherTopicID(w *world) {
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	first := w.start("a")
+	w.send(numbered(20, func(i int, o *order) { o.partition = int32(i%2) + 1 })...)
+	w.want(w.settle(), map[string]int{"captured": 20})
+	first.stop()
+	// Of the old topic these would have been below the offset.
+	for i := range 6 {
+		w.send(order{id: fmt.Sprintf("f%d", i), order: fmt.Sprintf("p%d", i), partition: int32(i%2) + 1})
+	}
+	offsets, ends := w.rewriteMetadata(func(raw []byte) { raw[1] ^= 0xff }), w.ends()
+	for i := range offsets {
+		offsets[i].At = ends[offsets[i].Partition]
+	}
+	w.commit(offsets...)
+	w.sent = append(w.sent, w.sent[:20]...)
+	w.start("a")
+	w.eventually("all of the topic is worked", func() bool { return len(w.verdicts()) == 46 })
+	w.want(w.settle(), map[string]int{"captured": 46})
+	w.noRepeatedCall()
+}

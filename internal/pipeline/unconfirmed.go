@@ -1,0 +1,219 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
+)
+
+// A committed offset without the metadata of this service was set by an operator
+// or by a consumer of another program. It is taken over only if the ledger has a
+// decision on every event below it, or if the operator accepts exactly this
+// offset: else events would be passed over that nobody has decided. The service
+// then commits the offset again with its own metadata, so that it is checked once.
+
+const (
+	// mostChecks is how many partitions are read at once for that: each holds a
+	// few fetches in memory.
+	mostChecks = 4
+	// checkPause is between two tries of a check that failed.
+	checkPause = 5 * time.Second
+)
+
+// offsetCheck is the check of one committed offset.
+type offsetCheck struct {
+	offset int64
+	next   atomic.Int64           // what lies below it was read
+	fault  atomic.Pointer[string] // why the last try failed; nil: none did
+	cancel context.CancelFunc
+}
+
+func (c *offsetCheck) String() string {
+	text := fmt.Sprintf("checking whether the ledger knows the records below the committed offset %d, which this service did not commit: read up to %d",
+		c.offset, c.next.Load())
+	if fault := c.fault.Load(); fault != nil {
+		text += "; the last try failed: " + *fault
+	}
+	return text
+}
+
+// accept reports whether a committed offset that this service did not commit is
+// taken over without a check.
+func (o *owner) accept(pt *partition, offset int64) bool {
+	at := []any{slog.Int64("partition", int64(pt.number)), slog.Int64("offset", offset)}
+	switch {
+	case o.p.conf.Accepted.Has(pt.number, offset):
+		o.log.InfoContext(o.work, "committed offset accepted by KAFKA_ACCEPT_OFFSETS", at...)
+	case o.p.beginsAt.Has(pt.number, offset):
+		o.log.InfoContext(o.work, "first start begins at a committed offset", at...)
+	default:
+		return false
+	}
+	pt.dirty = true
+	return true
+}
+
+// checkOffset begins to check the committed offset of a partition, which is not
+// worked until that is done.
+func (o *owner) checkOffset(pt *partition, offset int64) {
+	ctx, cancel := context.WithCancel(pt.asking)
+	check := &offsetCheck{offset: offset, cancel: cancel}
+	pt.check = check
+	o.log.WarnContext(o.work, "committed offset is not by this service",
+		slog.Int64("partition", int64(pt.number)), slog.Int64("offset", offset))
+	o.captures.Go(func() {
+		defer cancel()
+		if skipped, err := o.p.skippedBelow(ctx, pt.number, check); err == nil {
+			o.p.send(checked{pt: pt, skipped: skipped})
+		}
+	})
+}
+
+// skipped are the records below a committed offset on which the ledger has no
+// decision.
+type skipped struct {
+	count       int
+	first, last int64 // their offsets
+}
+
+// skippedBelow finds what a committed offset skips. Its error is ctx's.
+func (p *Pipeline) skippedBelow(ctx context.Context, partition int32, check *offsetCheck) (skipped, error) {
+	if err := p.ledger.CatchUp(ctx); err != nil {
+		return skipped{}, err
+	}
+	for {
+		found, err := p.readBelow(ctx, partition, check)
+		if err == nil || ctx.Err() != nil {
+			return found, errors.Join(err, ctx.Err())
+		}
+		check.fault.Store(new(err.Error()))
+		p.conf.Log.WarnContext(ctx, "committed offset cannot be checked",
+			slog.Int64("partition", int64(partition)), slog.Int64("offset", check.offset), slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(checkPause):
+		}
+	}
+}
+
+func (p *Pipeline) readBelow(ctx context.Context, partition int32, check *offsetCheck) (found skipped, err error) {
+	select {
+	case p.checks <- struct{}{}:
+		defer func() { <-p.checks }()
+	case <-ctx.Done():
+		return found, ctx.Err()
+	}
+	topic := p.conf.Topics.Input
+	starts, err := kadm.NewClient(p.consumer).ListStartOffsets(ctx, topic)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return found, fmt.Errorf("list the start offsets of topic %q: %w", topic, err)
+	}
+	start, _ := starts.Lookup(topic, partition)
+	reader, err := kafka.NewRangeReader(p.conf.Kafka, topic, partition, start.Offset, check.offset)
+	if err != nil {
+		return found, err
+	}
+	defer reader.Close()
+	for {
+		records, err := reader.Read(ctx)
+		if errors.Is(err, io.EOF) {
+			return found, nil
+		}
+		if err != nil {
+			return found, err
+		}
+		for _, r := range records {
+			decided, err := p.decided(ctx, r)
+			if err != nil {
+				return found, err
+			}
+			if !decided {
+				if found.count == 0 {
+					found.first = r.Offset
+				}
+				found.count++
+				found.last = r.Offset
+			}
+		}
+		check.next.Store(reader.Next())
+	}
+}
+
+// decided reports whether the ledger has a decision on a record, or the record is
+// none of this service's.
+func (p *Pipeline) decided(ctx context.Context, r *kgo.Record) (bool, error) {
+	m := messageOf(r)
+	e, err := p.conf.Decoder.Decode(m)
+	if _, skips := errors.AsType[*event.SkipError](err); skips {
+		return true, nil
+	}
+	if err == nil {
+		if e.Account != "" && e.Account != p.conf.Account {
+			return true, nil
+		}
+		h, err := p.ledger.Lookup(ctx, e.ID)
+		if err != nil || !h.Contradicts(e) {
+			return h.Decision != nil, err
+		}
+		// The decision is on another event of this id; this one is parked as a
+		// record.
+	}
+	h, err := p.ledger.Lookup(ctx, event.RecordID(m))
+	return h.Decision != nil, err
+}
+
+// checked is the end of a check.
+type checked struct {
+	pt      *partition
+	skipped skipped
+}
+
+func (m checked) apply(o *owner) {
+	pt := m.pt
+	if o.parts[pt.number] != pt || pt.draining || pt.check == nil {
+		return
+	}
+	offset := pt.check.offset
+	pt.check = nil
+	if m.skipped.count > 0 {
+		pt.unconfirmed = true
+		o.halt(pt, m.skipped.reason(pt.number, offset))
+		o.countUnconfirmed()
+		return
+	}
+	o.log.InfoContext(o.work, "committed offset confirmed by the ledger",
+		slog.Int64("partition", int64(pt.number)), slog.Int64("offset", offset))
+	pt.dirty = true
+	caughtUp{pt: pt}.apply(o)
+	o.takeUp(pt)
+}
+
+func (s skipped) reason(partition int32, offset int64) string {
+	return fmt.Sprintf("the committed offset %d was not committed by this service and skips %d records on which the ledger has no decision, "+
+		"the first at offset %d, the last at %d; stop every instance, then reset the group's offset of partition %d to %d to work them, "+
+		"or set KAFKA_ACCEPT_OFFSETS=%d:%d to skip them (separate several by commas)",
+		offset, s.count, s.first, s.last, partition, s.first, partition, offset)
+}
+
+func (o *owner) countUnconfirmed() {
+	n := 0
+	for _, pt := range o.parts {
+		if pt.unconfirmed {
+			n++
+		}
+	}
+	o.p.conf.Metrics.unconfirmedPartitions(n)
+}
