@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"payment-capture/internal/kafka"
@@ -148,26 +147,6 @@ func outcomeTooLarge(w *world) {
 	w.createTopic(w.topics.captured, 1, nil)
 	w.start("a")
 	w.want(w.settle(), map[string]int{"captured": 1})
-}
-
-// transactionalIDTaken: another process takes the transactional id while the
-// service runs, without joining the group.
-func transactionalIDTaken(w *world) {
-	first := w.start("a")
-	w.send(numbered(20, nil)...)
-	w.settle()
-	thief := w.newClient(kgo.TransactionalID(w.group + "/" + w.name + ".a"))
-	if _, _, err := thief.ProducerID(w.t.Context()); err != nil {
-		w.t.Fatal(err)
-	}
-	w.send(order{id: "after"})
-	err := first.wait()
-	if !errors.Is(err, kafka.ErrFenced) {
-		w.t.Fatalf("the service ended with: %v", err)
-	}
-	thief.Close()
-	w.start("a")
-	w.want(w.settle(), map[string]int{"captured": 21})
 }
 
 // transactionTimesOut holds one end of a transaction back until the broker has

@@ -32,7 +32,7 @@ type scenario struct {
 
 func scenarios() []scenario {
 	slow := simulator.Config{Latency: 20 * time.Millisecond}
-	return []scenario{
+	return append([]scenario{
 		{"captured in both modes", 1, simulator.Config{}, captured},
 		{"rejected", 1, simulator.Config{Script: simulator.Script{Payers: []simulator.Payer{
 			{Token: "poor", Balance: "1"}, {Token: "gone", State: "cancelled"}, {Token: "declined", Decline: "cc_rejected_other_reason"},
@@ -86,7 +86,6 @@ func scenarios() []scenario {
 		{"the input is made anew while running", 3, slow, inputAnewWhileRunning},
 		{"a record too large to park", 1, slow, recordTooLargeToPark},
 		{"an outcome too large for its topic", 1, slow, outcomeTooLarge},
-		{"the transactional id is taken", 1, slow, transactionalIDTaken},
 		{"a transaction times out", 2, slow, transactionTimesOut},
 		{"ends of transactions are not answered", 2, slow, endsUnanswered},
 		{"ends of transactions are not answered for long", 2, slow, endsUnansweredForLong},
@@ -102,7 +101,7 @@ func scenarios() []scenario {
 		{"offsets committed for another topic", 2, slow, otherTopicID},
 		{"a replay does what its plan says", 1, declining(), planAgrees},
 		{"a replay once per reference does what its plan says", 1, declining(), planAgreesOncePerReference},
-	}
+	}, commitScenarios()...)
 }
 
 func runAll(t *testing.T, in func(t *testing.T, s scenario)) {

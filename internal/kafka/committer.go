@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -41,8 +40,8 @@ var (
 	// ErrNotCommitted: nothing of it can be seen, and nothing ever will be.
 	// Commit it again, with fresh records, for what is still owned.
 	ErrNotCommitted = errors.New("the transaction was not committed")
-	// ErrFenced: another process uses the same identity. Exit.
-	ErrFenced = errors.New("another process uses this instance's transactional id")
+	// ErrFenced: another process uses the same identity, or seems to. Exit.
+	ErrFenced = errors.New("this instance was fenced")
 	// ErrUnknown: whether it was committed could not be found out before the
 	// context ended. It must not be committed again.
 	ErrUnknown = errors.New("whether the transaction was committed is not known")
@@ -92,6 +91,13 @@ type Committer struct {
 	known  map[string]bool // topics that the client has committed to
 	wires  *wires          // of the client
 	holder *holder
+	// producer is the producer id and epoch of the transaction under way, and
+	// fencedAt when a fencing was survived last.
+	producer struct {
+		id    int64
+		epoch int16
+	}
+	fencedAt time.Time
 }
 
 // NewCommitter makes a Committer and takes the transactional id: an open
@@ -192,10 +198,10 @@ func (c *Committer) Commit(ctx context.Context, b Batch) error {
 	began := time.Now().Round(0) // by the wall clock: a suspended machine's other one stands still
 	if c.client == nil {
 		if err := c.open(ctx); err != nil {
-			return c.sort(began, err)
+			return c.sort(ctx, b, began, err)
 		}
 	}
-	if err := c.client.BeginTransaction(); err != nil {
+	if err := c.begin(ctx); err != nil {
 		c.discard()
 		return fmt.Errorf("%w: begin: %w", ErrNotCommitted, err)
 	}
@@ -208,16 +214,29 @@ func (c *Committer) Commit(ctx context.Context, b Batch) error {
 		err = c.sendOffsets(steps, b)
 	}
 	if err != nil {
-		return c.abort(ctx, began, err)
+		return c.abort(ctx, b, began, err)
 	}
 	// Past this the broker has ended it one way or the other, and which is
 	// found out: the library by itself would go on asking.
 	end, cancel := context.WithTimeout(ctx, 2*TransactionTimeout)
 	defer cancel()
 	if err := c.client.EndTransaction(end, kgo.TryCommit); err != nil {
+		if fenced := c.checkFenced(ctx, b.Member, began, err); fenced != nil {
+			c.discard()
+			return fenced
+		}
 		return c.findOut(ctx, b, err)
 	}
 	return c.confirm(ctx, b)
+}
+
+func (c *Committer) begin(ctx context.Context) error {
+	if err := c.client.BeginTransaction(); err != nil {
+		return err
+	}
+	var err error
+	c.producer.id, c.producer.epoch, err = c.client.ProducerID(ctx)
+	return err
 }
 
 // confirm looks whether the first transaction of a client was committed, though
@@ -279,17 +298,21 @@ func (c *Committer) produce(ctx context.Context, records []*kgo.Record) error {
 	return err
 }
 
-func (c *Committer) abort(ctx context.Context, began time.Time, cause error) error {
+func (c *Committer) abort(ctx context.Context, b Batch, began time.Time, cause error) error {
 	if c.client == nil { // given up already
-		return c.sort(began, cause)
+		return c.sort(ctx, b, began, cause)
 	}
-	ctx, cancel := context.WithTimeout(ctx, TransactionTimeout)
+	if isFencing(cause) { // the broker would not take the end, and whose the id is must be asked before it is taken
+		c.discard()
+		return c.sort(ctx, b, began, cause)
+	}
+	aborting, cancel := context.WithTimeout(ctx, TransactionTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, c.client.Close)
+	stop := context.AfterFunc(aborting, c.client.Close)
 	defer stop()
-	abortErr := c.client.AbortBufferedRecords(ctx)
+	abortErr := c.client.AbortBufferedRecords(aborting)
 	if abortErr == nil {
-		abortErr = c.client.EndTransaction(ctx, kgo.TryAbort)
+		abortErr = c.client.EndTransaction(aborting, kgo.TryAbort)
 	}
 	if abortErr != nil {
 		// The broker aborts it when this identity's producer id is taken anew.
@@ -298,22 +321,18 @@ func (c *Committer) abort(ctx context.Context, began time.Time, cause error) err
 	// Should it hang, the next transaction would commit what was aborted: who
 	// takes the producer id anew looks.
 	c.discard()
-	return c.sort(began, cause)
+	return c.sort(ctx, b, began, cause)
 }
 
 // sort says which of the errors above a cause is, and gives up a producer that
 // the cause has spoilt.
-func (c *Committer) sort(began time.Time, cause error) error {
-	fenced := errors.Is(cause, kerr.ProducerFenced) || errors.Is(cause, kerr.InvalidProducerEpoch)
-	// The broker raises the epoch too when it aborts a transaction that took
-	// too long, after a suspension of this process, say. Sooner than that, it
-	// can only be another process.
-	if fenced && time.Since(began) < TransactionTimeout {
+func (c *Committer) sort(ctx context.Context, b Batch, began time.Time, cause error) error {
+	if err := c.checkFenced(ctx, b.Member, began, cause); err != nil {
 		c.discard()
-		return fmt.Errorf("%w: %w", ErrFenced, cause)
+		return err
 	}
 	err := classify(cause)
-	if fenced || errors.Is(err, ErrRefused) {
+	if isFencing(cause) || errors.Is(err, ErrRefused) {
 		c.discard()
 	}
 	return err

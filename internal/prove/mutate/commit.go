@@ -31,8 +31,8 @@ func commitMutations() []mutation {
 		},
 		{
 			name: "an aborted transaction is taken for committed", file: committer,
-			old: "	if err != nil {\n		return c.abort(ctx, began, err)\n	}\n	// Past",
-			new: "	if err != nil {\n		_ = c.abort(ctx, began, err)\n		return nil\n	}\n	// Past",
+			old: "	if err != nil {\n		return c.abort(ctx, b, began, err)\n	}\n	// Past",
+			new: "	if err != nil {\n		_ = c.abort(ctx, b, began, err)\n		return nil\n	}\n	// Past",
 		},
 		{
 			name: "an unanswered end is taken for aborted", file: findOut,
