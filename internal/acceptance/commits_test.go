@@ -3,14 +3,28 @@
 package acceptance
 
 import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"payment-capture/internal/config"
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/kafkatest"
+	"payment-capture/internal/pipeline"
 	"payment-capture/internal/simulator"
 )
 
@@ -21,6 +35,11 @@ func commitScenarios() []scenario {
 	return []scenario{
 		{"the transactional id is taken once and then again", 1, slow, transactionalIDTaken},
 		{"of two processes of one identity one ends and the other goes on", 2, slow, oneOfTwoEnds},
+		{"large requests are cut off and smaller ones pass", 2, slow, largeRequestsCutOff},
+		{"calls stop while no commit passes", 2, slow, callsStopWhileCommitsFail},
+		{"calls stop while commits are not answered", 2, slow, callsStopWhileCommitsHang},
+		{"an open transaction of a producer is named", 2, slow, openTransactionNamed},
+		{"halted partitions are counted by reason", 2, simulator.Config{}, haltedCounted},
 	}
 }
 
@@ -94,4 +113,255 @@ func oneOfTwoEnds(w *world) {
 	if len(ended) != 1 || !errors.Is(ended[0], kafka.ErrFenced) || running != 1 {
 		w.t.Errorf("%d ended, with %v; %d have the partitions", len(ended), fmt.Sprint(ended), running)
 	}
+}
+
+// sizeCut is a proxy that closes connections at produce requests of more than so
+// many bytes.
+type sizeCut struct {
+	net.Dialer
+	dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	limit atomic.Int64
+}
+
+func (s *sizeCut) open(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := s.dial(ctx, network, address)
+	return &sizeCutConn{Conn: conn, cut: s}, err
+}
+
+type sizeCutConn struct {
+	net.Conn
+	cut *sizeCut
+}
+
+// Write gets one request at a time, and loses those that are too large.
+func (c *sizeCutConn) Write(b []byte) (int, error) {
+	if len(b) >= 6 && binary.BigEndian.Uint16(b[4:]) == uint16(kmsg.Produce) && int64(len(b)) > c.cut.limit.Load() {
+		return len(b), c.Close()
+	}
+	return c.Conn.Write(b)
+}
+
+// startBehind starts an instance behind such a proxy.
+func (w *world) startBehind(cut *sizeCut, changes ...func(*config.Config)) *instance {
+	w.t.Helper()
+	direct := w.broker
+	cut.dial = direct.Dial
+	if cut.dial == nil {
+		cut.dial = cut.DialContext
+	}
+	w.broker = &kafkatest.Broker{Addresses: direct.Addresses, Dial: cut.open, Fake: direct.Fake, Network: direct.Network}
+	defer func() { w.broker = direct }()
+	return w.start("a", changes...)
+}
+
+// allParked has invalid events parked, however many come in a row.
+func allParked(c *config.Config) { c.InvalidEventRun = 0 }
+
+// junk are invalid events of so many bytes that no codec makes smaller.
+func junk(n, bytes int) []order {
+	random := rand.NewChaCha8([32]byte{byte(n)})
+	raw := make([]byte, bytes*3/4)
+	orders := make([]order, n)
+	for i := range orders {
+		_, _ = random.Read(raw)
+		orders[i] = order{id: fmt.Sprintf("junk%d-%d", bytes, i), raw: base64.StdEncoding.EncodeToString(raw), skipped: true}
+	}
+	return orders
+}
+
+// status asks an instance for its status.
+func (in *instance) status() (s struct{ Pipeline pipeline.Status }) {
+	in.w.t.Helper()
+	answer := httptest.NewRecorder()
+	in.service.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/status", http.NoBody))
+	if err := json.Unmarshal(answer.Body.Bytes(), &s); err != nil {
+		in.w.t.Fatal(err)
+	}
+	return s
+}
+
+// metric returns the value of a metric, written with its labels.
+func (in *instance) metric(name string) float64 {
+	in.w.t.Helper()
+	answer := httptest.NewRecorder()
+	in.service.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	for line := range strings.Lines(answer.Body.String()) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				in.w.t.Fatal(err)
+			}
+			return v
+		}
+	}
+	in.w.t.Fatalf("there is no metric %s", name)
+	return 0
+}
+
+// largeRequestsCutOff has forty invalid events of 60 kB in one flush, and larger
+// ones, behind a proxy that takes requests of 300 kB at most.
+func largeRequestsCutOff(w *world) {
+	cut := &sizeCut{}
+	cut.limit.Store(300_000)
+	w.send(junk(40, 60_000)...)
+	w.send(junk(2, 400_000)...)
+	w.send(numbered(20, nil)...)
+	in := w.startBehind(cut, allParked)
+	vs := w.settle()
+	w.want(vs, map[string]int{"parked invalid_event": 42, "captured": 20})
+	digests := 0
+	for _, v := range vs {
+		if v.kind == "parked" && headerOf(v.record, "parked_value_sha256") != "" {
+			digests++
+			if headerOf(v.record, "parked_value_bytes") != "400000" {
+				w.t.Errorf("parked as a digest: %v", v.record.Headers)
+			}
+		}
+	}
+	if digests != 2 {
+		w.t.Errorf("%d records were parked as a digest, want the two large ones", digests)
+	}
+	w.noRepeatedCall()
+	if got := in.status().Pipeline.RequestBytes; got != 250_000 || !w.log.contains("limit halved") {
+		w.t.Errorf("requests have up to %d bytes, want 250000", got)
+	}
+	w.eventually("it is ready", func() bool {
+		ready, _ := in.readyz()
+		return ready
+	})
+}
+
+// callsStopWhileCommitsFail has the proxy take no request that carries one of the
+// invalid events. Orders are captured up to a bound, and no further until the proxy
+// takes them.
+func callsStopWhileCommitsFail(w *world) {
+	cut := &sizeCut{}
+	cut.limit.Store(50_000)
+	w.send(junk(40, 60_000)...)
+	in := w.startBehind(cut, allParked)
+	w.eventually("readiness names the size and the variable, and no topic", func() bool {
+		ready, body := in.readyz()
+		reason, _, _ := strings.Cut(body, `"detail"`)
+		return !ready && containsAll(reason, "KAFKA_MAX_REQUEST_BYTES is 100000", " bytes ") && !strings.Contains(reason, w.name)
+	})
+	w.callsStop(in, func() { cut.limit.Store(300_000) })
+	w.want(w.settle(), map[string]int{"parked invalid_event": 40, "captured": 1000})
+	w.noRepeatedCall()
+}
+
+// callsStop sends a thousand orders, wants calls to stop at a bound, and to go on
+// when commits pass again.
+func (w *world) callsStop(in *instance, mend func()) {
+	w.t.Helper()
+	w.send(numbered(1000, nil)...)
+	var held pipeline.Status
+	w.eventually("the status says that orders wait for commits", func() bool {
+		held = in.status().Pipeline
+		return held.InFlight == 0 && len(held.Longest) > 0 && containsAll(held.Longest[0].WaitsFor, "decisions are not committed")
+	})
+	const inFlight = 64 // CAPTURE_MAX_IN_FLIGHT
+	if held.Uncommitted < inFlight || held.Uncommitted >= 1000 {
+		w.t.Errorf("%d decisions are not committed", held.Uncommitted)
+	}
+	calls := w.sim.Ledger().Calls
+	<-time.After(5 * time.Second)
+	if now := w.sim.Ledger().Calls; now != calls || calls >= 1000 {
+		w.t.Errorf("%d calls, and %d five seconds later", calls, now)
+	}
+	mend()
+}
+
+// callsStopWhileCommitsHang holds back every offset of a transaction, so that a
+// commit fails only after half a minute.
+func callsStopWhileCommitsHang(w *world) {
+	var broken atomic.Bool
+	mended := make(chan struct{})
+	line := &wire{}
+	line.at(func(key int16) fate {
+		if key == kmsg.TxnOffsetCommit.Int16() && broken.Load() {
+			<-mended
+		}
+		return passed
+	})
+	in := w.startOver(line, func(c *config.Config) { c.CaptureRateLimit = 100 })
+	w.send(order{id: "first"})
+	w.settle()
+	broken.Store(true)
+	w.callsStop(in, func() {
+		broken.Store(false)
+		close(mended)
+	})
+	w.want(w.settle(), map[string]int{"captured": 1001})
+	w.noRepeatedCall()
+}
+
+// openTransactionNamed has another producer leave a transaction open in one of two
+// partitions. The other partition goes on, and the service says what it waits for.
+func openTransactionNamed(w *world) {
+	in := w.start("a")
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
+	w.settle()
+	const id = "somebody's producer"
+	other := w.newClient(kgo.TransactionalID(w.name+id), kgo.TransactionTimeout(10*time.Minute), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err := other.BeginTransaction(); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := other.ProduceSync(w.t.Context(), w.record(order{id: "open", partition: 1})).FirstErr(); err != nil {
+		w.t.Fatal(err)
+	}
+	producer, _, err := other.ProducerID(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.send(order{id: "behind", partition: 1}, order{id: "beside", partition: 2})
+	const metric = "payment_capture_input_open_transaction_seconds"
+	w.eventually("the transaction is named", func() bool { return len(in.status().Pipeline.Open) > 0 })
+	open := in.status().Pipeline.Open[0]
+	if open.Partition != 0 || open.ProducerID != producer || open.TransactionalID != w.name+id || open.HighWatermark != open.LastStable+2 || open.Since.IsZero() {
+		w.t.Errorf("it is shown as %+v, the producer is %d", open, producer)
+	}
+	if seconds := in.metric(metric); seconds < 10 || seconds > 60 {
+		w.t.Errorf("the metric is %g", seconds)
+	}
+	if ready, body := in.readyz(); !ready || !strings.Contains(body, `"open_transactions"`) {
+		w.t.Errorf("ready %v: %s", ready, body)
+	}
+	w.eventually("the other partition goes on", func() bool { return hasVerdict(w.verdicts(), "beside") })
+	if err := other.EndTransaction(w.t.Context(), kgo.TryCommit); err != nil {
+		w.t.Fatal(err)
+	}
+	w.want(w.settle(), map[string]int{"captured": 5})
+	w.eventually("it is shown no more", func() bool { return len(in.status().Pipeline.Open) == 0 && in.metric(metric) == 0 })
+	for _, line := range []string{"input held back by open transaction", "input no longer held back by open transaction"} {
+		if n := strings.Count(w.log.String(), `"`+line+`"`); n != 1 {
+			w.t.Errorf("the log says %q %d times", line, n)
+		}
+	}
+}
+
+// haltedCounted has a partition whose records were deleted, and then a ledger that
+// is another one.
+func haltedCounted(w *world) {
+	first := w.start("a")
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
+	w.settle()
+	lost, missing := `payment_capture_partitions_halted{reason="records_lost"}`, `payment_capture_partitions_halted{reason="ledger_missing"}`
+	if first.metric(lost) != 0 || first.metric(missing) != 0 {
+		w.t.Error("partitions are halted")
+	}
+	first.stop()
+	w.send(order{id: "lost", partition: 1, skipped: true}, order{id: "kept", partition: 1, skipped: true})
+	w.deleteRecords(0, 2)
+	second := w.start("a")
+	w.eventually("one partition is halted for its records", func() bool { return second.metric(lost) == 1 })
+	if second.metric(missing) != 0 {
+		w.t.Error("the metric says that the ledger is missing")
+	}
+	second.stop()
+	w.deleteTopic(w.topics.ledger)
+	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
+	third := w.start("a")
+	w.eventually("both are halted for the ledger", func() bool { return third.metric(missing) == 2 })
 }

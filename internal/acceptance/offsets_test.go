@@ -158,7 +158,7 @@ func (w *world) skippedByOthers() {
 		return len(held) == 1 && containsAll(held[0], "committed offset 9", "skips 5 records", "first at offset 4", "last at 8", "KAFKA_ACCEPT_OFFSETS=0:9")
 	})
 	second.readyzSays("KAFKA_ACCEPT_OFFSETS=0:9")
-	if metrics := second.metrics(); !strings.Contains(metrics, "payment_capture_partitions_unconfirmed 1\n") {
+	if metrics := second.metrics(); !strings.Contains(metrics, `payment_capture_partitions_halted{reason="unconfirmed_offset"} 1`) {
 		w.t.Errorf("no metric shows the partition:\n%s", metrics)
 	}
 	if !w.log.contains(`"msg":"committed offset is not by this service","instance":"a","partition":0,"offset":9`) {

@@ -87,6 +87,7 @@ func New(opts Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	kafkaConfig.Requests = kafka.NewRequestLimit(c.KafkaMaxRequestBytes)
 	start, err := kafka.ParseStartAt(c.KafkaStartAt)
 	if err != nil {
 		return nil, fmt.Errorf("KAFKA_START_AT: %w", err)

@@ -36,6 +36,7 @@ type Config struct {
 	KafkaSASLUser         string        `envconfig:"KAFKA_SASL_USER" desc:"user name for PLAIN and SCRAM"`
 	KafkaSASLPassword     secret.Text   `envconfig:"KAFKA_SASL_PASSWORD" desc:"password, or for OAUTHBEARER the token"`
 	KafkaSASLPasswordFile string        `envconfig:"KAFKA_SASL_PASSWORD_FILE" desc:"file that holds it instead; read again when it changes"`
+	KafkaMaxRequestBytes  int           `envconfig:"KAFKA_MAX_REQUEST_BYTES" default:"1000000" desc:"largest produce request; parked records that do not fit in one are parked as their position and SHA-256"`
 	InstanceID            string        `envconfig:"INSTANCE_ID" desc:"name of this instance, stable over restarts and different for each; default: the host name"`
 
 	TopicInput      string `envconfig:"TOPIC_ORDER_READY_TO_CAPTURE" default:"order.ready_to_capture" desc:"topic to read"`
@@ -190,6 +191,9 @@ func (c Config) checkKafka(wrong report) {
 	}
 	if c.KafkaSessionTimeout < time.Second {
 		wrong("KAFKA_SESSION_TIMEOUT", "is %s: at least 1s", c.KafkaSessionTimeout)
+	}
+	if n := c.KafkaMaxRequestBytes; n < kafka.LeastMaxRequestBytes || n > kafka.MostMaxRequestBytes {
+		wrong("KAFKA_MAX_REQUEST_BYTES", "is %d: %d to %d", n, kafka.LeastMaxRequestBytes, kafka.MostMaxRequestBytes)
 	}
 	if !c.KafkaTLS && (c.KafkaTLSCA != "" || c.KafkaTLSCert != "" || c.KafkaTLSKey != "") {
 		wrong("KAFKA_TLS_ENABLED", "is false, but files for TLS are named: set it to true, or unset them")

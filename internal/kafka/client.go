@@ -33,8 +33,14 @@ type Config struct {
 	SASL     sasl.Mechanism // nil: none
 	// Dial opens connections; nil means the network. Tests give a virtual one.
 	Dial func(ctx context.Context, network, host string) (net.Conn, error)
-	Log  *slog.Logger
+	// Requests bounds produce requests; nil: they are as large as the library makes
+	// them.
+	Requests *RequestLimit
+	Log      *slog.Logger
 }
+
+// defaultBatchBytes is the library's default for the largest record batch.
+const defaultBatchBytes = 1_000_012
 
 // Options gives the client options that every client shares.
 func (c Config) Options() []kgo.Opt {
@@ -50,6 +56,10 @@ func (c Config) Options() []kgo.Opt {
 		// closes them. The library takes that for a lack of TLS and gives up,
 		// and the group session with it.
 		kgo.AlwaysRetryEOF(),
+	}
+	if c.Requests != nil {
+		most := int32(c.Requests.Bytes()) //nolint:gosec // G115: it was an int32
+		opts = append(opts, kgo.BrokerMaxWriteBytes(most), kgo.ProducerBatchMaxBytes(min(most, defaultBatchBytes)))
 	}
 	if c.Log != nil {
 		opts = append(opts, kgo.WithLogger(kslog.New(c.Log)))

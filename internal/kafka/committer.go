@@ -69,11 +69,12 @@ type CommitterConfig struct {
 }
 
 func (c CommitterConfig) maxBatchBytes(topic string) int32 {
-	const least, most = 512, 1 << 30 // what the library takes
+	const least = 512                       // what the library takes
+	most := int32(c.Kafka.Requests.Bytes()) //nolint:gosec // G115: it was an int32
 	if limit, ok := c.MaxBatchBytes[topic]; ok {
 		return min(max(limit, least), most)
 	}
-	return defaultMaxMessageBytes
+	return min(defaultMaxMessageBytes, most)
 }
 
 // Committer produces records and commits offsets in one transaction at a time.
@@ -103,6 +104,9 @@ type Committer struct {
 // NewCommitter makes a Committer and takes the transactional id: an open
 // transaction of an earlier process of this identity is ended by the broker.
 func NewCommitter(ctx context.Context, conf CommitterConfig) (*Committer, error) {
+	if conf.Kafka.Requests == nil {
+		conf.Kafka.Requests = NewRequestLimit(0)
+	}
 	h, err := newHolder(conf.Kafka, conf.Identity, conf.Log)
 	if err != nil {
 		return nil, err
@@ -207,6 +211,7 @@ func (c *Committer) Commit(ctx context.Context, b Batch) error {
 	}
 	steps, giveUp := context.WithCancelCause(steps)
 	defer giveUp(nil)
+	c.wires.cutOffs.watch(sizeOf(b.Records))
 	c.wires.during(giveUp)
 	defer c.wires.during(nil)
 	err := c.produce(steps, b.Records)
@@ -293,7 +298,11 @@ func (c *Committer) produce(ctx context.Context, records []*kgo.Record) error {
 	}
 	if !stop() { // it was closed, or is about to be
 		c.discard()
-		return errors.Join(context.Cause(ctx), err)
+		if errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, ctx.Err()) {
+			err = nil // of the first topic that comes to hand: it is not the cause
+		}
+		return errors.Join(fmt.Errorf("produce %d records of %d bytes (KAFKA_MAX_REQUEST_BYTES is %d): %w",
+			len(records), sizeOf(records), c.conf.Kafka.Requests.Bytes(), context.Cause(ctx)), err)
 	}
 	return err
 }
@@ -328,6 +337,10 @@ func (c *Committer) abort(ctx context.Context, b Batch, began time.Time, cause e
 // the cause has spoilt.
 func (c *Committer) sort(ctx context.Context, b Batch, began time.Time, cause error) error {
 	if err := c.checkFenced(ctx, b.Member, began, cause); err != nil {
+		c.discard()
+		return err
+	}
+	if err := c.shrink(ctx, b, cause); err != nil {
 		c.discard()
 		return err
 	}

@@ -14,7 +14,8 @@ import (
 
 // wires watches over the connections of a producing client.
 type wires struct {
-	lost atomic.Bool // a request of a transaction was not answered, or the client may not know enough
+	lost    atomic.Bool // a request of a transaction was not answered, or the client may not know enough
+	cutOffs cutOffs
 
 	mu     sync.Mutex
 	client *kgo.Client
@@ -48,13 +49,14 @@ func (w *wires) during(giveUp context.CancelCauseFunc) {
 
 // OnBrokerConnect implements [kgo.HookBrokerConnect]. It is called before
 // anything is sent; a connection that is closed in it is made again.
-func (w *wires) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, conn net.Conn, err error) {
+func (w *wires) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration, conn net.Conn, err error) {
 	w.mu.Lock()
 	client, h := w.client, w.holder
 	w.mu.Unlock()
 	if err != nil || h == nil {
 		return
 	}
+	w.cutOffs.connected(meta.NodeID)
 	ctx, cancel := context.WithTimeout(client.Context(), TransactionTimeout)
 	defer cancel()
 	unsure, err := h.clean(ctx)
@@ -68,16 +70,24 @@ func (w *wires) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, conn net.
 		}
 		// After an abort a client is not used again: it was told of a commit.
 		h.told.Store(true)
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if w.giveUp != nil {
-			w.giveUp(err)
-		}
+		w.end(err)
+	}
+}
+
+// end gives up the transaction under way.
+func (w *wires) end(cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.giveUp != nil {
+		w.giveUp(cause)
 	}
 }
 
 // OnBrokerE2E implements [kgo.HookBrokerE2E].
-func (w *wires) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+func (w *wires) OnBrokerE2E(meta kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+	if kmsg.Key(key) == kmsg.Produce && w.cutOffs.answered(meta.NodeID, e2e.Err()) {
+		w.end(errCutOff)
+	}
 	switch about := kmsg.Key(key); {
 	case e2e.Err() == nil:
 	case about == kmsg.Produce, about == kmsg.AddPartitionsToTxn, about == kmsg.AddOffsetsToTxn,

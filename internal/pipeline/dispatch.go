@@ -26,7 +26,7 @@ func (o *owner) room() int {
 
 // dispatch begins captures while there is room.
 func (o *owner) dispatch() {
-	for room := o.room(); room > 0 && o.refused == ""; {
+	for room := o.room(); room > 0 && o.commitsHold() == ""; {
 		it := o.readyNext()
 		if it == nil {
 			break

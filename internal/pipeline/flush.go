@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -90,7 +91,7 @@ func (o *owner) flushPause() time.Duration {
 func (o *owner) buildFlush(member string, generation int32) flushJob {
 	job := flushJob{began: time.Now(), batch: kafka.Batch{Member: member, Generation: generation}}
 	meta := metadata{topic: o.p.commits.TopicID, ledger: o.p.ledger.TopicID(), token: rand.Uint64()} //nolint:gosec // G404: a mark, not a secret
-	bytes := 0
+	bytes, most := 0, o.p.conf.Kafka.Requests.RecordBytes()
 	for _, pt := range o.parts {
 		if !pt.dirty || pt.window == nil {
 			continue
@@ -109,7 +110,7 @@ func (o *owner) buildFlush(member string, generation int32) flushJob {
 		}
 		job.parts = append(job.parts, flushPart{part: pt, pending: pt.pending})
 		for _, s := range pt.pending {
-			job.batch.Records = append(job.batch.Records, s.copies()...)
+			job.batch.Records = append(job.batch.Records, s.copies(most)...)
 		}
 		pt.pending, pt.dirty = nil, false
 	}
@@ -157,10 +158,46 @@ func (o *owner) commitsRefused(err error) {
 		slog.Any("error", err), slog.Duration("tried_again_in", o.patience))
 }
 
-// forgetRefusal ends a refusal that nothing is left of to try again: what it
-// was about was handed over or lost. The next commit tells how it is now.
-func (o *owner) forgetRefusal() {
-	if o.refused == "" || o.flushing {
+// slowCommit is how long a commit may be under way before it counts as failing. It
+// takes milliseconds.
+const slowCommit = time.Second
+
+// commitsHold returns why no capture begins for the sake of commits; "" if captures
+// may begin. An uncommitted decision is a charge without an outcome, so they do not
+// pile up while commits fail: CAPTURE_MAX_IN_FLIGHT of them are enough to get over a
+// failure that passes, and as many more may come from the captures under way.
+func (o *owner) commitsHold() string {
+	if o.refused != "" {
+		return o.refused
+	}
+	slow := o.flushing && time.Since(o.flushFrom) > slowCommit
+	if !o.failing && !slow {
+		return ""
+	}
+	n := o.uncommitted()
+	if n < o.p.conf.MaxInFlight {
+		return ""
+	}
+	why := o.flushErr
+	if why == "" {
+		why = "a commit takes long"
+	}
+	return fmt.Sprintf("%d decisions are not committed: %s", n, why)
+}
+
+// uncommitted counts the decisions that wait for a flush or are in one.
+func (o *owner) uncommitted() int {
+	n := 0
+	for _, pt := range o.parts {
+		n += pt.unflushed
+	}
+	return n
+}
+
+// forgetFailure ends a failure of commits that nothing is left of to try again: what
+// it was about was handed over or lost. The next commit tells how it is now.
+func (o *owner) forgetFailure() {
+	if o.flushing || (!o.failing && o.flushErr == "") {
 		return
 	}
 	for _, pt := range o.parts {
@@ -168,7 +205,12 @@ func (o *owner) forgetRefusal() {
 			return
 		}
 	}
-	o.flushErr, o.refused, o.patience = "", "", 0
+	o.committed()
+}
+
+// committed forgets how commits failed.
+func (o *owner) committed() {
+	o.failing, o.flushErr, o.refused, o.patience = false, "", "", 0
 	o.p.conf.Metrics.refused(false)
 }
 
@@ -187,8 +229,7 @@ func (m flushed) apply(o *owner) {
 		return
 	}
 	if m.err == nil {
-		o.flushErr, o.refused, o.patience = "", "", 0
-		o.p.conf.Metrics.refused(false)
+		o.committed()
 		for _, fp := range m.job.parts {
 			fp.part.unflushed -= len(fp.pending)
 			for _, s := range fp.pending {
@@ -199,7 +240,7 @@ func (m flushed) apply(o *owner) {
 		}
 		return
 	}
-	o.flushErr = m.err.Error()
+	o.failing, o.flushErr = true, m.err.Error()
 	o.retryAt = o.lastFlush.Add(retryFlush)
 	for _, fp := range m.job.parts {
 		if o.parts[fp.part.number] != fp.part {

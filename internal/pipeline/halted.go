@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -25,19 +26,22 @@ func (o *owner) fetchFailed(number int32, err error) {
 		return
 	case pt != nil && pt.window == nil:
 		// The client does not ask again for an offset that was refused.
-		o.halt(pt, fmt.Sprintf("its committed offset cannot be read (%v): mend that, and restart", err))
+		o.halt(pt, haltOffset, fmt.Sprintf("its committed offset cannot be read (%v): mend that, and restart", err))
 		return
 	case pt != nil && !lossOf(err) && unreadable(err):
-		o.halt(pt, fmt.Sprintf("the records from offset %d on cannot be read (%v)", pt.window.next, err))
+		o.halt(pt, haltUnreadable, fmt.Sprintf("the records from offset %d on cannot be read (%v)", pt.window.next, err))
 		return
 	case pt == nil || !lossOf(err):
 		o.p.conf.Metrics.fetchFailed()
-		o.readErr, o.readErrAt = o.p.readFault(err), time.Now()
+		o.readErr, o.readErrAt, o.readErrOf = o.p.readFault(err), time.Now(), number
+		if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.UnknownTopicID) { // of all partitions
+			o.readErrOf = noPartition
+		}
 		o.log.WarnContext(o.work, "fetch failed", slog.Int64("partition", int64(number)), slog.String("error", o.readErr))
 		return
 	}
 	next := pt.window.next
-	o.halt(pt, fmt.Sprintf("records from offset %d on are not in the topic any more (%v)", next, err))
+	o.halt(pt, haltRecordsLost, fmt.Sprintf("records from offset %d on are not in the topic any more (%v)", next, err))
 	o.captures.Go(func() { o.p.nameLostRange(pt, next) })
 }
 
@@ -53,6 +57,19 @@ func (o *owner) readError() string {
 	return o.readErr
 }
 
+// readAgain forgets an error of reading when records come from where it was.
+func (o *owner) readAgain(batch []polledPartition) {
+	if slices.ContainsFunc(batch, func(p polledPartition) bool { return p.err != nil }) {
+		return
+	}
+	for _, part := range batch {
+		if len(part.records) > 0 && (part.number == o.readErrOf || o.readErrOf == noPartition) {
+			o.readErr = ""
+			return
+		}
+	}
+}
+
 // watchInput looks now and then whether the input topic is the one that it was
 // at the start. The library goes on with its offsets in a topic that was made
 // anew, where they mean nothing.
@@ -60,6 +77,8 @@ func (p *Pipeline) watchInput(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	group := &groupWatch{p: p, admin: kadm.NewClient(p.consumer)}
+	open := openWatch{p: p, seen: make(map[int32]*OpenTransaction)}
+	defer open.stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -73,6 +92,7 @@ func (p *Pipeline) watchInput(ctx context.Context) {
 		case kafka.TopicGone:
 			p.send(inputGone{})
 		case kafka.TopicThere, kafka.TopicNotKnown:
+			open.look(ctx)
 		}
 		group.look(ctx)
 	}
@@ -96,18 +116,49 @@ type inputGone struct{}
 
 func (inputGone) apply(o *owner) {
 	o.readErr, o.readErrAt = fmt.Sprintf("topic %q is gone: create it again; it is read from its beginning then", o.p.conf.Topics.Input), time.Now()
+	o.readErrOf = noPartition
 	o.log.ErrorContext(o.work, "the input topic is gone", slog.String("topic", o.p.conf.Topics.Input))
 }
 
+// haltReason says in one word why a partition is halted.
+type haltReason string
+
+const (
+	haltLedgerMissing haltReason = "ledger_missing" // the ledger is not the one that the group worked with
+	haltRecordsLost   haltReason = "records_lost"   // deleted before they were read, or the topic was truncated
+	haltUnreadable    haltReason = "unreadable"     // the records themselves
+	haltOffset        haltReason = "offset"         // the committed offset cannot be read
+	// haltUnconfirmed: the committed offset is not by this service, and skips records
+	// that the ledger does not know.
+	haltUnconfirmed haltReason = "unconfirmed_offset"
+)
+
+func haltReasons() []haltReason {
+	return []haltReason{haltLedgerMissing, haltRecordsLost, haltUnreadable, haltOffset, haltUnconfirmed}
+}
+
 // halt stops working a partition: nothing more of it is taken up.
-func (o *owner) halt(pt *partition, reason string) {
-	pt.halted = reason
+func (o *owner) halt(pt *partition, reason haltReason, detail string) {
+	pt.halted, pt.haltReason = detail, reason
 	if pt.check != nil {
 		pt.check.cancel()
 		pt.check = nil
 	}
 	pt.dropBacklog()
-	o.log.ErrorContext(o.work, "partition halted", slog.Int64("partition", int64(pt.number)), slog.String("reason", reason))
+	o.countHalted()
+	o.log.ErrorContext(o.work, "partition halted", slog.Int64("partition", int64(pt.number)), slog.String("reason", detail))
+}
+
+// countHalted shows how many partitions are halted, after that or what is owned
+// changed.
+func (o *owner) countHalted() {
+	halted := make(map[haltReason]int)
+	for _, pt := range o.parts {
+		if pt.halted != "" {
+			halted[pt.haltReason]++
+		}
+	}
+	o.p.conf.Metrics.halted(halted)
 }
 
 // nameLostRange finds out which records are gone.

@@ -40,6 +40,7 @@ type item struct {
 // settlement is a settled record's contribution to a flush.
 type settlement struct {
 	records  []*kgo.Record // none where it is answered by nothing
+	digest   *kgo.Record   // goes instead of the first one if that is too large for a request; nil: it never is
 	kind     string        // for the metrics: captured, rejected or parked
 	replayed bool          // answered from the ledger
 	// id and decision are what the ledger keeps of it; nil where it knew before.
@@ -48,10 +49,13 @@ type settlement struct {
 }
 
 // copies gives the records to produce, new ones each time: a record may not be
-// produced twice.
-func (s settlement) copies() []*kgo.Record {
+// produced twice. None takes more than most bytes.
+func (s settlement) copies(most int) []*kgo.Record {
 	out := make([]*kgo.Record, 0, len(s.records))
-	for _, r := range s.records {
+	for i, r := range s.records {
+		if i == 0 && s.digest != nil && wireSize(r) > most {
+			r = s.digest
+		}
 		out = append(out, &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: r.Headers})
 	}
 	return out
@@ -82,8 +86,8 @@ type partition struct {
 	dirty          bool // what would be committed differs from what was
 	paused         bool
 	halted         string // why it is not worked; "" when it is
-	unconfirmed    bool   // halted because of its committed offset
-	draining       bool   // no new capture is begun
+	haltReason     haltReason
+	draining       bool // no new capture is begun
 }
 
 // held counts the records that wait for a verdict.

@@ -21,7 +21,8 @@ type Metrics struct {
 	fetchFailures prometheus.Counter
 	suspects      prometheus.Gauge
 	refusedGauge  prometheus.Gauge
-	unconfirmed   prometheus.Gauge
+	haltedGauge   *prometheus.GaugeVec
+	openGauge     prometheus.Gauge
 }
 
 // NewMetrics makes the metrics and registers them.
@@ -73,12 +74,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Name: "payment_capture_commits_refused",
 		Help: "1 while the broker refuses commits until somebody mends permissions, topics or limits.",
 	})
-	m.unconfirmed = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "payment_capture_partitions_unconfirmed",
-		Help: "Partitions held because their committed offset is not by this service and skips records that the ledger does not know.",
+	m.haltedGauge = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "payment_capture_partitions_halted",
+		Help: "Partitions of this instance that are not worked until an operator fixes the cause, by reason: " +
+			"ledger_missing, records_lost, unreadable, offset, unconfirmed_offset.",
+	}, []string{"reason"})
+	m.openGauge = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "payment_capture_input_open_transaction_seconds",
+		Help: "How long an open transaction of another producer has held back a partition of the input, at most over the partitions; 0: none does.",
 	})
-	reg.MustRegister(m.settledTotal, m.replayedTotal, m.skippedTotal, m.staleTotal, m.flushesTotal, m.flushSeconds, m.inFlight, m.ownedGauge,
-		m.fetchFailures, m.suspects, m.refusedGauge, m.unconfirmed)
+	m.halted(nil)
+	reg.MustRegister(m.haltedGauge, m.openGauge,
+		m.settledTotal, m.replayedTotal, m.skippedTotal, m.staleTotal, m.flushesTotal, m.flushSeconds, m.inFlight, m.ownedGauge,
+		m.fetchFailures, m.suspects, m.refusedGauge)
 	for _, v := range []string{kindCaptured, kindRejected, kindParked} {
 		m.settledTotal.WithLabelValues(v)
 		m.replayedTotal.WithLabelValues(v)
@@ -109,7 +117,13 @@ func (m *Metrics) owned(n int)     { m.ownedGauge.Set(float64(n)) }
 func (m *Metrics) fetchFailed()    { m.fetchFailures.Inc() }
 func (m *Metrics) suspected(n int) { m.suspects.Set(float64(n)) }
 
-func (m *Metrics) unconfirmedPartitions(n int) { m.unconfirmed.Set(float64(n)) }
+func (m *Metrics) halted(partitions map[haltReason]int) {
+	for _, reason := range haltReasons() {
+		m.haltedGauge.WithLabelValues(string(reason)).Set(float64(partitions[reason]))
+	}
+}
+
+func (m *Metrics) heldBack(longest time.Duration) { m.openGauge.Set(longest.Seconds()) }
 
 func (m *Metrics) refused(yes bool) {
 	if yes {

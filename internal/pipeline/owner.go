@@ -33,6 +33,7 @@ type owner struct {
 	flushTook time.Duration
 	retryAt   time.Time // no flush before, after one that failed
 	flushErr  string
+	failing   bool          // the last flush failed
 	refused   string        // why commits are refused; "": they are not
 	patience  time.Duration // before the next flush, after one that was refused
 
@@ -42,6 +43,9 @@ type owner struct {
 
 	readErr   string // what the last error of reading said
 	readErrAt time.Time
+	readErrOf int32 // the partition, or noPartition
+
+	open []OpenTransaction // of other producers, that hold the input back
 
 	drains   []*drain
 	stopping bool
@@ -67,7 +71,7 @@ func (o *owner) run(ctx context.Context, stopPolling func()) error {
 		if member, _ := o.p.consumer.GroupMetadata(); o.expelled(member) && !o.dropAll {
 			o.stopNow(ErrExpelled)
 		}
-		o.forgetRefusal()
+		o.forgetFailure()
 		o.dispatch()
 		o.adjustIntake()
 		wake := earliest(o.maybeFlush(), o.checkDrains())
@@ -143,6 +147,7 @@ func (m polled) apply(o *owner) {
 			o.fetchFailed(part.number, part.err)
 		}
 	}
+	o.readAgain(m.batch)
 	for _, part := range m.batch {
 		pt := o.parts[part.number]
 		if pt == nil || pt.window == nil || pt.halted != "" || pt.draining {
@@ -260,7 +265,7 @@ func (o *owner) adjustIntake() {
 	var pause, resume []int32
 	// While nothing can be captured or committed, no more is read than there are
 	// captures to find out that it can again.
-	shut := o.refused != "" || (o.room() <= 0 && o.p.capturer.Shut() != "")
+	shut := o.commitsHold() != "" || (o.room() <= 0 && o.p.capturer.Shut() != "")
 	for n, pt := range o.parts {
 		held := pt.held()
 		switch {
@@ -312,7 +317,7 @@ func (o *owner) drop(parts []*partition) {
 		o.p.consumer.ResumeFetchPartitions(map[string][]int32{o.p.conf.Topics.Input: numbers})
 	}
 	o.forgetSuspects()
-	o.countUnconfirmed()
+	o.countHalted()
 	o.p.conf.Metrics.owned(len(o.parts))
 }
 

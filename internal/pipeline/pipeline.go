@@ -162,6 +162,9 @@ type Pipeline struct {
 
 // New makes a pipeline; nothing is contacted before Run.
 func New(conf Config, capturer Capturer, ledger Ledger) *Pipeline {
+	if conf.Kafka.Requests == nil {
+		conf.Kafka.Requests = kafka.NewRequestLimit(0)
+	}
 	return &Pipeline{
 		conf:     conf,
 		capturer: capturer,

@@ -108,7 +108,7 @@ func (m positioned) apply(o *owner) {
 		o.log.InfoContext(o.work, "partition starts", slog.Int64("partition", int64(n)), slog.Int64("offset", at.offset),
 			slog.Int64("settled_above", at.settled.count(at.offset)))
 		if at.missing != "" {
-			o.halt(pt, at.missing)
+			o.halt(pt, haltLedgerMissing, at.missing)
 			continue
 		}
 		if at.foreign && !o.accept(pt, at.offset) {

@@ -18,8 +18,13 @@ type Status struct {
 	Error      string           `json:"error,omitempty"`    // why nothing can be committed or seen; "" when all is well
 	Suspects   int              `json:"suspects"`           // invalid events that are held: a run of them
 	Suspicion  string           `json:"suspicion,omitempty"`
-	Paused     int              `json:"paused"`                    // partitions that are not fetched for now
-	Longest    []Waiting        `json:"longest_waiting,omitempty"` // what has waited longest, most first
+	Paused     int              `json:"paused"` // partitions that are not fetched for now
+	// Uncommitted are the decisions that wait for a commit, RequestBytes the largest
+	// produce request, which may have been lowered.
+	Uncommitted  int               `json:"uncommitted"`
+	RequestBytes int               `json:"max_request_bytes"`
+	Open         []OpenTransaction `json:"open_transactions,omitempty"` // of other producers, that hold the input back
+	Longest      []Waiting         `json:"longest_waiting,omitempty"`   // what has waited longest, most first
 }
 
 // Status asks the owner for its state; after the end it is that of a stopped
@@ -58,6 +63,7 @@ func (m statusQuery) apply(o *owner) {
 	s := Status{
 		Joined: o.joined, Partitions: len(o.parts), InFlight: o.inFlight, Stopping: o.stopping, Error: o.flushErr,
 		Suspects: len(o.suspects), Suspicion: o.suspicion, Longest: o.longestWaiting(),
+		Uncommitted: o.uncommitted(), RequestBytes: o.p.conf.Kafka.Requests.Bytes(), Open: o.openTransactions(),
 	}
 	if s.Error == "" {
 		s.Error = o.readError()
@@ -138,8 +144,8 @@ func (o *owner) waitsFor(it *item) (reason string, calls int) {
 		reason = "its partition is handed over"
 	case !it.part.known:
 		return "the ledger to be read up to where it was when the partition was assigned", 0
-	case !it.inFlight && o.refused != "":
-		return "commits to be taken again: " + o.refused, 0
+	case !it.inFlight && o.commitsHold() != "":
+		return "commits to be taken again: " + o.commitsHold(), 0
 	case !it.inFlight:
 		return "room: CAPTURE_MAX_IN_FLIGHT bounds the captures under way", 0
 	}

@@ -189,9 +189,7 @@ func (m checked) apply(o *owner) {
 	offset := pt.check.offset
 	pt.check = nil
 	if m.skipped.count > 0 {
-		pt.unconfirmed = true
-		o.halt(pt, m.skipped.reason(pt.number, offset))
-		o.countUnconfirmed()
+		o.halt(pt, haltUnconfirmed, m.skipped.reason(pt.number, offset))
 		return
 	}
 	o.log.InfoContext(o.work, "committed offset confirmed by the ledger",
@@ -206,14 +204,4 @@ func (s skipped) reason(partition int32, offset int64) string {
 		"the first at offset %d, the last at %d; stop every instance, then reset the group's offset of partition %d to %d to work them, "+
 		"or set KAFKA_ACCEPT_OFFSETS=%d:%d to skip them (separate several by commas)",
 		offset, s.count, s.first, s.last, partition, s.first, partition, offset)
-}
-
-func (o *owner) countUnconfirmed() {
-	n := 0
-	for _, pt := range o.parts {
-		if pt.unconfirmed {
-			n++
-		}
-	}
-	o.p.conf.Metrics.unconfirmedPartitions(n)
 }

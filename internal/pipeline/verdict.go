@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 )
 
 // settlementFor takes a record to its verdict: from the ledger, where it was
@@ -112,6 +113,9 @@ func (p *Pipeline) settlementOf(ctx context.Context, it *item, id string, d *eve
 	switch {
 	case d.Parking != nil:
 		first = p.parkedRecord(ctx, it, id, d.Parking)
+		if wireSize(first) > kafka.LeastRecordBytes { // a produce request may turn out to have no room for it
+			s.digest = p.parkedDigest(it, id, d.Parking)
+		}
 	case d.Outcome != nil:
 		if first, err = p.outcomeRecord(it.record, d.Outcome); err != nil {
 			return settlement{}, &encodeError{err}
@@ -145,13 +149,14 @@ func kindOf(d *event.Decision) string {
 }
 
 // outcomeRecord writes an outcome. A key that leaves no room for the outcome
-// gives way to the order id: a flush must not fail by it.
+// gives way to the order id: a flush must not fail by it, whatever the limit of a
+// request becomes.
 func (p *Pipeline) outcomeRecord(input *kgo.Record, outcome *event.Outcome) (*kgo.Record, error) {
 	topic := p.conf.Topics.Rejected
 	if outcome.Type == event.TypeCaptured {
 		topic = p.conf.Topics.Captured
 	}
-	limit := int(p.commits.MaxBatchBytes[topic])
+	limit := min(int(p.commits.MaxBatchBytes[topic]), kafka.LeastRecordBytes)
 	for _, key := range [][]byte{input.Key, nil} {
 		m := outcome.Encode(key, p.conf.Mode)
 		if r := recordOf(topic, m); wireSize(r) <= limit {
@@ -166,6 +171,27 @@ func (p *Pipeline) outcomeRecord(input *kgo.Record, outcome *event.Outcome) (*kg
 // not take is parked as its position, its size and its digest: a flush must not
 // fail by it, and the record itself is where it was.
 func (p *Pipeline) parkedRecord(ctx context.Context, it *item, id string, parking *event.Parking) *kgo.Record {
+	r, at := it.record, parkedPosition(it, id)
+	input := messageOf(r)
+	if wireSize(r)+parkedHeaders > int(p.commits.MaxBatchBytes[p.conf.Topics.Parked]) {
+		input = event.Digest(input)
+	}
+	p.conf.Log.LogAttrs(ctx, slog.LevelWarn, "record parked", slog.String("event_id", id),
+		slog.String("order_id", at.OrderID), slog.String("claimed_event_id", at.ClaimedEventID),
+		slog.String("reason", string(parking.Reason)), slog.String("detail", parking.Detail),
+		slog.String("topic", r.Topic), slog.Int64("partition", int64(r.Partition)), slog.Int64("offset", r.Offset))
+	return recordOf(p.conf.Topics.Parked, event.EncodeParked(input, at, parking))
+}
+
+// parkedDigest writes a record for the parked topic as its position, its size and
+// its digest.
+func (p *Pipeline) parkedDigest(it *item, id string, parking *event.Parking) *kgo.Record {
+	input := event.Digest(messageOf(it.record))
+	return recordOf(p.conf.Topics.Parked, event.EncodeParked(input, parkedPosition(it, id), parking))
+}
+
+// parkedPosition returns where a record lay, and the ids that it names.
+func parkedPosition(it *item, id string) event.Position {
 	r := it.record
 	at := event.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, ID: id}
 	switch {
@@ -177,15 +203,7 @@ func (p *Pipeline) parkedRecord(ctx context.Context, it *item, id string, parkin
 	if at.ClaimedEventID == id {
 		at.ClaimedEventID = ""
 	}
-	input := messageOf(r)
-	if wireSize(r)+parkedHeaders > int(p.commits.MaxBatchBytes[p.conf.Topics.Parked]) {
-		input = event.Digest(input)
-	}
-	p.conf.Log.LogAttrs(ctx, slog.LevelWarn, "record parked", slog.String("event_id", id),
-		slog.String("order_id", at.OrderID), slog.String("claimed_event_id", at.ClaimedEventID),
-		slog.String("reason", string(parking.Reason)), slog.String("detail", parking.Detail),
-		slog.String("topic", r.Topic), slog.Int64("partition", int64(r.Partition)), slog.Int64("offset", r.Offset))
-	return recordOf(p.conf.Topics.Parked, event.EncodeParked(input, at, parking))
+	return at
 }
 
 // parkedHeaders is what the parked_* headers take at most, in bytes.
