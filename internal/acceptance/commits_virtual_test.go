@@ -1,0 +1,81 @@
+//go:build synctests
+
+package acceptance
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// TestVirtualCommits has what only a fake cluster does on demand.
+func TestVirtualCommits(t *testing.T) {
+	t.Parallel()
+	for _, s := range []struct {
+		name string
+		run  func(w *world)
+	}{
+		{"one wrong fencing ends nothing", wronglyFenced},
+		{"an open transaction whose producer may not be described", openTransactionNotDescribed},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			virtually(t, 2, s.run)
+		})
+	}
+}
+
+// wronglyFenced has the broker say once, to each step of a commit, that the producer
+// is fenced, though the instance is alone. The times are over a minute apart.
+func wronglyFenced(w *world) {
+	in := w.start("a")
+	sent := 0
+	for _, answer := range []*kerr.Error{kerr.InvalidProducerEpoch, kerr.ProducerFenced} {
+		for _, step := range []kmsg.Key{kmsg.AddOffsetsToTxn, kmsg.TxnOffsetCommit, kmsg.EndTxn} {
+			once := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{step}, Err: answer, Count: 1, TopLevel: step != kmsg.TxnOffsetCommit})
+			sent++
+			w.send(order{id: answer.Message + step.Name()})
+			w.want(w.settle(), map[string]int{"captured": sent})
+			if once.Hits() != 1 {
+				w.t.Errorf("%s to %s was met %d times", answer.Message, step.Name(), once.Hits())
+			}
+			<-time.After(2 * time.Minute)
+		}
+	}
+	w.noRepeatedCall()
+	if ready, body := in.readyz(); !ready {
+		w.t.Errorf("not ready: %s", body)
+	}
+}
+
+// openTransactionNotDescribed: the principal may read the input, and the leader does
+// not say who writes to it.
+func openTransactionNotDescribed(w *world) {
+	in := w.start("a")
+	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	denied := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeProducers}, Topic: w.topics.input, Err: kerr.TopicAuthorizationFailed, Count: -1})
+	other := w.newClient(kgo.TransactionalID("other"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err := other.BeginTransaction(); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := other.ProduceSync(w.t.Context(), w.record(order{id: "open", partition: 1})).FirstErr(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.eventually("the partition is named", func() bool { return len(in.status().Pipeline.Open) > 0 })
+	open := in.status().Pipeline.Open[0]
+	if open.Partition != 0 || open.ProducerID != 0 || !strings.Contains(open.Unknown, kerr.TopicAuthorizationFailed.Message) {
+		w.t.Errorf("it is shown as %+v", open)
+	}
+	if denied.Hits() == 0 || denied.Hits() > 10 {
+		w.t.Errorf("the producers were asked for %d times", denied.Hits())
+	}
+	if err := other.EndTransaction(w.t.Context(), kgo.TryCommit); err != nil {
+		w.t.Fatal(err)
+	}
+	w.want(w.settle(), map[string]int{"captured": 1})
+}
