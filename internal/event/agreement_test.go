@@ -279,10 +279,16 @@ func checkError(c candidate, err error) error {
 	if _, isObject := c.document.(map[string]any); wrong.Field == "" && isObject && c.notJSON == nil && scan(c.message.Value) == nil {
 		return fmt.Errorf("an error in an object that names no field: %q", wrong.Error())
 	}
-	// A producer that writes the token elsewhere as well is beyond help.
+	// A producer that writes the token elsewhere alone is beyond help: nothing says that
+	// it is the token.
 	token, isText := c.at("data", "payer", "token").(string)
-	if (c.notJSON != nil || (isText && strings.Contains(token, planted))) && strings.Contains(fmt.Sprintf("%+v %q", *wrong, err), planted) {
+	known := isText && strings.Contains(token, planted)
+	if (c.notJSON != nil || known) && strings.Contains(fmt.Sprintf("%s %q", wrong.Problem, err), planted) {
 		return fmt.Errorf("an error that shows the payer token: %q", wrong.Error())
+	}
+	known = known || (c.notJSON != nil && bytes.Contains(c.message.Value, []byte(`"token":"`+planted)))
+	if names := wrong.OrderID + " " + wrong.ClaimedEventID; known && strings.Contains(names, planted) {
+		return fmt.Errorf("names that show the payer token: %q", names)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -151,18 +152,21 @@ func (r *refusal) whyNoType() string {
 }
 
 // names returns the order id and the event id that a record names, for an operator.
+// What a broken value names is left out if no payer token is found in it: it cannot be
+// told that it is not that.
 func (r *refusal) names() (order, id string) {
+	secrets := append(r.value.tokens, tokensIn(r.message.Value)...)
+	if r.value.object || slices.ContainsFunc(secrets, func(s string) bool { return len(s) >= telling }) {
+		order = r.value.order
+		if r.headers.inValue() || r.value.claim != formNone {
+			id = r.value.id
+		}
+	}
 	inHeader := r.headers.values[attrID] != nil && r.headers.doubled&(1<<attrID) == 0
-	switch {
-	case inHeader && !r.headers.inValue():
-		id = string(r.headers.values[attrID])
-	case r.value.id != "" && (r.headers.inValue() || r.value.claim != formNone):
-		id = r.value.id
-	case inHeader:
+	if inHeader && (id == "" || !r.headers.inValue()) {
 		id = string(r.headers.values[attrID])
 	}
-	secrets := append(r.value.tokens, tokensIn(r.message.Value)...)
-	return shown(r.value.order, secrets), shown(id, secrets)
+	return shown(order, secrets), shown(id, secrets)
 }
 
 // Names returns the order id and the event id for an operator: printable, bounded, and
@@ -172,13 +176,14 @@ func (e *ReadyToCapture) Names() (orderID, eventID string) {
 	return shown(e.OrderID, secrets), shown(e.ID, secrets)
 }
 
-// mostShown bounds a name that is shown, in bytes.
-const mostShown = 256
+const (
+	mostShown = 256 // bytes of a name that is shown
+	telling   = 8   // a shorter part of a token, or of a text, shows nothing
+)
 
 // shown returns a text for an operator, or "" if it has control characters or shows
 // one of the secrets.
 func shown(text string, secrets []string) string {
-	const telling = 8 // a shorter part of a token, or of a text, shows nothing
 	for _, s := range secrets {
 		if s == text || (len(s) >= telling && strings.Contains(text, s)) || (len(text) >= telling && strings.Contains(s, text)) {
 			return ""
@@ -209,7 +214,10 @@ func tokensIn(value []byte) []string {
 		}
 		value = value[at+len(word):]
 		text := value[:min(len(value), longest+lookAhead)]
-		text = bytes.TrimLeft(text, before)
+		whole := len(text)
+		if text = bytes.TrimLeft(text, before); len(text) == whole {
+			continue // a part of another word
+		}
 		if end := bytes.IndexAny(text, behind); end >= 0 {
 			text = text[:end]
 		}
