@@ -132,6 +132,9 @@ func replayRules(c config.Config) (replay.Rules, error) {
 	if c.CaptureMaxEventAge < 0 {
 		all = append(all, fmt.Errorf("CAPTURE_MAX_EVENT_AGE: is %s: it must be over zero, or 0 where no event is too old", c.CaptureMaxEventAge))
 	}
+	if c.CaptureMaxEventLead < 0 {
+		all = append(all, fmt.Errorf("CAPTURE_MAX_EVENT_LEAD: is %s: it must be over zero, or 0 if no event waits for its time", c.CaptureMaxEventLead))
+	}
 	if c.IdempotencyKeyHorizon <= 0 {
 		all = append(all, fmt.Errorf("IDEMPOTENCY_KEY_HORIZON: is %s: it must be over zero", c.IdempotencyKeyHorizon))
 	}

@@ -80,6 +80,7 @@ func TestReplayUsageErrors(t *testing.T) {
 		"no currency":        {[]string{"--all"}, []string{"CURRENCY="}, "CURRENCY"},
 		"once per":           {[]string{"--all"}, []string{"CAPTURE_ONCE_PER=order"}, "CAPTURE_ONCE_PER"},
 		"age":                {[]string{"--all"}, []string{"CAPTURE_MAX_EVENT_AGE=-1s"}, "CAPTURE_MAX_EVENT_AGE"},
+		"lead":               {[]string{"--all"}, []string{"CAPTURE_MAX_EVENT_LEAD=-1s"}, "CAPTURE_MAX_EVENT_LEAD"},
 		"horizon":            {[]string{"--all"}, []string{"IDEMPOTENCY_KEY_HORIZON=0s"}, "IDEMPOTENCY_KEY_HORIZON"},
 		"brokers":            {[]string{"--all"}, []string{"KAFKA_BROKERS="}, "KAFKA_BROKERS"},
 	} {

@@ -74,6 +74,15 @@ func scenarios() []scenario {
 		{"the ledger is made anew while stopped", 2, simulator.Config{}, ledgerAnewWhileStopped},
 		{"the ledger is made anew while running", 2, simulator.Config{}, ledgerAnewWhileRunning},
 		{"a parked event is sent again", 1, simulator.Config{}, resent},
+		{"an event parked without a call is captured once it is corrected", 3, simulator.Config{}, corrected},
+		{"a conflicting event is parked with both values of what differs", 2, simulator.Config{Script: simulator.Script{
+			Payers: []simulator.Payer{{Token: "poor", Balance: "1"}},
+		}}, conflictsNamed},
+		{"an event slightly ahead waits for its time", 1, simulator.Config{}, slightlyAhead},
+		{"an event slightly ahead is parked if none may wait", 1, simulator.Config{}, noneWaits},
+		{"a crowd of events that are ahead holds up nobody", 1, simulator.Config{}, crowdOfWaiting},
+		{"a crowd behind an event that is ahead holds up nobody", 1, simulator.Config{}, crowdBehindWaiting},
+		{"an event that is ahead holds up its order alone", 1, simulator.Config{}, sharedKey},
 		{"hostile records are parked", 1, simulator.Config{}, hostileInput},
 		{"a rolling restart", 6, restless(), rollingRestartDynamic},
 		{"a rolling restart of static members", 6, restless(), rollingRestartStatic},
@@ -386,7 +395,7 @@ func gracefulStop(w *world) {
 
 func oldEvents(w *world) {
 	w.send(numbered(30, func(_ int, o *order) { o.time = time.Now().Add(-25 * time.Hour) })...)
-	w.send(order{id: "young"}, order{id: "future", time: time.Now().Add(time.Hour)})
+	w.send(order{id: "young"}, order{id: "future", time: time.Now().Add(2 * time.Hour)})
 	w.start("a")
 	w.want(w.settle(), map[string]int{"parked too_old": 30, "parked time_in_future": 1, "captured": 1})
 }

@@ -134,7 +134,7 @@ func (w *world) config(instance string) config.Config {
 		MercadoPagoTimeout: 5 * time.Second, Currency: "MXN", MercadoPagoAccount: "main",
 		MaxInFlight: 64, CaptureDeadline: 15 * time.Minute, CaptureMaxTries: 100, CaptureReconcileFor: 2 * time.Second,
 		CaptureRefusalRun: 20, InvalidEventRun: 100,
-		CaptureMaxEventAge: 24 * time.Hour, IdempotencyKeyHorizon: 24 * time.Hour,
+		CaptureMaxEventAge: 24 * time.Hour, CaptureMaxEventLead: time.Hour, IdempotencyKeyHorizon: 24 * time.Hour,
 		FlushInterval: 25 * time.Millisecond, ShutdownTimeout: 20 * time.Second, AdminAddr: config.AdminOff,
 	}
 }

@@ -111,7 +111,7 @@ func New(opts Options) (*Service, error) {
 		Kafka: kafkaConfig, Group: c.KafkaGroup, InstanceID: c.InstanceID, Static: c.KafkaStaticMembership,
 		SessionTimeout: c.KafkaSessionTimeout, StartAt: start, Accepted: accepted,
 		Topics:  pipeline.Topics{Input: c.TopicInput, Captured: c.TopicCaptured, Rejected: c.TopicRejected, Parked: c.TopicParked, Ledger: c.TopicLedger},
-		Account: c.MercadoPagoAccount, Decoder: Decoder(c), Mode: event.Mode(c.CloudEventsMode), MaxInFlight: c.MaxInFlight, InvalidRun: c.InvalidEventRun,
+		Account: c.MercadoPagoAccount, Decoder: Decoder(c), Mode: event.Mode(c.CloudEventsMode), Rules: Rules(c), MaxInFlight: c.MaxInFlight, InvalidRun: c.InvalidEventRun,
 		SuppressReplayed: c.ReplayedOutcomes == config.ReplayedSuppress,
 		FlushInterval:    c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
 		Log: opts.Log, Metrics: pipeline.NewMetrics(s.registry),
@@ -144,7 +144,7 @@ func source(text secret.Text, file string) (*secret.Source, error) {
 
 // Rules returns what may be charged, by the configuration.
 func Rules(c config.Config) rules.Rules {
-	return rules.Rules{Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge}
+	return rules.Rules{Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge, MaxEventLead: c.CaptureMaxEventLead}
 }
 
 // Decoder returns what reads the events, by the configuration.

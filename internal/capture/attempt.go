@@ -68,10 +68,9 @@ func (c *Capturer) begin(e *event.ReadyToCapture, hold Hold) (*attempt, *event.P
 	a := &attempt{
 		event: e, began: time.Now(), resent: hold.Resent(),
 		subject: subject{order: e.OrderID, payer: sha256.Sum256([]byte(e.PayerToken.Reveal()))},
-		noted: event.Attempt{
-			Event: e.Fingerprint(), Encoding: mercadopago.EncodingVersion, Account: c.conf.Account, Reference: e.ExternalReference,
-		},
+		noted:   event.AttemptOf(e),
 	}
+	a.noted.Encoding, a.noted.Account = mercadopago.EncodingVersion, c.conf.Account
 	before := hold.Tried()
 	if before != nil {
 		a.inherited, a.unknown, a.doubtful = true, true, true

@@ -59,6 +59,7 @@ type Config struct {
 	CaptureDeadline       time.Duration `envconfig:"CAPTURE_DEADLINE" default:"15m" desc:"how long one event is tried before it is parked"`
 	CaptureMaxTries       int           `envconfig:"CAPTURE_MAX_TRIES" default:"100" desc:"how often one event is tried before it is parked"`
 	CaptureMaxEventAge    time.Duration `envconfig:"CAPTURE_MAX_EVENT_AGE" default:"168h" desc:"events older than this that the ledger does not know are parked, not charged; 0: none is too old"`
+	CaptureMaxEventLead   time.Duration `envconfig:"CAPTURE_MAX_EVENT_LEAD" default:"1h" desc:"events whose time is further ahead than the clock tolerance (5m), but at most this, wait for it; those further ahead are parked; 0: none waits"`
 	EventTimeRequired     bool          `envconfig:"EVENT_TIME_REQUIRED" default:"false" desc:"park events without a time of their own as invalid; otherwise the record's timestamp stands in"`
 	CaptureOncePer        string        `envconfig:"CAPTURE_ONCE_PER" default:"event" desc:"what is charged at most once: event, by its id; or reference, also by its external reference, under whatever event id"`
 	ReplayedOutcomes      string        `envconfig:"REPLAYED_OUTCOMES" default:"emit" desc:"the outcome of an event that was decided before and comes again: emit it once more, marked replayed, or suppress it"`
@@ -284,6 +285,9 @@ func (c Config) checkCapture(wrong report) {
 	}
 	if c.CaptureMaxEventAge < 0 {
 		wrong("CAPTURE_MAX_EVENT_AGE", "is %s: it must be over zero, or 0 where no event is too old", c.CaptureMaxEventAge)
+	}
+	if lead := c.CaptureMaxEventLead; lead != 0 && (lead <= event.ClockTolerance || lead > 24*time.Hour) {
+		wrong("CAPTURE_MAX_EVENT_LEAD", "is %s: over %s and at most 24h, or 0 if no event shall wait for its time", lead, event.ClockTolerance)
 	}
 	if c.CaptureOncePer != OncePerEvent && c.CaptureOncePer != OncePerReference {
 		wrong("CAPTURE_ONCE_PER", "%q is neither %s nor %s", c.CaptureOncePer, OncePerEvent, OncePerReference)

@@ -175,7 +175,7 @@ func (d Decoder) takeAttributes(e *ReadyToCapture, env *envelope, recordTime tim
 	if env.TraceParent != nil && isTraceParent(*env.TraceParent) {
 		e.TraceParent = *env.TraceParent
 	}
-	e.Time = recordTime
+	e.Time, e.TimeFromRecord = recordTime, env.Time == nil
 	if env.Time != nil {
 		var ok bool
 		if e.Time, ok = parseTime(*env.Time); !ok {

@@ -45,6 +45,8 @@ type ReadyToCapture struct {
 	Subject     string
 	Time        time.Time // when it happened; the record's timestamp where the event has none
 	TraceParent string    // W3C trace context, or ""
+	// TimeFromRecord: the event has no time of its own.
+	TimeFromRecord bool
 
 	OrderID           string
 	Amount            money.Amount
@@ -157,7 +159,7 @@ const (
 	ParkInvalidEvent      ParkReason = "invalid_event"        // not a valid order.ready_to_capture
 	ParkWrongCurrency     ParkReason = "wrong_currency"       // not the currency of the account's site
 	ParkTooOld            ParkReason = "too_old"              // older than CAPTURE_MAX_EVENT_AGE
-	ParkTimeInFuture      ParkReason = "time_in_future"       // its time has not come
+	ParkTimeInFuture      ParkReason = "time_in_future"       // its time is too far ahead to wait for it
 	ParkUndecided         ParkReason = "undecided"            // the budget is spent and nobody knows
 	ParkErrorAfterUnknown ParkReason = "error_after_unknown"  // refused, after a try that may have charged
 	ParkKeyUsed           ParkReason = "idempotency_key_used" // the API says that the key is used
@@ -167,7 +169,7 @@ const (
 	ParkDuplicateRefer    ParkReason = "reference_duplicated" // a payment under this reference may exist
 	ParkKeyExpired        ParkReason = "key_expired"          // tried so long ago that the API may have forgotten its key
 	ParkTriedOtherwise    ParkReason = "tried_otherwise"      // tried before with another body, or for another account
-	ParkConflicting       ParkReason = "conflicting_event"    // an event of this id was for something else
+	ParkConflicting       ParkReason = "conflicting_event"    // the API was called for something else under this id
 	ParkBlocked           ParkReason = "blocked"              // something on the way to the API refuses this event's calls alone
 	// ParkReferenceCaptured: another event was captured under its reference, and CAPTURE_ONCE_PER is reference.
 	ParkReferenceCaptured ParkReason = "reference_already_captured"

@@ -4,7 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
+
+	"payment-capture/internal/money"
+	"payment-capture/internal/secret"
 )
 
 // What the service and the commands that foretell what it will do go by alike.
@@ -36,14 +42,10 @@ type Glimpse struct {
 	Mark uint64
 }
 
-// Contradicts reports whether the id of the event was used for something else.
-// What was decided counts before what was tried.
-func (h History) Contradicts(e *ReadyToCapture) bool {
-	a := h.Attempt
-	if h.Decision != nil {
-		a = &h.Decision.Attempt
-	}
-	return a != nil && !a.Event.IsZero() && a.Event != e.Fingerprint()
+// NeverCalled reports whether no call for the event is known: it has no open
+// attempt, and no decision that followed one.
+func (h History) NeverCalled() bool {
+	return h.Attempt == nil && (h.Decision == nil || h.Decision.Uncalled())
 }
 
 // Open gives the attempt of which it is not known what came of it: the event is
@@ -81,6 +83,15 @@ type Attempt struct {
 	Encoding  int         // the version of the layout that the body was written in
 	Account   string      // the account that it was sent for
 	Reference string      // the event's external reference
+	// What a later event of the same id is compared with, beside the reference:
+	// zero where that is not known.
+	OrderID string
+	Amount  money.Amount
+}
+
+// AttemptOf returns an attempt on the event that was not made yet.
+func AttemptOf(e *ReadyToCapture) Attempt {
+	return Attempt{Event: e.Fingerprint(), Reference: e.ExternalReference, OrderID: e.OrderID, Amount: e.Amount}
 }
 
 // Made gives the attempt if it was made, else nil.
@@ -122,10 +133,24 @@ type Decision struct {
 	// Attempt is what was tried; its First is zero where nothing was, and its
 	// Event where the record was no valid event.
 	Attempt Attempt
+	// Content is that of the event, by [ReadyToCapture.Content]. Only an uncalled
+	// decision has it.
+	Content Fingerprint
+	// Superseded are the contents of earlier events of this id that were parked
+	// without a call and corrected since: at most [MaxSuperseded], oldest first.
+	Superseded []Fingerprint
 }
+
+// MaxSuperseded is how often an event can be corrected under its id.
+const MaxSuperseded = 16
 
 // Parked reports whether the event waits for a person.
 func (d *Decision) Parked() bool { return d.Parking != nil }
+
+// Uncalled reports whether the decision parked a valid event without any call.
+func (d *Decision) Uncalled() bool {
+	return d.Parked() && d.Attempt.First.IsZero() && d.Parking.FirstAttempt.IsZero()
+}
 
 // Fingerprint is the first half of a SHA-256: two texts of one fingerprint are
 // the same text.
@@ -152,9 +177,72 @@ func FingerprintOf(texts ...[]byte) Fingerprint {
 // currency, reference and payer. A second event of the same id that differs in
 // one of them contradicts the first.
 func (e *ReadyToCapture) Fingerprint() Fingerprint {
-	return FingerprintOf([]byte(e.OrderID), []byte(e.Amount.String()), []byte(e.Amount.Currency()),
-		[]byte(e.ExternalReference), []byte(e.PayerToken.Reveal()))
+	return fingerprintOf(e.OrderID, e.Amount, e.ExternalReference, e.PayerToken)
 }
+
+func fingerprintOf(order string, amount money.Amount, reference string, payer secret.Text) Fingerprint {
+	return FingerprintOf([]byte(order), []byte(amount.String()), []byte(amount.Currency()), []byte(reference), []byte(payer.Reveal()))
+}
+
+// Content returns the fingerprint of everything that decides what becomes of the
+// event: all of its members, and its own time. It does not cover the record's
+// timestamp, nor the trace context: both change when the same event is published
+// again.
+//
+// Members that are absent add nothing, so that a version which reads another
+// member does not take events without it for others than they were.
+func (e *ReadyToCapture) Content() Fingerprint {
+	identity := e.Fingerprint()
+	texts := [][]byte{identity[:], []byte(e.ID)}
+	add := func(name, value string) {
+		if value != "" {
+			texts = append(texts, []byte(name), []byte(value))
+		}
+	}
+	add("source", e.Source)
+	add("subject", e.Subject)
+	if !e.TimeFromRecord {
+		add("time", e.Time.UTC().Format(time.RFC3339Nano))
+	}
+	add("description", e.Description)
+	add("account", e.Account)
+	add("device_session_id", e.DeviceSessionID)
+	if s := e.SubMerchant; s != nil { // no member of it has a control character
+		add("sub_merchant", strings.Join([]string{
+			s.ID, s.MCC, s.Country, strconv.FormatUint(uint64(s.AddressDoorNumber), 10), s.Zip, s.DocumentNumber, s.City,
+			s.AddressStreet, s.LegalName, s.RegionCodeISO, s.RegionCode, s.DocumentType, s.Phone, s.URL,
+		}, "\x00"))
+	}
+	return FingerprintOf(texts...)
+}
+
+// Differences returns what an event says otherwise than an earlier one of its id,
+// each with both values, which are printable and bounded. Of the payer it says
+// only that it differs. The earlier event is the one that an attempt was made for;
+// if the attempt does not have its values the result says only that.
+func (e *ReadyToCapture) Differences(before Attempt) string {
+	if before.OrderID == "" {
+		return "another order, amount, currency, reference or payer; the ledger does not have the earlier values"
+	}
+	var all []string
+	for _, f := range []struct{ name, before, now string }{
+		{"order_id", before.OrderID, e.OrderID},
+		{"amount", before.Amount.String(), e.Amount.String()},
+		{"currency", string(before.Amount.Currency()), string(e.Amount.Currency())},
+		{"external_reference", before.Reference, e.ExternalReference},
+	} {
+		if f.before != f.now {
+			all = append(all, fmt.Sprintf("%s was %s and is %s here", f.name, printable(f.before, shownValue), printable(f.now, shownValue)))
+		}
+	}
+	if fingerprintOf(before.OrderID, before.Amount, before.Reference, e.PayerToken) != before.Event {
+		all = append(all, "the payer differs")
+	}
+	return strings.Join(all, "; ")
+}
+
+// shownValue is how many bytes of a value a text for an operator has.
+const shownValue = 80
 
 // RecordID stands in for the event id of a record that has none which can be
 // trusted: it is the same for a copy of the record, wherever that lies, and no

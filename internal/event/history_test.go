@@ -1,6 +1,7 @@
 package event_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +102,84 @@ func TestFingerprint(t *testing.T) {
 	}
 	if event.FingerprintOf([]byte("ab"), []byte("c")) == event.FingerprintOf([]byte("a"), []byte("bc")) {
 		t.Error("two texts pass for two others")
+	}
+}
+
+// TestContent: what decides about an event, and so whether it was corrected. The
+// record's timestamp and the trace context change when it is published again.
+func TestContent(t *testing.T) {
+	t.Parallel()
+	const whole = `{"specversion":"1.0","id":"e","source":"/s","type":"order.ready_to_capture","subject":"u","time":"2026-11-23T10:00:00Z",` +
+		`"data":{"order_id":"o","amount":"1.00","currency":"MXN","description":"d","external_reference":"r","account":"a","device_session_id":"v",` +
+		`"payer":{"token":"t"},"sub_merchant":{"sub_merchant_id":"1","mcc":"2","country":"3","address_door_number":4,"zip":"5","document_number":"6",` +
+		`"city":"7","address_street":"8","legal_name":"9","region_code_iso":"10","region_code":"11","document_type":"12","phone":"13","url":"14"}}}`
+	at := time.UnixMilli(1_795_000_000_000)
+	content := func(m event.Message) event.Fingerprint {
+		t.Helper()
+		e, err := event.Decode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Content()
+	}
+	of := func(old, changed string) event.Fingerprint {
+		t.Helper()
+		if !strings.Contains(whole, old) {
+			t.Fatalf("there is no %s", old)
+		}
+		return content(event.Message{Value: []byte(strings.Replace(whole, old, changed, 1)), Timestamp: at})
+	}
+	first := of("", "")
+	seen := map[event.Fingerprint]string{first: "the event as it was"}
+	for _, change := range [][2]string{
+		{`"id":"e"`, `"id":"f"`},
+		{`"source":"/s"`, `"source":"/t"`},
+		{`"subject":"u"`, `"subject":"w"`},
+		{`10:00:00Z`, `10:00:01Z`},
+		{`"time":"2026-11-23T10:00:00Z",`, ``},
+		{`"order_id":"o"`, `"order_id":"p"`},
+		{`1.00`, `1.01`},
+		{`MXN`, `ARS`},
+		{`"description":"d"`, `"description":"e"`},
+		{`"external_reference":"r"`, `"external_reference":"s"`},
+		{`"account":"a"`, `"account":"b"`},
+		{`"account":"a",`, ``},
+		{`"device_session_id":"v"`, `"device_session_id":"x"`},
+		{`"token":"t"`, `"token":"u"`},
+		{`"sub_merchant_id":"1"`, `"sub_merchant_id":"x"`},
+		{`"mcc":"2"`, `"mcc":"x"`},
+		{`"country":"3"`, `"country":"x"`},
+		{`"address_door_number":4`, `"address_door_number":5`},
+		{`"zip":"5"`, `"zip":"x"`},
+		{`"document_number":"6"`, `"document_number":"x"`},
+		{`"city":"7"`, `"city":"x"`},
+		{`"address_street":"8"`, `"address_street":"x"`},
+		{`"legal_name":"9"`, `"legal_name":"x"`},
+		{`"region_code_iso":"10"`, `"region_code_iso":"x"`},
+		{`"region_code":"11"`, `"region_code":"x"`},
+		{`"document_type":"12"`, `"document_type":"x"`},
+		{`"phone":"13"`, `"phone":"x"`},
+		{`"url":"14"`, `"url":"x"`},
+	} {
+		got := of(change[0], change[1])
+		if other, twice := seen[got]; twice {
+			t.Errorf("with %s it has the content of %s", change[1], other)
+		}
+		seen[got] = change[1]
+	}
+	for _, same := range [][2]string{
+		{`10:00:00Z`, `12:00:00+02:00`}, {`"1.00"`, `1`}, {`"time":`, `"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","time":`},
+	} {
+		if of(same[0], same[1]) != first {
+			t.Errorf("with %s it has another content", same[1])
+		}
+	}
+	if content(event.Message{Value: []byte(whole), Timestamp: at.Add(time.Hour)}) != first {
+		t.Error("with another record timestamp it has another content")
+	}
+	timeless := []byte(strings.Replace(whole, `"time":"2026-11-23T10:00:00Z",`, ``, 1))
+	if content(event.Message{Value: timeless, Timestamp: at}) != content(event.Message{Value: timeless, Timestamp: at.Add(time.Hour)}) {
+		t.Error("an event without a time of its own has another content when it is published again")
 	}
 }
 

@@ -58,7 +58,7 @@ func TestAllocationsOfAGlimpse(t *testing.T) { //nolint:paralleltest // AllocsPe
 func TestAllocationsOfEntries(t *testing.T) { //nolint:paralleltest // as above
 	l := &Ledger{conf: Config{Topic: "ledger"}, partitions: 3}
 	d := decisionsForTest(t)["captured"]
-	const most = 10
+	const most = 12
 	if n := testing.AllocsPerRun(500, func() {
 		EncodeAttempt(d.Attempt)
 		if _, err := l.Records(4, "e1", d); err != nil {

@@ -6,12 +6,13 @@ import (
 	"strings"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/money"
 )
 
 // EncodeAttempt gives the value of an attempt's record. It holds no secret.
 func EncodeAttempt(a event.Attempt) []byte {
 	w := cborWriter{out: make([]byte, 0, 128)}
-	w.attempt(a, a.Reference)
+	w.attempt(a)
 	return w.out
 }
 
@@ -27,11 +28,7 @@ func EncodeDecision(d *event.Decision) ([]byte, error) {
 	w.number(m, 1, milli(d.At))
 	if d.Attempt != (event.Attempt{}) {
 		w.key(m, 2)
-		reference := d.Attempt.Reference
-		if d.Outcome != nil && reference == d.Outcome.ExternalReference {
-			reference = ""
-		}
-		w.attempt(d.Attempt, reference)
+		w.attempt(besides(d.Attempt, d.Outcome))
 	}
 	if d.Outcome != nil {
 		w.key(m, 3)
@@ -40,10 +37,32 @@ func EncodeDecision(d *event.Decision) ([]byte, error) {
 		w.key(m, 4)
 		w.parking(d.Parking)
 	}
+	w.fingerprintIf(m, 5, d.Content)
+	if n := len(d.Superseded); n > 0 {
+		w.key(m, 6)
+		w.head(cborBytes, uint64(n*len(d.Content)))
+		for _, f := range d.Superseded {
+			w.out = append(w.out, f[:]...)
+		}
+	}
 	return w.out, nil
 }
 
-func (w *cborWriter) attempt(a event.Attempt, reference string) {
+// besides returns an attempt without what the outcome says as well.
+func besides(a event.Attempt, o *event.Outcome) event.Attempt {
+	if o == nil {
+		return a
+	}
+	if a.Reference == o.ExternalReference {
+		a.Reference = ""
+	}
+	if a.OrderID == o.OrderID && a.Amount == o.Amount {
+		a.OrderID, a.Amount = "", money.Amount{}
+	}
+	return a
+}
+
+func (w *cborWriter) attempt(a event.Attempt) {
 	m := w.begin()
 	w.number(m, 0, version)
 	w.numberIf(m, 1, milli(a.First))
@@ -51,7 +70,13 @@ func (w *cborWriter) attempt(a event.Attempt, reference string) {
 	w.fingerprintIf(m, 3, a.Body)
 	w.numberIf(m, 4, int64(a.Encoding))
 	w.textIf(m, 5, a.Account)
-	w.textIf(m, 6, reference)
+	w.textIf(m, 6, a.Reference)
+	amount := a.Amount.String()
+	if amount == "" || a.OrderID != a.Reference {
+		w.textIf(m, 7, a.OrderID)
+	}
+	w.textIf(m, 8, amount)
+	w.textIf(m, 9, string(a.Amount.Currency()))
 }
 
 func (w *cborWriter) outcome(o *event.Outcome) {

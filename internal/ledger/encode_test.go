@@ -29,8 +29,8 @@ func byTheLibrary(t *testing.T, d *event.Decision) []byte {
 		if o.ExternalReference != o.OrderID {
 			w.Outcome.Reference = o.ExternalReference
 		}
-		if w.Attempt != nil && w.Attempt.Reference == o.ExternalReference {
-			w.Attempt.Reference = ""
+		if w.Attempt != nil {
+			w.Attempt = wireAttemptOf(besides(d.Attempt, o))
 		}
 		for _, t := range o.Transactions {
 			w.Outcome.Transactions = append(w.Outcome.Transactions, wireTransaction{
@@ -44,6 +44,12 @@ func byTheLibrary(t *testing.T, d *event.Decision) []byte {
 			HTTPStatus: p.HTTPStatus, RequestID: valid(p.RequestID),
 		}
 	}
+	if !d.Content.IsZero() {
+		w.Content = d.Content[:]
+	}
+	for _, f := range d.Superseded {
+		w.Superseded = append(w.Superseded, f[:]...)
+	}
 	value, err := cbor.Marshal(&w)
 	if err != nil {
 		t.Fatal(err)
@@ -53,6 +59,10 @@ func byTheLibrary(t *testing.T, d *event.Decision) []byte {
 
 func wireAttemptOf(a event.Attempt) *wireAttempt {
 	w := &wireAttempt{Version: version, First: milli(a.First), Encoding: a.Encoding, Account: a.Account, Reference: a.Reference}
+	w.Amount, w.Currency = a.Amount.String(), string(a.Amount.Currency())
+	if w.Amount == "" || a.OrderID != a.Reference {
+		w.OrderID = a.OrderID
+	}
 	if !a.Event.IsZero() {
 		w.Event = a.Event[:]
 	}

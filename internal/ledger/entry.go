@@ -8,6 +8,7 @@
 package ledger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -64,7 +65,10 @@ type wireAttempt struct {
 	Body      []byte `cbor:"3,keyasint,omitempty"`
 	Encoding  int    `cbor:"4,keyasint,omitempty"`
 	Account   string `cbor:"5,keyasint,omitempty"`
-	Reference string `cbor:"6,keyasint,omitempty"` // left out where an outcome says it
+	Reference string `cbor:"6,keyasint,omitempty"` // left out where an outcome says it, as are the following
+	OrderID   string `cbor:"7,keyasint,omitempty"` // left out where it is the reference
+	Amount    string `cbor:"8,keyasint,omitempty"`
+	Currency  string `cbor:"9,keyasint,omitempty"`
 }
 
 type wireDecision struct {
@@ -73,6 +77,9 @@ type wireDecision struct {
 	Attempt *wireAttempt `cbor:"2,keyasint,omitempty"`
 	Outcome *wireOutcome `cbor:"3,keyasint,omitempty"`
 	Parking *wireParking `cbor:"4,keyasint,omitempty"`
+	Content []byte       `cbor:"5,keyasint,omitempty"`
+	// Superseded are fingerprints, one after the other.
+	Superseded []byte `cbor:"6,keyasint,omitempty"`
 }
 
 // wireOutcome leaves out what follows from the rest: the event id is the key,
@@ -115,8 +122,10 @@ type wireParking struct {
 // DecodeAttempt reads the value of an attempt's record. The error is
 // [ErrUnreadable].
 func DecodeAttempt(value []byte) (*event.Attempt, error) {
-	if a, ok := glanceAttempt(string(value)); ok {
-		return a.attempt(), nil
+	if g, ok := glanceAttempt(string(value)); ok {
+		if a, ok := g.attempt(); ok {
+			return &a, nil
+		}
 	}
 	return readWireAttempt(value)
 }
@@ -139,12 +148,51 @@ func (w *wireAttempt) attempt() (*event.Attempt, error) {
 		from []byte
 		into *event.Fingerprint
 	}{{w.Event, &a.Event}, {w.Body, &a.Body}} {
-		if n := len(f.from); n != 0 && n != len(f.into) {
-			return nil, fmt.Errorf("%w: a fingerprint of %d bytes", ErrUnreadable, n)
+		if err := readFingerprint(f.into, f.from); err != nil {
+			return nil, err
 		}
-		copy(f.into[:], f.from)
 	}
-	return a, nil
+	if w.Amount == "" {
+		a.OrderID = w.OrderID
+		return a, nil
+	}
+	a.OrderID = cmp.Or(w.OrderID, w.Reference)
+	var err error
+	a.Amount, err = readAmount(w.Amount, w.Currency)
+	return a, err
+}
+
+func readFingerprint(into *event.Fingerprint, from []byte) error {
+	if n := len(from); n != 0 && n != len(into) {
+		return fmt.Errorf("%w: a fingerprint of %d bytes", ErrUnreadable, n)
+	}
+	copy(into[:], from)
+	return nil
+}
+
+// readFingerprints reads fingerprints that lie one after the other.
+func readFingerprints[T string | []byte](from T) ([]event.Fingerprint, error) {
+	const size = len(event.Fingerprint{})
+	if len(from)%size != 0 {
+		return nil, fmt.Errorf("%w: fingerprints of %d bytes", ErrUnreadable, len(from))
+	}
+	var all []event.Fingerprint
+	for ; len(from) > 0; from = from[size:] {
+		all = append(all, event.Fingerprint([]byte(from[:size])))
+	}
+	return all, nil
+}
+
+func readAmount(text, code string) (money.Amount, error) {
+	currency, err := money.ParseCurrency(code)
+	if err != nil {
+		return money.Amount{}, fmt.Errorf("%w: currency: %w", ErrUnreadable, err)
+	}
+	amount, err := money.Parse(text, currency)
+	if err != nil {
+		return money.Amount{}, fmt.Errorf("%w: amount: %w", ErrUnreadable, err)
+	}
+	return amount, nil
 }
 
 // DecodeDecision reads the value of the record of a decision on an event. The
@@ -182,25 +230,33 @@ func readWireDecision(id string, value []byte) (*event.Decision, error) {
 			return nil, err
 		}
 		d.Outcome = o
-		if w.Attempt != nil && d.Attempt.Reference == "" {
-			d.Attempt.Reference = o.ExternalReference
+		if w.Attempt != nil {
+			fillFrom(&d.Attempt, o)
 		}
 	case w.Parking != nil && w.Outcome == nil:
 		d.Parking = w.Parking.parking()
 	default:
 		return nil, fmt.Errorf("%w: a decision must have an outcome or a parking", ErrUnreadable)
 	}
-	return d, nil
+	if err := readFingerprint(&d.Content, w.Content); err != nil {
+		return nil, err
+	}
+	var err error
+	d.Superseded, err = readFingerprints(w.Superseded)
+	return d, err
+}
+
+// fillFrom gives an attempt what was left out because the outcome says it.
+func fillFrom(a *event.Attempt, o *event.Outcome) {
+	a.Reference = cmp.Or(a.Reference, o.ExternalReference)
+	a.OrderID = cmp.Or(a.OrderID, o.OrderID)
+	a.Amount = cmp.Or(a.Amount, o.Amount)
 }
 
 func (w *wireOutcome) outcome(id string) (*event.Outcome, error) {
-	currency, err := money.ParseCurrency(w.Currency)
+	amount, err := readAmount(w.Amount, w.Currency)
 	if err != nil {
-		return nil, fmt.Errorf("%w: currency: %w", ErrUnreadable, err)
-	}
-	amount, err := money.Parse(w.Amount, currency)
-	if err != nil {
-		return nil, fmt.Errorf("%w: amount: %w", ErrUnreadable, err)
+		return nil, err
 	}
 	o := &event.Outcome{
 		Type: event.TypeRejected, Subject: w.OrderID, Time: fromMilli(w.Time), TraceParent: w.TraceParent,

@@ -30,6 +30,14 @@ func attemptForTest() event.Attempt {
 	}
 }
 
+// attemptOn is an attempt with what a later event of its id is compared with.
+func attemptOn(t testing.TB, order string) event.Attempt {
+	t.Helper()
+	a := attemptForTest()
+	a.OrderID, a.Amount = order, amountOf(t, "700.50")
+	return a
+}
+
 func decisionsForTest(t testing.TB) map[string]*event.Decision {
 	t.Helper()
 	captured := &event.Outcome{
@@ -42,13 +50,27 @@ func decisionsForTest(t testing.TB) map[string]*event.Decision {
 		ExternalReference: "another", Reason: "cc_rejected_high_risk", Category: event.CategoryFraud, Retry: event.RetryNever,
 	}
 	triedForAnother := attemptForTest()
-	triedForAnother.Reference = "another"
+	triedForAnother.Reference, triedForAnother.OrderID, triedForAnother.Amount = "another", "o1", amountOf(t, "1.00")
+	triedForOther := attemptOn(t, "o2") // than the outcome is for
 	return map[string]*event.Decision{
-		"captured": {Verdict: event.Verdict{Outcome: captured}, At: aTime(9), Attempt: attemptForTest()},
+		"captured":                   {Verdict: event.Verdict{Outcome: captured}, At: aTime(9), Attempt: attemptOn(t, "o1")},
+		"captured for another order": {Verdict: event.Verdict{Outcome: captured}, At: aTime(9), Attempt: triedForOther},
+		"captured after a correction": {
+			Verdict: event.Verdict{Outcome: captured}, At: aTime(9), Attempt: attemptOn(t, "o1"),
+			Superseded: []event.Fingerprint{event.FingerprintOf([]byte("1")), event.FingerprintOf([]byte("2"))},
+		},
 		"rejected": {Verdict: event.Verdict{Outcome: rejected}, At: aTime(9), Attempt: triedForAnother},
 		"parked": {
 			Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: aTime(1), Tries: 3, HTTPStatus: 500, RequestID: "r"}},
 			At:      aTime(9), Attempt: attemptForTest(),
+		},
+		"parked, tried for an order": {
+			Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkUndecided, Detail: "d"}}, At: aTime(9), Attempt: attemptOn(t, "order 2"),
+		},
+		"parked, corrected": {
+			Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkTooOld, Detail: "d"}}, At: aTime(9),
+			Attempt: event.Attempt{Event: event.FingerprintOf([]byte("e")), Reference: "o1"}, Content: event.FingerprintOf([]byte("c")),
+			Superseded: []event.Fingerprint{event.FingerprintOf([]byte("1"))},
 		},
 		"parked without a call": {Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkInvalidEvent, Detail: "d"}}, At: aTime(9)},
 	}
@@ -73,11 +95,33 @@ func TestDecisionsComeBackAsTheyWere(t *testing.T) {
 }
 
 func TestAttemptComesBackAsItWas(t *testing.T) {
-	want := attemptForTest()
-	value := EncodeAttempt(want)
-	got, err := DecodeAttempt(value)
-	if err != nil || *got != want {
-		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	for _, want := range []event.Attempt{attemptForTest(), attemptOn(t, "o1"), attemptOn(t, "another order")} {
+		value := EncodeAttempt(want)
+		got, err := DecodeAttempt(value)
+		if err != nil || *got != want {
+			t.Errorf("got %+v, %v; want %+v", got, err, want)
+		}
+	}
+}
+
+// What an attempt is compared by costs as little as may be: no order that is the
+// reference, and nothing beside an outcome that says it.
+func TestWhatAnAttemptIsComparedBy(t *testing.T) {
+	plain := len(EncodeAttempt(attemptForTest()))
+	if same := len(EncodeAttempt(attemptOn(t, "o1"))); same != plain+13 {
+		t.Errorf("%d bytes with amount and currency, %d without; want 13 more", same, plain)
+	}
+	if other := len(EncodeAttempt(attemptOn(t, "o2"))); other != plain+17 {
+		t.Errorf("%d bytes with an order too, %d without; want 17 more", other, plain)
+	}
+	d := *decisionsForTest(t)["captured"]
+	with, err := EncodeDecision(&d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Attempt.OrderID, d.Attempt.Amount = "", money.Amount{}
+	if without, err := EncodeDecision(&d); err != nil || len(without) != len(with) {
+		t.Errorf("%d bytes beside an outcome that says it, %d without, %v; want the same", len(with), len(without), err)
 	}
 }
 
@@ -127,17 +171,20 @@ func TestUnreadableEntries(t *testing.T) {
 		return value
 	}
 	for name, value := range map[string][]byte{
-		"nothing":          {},
-		"garbage":          []byte("{}"),
-		"a newer layout":   encode(map[int]any{0: version + 1, 1: 1}),
-		"no layout":        encode(map[int]any{1: 1}),
-		"neither":          encode(wireDecision{Version: 1, At: 1}),
-		"both":             encode(wireDecision{Version: 1, Outcome: &wireOutcome{Amount: "1", Currency: "MXN"}, Parking: &wireParking{}}),
-		"no amount":        encode(wireDecision{Version: 1, Outcome: &wireOutcome{Currency: "MXN"}}),
-		"no currency":      encode(wireDecision{Version: 1, Outcome: &wireOutcome{Amount: "1"}}),
-		"half a mark":      encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 1, Event: []byte{1}}, Parking: &wireParking{}}),
-		"a newer attempt":  encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 2}, Parking: &wireParking{}}),
-		"something behind": append(encode(wireDecision{Version: 1, Parking: &wireParking{}}), 0),
+		"nothing":           {},
+		"garbage":           []byte("{}"),
+		"a newer layout":    encode(map[int]any{0: version + 1, 1: 1}),
+		"no layout":         encode(map[int]any{1: 1}),
+		"neither":           encode(wireDecision{Version: 1, At: 1}),
+		"both":              encode(wireDecision{Version: 1, Outcome: &wireOutcome{Amount: "1", Currency: "MXN"}, Parking: &wireParking{}}),
+		"no amount":         encode(wireDecision{Version: 1, Outcome: &wireOutcome{Currency: "MXN"}}),
+		"no currency":       encode(wireDecision{Version: 1, Outcome: &wireOutcome{Amount: "1"}}),
+		"half a mark":       encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 1, Event: []byte{1}}, Parking: &wireParking{}}),
+		"half a content":    encode(wireDecision{Version: 1, Parking: &wireParking{}, Content: []byte{1}}),
+		"half a list":       encode(wireDecision{Version: 1, Parking: &wireParking{}, Superseded: make([]byte, 17)}),
+		"tried for nothing": encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 1, Amount: "x", Currency: "MXN"}, Parking: &wireParking{}}),
+		"a newer attempt":   encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 2}, Parking: &wireParking{}}),
+		"something behind":  append(encode(wireDecision{Version: 1, Parking: &wireParking{}}), 0),
 	} {
 		if d, err := DecodeDecision("e1", value); !errors.Is(err, ErrUnreadable) {
 			t.Errorf("%s: %+v, %v", name, d, err)

@@ -38,6 +38,8 @@ type attemptGlance[T string | []byte] struct {
 	event, body        event.Fingerprint
 	encoding           int64
 	account, reference T
+	order              T // the reference, where it is left out
+	amount, currency   T // empty: not known
 }
 
 // decisionGlance is a decision as it lies in a record.
@@ -48,6 +50,9 @@ type decisionGlance[T string | []byte] struct {
 	decided bool // by an outcome; else by a parking
 	outcome outcomeGlance[T]
 	parking parkingGlance[T]
+
+	content    event.Fingerprint
+	superseded T // one after the other
 }
 
 type outcomeGlance[T string | []byte] struct {
@@ -91,12 +96,21 @@ func (p *peeker[T]) attempt(a *attemptGlance[T]) {
 			a.account = p.text()
 		case 6:
 			a.reference = p.text()
+		case 7:
+			a.order = p.text()
+		case 8:
+			a.amount = p.text()
+		case 9:
+			a.currency = p.text()
 		default:
 			p.unsure = true
 		}
 	})
-	if !versioned {
+	if !versioned || (len(a.amount) > 0 && !plainAmount(a.amount, a.currency)) {
 		p.unsure = true
+	}
+	if len(a.amount) > 0 && len(a.order) == 0 {
+		a.order = a.reference
 	}
 }
 
@@ -122,6 +136,11 @@ func glanceDecision[T string | []byte](value T) (g decisionGlance[T], ok bool) {
 		case 4:
 			verdicts++
 			p.parking(&g.parking)
+		case 5:
+			g.content = p.fingerprint()
+		case 6:
+			g.superseded = p.span(cborBytes)
+			p.unsure = p.unsure || len(g.superseded)%len(g.content) != 0
 		default:
 			p.unsure = true
 		}
@@ -243,19 +262,33 @@ func (g *decisionGlance[T]) reference() (reference T) {
 	return g.attempt.reference
 }
 
-// attempt gives what was looked through.
-func (a *attemptGlance[T]) attempt() *event.Attempt {
-	return &event.Attempt{
+// attempt gives what was looked through, if its amount is one.
+func (a *attemptGlance[T]) attempt() (_ event.Attempt, ok bool) {
+	w := event.Attempt{
 		First: fromMilli(a.first), Event: a.event, Body: a.body, Encoding: int(a.encoding),
-		Account: string(a.account), Reference: string(a.reference),
+		Account: string(a.account), Reference: string(a.reference), OrderID: string(a.order),
 	}
+	if len(a.amount) > 0 {
+		amount, err := readAmount(string(a.amount), string(a.currency))
+		if err != nil {
+			return w, false
+		}
+		w.Amount = amount
+	}
+	return w, true
 }
 
 // decision gives what was looked through, if its amount is one.
 func (g *decisionGlance[T]) decision(id string) (d *event.Decision, ok bool) {
-	d = &event.Decision{At: fromMilli(g.at)}
+	d = &event.Decision{At: fromMilli(g.at), Content: g.content}
 	if g.tried {
-		d.Attempt = *g.attempt.attempt()
+		if d.Attempt, ok = g.attempt.attempt(); !ok {
+			return nil, false
+		}
+	}
+	var err error
+	if d.Superseded, err = readFingerprints(g.superseded); err != nil {
+		return nil, false
 	}
 	if !g.decided {
 		k := &g.parking
@@ -266,8 +299,8 @@ func (g *decisionGlance[T]) decision(id string) (d *event.Decision, ok bool) {
 		d.Parking = w.parking()
 		return d, true
 	}
-	if d.Outcome, ok = g.outcome.outcome(id); ok && g.tried && d.Attempt.Reference == "" {
-		d.Attempt.Reference = d.Outcome.ExternalReference
+	if d.Outcome, ok = g.outcome.outcome(id); ok && g.tried {
+		fillFrom(&d.Attempt, d.Outcome)
 	}
 	return d, ok
 }

@@ -96,6 +96,10 @@ func (m captured) apply(o *owner) {
 	o.inFlight--
 	pt.inFlight--
 	it.inFlight = false
+	if until := m.settlement.until; m.err == nil && !until.IsZero() {
+		o.await(it, until)
+		return
+	}
 	o.free(o.lanes.leave(it))
 	_, unwritable := errors.AsType[*encodeError](m.err)
 	switch {

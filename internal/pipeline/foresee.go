@@ -1,5 +1,7 @@
 package pipeline
 
+import "payment-capture/internal/rules"
+
 // foresee looks records up in the ledger at once, and makes the answers
 // of what was decided before. So a replay costs neither a look-up nor a goroutine
 // for each record, and a new event no look-up. When a record's turn comes, what was
@@ -16,16 +18,21 @@ func (p *Pipeline) foresee(records []*polledRecord) {
 		if d == nil {
 			continue
 		}
-		if r.invalid == nil {
-			if what, _ := answerTo(r.event, r.resend, g.History); what != answerReplay {
-				continue
+		if r.invalid != nil {
+			if !r.resend.Undoes(d) {
+				r.answer = new(leave(rules.LeaveParked, d))
 			}
-		} else if r.resend.Undoes(d) {
 			continue
 		}
-		// One that cannot be written is told of when its turn comes.
-		if s, err := p.replayOf(r.record, d); err == nil {
-			r.answer = &s
+		switch a := rules.Respond(r.event, r.resend, g.History).Action; a {
+		case rules.LeaveParked, rules.LeaveSuperseded:
+			r.answer = new(leave(a, d))
+		case rules.Republish:
+			// One that cannot be written is told of when its turn comes.
+			if s, err := p.replayOf(r.record, d); err == nil {
+				r.answer = &s
+			}
+		case rules.Evaluate, rules.ParkConflicting:
 		}
 	}
 }

@@ -32,8 +32,10 @@ type item struct {
 	blockedBy   int   // lanes in which others are before it
 	epochBefore int32 // leader epoch of the record before; -1: not known
 	inFlight    bool
-	suspect     bool // of a run of invalid events: held, not parked
-	left        bool // it stands in no lane any more
+	suspect     bool      // of a run of invalid events: held, not parked
+	until       time.Time // it waits for this time; zero: it does not
+	crowded     int       // so many others wait for their time that it must not; 0: it may
+	left        bool      // it stands in no lane any more
 	settled     bool
 }
 
@@ -43,6 +45,12 @@ type settlement struct {
 	digest   *kgo.Record   // goes instead of the first one if that is too large for a request; nil: it never is
 	kind     string        // for the metrics: captured, rejected or parked
 	replayed bool          // answered from the ledger
+	// left is the decision by which it is answered by nothing, because the event
+	// stays parked, or because a corrected one superseded it; else nil.
+	left       *event.Decision
+	superseded bool
+	// until: there is no decision yet, the event has to wait for its time.
+	until time.Time
 	// id and decision are what the ledger keeps of it; nil where it knew before.
 	id       string
 	decision *event.Decision
@@ -83,6 +91,7 @@ type partition struct {
 	unflushedBytes int // of the records that they make
 	heldBytes      int // of the records that wait for a verdict
 	inFlight       int
+	timed          int  // records that wait for their time
 	dirty          bool // what would be committed differs from what was
 	paused         bool
 	halted         string // why it is not worked; "" when it is

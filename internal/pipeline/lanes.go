@@ -1,5 +1,7 @@
 package pipeline
 
+import "slices"
+
 // laneKey names what at most one record at a time may be in flight for: a
 // record key, an order, an event, a reference.
 type laneKey struct {
@@ -53,22 +55,77 @@ func (l *lanes) leave(it *item) (free []*item) {
 		if ln == nil || ln.queue[0] != it {
 			continue
 		}
-		for len(ln.queue) > 0 && ln.queue[0].left {
-			ln.queue[0] = nil
-			ln.queue = ln.queue[1:]
-		}
-		if len(ln.queue) == 0 {
-			delete(l.byKey, key)
-			continue
-		}
-		head := ln.queue[0]
-		head.blockedBy--
-		if head.blockedBy == 0 {
-			free = append(free, head)
-		}
+		free = l.advance(key, ln, free)
 	}
 	return free
 }
+
+// advance lets the next item of a lane go whose head is gone, and adds it to those
+// that may go now if it stands at the head of its other lanes too.
+func (l *lanes) advance(key laneKey, ln *lane, free []*item) []*item {
+	for len(ln.queue) > 0 && ln.queue[0].left {
+		ln.queue[0] = nil
+		ln.queue = ln.queue[1:]
+	}
+	if len(ln.queue) == 0 {
+		delete(l.byKey, key)
+		return free
+	}
+	head := ln.queue[0]
+	head.blockedBy--
+	if head.blockedBy == 0 {
+		free = append(free, head)
+	}
+	return free
+}
+
+// yieldKey takes an item out of the lane of its record key, and returns the items
+// that may go now.
+func (l *lanes) yieldKey(it *item) (free []*item) {
+	i := slices.IndexFunc(it.lanes, laneKey.ofRecord)
+	if i < 0 {
+		return nil
+	}
+	key := it.lanes[i]
+	it.lanes = slices.Delete(it.lanes, i, i+1)
+	ln := l.byKey[key]
+	if ln.queue[0] == it {
+		ln.queue[0] = nil
+		ln.queue = ln.queue[1:]
+		return l.advance(key, ln, nil)
+	}
+	at := slices.Index(ln.queue, it)
+	ln.queue = slices.Delete(ln.queue, at, at+1)
+	if it.blockedBy--; it.blockedBy == 0 {
+		return []*item{it}
+	}
+	return nil
+}
+
+// behind returns the items that stand behind one in any of its lanes; one may
+// occur twice.
+func (l *lanes) behind(it *item) (others []*item) {
+	for _, key := range it.lanes {
+		for _, other := range l.byKey[key].queue {
+			if other != it && !other.left {
+				others = append(others, other)
+			}
+		}
+	}
+	return others
+}
+
+// behindWaiting reports whether an item that is about to enter its lanes will stand
+// behind one that waits for its time.
+func (l *lanes) behindWaiting(it *item) bool {
+	return slices.ContainsFunc(it.lanes, func(key laneKey) bool {
+		ln := l.byKey[key]
+		return ln != nil && !ln.queue[0].until.IsZero()
+	})
+}
+
+// ofRecord reports whether the lane is that of a record key.
+func (k laneKey) ofRecord() bool { return k.kind == laneRecordKey }
 
 // lanesOf gives what a record waits for: its key, its order, its event id and
 // its reference, each at most one at a time.

@@ -66,6 +66,10 @@ func TestLanesAgainstModel(t *testing.T) {
 					begin(it)
 				}
 			case len(model) == 0:
+			case r.IntN(8) == 0: // its order waits: it gives up the lane of its record key
+				for _, f := range l.yieldKey(model[r.IntN(len(model))]) {
+					begin(f)
+				}
 			case r.Float64() < dropping:
 				leave(model[r.IntN(len(model))])
 			default:

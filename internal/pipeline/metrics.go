@@ -23,6 +23,7 @@ type Metrics struct {
 	refusedGauge  prometheus.Gauge
 	haltedGauge   *prometheus.GaugeVec
 	openGauge     prometheus.Gauge
+	waitingGauge  prometheus.Gauge
 }
 
 // NewMetrics makes the metrics and registers them.
@@ -83,8 +84,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Name: "payment_capture_input_open_transaction_seconds",
 		Help: "How long an open transaction of another producer has held back a partition of the input, at most over the partitions; 0: none does.",
 	})
+	m.waitingGauge = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "payment_capture_events_waiting_for_time",
+		Help: "Events that wait for their time, which is at most CAPTURE_MAX_EVENT_LEAD ahead.",
+	})
 	m.halted(nil)
-	reg.MustRegister(m.haltedGauge, m.openGauge,
+	reg.MustRegister(m.haltedGauge, m.openGauge, m.waitingGauge,
 		m.settledTotal, m.replayedTotal, m.skippedTotal, m.staleTotal, m.flushesTotal, m.flushSeconds, m.inFlight, m.ownedGauge,
 		m.fetchFailures, m.suspects, m.refusedGauge)
 	for _, v := range []string{kindCaptured, kindRejected, kindParked} {
@@ -114,6 +119,7 @@ func (m *Metrics) skipped(reason event.SkipReason) {
 func (m *Metrics) stale()          { m.staleTotal.Inc() }
 func (m *Metrics) capturing(n int) { m.inFlight.Set(float64(n)) }
 func (m *Metrics) owned(n int)     { m.ownedGauge.Set(float64(n)) }
+func (m *Metrics) waiting(n int)   { m.waitingGauge.Set(float64(n)) }
 func (m *Metrics) fetchFailed()    { m.fetchFailures.Inc() }
 func (m *Metrics) suspected(n int) { m.suspects.Set(float64(n)) }
 

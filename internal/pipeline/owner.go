@@ -41,6 +41,8 @@ type owner struct {
 	suspects   []*item // of such a run, held
 	suspicion  string  // what the last of them said
 
+	timed []*item // that wait for their time, the earliest first
+
 	readErr   string // what the last error of reading said
 	readErrAt time.Time
 	readErrOf int32 // the partition, or noPartition
@@ -72,9 +74,10 @@ func (o *owner) run(ctx context.Context, stopPolling func()) error {
 			o.stopNow(ErrExpelled)
 		}
 		o.forgetFailure()
+		due := o.releaseDue()
 		o.dispatch()
 		o.adjustIntake()
-		wake := earliest(o.maybeFlush(), o.checkDrains())
+		wake := earliest(due, earliest(o.maybeFlush(), o.checkDrains()))
 		if o.stopping && (len(o.parts) == 0 || o.dropAll) {
 			o.dropEverything()
 			return o.cause
@@ -196,6 +199,8 @@ func (o *owner) takeUp(pt *partition) {
 	}
 	if len(pt.backlog) == 0 {
 		pt.backlog = nil
+	} else if w.unsettled >= o.heldLimit() {
+		o.relieve(pt)
 	}
 }
 
@@ -220,6 +225,9 @@ func (o *owner) take(pt *partition, r polledRecord, epoch int32) {
 
 // line puts an item into its lanes.
 func (o *owner) line(it *item) {
+	if o.lanes.behindWaiting(it) {
+		it.lanes = slices.DeleteFunc(it.lanes, laneKey.ofRecord) // see await
+	}
 	if o.lanes.enter(it) {
 		o.free([]*item{it})
 	}
@@ -233,8 +241,7 @@ func (o *owner) settle(it *item, s settlement) {
 	pt.heldBytes -= it.bytes
 	pt.dirty = true
 	if s.replayed {
-		o.log.LogAttrs(o.work, slog.LevelDebug, "answered from the ledger", slog.String("event_id", it.id),
-			slog.String("order_id", it.order), slog.String("verdict", s.kind))
+		o.logReplayed(it, s)
 	}
 	it.record, it.event, it.resend, it.answer, it.glimpse = nil, nil, nil, nil, event.Glimpse{}
 	if s.decision != nil {
@@ -248,6 +255,24 @@ func (o *owner) settle(it *item, s settlement) {
 	pt.pending = append(pt.pending, s)
 	pt.unflushed++
 	pt.unflushedBytes += s.bytes()
+}
+
+// logReplayed logs that a record was answered from the ledger. That it was answered
+// by nothing is what its producer has to know.
+func (o *owner) logReplayed(it *item, s settlement) {
+	attrs := []slog.Attr{slog.String("event_id", it.id), slog.String("order_id", it.order)}
+	d := s.left
+	switch {
+	case d == nil:
+		o.log.LogAttrs(o.work, slog.LevelDebug, "answered from the ledger", append(attrs, slog.String("verdict", s.kind))...)
+		return
+	case s.superseded:
+		o.log.LogAttrs(o.work, slog.LevelInfo, "event was corrected since",
+			append(attrs, slog.String("verdict", kindOf(d)), slog.Time("decided_at", d.At))...)
+		return
+	}
+	o.log.LogAttrs(o.work, slog.LevelInfo, "event stays parked",
+		append(attrs, slog.String("reason", string(d.Parking.Reason)), slog.Time("parked_at", d.At))...)
 }
 
 // forget tells the ledger of decisions that will not be committed.
@@ -318,6 +343,7 @@ func (o *owner) drop(parts []*partition) {
 	}
 	o.forgetSuspects()
 	o.countHalted()
+	o.forgetWaiting()
 	o.p.conf.Metrics.owned(len(o.parts))
 }
 

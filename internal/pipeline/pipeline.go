@@ -16,6 +16,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/rules"
 )
 
 // Capturer takes one event to its verdict.
@@ -79,7 +80,8 @@ type Config struct {
 	Account     string // events that name another account are skipped
 	Decoder     event.Decoder
 	Mode        event.Mode
-	MaxInFlight int // calls at once; there are up to four times as many captures
+	Rules       rules.Rules // what the capturer goes by too; here for events that wait for their time
+	MaxInFlight int         // calls at once; there are up to four times as many captures
 	// SuppressReplayed answers an event that was decided before by nothing, and
 	// not by its outcome.
 	SuppressReplayed bool

@@ -140,6 +140,8 @@ func (o *owner) waitsFor(it *item) (reason string, calls int) {
 	switch {
 	case it.suspect:
 		return "somebody to look at a run of invalid events", 0
+	case !it.until.IsZero():
+		return "waits for its time " + it.until.UTC().Format(time.RFC3339), 0
 	case it.part.draining:
 		reason = "its partition is handed over"
 	case !it.part.known:

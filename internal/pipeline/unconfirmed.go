@@ -14,6 +14,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/rules"
 )
 
 // A committed offset without the metadata of this service was set by an operator
@@ -165,11 +166,16 @@ func (p *Pipeline) decided(ctx context.Context, r *kgo.Record) (bool, error) {
 			return true, nil
 		}
 		h, err := p.ledger.Lookup(ctx, e.ID)
-		if err != nil || !h.Contradicts(e) {
-			return h.Decision != nil, err
+		if err != nil {
+			return false, err
 		}
-		// The decision is on another event of this id; this one is parked as a
-		// record.
+		switch rules.Respond(e, event.ResendOf(m), h).Action {
+		case rules.Republish, rules.LeaveParked, rules.LeaveSuperseded:
+			return true, nil
+		case rules.Evaluate:
+			return false, nil
+		case rules.ParkConflicting: // parked by the id of its record
+		}
 	}
 	h, err := p.ledger.Lookup(ctx, event.RecordID(m))
 	return h.Decision != nil, err

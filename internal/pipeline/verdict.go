@@ -10,6 +10,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/rules"
 )
 
 // settlementFor takes a record to its verdict: from the ledger, where it was
@@ -23,22 +24,42 @@ func (p *Pipeline) settlementFor(ctx, asking context.Context, it *item) (settlem
 	if err != nil {
 		return settlement{}, err
 	}
-	what, tried := answerTo(e, it.resend, h)
-	switch what {
-	case answerReplay:
+	r := rules.Respond(e, it.resend, h)
+	switch r.Action {
+	case rules.Republish:
 		return p.replayOf(it.record, h.Decision)
-	case answerConflict:
-		return p.parkOnce(ctx, asking, it, conflictOf(e, h))
-	case answerTry:
+	case rules.LeaveParked, rules.LeaveSuperseded:
+		return leave(r.Action, h.Decision), nil
+	case rules.ParkConflicting:
+		return p.parkOnce(ctx, asking, it, rules.Conflict(e, h))
+	case rules.Evaluate:
 	}
-	// Without the parking that it answers to, a mark says nothing of the event's
-	// age: the record may be as old as a topic that is read from its start.
-	it.hold.event, it.hold.tried, it.hold.resent = e, tried, it.resend != nil && h.Decision != nil
-	d, err := p.capturer.Capture(ctx, e, it.hold)
-	if err != nil {
-		return settlement{}, err
+	d, until, err := p.evaluate(ctx, it, r)
+	if err != nil || !until.IsZero() {
+		return settlement{until: until}, err
 	}
+	rules.Conclude(d, e, h)
 	return p.settlementOf(ctx, it, e.ID, d)
+}
+
+// evaluate takes an event to its decision, or returns until when it has to wait
+// for its time before that.
+func (p *Pipeline) evaluate(ctx context.Context, it *item, r rules.Response) (_ *event.Decision, until time.Time, _ error) {
+	e := it.event
+	if r.Tried == nil {
+		until = p.conf.Rules.WaitUntil(e, r.Resent, time.Now())
+	}
+	switch {
+	case until.IsZero():
+		it.hold.event, it.hold.tried, it.hold.resent = e, r.Tried, r.Resent
+		d, err := p.capturer.Capture(ctx, e, it.hold)
+		return d, time.Time{}, err
+	case it.crowded > 0:
+		return &event.Decision{
+			Verdict: event.Verdict{Parking: rules.Crowded(e, it.crowded)}, At: event.Now(), Attempt: event.AttemptOf(e),
+		}, time.Time{}, nil
+	}
+	return nil, until, nil
 }
 
 // known gives what is known of an event for certain: what was seen of it before,
@@ -82,16 +103,21 @@ func (p *Pipeline) parkOnce(ctx, asking context.Context, it *item, parking *even
 		return settlement{}, err
 	}
 	if d := h.Decision; d != nil && !it.resend.Undoes(d) {
-		return p.replayOf(it.record, d)
+		return leave(rules.LeaveParked, d), nil
 	}
 	return p.settlementOf(ctx, it, id, &event.Decision{Verdict: event.Verdict{Parking: parking}, At: event.Now()})
 }
 
-// replayOf answers a record with what was decided before. Parked is answered by
-// nothing: the record waits for a person already.
+// leave answers a record by nothing: it was parked before. d is the decision that
+// stands.
+func leave(why rules.Action, d *event.Decision) settlement {
+	return settlement{kind: kindParked, replayed: true, left: d, superseded: why == rules.LeaveSuperseded}
+}
+
+// replayOf answers a record with the outcome that was decided before.
 func (p *Pipeline) replayOf(input *kgo.Record, d *event.Decision) (settlement, error) {
 	s := settlement{kind: kindOf(d), replayed: true}
-	if d.Parked() || p.conf.SuppressReplayed {
+	if p.conf.SuppressReplayed {
 		return s, nil
 	}
 	again := *d.Outcome

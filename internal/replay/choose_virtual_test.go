@@ -195,6 +195,46 @@ func TestPlanCountsByWhatWouldBe(t *testing.T) {
 	})
 }
 
+// TestPlanOfCorrectedEvents: of the contents of one event id those that are parked
+// without a call do not bind it. What is called for does.
+func TestPlanOfCorrectedEvents(t *testing.T) {
+	inWorld(t, func(w *world) {
+		own := time.Now().UTC().Format(time.RFC3339)
+		long := time.Now().UTC().Add(-30 * 24 * time.Hour).Format(time.RFC3339)
+		orders := []order{
+			{id: "time", amount: "1.00", time: long},
+			{id: "time", amount: "1.00", time: own},
+			{id: "amount", amount: "2.00", time: long},
+			{id: "amount", amount: "2.50", time: own},
+			{id: "amount", amount: "2.75", time: own}, // of another order than what was called for
+			{id: "amount", amount: "2.00", time: long},
+			{id: "known", amount: "4.00", time: long},
+			{id: "known", amount: "4.50", time: own},
+			{id: "known", amount: "4.75", time: own},
+			{id: "done", amount: "8.00", time: long},
+			{id: "done", amount: "8.50", time: own},
+		}
+		for i, o := range orders {
+			w.produce(at(0, time.Now().Add(time.Duration(i)*time.Millisecond), o))
+		}
+		time.Sleep(time.Second)
+		known, done := decoded(w.t, orders[6]), decoded(w.t, orders[9])
+		w.book.known["known"] = event.History{Decision: &event.Decision{
+			At: time.Now(), Attempt: event.AttemptOf(known), Content: known.Content(),
+			Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkTooOld}},
+		}}
+		w.book.decide(decoded(w.t, orders[10]), event.TypeCaptured, time.Now())
+		w.book.known["done"].Decision.Superseded = []event.Fingerprint{done.Content()}
+		w.rows(w.plan(w.config(Selection{All: true})), map[Class]string{
+			ParkTooOld: "3/3/2 MXN 3.00", First: "3/3/3 MXN 8.00", ParkConflicting: "2/2/2 MXN 7.50", StaysParked: "1/1/1 MXN 4.00",
+			Corrected: "1/1/1 MXN 8.00", AnsweredCaptured: "1/1/1 MXN 8.50",
+		})
+		if got := keys(w.sent(nil)); len(strings.Fields(got)) != len(orders) {
+			w.t.Errorf("a plan sent: %s", got)
+		}
+	})
+}
+
 // TestOncePerReference: another event of the reference that was captured, or
 // comes before it, keeps an event from being charged.
 func TestOncePerReference(t *testing.T) {

@@ -17,8 +17,10 @@ const (
 	AnsweredCaptured Class = "answered_captured" // its outcome is published again, without a call
 	AnsweredRejected Class = "answered_rejected" // likewise
 	StaysParked      Class = "stays_parked"      // nothing: it waits for a person already
+	Corrected        Class = "corrected"         // nothing: it was parked, and corrected since under the same id
 
 	First       Class = "first_capture"    // called for the first time
+	Waits       Class = "waits_for_time"   // likewise, when its time has come
 	Again       Class = "tried_again"      // called for again, under the same key
 	LookUpFirst Class = "look_up_then_try" // the API is searched, then called under the same key
 
@@ -48,14 +50,22 @@ const (
 // Classes lists all classes in the order in which they are shown.
 func Classes() []Class {
 	return []Class{
-		AnsweredCaptured, AnsweredRejected, StaysParked, First, Again, LookUpFirst, LookUpThenPark,
+		AnsweredCaptured, AnsweredRejected, StaysParked, Corrected, First, Waits, Again, LookUpFirst, LookUpThenPark,
 		ParkTooOld, ParkInFuture, ParkWrongCurrency, ParkReference, ParkConflicting, ParkInvalid,
 		OtherType, OtherAccount, Tombstone, DecidedSince, Superseded, DigestGone, DigestDiffers, NoParking, Timeless,
 	}
 }
 
 // Calls reports whether the API would be called for it: money may move.
-func (c Class) Calls() bool { return c == First || c == Again || c == LookUpFirst }
+func (c Class) Calls() bool {
+	return slices.Contains([]Class{First, Waits, Again, LookUpFirst}, c)
+}
+
+// binds reports whether the API was called for it, or would be: its id is bound to
+// what it is for.
+func (c Class) binds() bool {
+	return c.Calls() || c == LookUpThenPark || c == AnsweredCaptured || c == AnsweredRejected
+}
 
 // hopeless reports whether it would be parked at once, whoever sends it.
 func (c Class) hopeless() bool {
@@ -80,53 +90,45 @@ type Case struct {
 	// Record is what was decided on the record itself, by its RecordID: for one
 	// that is invalid, or contradicts its event's history. nil: nothing.
 	Record *event.Decision
-	// Second: an event of its id and another content comes before it.
+	// Second: an event of its id that is for something else comes before it, and is
+	// called for.
 	Second bool
 	// Rival: another event was captured under its reference.
 	Rival bool
 }
 
 // Classify says what the service would do with a record that came now.
-func (r Rules) Classify(c Case, now time.Time) Class {
+func (s Rules) Classify(c Case, now time.Time) Class {
 	if c.Event == nil {
 		return c.parkOnce(ParkInvalid)
 	}
-	if c.conflicts() {
+	switch r := c.respond(); r.Action {
+	case rules.ParkConflicting:
 		return c.parkOnce(ParkConflicting)
-	}
-	tried := c.History.Attempt
-	if d := c.History.Decision; d != nil {
-		switch {
-		case d.Parked() && c.Resend.Undoes(d):
-			tried = event.Earlier(tried, d.Attempt.Made())
-		case d.Parked():
-			return StaysParked
-		case d.Outcome.Type == event.TypeCaptured:
+	case rules.LeaveParked:
+		return StaysParked
+	case rules.LeaveSuperseded:
+		return Corrected
+	case rules.Republish:
+		if c.History.Captured() != nil {
 			return AnsweredCaptured
-		default:
-			return AnsweredRejected
 		}
+		return AnsweredRejected
+	case rules.Evaluate:
+		return s.evaluate(c, r, now)
 	}
-	if c.Resend != nil {
-		tried = event.Earlier(tried, event.Attempt{First: c.Resend.FirstAttempt}.Made())
-	}
-	if tried == nil {
-		return r.firstTime(c, now)
-	}
-	return r.again(c, tried, now)
+	return ""
 }
 
-// conflicts reports whether the event's id was used for something else.
-func (c Case) conflicts() bool {
-	if c.History.Decision == nil && c.History.Attempt == nil {
-		return c.Second
+// respond returns what the history of an event says to it, as it will be when the
+// record comes.
+func (c Case) respond() rules.Response {
+	r := rules.Respond(c.Event, c.Resend, c.History)
+	if r.Action == rules.Evaluate && c.Second && c.History.NeverCalled() {
+		r.Action = rules.ParkConflicting
 	}
-	return c.History.Contradicts(c.Event)
+	return r
 }
-
-// forgiven reports whether the event's age does not count: somebody looked at it.
-// Without the parking that it answers to, a mark says nothing of the age.
-func (c Case) forgiven() bool { return c.Resend != nil && c.History.Decision != nil }
 
 // parkOnce parks a record, unless a copy of it was parked before.
 func (c Case) parkOnce(as Class) Class {
@@ -136,9 +138,12 @@ func (c Case) parkOnce(as Class) Class {
 	return as
 }
 
-// firstTime is for an event that nobody tried.
-func (r Rules) firstTime(c Case, now time.Time) Class {
-	if unfit := r.Unfit(c.Event, c.forgiven(), now); unfit != nil {
+// evaluate classifies an event to which the rules are applied.
+func (s Rules) evaluate(c Case, r rules.Response, now time.Time) Class {
+	if r.Tried != nil {
+		return s.again(c, r.Tried, now)
+	}
+	if unfit := s.Unfit(c.Event, r.Resent, now); unfit != nil {
 		switch unfit.Reason { //nolint:exhaustive // the reasons of [rules.Rules.Unfit]
 		case event.ParkWrongCurrency:
 			return ParkWrongCurrency
@@ -148,22 +153,25 @@ func (r Rules) firstTime(c Case, now time.Time) Class {
 			return ParkInFuture
 		}
 	}
-	if r.OncePerReference && c.Rival {
+	if s.OncePerReference && c.Rival {
 		return ParkReference
+	}
+	if !s.WaitUntil(c.Event, r.Resent, now).IsZero() {
+		return Waits
 	}
 	return First
 }
 
 // again is for an event that was tried, and may have charged.
-func (r Rules) again(c Case, tried *event.Attempt, now time.Time) Class {
+func (s Rules) again(c Case, tried *event.Attempt, now time.Time) Class {
 	age := now.Sub(tried.First)
 	switch {
-	case c.Event.Amount.Currency() != r.Currency,
-		r.KeyHorizon > 0 && age > r.KeyHorizon,
+	case c.Event.Amount.Currency() != s.Currency,
+		s.KeyHorizon > 0 && age > s.KeyHorizon,
 		age < -event.ClockTolerance,
-		r.OncePerReference && c.Rival:
+		s.OncePerReference && c.Rival:
 		return LookUpThenPark
-	case !tried.Body.IsZero() && (tried.Account != r.Account || tried.Encoding != mercadopago.EncodingVersion || tried.Body != c.Body):
+	case !tried.Body.IsZero() && (tried.Account != s.Account || tried.Encoding != mercadopago.EncodingVersion || tried.Body != c.Body):
 		return LookUpThenPark
 	case age > event.LookFirstAfter:
 		return LookUpFirst

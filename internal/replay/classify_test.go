@@ -72,6 +72,12 @@ func TestClassify(t *testing.T) {
 		}
 		return event.History{Decision: d}
 	}
+	otherAmount := fresh(func(o *order) { o.amount = "11.00" })
+	uncalled := func(on *event.ReadyToCapture, superseded ...event.Fingerprint) event.History {
+		return event.History{Decision: &event.Decision{
+			At: at, Attempt: event.AttemptOf(on), Content: on.Content(), Superseded: superseded, Verdict: event.Verdict{Parking: &event.Parking{}},
+		}}
+	}
 	mark := func(parkedAt, first time.Time) *event.Resend {
 		return &event.Resend{ParkedAt: parkedAt, FirstAttempt: first}
 	}
@@ -82,6 +88,8 @@ func TestClassify(t *testing.T) {
 	noAge.MaxEventAge = 0
 	forEver := rulesForTest()
 	forEver.KeyHorizon = 0
+	patient := rulesForTest()
+	patient.MaxEventLead = time.Hour
 	var none time.Time
 
 	for name, test := range map[string]struct {
@@ -109,18 +117,32 @@ func TestClassify(t *testing.T) {
 		"tried, and the mark says earlier": {c: Case{Event: e, History: event.History{Attempt: &event.Attempt{First: now().Add(-time.Minute)}}, Resend: mark(at, now().Add(-2*time.Hour))}, want: LookUpFirst},
 		"parked in a wrong currency still": {c: Case{Event: fresh(func(o *order) { o.currency = "BRL" }), Resend: mark(at, none)}, want: ParkWrongCurrency},
 
-		"never tried":                    {c: Case{Event: e}, want: First},
-		"as old as may be":               {c: Case{Event: aged(7 * day)}, want: First},
-		"too old":                        {c: Case{Event: aged(7*day + time.Second)}, want: ParkTooOld},
-		"none is too old":                {c: Case{Event: aged(400 * day)}, rules: noAge, want: First},
-		"a little ahead":                 {c: Case{Event: aged(-5 * time.Minute)}, want: First},
-		"in the future":                  {c: Case{Event: aged(-5*time.Minute - time.Second)}, want: ParkInFuture},
-		"another currency":               {c: Case{Event: fresh(func(o *order) { o.currency = "BRL" })}, want: ParkWrongCurrency},
-		"another currency, and too old":  {c: Case{Event: fresh(func(o *order) { o.currency, o.time = "BRL", "2020-01-01T00:00:00Z" })}, want: ParkWrongCurrency},
-		"a rival":                        {c: Case{Event: e, Rival: true}, rules: once, want: ParkReference},
-		"a rival that does not matter":   {c: Case{Event: e, Rival: true}, want: First},
-		"a rival of one that was tried":  {c: Case{Event: e, Body: body, History: event.History{Attempt: tried(time.Minute)}, Rival: true}, rules: once, want: LookUpThenPark},
-		"a rival of one that is too old": {c: Case{Event: aged(8 * day), Rival: true}, rules: once, want: ParkTooOld},
+		"never tried":           {c: Case{Event: e}, want: First},
+		"as old as may be":      {c: Case{Event: aged(7 * day)}, want: First},
+		"too old":               {c: Case{Event: aged(7*day + time.Second)}, want: ParkTooOld},
+		"none is too old":       {c: Case{Event: aged(400 * day)}, rules: noAge, want: First},
+		"a little ahead":        {c: Case{Event: aged(-5 * time.Minute)}, want: First},
+		"in the future":         {c: Case{Event: aged(-5*time.Minute - time.Second)}, want: ParkInFuture},
+		"waits for its time":    {c: Case{Event: aged(-time.Hour)}, rules: patient, want: Waits},
+		"too far ahead to wait": {c: Case{Event: aged(-time.Hour - time.Second)}, rules: patient, want: ParkInFuture},
+		"waits, and a rival":    {c: Case{Event: aged(-time.Hour), Rival: true}, rules: func() Rules { r := patient; r.OncePerReference = true; return r }(), want: ParkReference},
+		"ahead, and tried":      {c: Case{Event: aged(-time.Hour), Body: body, History: event.History{Attempt: &event.Attempt{First: now()}}}, rules: patient, want: Again},
+
+		"parked without a call":                {c: Case{Event: e, History: uncalled(e)}, want: StaysParked},
+		"its time corrected":                   {c: Case{Event: aged(time.Minute), History: uncalled(e)}, want: First},
+		"its amount corrected":                 {c: Case{Event: otherAmount, History: uncalled(e)}, want: First},
+		"corrected, and too old":               {c: Case{Event: aged(8 * day), History: uncalled(e)}, want: ParkTooOld},
+		"corrected, and that is parked":        {c: Case{Event: e, History: uncalled(otherAmount, e.Content())}, want: Corrected},
+		"corrected, and that is parked, mark":  {c: Case{Event: e, History: uncalled(otherAmount, e.Content()), Resend: mark(at, none)}, want: Corrected},
+		"corrected after another one called":   {c: Case{Event: otherAmount, History: uncalled(e), Second: true}, want: ParkConflicting},
+		"corrected after one called, parked":   {c: Case{Event: otherAmount, History: uncalled(e), Second: true, Record: onRecord}, want: StaysParked},
+		"tried, and another one called before": {c: Case{Event: e, Body: body, History: event.History{Attempt: tried(time.Minute)}, Second: true}, want: Again},
+		"another currency":                     {c: Case{Event: fresh(func(o *order) { o.currency = "BRL" })}, want: ParkWrongCurrency},
+		"another currency, and too old":        {c: Case{Event: fresh(func(o *order) { o.currency, o.time = "BRL", "2020-01-01T00:00:00Z" })}, want: ParkWrongCurrency},
+		"a rival":                              {c: Case{Event: e, Rival: true}, rules: once, want: ParkReference},
+		"a rival that does not matter":         {c: Case{Event: e, Rival: true}, want: First},
+		"a rival of one that was tried":        {c: Case{Event: e, Body: body, History: event.History{Attempt: tried(time.Minute)}, Rival: true}, rules: once, want: LookUpThenPark},
+		"a rival of one that is too old":       {c: Case{Event: aged(8 * day), Rival: true}, rules: once, want: ParkTooOld},
 
 		"tried":                     {c: Case{Event: e, Body: body, History: event.History{Attempt: tried(time.Hour)}}, want: Again},
 		"tried, too old by its age": {c: Case{Event: aged(8 * day), Body: body, History: event.History{Attempt: &event.Attempt{First: now().Add(-time.Minute)}}}, want: Again},
@@ -175,7 +197,7 @@ func TestClassesAreListed(t *testing.T) {
 			t.Errorf("%s calls and is hopeless", string(c))
 		}
 	}
-	if len(texts) != 22 {
+	if len(texts) != 24 {
 		t.Errorf("%d classes", len(texts))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/rules"
 )
 
 // judged is a chosen record: what it is, what the service would do with it, and
@@ -58,50 +59,71 @@ func (r *Run) chosen(j *judged) bool {
 // classify finds out what the service would do. first: no copy of it was
 // classified before.
 func (r *Run) classify(ctx context.Context, j *judged) (first bool, err error) {
-	first, second, err := r.scratch.met(j.subject.id, j.subject.content())
-	if err != nil || j.class != "" {
-		return first, err
-	}
-	c, err := r.caseOf(ctx, j, second)
+	before, err := r.scratch.met(j.subject.id, j.subject.content())
 	if err != nil {
-		return first, err
+		return false, err
+	}
+	if j.class == "" {
+		if err := r.classifyAfter(ctx, j, before); err != nil {
+			return false, err
+		}
+	}
+	first = before.first(j.subject.identity())
+	if before.known {
+		return first, nil
+	}
+	return first, r.scratch.note(j.subject.id, before, contentMet{
+		content: j.subject.content(), identity: j.subject.identity(), binds: j.class.binds(),
+	})
+}
+
+// classifyAfter classifies a record that comes after others of its id.
+func (r *Run) classifyAfter(ctx context.Context, j *judged, before metBefore) error {
+	c, resent, err := r.caseOf(ctx, j, before.another(j.subject.identity()))
+	if err != nil {
+		return err
 	}
 	now := time.Now()
-	j.forgiven = c.forgiven()
+	j.forgiven = resent
 	j.class = r.conf.Rules.Classify(c, now)
 	switch {
 	case r.timeless(j, now):
 		j.class, j.send = Timeless, false
+	case r.state.Selection.Parked && j.class == Corrected:
+		j.send = false
 	case r.state.Selection.Parked && j.class.hopeless():
 		j.send = r.state.Selection.Hopeless
 	}
-	return first, nil
+	return nil
 }
 
-// caseOf asks the ledger. second: another content of the event's id was
-// classified before.
-func (r *Run) caseOf(ctx context.Context, j *judged, second bool) (c Case, err error) {
+// caseOf asks the ledger. second: an event of its id that is for something else,
+// and is called for, was classified before. resent: an operator accepted its time.
+func (r *Run) caseOf(ctx context.Context, j *judged, second bool) (c Case, resent bool, err error) {
 	s := &j.subject
+	j.byRecord = s.event == nil
 	c = Case{Event: s.event, Resend: j.resend, Second: second}
 	if s.event != nil {
 		if c.History, err = r.conf.Ledger.Lookup(ctx, s.id); err != nil {
-			return c, err
+			return c, false, err
 		}
 		if c.History != (event.History{}) {
 			c.Body = s.body()
 		}
 		if c.Rival, err = r.rival(ctx, s.event, c.History); err != nil {
-			return c, err
+			return c, false, err
 		}
+		response := c.respond()
+		j.byRecord, resent = response.Action == rules.ParkConflicting, response.Resent
 	}
-	if j.byRecord = s.event == nil || c.conflicts(); j.byRecord {
+	if j.byRecord {
 		h, err := r.conf.Ledger.Lookup(ctx, event.RecordID(s.message))
 		if err != nil {
-			return c, err
+			return c, false, err
 		}
 		c.Record = h.Decision
 	}
-	return c, nil
+	return c, resent, nil
 }
 
 // rival reports whether another event was captured under an event's reference,
@@ -125,7 +147,7 @@ func (r *Run) timeless(j *judged, now time.Time) bool {
 	if !j.send || r.limits.keep(j.subject.message.Timestamp, now) {
 		return false
 	}
-	byAge := !j.forgiven && (j.class == First || j.class == ParkTooOld || j.class == ParkInFuture)
+	byAge := !j.forgiven && slices.Contains([]Class{First, Waits, ParkTooOld, ParkInFuture}, j.class)
 	return (j.byRecord && !r.state.Selection.Parked) || (byAge && !j.subject.ownTime())
 }
 

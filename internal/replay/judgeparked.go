@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/rules"
 )
 
 // judgeParked looks at a record of the parked topic. nil: it is not chosen.
@@ -111,10 +112,10 @@ func (r *Run) standing(ctx context.Context, p *parked, s *subject) (*event.Decis
 		if err != nil {
 			return nil, err
 		}
-		switch {
-		case Case{Event: s.event, History: h}.conflicts():
+		switch a := rules.Respond(s.event, nil, h).Action; {
+		case a == rules.ParkConflicting:
 			byRecord = true
-		case h.Decision != nil:
+		case a != rules.Evaluate:
 			return h.Decision, nil
 		default:
 			// It was no valid event to the version that parked it, or it

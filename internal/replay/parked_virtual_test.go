@@ -160,6 +160,32 @@ func TestParkedTwiceIsSentOnce(t *testing.T) {
 	})
 }
 
+// TestCorrectedIsNotSent: of an event that was parked without a call and corrected
+// since only the corrected one is sent, even if that is parked as well.
+func TestCorrectedIsNotSent(t *testing.T) {
+	inWorld(t, func(w *world) {
+		wrong, right := at(0, time.Now(), order{id: "e", amount: "1.00"}), at(0, time.Now(), order{id: "e", amount: "2.00"})
+		w.produce(wrong, right)
+		w.parkRecord(0, wrong, &event.Parking{Reason: event.ParkTooOld})
+		w.parkRecord(0, right, &event.Parking{Reason: event.ParkTooOld})
+		first, second := decoded(w.t, order{id: "e", amount: "1.00"}), decoded(w.t, order{id: "e", amount: "2.00"})
+		parkedAt := ms(time.Now())
+		w.book.known["e"] = event.History{Decision: &event.Decision{
+			At: parkedAt, Attempt: event.AttemptOf(second), Content: second.Content(), Superseded: []event.Fingerprint{first.Content()},
+			Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkTooOld}},
+		}}
+		time.Sleep(time.Second)
+		before := w.all(input)
+		plan, _ := w.replay(w.config(Selection{All: true, Parked: true}))
+		w.rows(plan, map[Class]string{First: "1/1/1 MXN 2.00", Corrected: "1/0/1 MXN 1.00"})
+		sent := w.sent(before)
+		if got := keys(sent); got != "0:e" {
+			w.t.Fatalf("sent %q", got)
+		}
+		onlyMarked(w.t, sent[0][0], right, event.Resend{ParkedAt: parkedAt})
+	})
+}
+
 // TestParkedAgainDuringTheRunIsLeft: a run that is resumed does not try twice
 // what it sent itself.
 func TestParkedAgainDuringTheRunIsLeft(t *testing.T) {

@@ -145,7 +145,7 @@ func (r *Run) claim(j *judged) error {
 	if err != nil || holder == j.subject.id {
 		return err
 	}
-	if j.class == First {
+	if j.class == First || j.class == Waits {
 		j.class = ParkReference
 	} else {
 		j.class = LookUpThenPark

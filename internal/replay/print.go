@@ -18,6 +18,10 @@ func (c Class) String() string {
 		return "answered from the ledger: rejected"
 	case StaysParked:
 		return "stays parked: nothing happens"
+	case Corrected:
+		return "nothing happens: it was parked, and corrected since under its id"
+	case Waits:
+		return "CAPTURED FOR THE FIRST TIME when its time has come"
 	case First:
 		return "CAPTURED FOR THE FIRST TIME"
 	case Again:

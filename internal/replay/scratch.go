@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -70,20 +71,63 @@ func (s *scratch) set(key, value []byte) error {
 	return nil
 }
 
-// met notes a content of an event id. first: no copy of it was met before; other:
-// another content was.
-func (s *scratch) met(id string, content event.Fingerprint) (first, other bool, err error) {
-	key := scratchKey(scratchContents, id)
-	known, err := s.get(key)
-	if err != nil {
-		return false, false, err
+// contentMet is a content of an event id, as it was classified.
+type contentMet struct {
+	content  event.Fingerprint
+	identity event.Fingerprint // of what the event is for
+	binds    bool              // by [Class.binds]
+}
+
+// metBytes is how many bytes a contentMet takes.
+const metBytes = 2*len(event.Fingerprint{}) + 1
+
+func (m contentMet) append(to []byte) []byte {
+	flag := byte(0)
+	if m.binds {
+		flag = 1
 	}
-	for i := 0; i+len(content) <= len(known); i += len(content) {
-		if bytes.Equal(known[i:i+len(content)], content[:]) {
-			return false, i > 0, nil
+	return append(append(append(to, m.content[:]...), m.identity[:]...), flag)
+}
+
+// metBefore are the contents of an event id that were classified before one.
+type metBefore struct {
+	contents []contentMet
+	known    bool // the one is itself among those that were classified
+	value    []byte
+}
+
+// first reports whether the event was not met yet, as it is or as another one that
+// is for the same and binds: the money of a copy counts once.
+func (b metBefore) first(identity event.Fingerprint) bool {
+	return !b.known && !slices.ContainsFunc(b.contents, func(m contentMet) bool { return m.binds && m.identity == identity })
+}
+
+// another reports whether an event was met that is for something else, and binds.
+func (b metBefore) another(identity event.Fingerprint) bool {
+	return slices.ContainsFunc(b.contents, func(m contentMet) bool { return m.binds && m.identity != identity })
+}
+
+// met returns which contents of an event id were classified before this one.
+func (s *scratch) met(id string, content event.Fingerprint) (b metBefore, err error) {
+	if b.value, err = s.get(scratchKey(scratchContents, id)); err != nil {
+		return b, err
+	}
+	for rest := b.value; len(rest) >= metBytes; rest = rest[metBytes:] {
+		m := contentMet{binds: rest[metBytes-1] != 0}
+		copy(m.content[:], rest)
+		copy(m.identity[:], rest[len(m.content):])
+		if m.content == content {
+			b.known = true
+			break
 		}
+		b.contents = append(b.contents, m)
 	}
-	return true, len(known) > 0, s.set(key, append(known, content[:]...))
+	return b, nil
+}
+
+// note adds a content to those that were classified.
+func (s *scratch) note(id string, before metBefore, m contentMet) error {
+	return s.set(scratchKey(scratchContents, id), m.append(before.value))
 }
 
 // claim gives the event that is called for first under a reference: this one,

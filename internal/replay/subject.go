@@ -2,7 +2,6 @@ package replay
 
 import (
 	"errors"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -48,12 +47,7 @@ func (s *subject) ours() bool { return s.foreign == "" }
 
 // ownTime reports whether the event says when it happened. Else its record's
 // time stands for that.
-func (s *subject) ownTime() bool {
-	m := s.message
-	m.Timestamp = time.Time{}
-	_, err := s.decoder.Decode(m)
-	return s.event != nil && err == nil
-}
+func (s *subject) ownTime() bool { return s.event != nil && !s.event.TimeFromRecord }
 
 // body is the mark of the request that this version would send.
 func (s *subject) body() event.Fingerprint {
@@ -68,6 +62,14 @@ func (s *subject) body() event.Fingerprint {
 func (s *subject) content() event.Fingerprint {
 	if s.event == nil {
 		return event.Fingerprint{} // its id is that of its content
+	}
+	return s.event.Content()
+}
+
+// identity tells apart what the events of one id are for.
+func (s *subject) identity() event.Fingerprint {
+	if s.event == nil {
+		return event.Fingerprint{}
 	}
 	return s.event.Fingerprint()
 }

@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ func TestUnfit(t *testing.T) {
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 	limits := rules.Rules{Currency: "MXN", MaxEventAge: 24 * time.Hour}
 	ageless := rules.Rules{Currency: "MXN"}
+	patient := rules.Rules{Currency: "MXN", MaxEventAge: 24 * time.Hour, MaxEventLead: time.Hour}
 	for name, c := range map[string]struct {
 		rules    rules.Rules
 		currency money.Currency
@@ -29,6 +31,10 @@ func TestUnfit(t *testing.T) {
 		"further ahead":                           {limits, "MXN", -event.ClockTolerance - 1, false, event.ParkTimeInFuture},
 		"further ahead, without a maximum age":    {ageless, "MXN", -event.ClockTolerance - 1, false, event.ParkTimeInFuture},
 		"further ahead, resent by an operator":    {limits, "MXN", -time.Hour, true, ""},
+		"ahead by as much as may wait":            {patient, "MXN", -time.Hour, false, ""},
+		"further ahead than may wait":             {patient, "MXN", -time.Hour - 1, false, event.ParkTimeInFuture},
+		"ahead by more than can be measured":      {patient, "MXN", time.Duration(math.MinInt64), false, event.ParkTimeInFuture},
+		"ahead, in another currency":              {patient, "BRL", -time.Hour, false, event.ParkWrongCurrency},
 		"another currency":                        {limits, "BRL", 0, false, event.ParkWrongCurrency},
 		"another currency, resent by an operator": {limits, "BRL", 0, true, event.ParkWrongCurrency},
 		"another currency counts before the age":  {limits, "BRL", 48 * time.Hour, false, event.ParkWrongCurrency},
@@ -38,12 +44,49 @@ func TestUnfit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := c.rules.Unfit(&event.ReadyToCapture{Time: now.Add(-c.age), Amount: amount}, c.resent, now)
+			e := &event.ReadyToCapture{Time: now.Add(-c.age), Amount: amount}
+			if c.age == math.MinInt64 {
+				e.Time = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+			}
+			got := c.rules.Unfit(e, c.resent, now)
 			switch {
 			case got == nil && c.want != "":
 				t.Errorf("it may be charged, want %s", c.want)
 			case got != nil && (got.Reason != c.want || got.Detail == ""):
 				t.Errorf("parked as %s (%q), want %q", got.Reason, got.Detail, c.want)
+			}
+		})
+	}
+}
+
+func TestWaitUntil(t *testing.T) {
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	patient := rules.Rules{Currency: "MXN", MaxEventLead: time.Hour}
+	for name, c := range map[string]struct {
+		rules    rules.Rules
+		currency money.Currency
+		ahead    time.Duration
+		resent   bool
+		want     bool // it waits until its time
+	}{
+		"now":                                   {patient, "MXN", 0, false, false},
+		"in the past":                           {patient, "MXN", -time.Hour, false, false},
+		"ahead within the clock tolerance":      {patient, "MXN", event.ClockTolerance, false, false},
+		"further ahead":                         {patient, "MXN", event.ClockTolerance + 1, false, true},
+		"as far ahead as may be":                {patient, "MXN", time.Hour, false, true},
+		"too far ahead":                         {patient, "MXN", time.Hour + 1, false, false},
+		"further ahead, and none waits":         {rules.Rules{Currency: "MXN"}, "MXN", event.ClockTolerance + 1, false, false},
+		"further ahead, resent by an operator":  {patient, "MXN", time.Hour, true, false},
+		"further ahead, but of another account": {patient, "BRL", time.Hour, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &event.ReadyToCapture{Time: now.Add(c.ahead), Amount: amount(t, "10", c.currency)}
+			got := c.rules.WaitUntil(e, c.resent, now)
+			if want := e.Time; c.want != got.Equal(want) || c.want == got.IsZero() {
+				t.Errorf("it waits until %s, its time is %s; want it to wait: %t", got, want, c.want)
+			}
+			if at := c.rules.WaitUntil(e, c.resent, e.Time); !at.IsZero() {
+				t.Errorf("at its time it waits until %s", at)
 			}
 		})
 	}

@@ -80,6 +80,9 @@ func (d *dossier) addInput(at position, value []byte) error {
 	c.settled = c.settled || e.has(flagSettled)
 	c.inRange = c.inRange || e.has(flagInRange)
 	c.where.add(at)
+	if !slices.Contains(c.wholes, e.whole) && len(c.wholes) < maxParts {
+		c.wholes = append(c.wholes, e.whole)
+	}
 	if !slices.Contains(c.partitions, at.partition) {
 		c.partitions = append(c.partitions, at.partition)
 	}
@@ -161,7 +164,7 @@ func (d *dossier) addParked(at position, value []byte, ledgerFrom int64) error {
 	if err != nil {
 		return err
 	}
-	p := part(d, &d.parkings, func(p *parking) bool { return p.content == e.content }, parking{parkedEntry: e})
+	p := part(d, &d.parkings, func(p *parking) bool { return p.content == e.content && p.whole == e.whole }, parking{parkedEntry: e})
 	p.records++
 	p.last = max(p.last, e.at)
 	p.sure = p.sure || e.has(flagSure)

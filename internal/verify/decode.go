@@ -79,6 +79,7 @@ func parseInput(b []byte) (e inputEntry, err error) {
 	if e.has(flagInvalid) {
 		e.plain = d.digest()
 	}
+	e.whole = d.digest()
 	return e, d.err()
 }
 
@@ -92,7 +93,7 @@ func parseOutcome(b []byte) (e outcomeEntry, err error) {
 
 func parseParked(b []byte) (e parkedEntry, err error) {
 	d := decoder{rest: b}
-	e.flags, e.at, e.content, e.first, e.reason = d.flags(), d.number(), d.fingerprint(), d.number(), d.text()
+	e.flags, e.at, e.content, e.whole, e.first, e.reason = d.flags(), d.number(), d.fingerprint(), d.digest(), d.number(), d.text()
 	return e, d.err()
 }
 
@@ -100,6 +101,9 @@ func parseDecision(b []byte) (e decisionEntry, err error) {
 	d := decoder{rest: b}
 	e.flags, e.at, e.first, e.content, e.amount = d.flags(), d.number(), d.number(), d.fingerprint(), d.amount()
 	e.core, e.whole, e.reason = d.digest(), d.digest(), d.text()
+	for n := d.number(); n > 0 && !d.bad; n-- {
+		e.superseded = append(e.superseded, d.digest())
+	}
 	return e, d.err()
 }
 

@@ -32,7 +32,8 @@ type content struct {
 	settled    bool // one of them is
 	inRange    bool // likewise
 	resends    []resend
-	partitions []int32 // of the input
+	wholes     []digest // of all that decides about the event; they differ
+	partitions []int32  // of the input
 	where      positions
 }
 
@@ -64,7 +65,7 @@ type outcome struct {
 	where        positions
 }
 
-// parking is what records of the parked topic say that are for one content.
+// parking is what records of the parked topic say that are for one event as it was.
 type parking struct {
 	parkedEntry // of the first one
 	records     int
@@ -103,6 +104,12 @@ func (d *dossier) attempt() *attempt {
 		}
 	}
 	return first
+}
+
+// superseded reports whether an event was parked without a call and corrected since.
+func (d *dossier) superseded(whole digest) bool {
+	known := d.decision()
+	return known != nil && slices.Contains(known.superseded, whole)
 }
 
 // main gives the content that the event was decided by: that of the ledger's

@@ -53,6 +53,7 @@ type inputEntry struct {
 	order     string
 	reference string
 	plain     digest // of an invalid one: of the record without its timestamp
+	whole     digest // of a valid one: of all that decides about the event
 }
 
 // outcomeEntry is a record of an outcome topic.
@@ -72,6 +73,7 @@ type parkedEntry struct {
 	flags
 	at      int64
 	content event.Fingerprint // of the event in it; zero where that is not known
+	whole   digest            // likewise, of all that decides about the event
 	first   int64             // its first attempt, Unix milliseconds; 0: none
 	reason  string
 }
@@ -86,6 +88,9 @@ type decisionEntry struct {
 	core    digest
 	whole   digest
 	reason  string // of a parking
+	// superseded are the wholes of events that were parked without a call and
+	// corrected since.
+	superseded []digest
 }
 
 // attemptEntry is an attempt of the ledger, or its tombstone.
@@ -130,6 +135,7 @@ func (e inputEntry) encode() []byte {
 	if e.has(flagInvalid) {
 		c.digest(e.plain)
 	}
+	c.digest(e.whole)
 	return c
 }
 
@@ -151,6 +157,7 @@ func (e parkedEntry) encode() []byte {
 	c.flags(e.flags)
 	c.number(e.at)
 	c.bytes(e.content[:])
+	c.digest(e.whole)
 	c.number(e.first)
 	c.text(e.reason)
 	return c
@@ -166,6 +173,10 @@ func (e decisionEntry) encode() []byte {
 	c.digest(e.core)
 	c.digest(e.whole)
 	c.text(e.reason)
+	c.number(int64(len(e.superseded)))
+	for _, d := range e.superseded {
+		c.digest(d)
+	}
 	return c
 }
 

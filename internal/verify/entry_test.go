@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"payment-capture/internal/event"
 	"payment-capture/internal/money"
 )
@@ -15,10 +17,10 @@ func TestEntriesComeBackAsTheyWere(t *testing.T) {
 		t.Fatal(err)
 	}
 	content, d := event.FingerprintOf([]byte("c")), digestOfText("d")
-	in := inputEntry{flags: flagSettled | flagInvalid, at: 7, content: content, parkedAt: 9, amount: amount, order: "o", reference: "r", plain: d}
+	in := inputEntry{flags: flagSettled | flagInvalid, at: 7, content: content, parkedAt: 9, amount: amount, order: "o", reference: "r", plain: d, whole: d}
 	out := outcomeEntry{flags: flagOverpaid | flagParked, at: 7, amount: amount, order: d, reference: d, core: d, whole: d, payment: "p"}
-	pk := parkedEntry{flags: flagSure, at: 7, content: content, first: 3, reason: "undecided"}
-	dec := decisionEntry{flags: flagSure, at: 7, first: 3, content: content, core: d, whole: d, reason: "r"} // a parking has no amount
+	pk := parkedEntry{flags: flagSure, at: 7, content: content, whole: d, first: 3, reason: "undecided"}
+	dec := decisionEntry{flags: flagSure, at: 7, first: 3, content: content, core: d, whole: d, reason: "r", superseded: []digest{d, {1}}} // a parking has no amount
 	at := attemptEntry{flags: flagGone, first: 3}
 	for name, check := range map[string]func(cut int) (bool, error){
 		"input": func(cut int) (bool, error) {
@@ -39,7 +41,7 @@ func TestEntriesComeBackAsTheyWere(t *testing.T) {
 		"decision": func(cut int) (bool, error) {
 			b := dec.encode()
 			got, err := parseDecision(b[:len(b)-cut])
-			return got == dec, err
+			return cmp.Equal(got, dec, cmp.AllowUnexported(decisionEntry{}, money.Amount{})), err
 		},
 		"attempt": func(cut int) (bool, error) {
 			b := at.encode()

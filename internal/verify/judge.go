@@ -62,7 +62,9 @@ func (j *judge) judge(d *dossier) error {
 		j.sum.outOfRange++
 	default:
 		e := &judgement{judge: j, dossier: d, main: main, decision: d.decision()}
-		e.parkings = slices.DeleteFunc(slices.Clone(d.parkings), func(p *parking) bool { return p.content != main.content })
+		e.parkings = slices.DeleteFunc(slices.Clone(d.parkings), func(p *parking) bool {
+			return p.content != main.content || d.superseded(p.whole)
+		})
 		e.run()
 	}
 	return nil
@@ -206,9 +208,22 @@ func (e *judgement) checkConflicts() {
 				"(order %s, %s %s) is settled, and not parked", c.order, c.amount, c.amount.Currency())
 			continue
 		}
+		if e.corrected(c) {
+			continue
+		}
 		e.found(ConflictingEvent, e.names(c.where), "a record has the same id and another order, amount, currency, reference or payer: order %s, %s %s",
 			c.order, c.amount, c.amount.Currency())
 	}
+}
+
+// corrected reports whether records of the same id with another content are no
+// conflict: they were parked without a call and corrected since, or are about to be
+// evaluated as the correction of one that was.
+func (e *judgement) corrected(c *content) bool {
+	if known := e.decision; known != nil && known.has(flagParked) && known.first == 0 && !c.settled {
+		return true
+	}
+	return !slices.ContainsFunc(c.wholes, func(whole digest) bool { return !e.superseded(whole) })
 }
 
 // checkOutcome holds an outcome against its event.

@@ -32,6 +32,7 @@ type placer struct {
 	there bool // the input's record of this place was seen
 	id    string
 	plain digest
+	whole digest
 	fp    event.Fingerprint
 }
 
@@ -50,7 +51,7 @@ func (p *placer) add(ctx context.Context, place position, tag byte, at position,
 	}
 	d := decoder{rest: value}
 	if tag == tagInput {
-		p.id, p.fp, p.plain = d.text(), d.fingerprint(), d.digest()
+		p.id, p.fp, p.plain, p.whole = d.text(), d.fingerprint(), d.digest(), d.digest()
 		p.there = true
 		return d.err()
 	}
@@ -64,7 +65,7 @@ func (p *placer) add(ctx context.Context, place position, tag byte, at position,
 	}
 	tooLarge := plain == digest{}
 	if p.there && (tooLarge || plain == p.plain) {
-		e.content = p.fp
+		e.content, e.whole = p.fp, p.whole
 		p.batch.entry(p.id, tagParked, at, e.encode())
 		return nil
 	}

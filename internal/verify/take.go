@@ -82,6 +82,7 @@ func (v *verifier) takeInput(b *batch, at position, m event.Message) {
 	default:
 		id = e.ID
 		entry.content, entry.amount, entry.order, entry.reference = e.Fingerprint(), e.Amount, e.OrderID, e.ExternalReference
+		entry.whole = wholeOf(e.Content())
 	}
 	b.entry(id, tagInput, at, entry.encode())
 	// A parked record names the event by what is in it, if that can be read;
@@ -91,9 +92,13 @@ func (v *verifier) takeInput(b *batch, at position, m event.Message) {
 		c.text(id)
 		c.bytes(entry.content[:])
 		c.digest(entry.plain)
+		c.digest(entry.whole)
 		b.place(at, tagInput, at, c)
 	}
 }
+
+// wholeOf is what is kept of all that decides about an event.
+func wholeOf(content event.Fingerprint) digest { return digest(content[:len(digest{})]) }
 
 func (v *verifier) inRange(at time.Time) bool {
 	return (v.conf.Since.IsZero() || !at.Before(v.conf.Since)) && (v.conf.Until.IsZero() || at.Before(v.conf.Until))
@@ -219,7 +224,7 @@ func (v *verifier) takeParked(b *batch, t *topic, at position, r *kgo.Record, p 
 				v.sum.skipped.otherAccounts.Add(1)
 				return
 			}
-			e.content = ev.Fingerprint()
+			e.content, e.whole = ev.Fingerprint(), wholeOf(ev.Content())
 			b.entry(ev.ID, tagParked, at, e.encode())
 			return
 		}

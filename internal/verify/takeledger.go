@@ -70,6 +70,9 @@ func (v *verifier) takeDecision(b *batch, at position, r *kgo.Record, id string,
 		return err
 	}
 	e := decisionEntry{flags: sure, at: milli(d.At), first: milli(d.Attempt.First), content: d.Attempt.Event}
+	for _, content := range d.Superseded {
+		e.superseded = append(e.superseded, wholeOf(content))
+	}
 	if d.Parked() {
 		e.flags |= flagParked
 		e.reason = string(d.Parking.Reason)

@@ -73,6 +73,7 @@ type sent struct {
 // order is what an event says; what is left out is the usual.
 type order struct {
 	id, order, amount, currency, reference, payer, account string
+	description                                            string
 	partition                                              int32
 	at                                                     time.Time
 	resend                                                 *event.Resend
@@ -89,13 +90,14 @@ func (w *world) send(o order) sent {
 		{&o.amount, "700.50"},
 		{&o.currency, "MXN"},
 		{&o.payer, "planted-payer-token"},
+		{&o.description, "An order"},
 	} {
 		if *d.into == "" {
 			*d.into = d.value
 		}
 	}
 	data := map[string]any{
-		"order_id": o.order, "amount": o.amount, "currency": o.currency, "description": "An order", "payer": map[string]any{"token": o.payer},
+		"order_id": o.order, "amount": o.amount, "currency": o.currency, "description": o.description, "payer": map[string]any{"token": o.payer},
 	}
 	if o.reference != "" {
 		data["external_reference"] = o.reference

@@ -19,6 +19,9 @@ type Event struct {
 	// Attempt is what the decision rests on; nil: no call was made, or the record
 	// is no event, or there is no decision.
 	Attempt *Attempt `json:"attempt,omitempty"`
+	// Superseded counts the contents under the id that were parked without a call and
+	// corrected since.
+	Superseded int `json:"superseded,omitempty"`
 	// OpenAttempt is one whose effect is not known.
 	OpenAttempt *Attempt `json:"open_attempt,omitempty"`
 	Next        Next     `json:"next"`
@@ -71,8 +74,11 @@ type Attempt struct {
 	Body     string    `json:"body_fingerprint,omitempty"`
 	Encoding int       `json:"body_encoding,omitempty"` // the version of the layout that the body was written in
 	Account  string    `json:"account,omitempty"`
-	// Reference is the event's; absent beside an outcome, which says it.
+	// These are the event's; absent beside an outcome, which says them.
 	Reference string `json:"external_reference,omitempty"`
+	OrderID   string `json:"order_id,omitempty"`
+	Amount    string `json:"amount,omitempty"`
+	Currency  string `json:"currency,omitempty"`
 }
 
 // Of gives what is known of an event, and what the service would do with it at
@@ -86,7 +92,7 @@ func Of(id string, h event.History, rules Rules, now time.Time) Event {
 	if d == nil {
 		return e
 	}
-	e.DecidedAt, e.Attempt = d.At, attemptOf(d.Attempt)
+	e.DecidedAt, e.Attempt, e.Superseded = d.At, attemptOf(d.Attempt), len(d.Superseded)
 	if p := d.Parking; p != nil {
 		e.Parking = &Parking{
 			Reason: p.Reason, Detail: p.Detail, FirstAttempt: p.FirstAttempt, Tries: p.Tries, HTTPStatus: p.HTTPStatus, RequestID: p.RequestID,
@@ -94,7 +100,7 @@ func Of(id string, h event.History, rules Rules, now time.Time) Event {
 	}
 	if o := d.Outcome; o != nil {
 		if e.Attempt != nil {
-			e.Attempt.Reference = ""
+			e.Attempt.Reference, e.Attempt.OrderID, e.Attempt.Amount, e.Attempt.Currency = "", "", "", ""
 		}
 		e.Outcome = &Outcome{
 			ID: event.OutcomeID(o.EventID, o.Type).String(), Type: o.Type, Time: o.Time, OrderID: o.OrderID,
@@ -125,7 +131,10 @@ func attemptOf(a event.Attempt) *Attempt {
 	if a == (event.Attempt{}) {
 		return nil
 	}
-	shown := &Attempt{First: a.First, Encoding: a.Encoding, Account: a.Account, Reference: a.Reference}
+	shown := &Attempt{
+		First: a.First, Encoding: a.Encoding, Account: a.Account, Reference: a.Reference,
+		OrderID: a.OrderID, Amount: a.Amount.String(), Currency: string(a.Amount.Currency()),
+	}
 	if !a.Event.IsZero() {
 		shown.Event = a.Event.String()
 	}

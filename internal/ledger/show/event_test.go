@@ -72,6 +72,13 @@ func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
 	ofNobody := event.History{Attempt: &event.Attempt{First: now.Add(-time.Minute)}}
 	both := parked(event.ParkUndecided, now)
 	both.Attempt = attempt(48 * time.Hour)
+	uncalled := func(reason event.ParkReason) event.History {
+		h := parked(reason, now)
+		h.Decision.Parking.FirstAttempt, h.Decision.Content = time.Time{}, event.FingerprintOf([]byte("c"))
+		return h
+	}
+	corrected := uncalled(event.ParkTooOld)
+	corrected.Attempt = attempt(2 * time.Hour)
 	suppress, ageless := rules(), rules()
 	suppress.Suppress, ageless.MaxEventAge = true, 0
 	for name, test := range map[string]struct {
@@ -87,6 +94,9 @@ func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
 		"rejected, suppressed": {rejected(t), suppress, show.Rejected, show.Suppress, "REPLAYED_OUTCOMES"},
 		"parked":               {parked(event.ParkTooOld, now), suppress, show.Parked, show.LeaveParked, "replay --parked"},
 		"parked as invalid":    {parked(event.ParkInvalidEvent, now), rules(), show.Parked, show.LeaveParked, "have its producer send a new event"},
+		"parked, no call":      {uncalled(event.ParkTooOld), rules(), show.Parked, show.LeaveParked, "replay --parked sends it again, under the same key; and its producer can send it corrected"},
+		"in a wrong currency":  {uncalled(event.ParkWrongCurrency), rules(), show.Parked, show.LeaveParked, "its producer can send it corrected, under the same id"},
+		"corrected, and open":  {corrected, rules(), show.Parked, show.LookUpThenTry, "if it came as it was parked: nothing. The event of the open attempt"},
 		"parked and open":      {both, rules(), show.Parked, show.LeaveParked, "waits for a person"},
 		"just tried":           {open(time.Minute), rules(), show.Undecided, show.TryAgain, "1m ago"},
 		"tried an hour ago":    {open(time.Hour), rules(), show.Undecided, show.TryAgain, "1h ago"},
@@ -203,5 +213,41 @@ func TestJSON(t *testing.T) {
 	}
 	if text := out.String(); strings.Contains(text, "attempt") || strings.Contains(text, "0001-01-01") || !strings.Contains(text, `"verdict": "unknown"`) {
 		t.Errorf("of an unknown event:\n%s", text)
+	}
+}
+
+// TestCorrectedIsShown: what the ledger keeps to compare later events with, and how
+// often the event was corrected.
+func TestCorrectedIsShown(t *testing.T) {
+	t.Parallel()
+	h := captured(t, "700.50", "MXN")
+	h.Decision.Superseded = []event.Fingerprint{{1}, {2}}
+	h.Decision.Attempt.OrderID, h.Decision.Attempt.Amount = "order-1", amountOf(t, "700.50", "MXN")
+	open := event.History{Attempt: attempt(time.Minute)}
+	open.Attempt.OrderID, open.Attempt.Amount = "order-7", amountOf(t, "9", "MXN")
+	for _, test := range []struct {
+		history event.History
+		says    []string
+		json    string
+	}{
+		{h, []string{"corrected", "2 times"}, `"superseded": 2`},
+		{open, []string{"order-7", "9.00 MXN"}, `"order_id": "order-7"`},
+	} {
+		e := show.Of("e1", test.history, rules(), now)
+		var text, doc bytes.Buffer
+		if err := e.Print(&text); err != nil {
+			t.Fatal(err)
+		}
+		if err := show.JSON(&doc, e); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range test.says {
+			if strings.Count(text.String(), want) != 1 {
+				t.Errorf("%q is not said once in\n%s", want, text.String())
+			}
+		}
+		if strings.Count(doc.String(), test.json) != 1 {
+			t.Errorf("%s is not once in\n%s", test.json, doc.String())
+		}
 	}
 }

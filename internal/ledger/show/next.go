@@ -47,11 +47,7 @@ func (r Rules) next(h event.History, now time.Time) Next {
 	case Rejected:
 		return r.answer(AnswerRejected, event.TypeRejected)
 	case Parked:
-		again := "payment-capture replay --parked sends it again, under the same key"
-		if r := h.Decision.Parking.Reason; r == event.ParkInvalidEvent || r == event.ParkWrongCurrency {
-			again = "payment-capture replay --parked sends it again once a newer version or mended variables take it; else it would only be parked again: have its producer send a new event"
-		}
-		return Next{LeaveParked, "nothing: it waits for a person. The record is settled without a call, and is not parked a second time; " + again}
+		return r.parked(h, now)
 	case Undecided:
 		return r.tryAgain(*h.Attempt, now)
 	case Unknown:
@@ -61,6 +57,28 @@ func (r Rules) next(h event.History, now time.Time) Next {
 	}
 	return Next{CaptureOrTooOld, fmt.Sprintf("it would be captured for the first time if its time is after %s, and parked as %s if not (CAPTURE_MAX_EVENT_AGE is %s)",
 		format(now.Add(-r.MaxEventAge)), event.ParkTooOld, short(r.MaxEventAge))}
+}
+
+// parked is for an event that was parked: as it was nothing happens. If that was
+// without a call, it may come corrected under the same id.
+func (r Rules) parked(h event.History, now time.Time) Next {
+	const nothing = "nothing: it waits for a person. The record is settled without a call, and is not parked a second time; "
+	d := h.Decision
+	correctable := d.Uncalled() && !d.Content.IsZero()
+	if correctable && h.Attempt != nil {
+		open := r.tryAgain(*h.Attempt, now)
+		return Next{open.Action, "if it came as it was parked: nothing. The event of the open attempt, which was corrected or resent since, would be " + open.Detail}
+	}
+	again := "payment-capture replay --parked sends it again, under the same key"
+	switch reason := d.Parking.Reason; {
+	case correctable && reason == event.ParkWrongCurrency:
+		again = "its producer can send it corrected, under the same id: with other content it is evaluated anew"
+	case correctable:
+		again += "; and its producer can send it corrected, under the same id: with other content it is evaluated anew"
+	case reason == event.ParkInvalidEvent || reason == event.ParkWrongCurrency:
+		again = "payment-capture replay --parked sends it again once a newer version or mended variables take it; else it would only be parked again: have its producer send a new event"
+	}
+	return Next{LeaveParked, nothing + again}
 }
 
 func (r Rules) answer(with Action, outcome string) Next {

@@ -37,6 +37,9 @@ func (e Event) Print(w io.Writer) error {
 		}
 		e.Attempt.print(out, "first attempt")
 	}
+	if e.Superseded > 0 {
+		out.add("corrected", fmt.Sprintf("%d times: earlier contents under this id were parked without a call, and are answered by nothing", e.Superseded))
+	}
 	switch {
 	case e.OpenAttempt != nil && e.Verdict != Undecided:
 		out.add("open attempt", "yes: it is being tried, or was and the effect is not known; the verdict counts")
@@ -97,6 +100,8 @@ func (a *Attempt) print(out *lines, when string) {
 	}
 	out.add(when, format(a.First))
 	out.add("account", a.Account)
+	out.add("order", a.OrderID)
+	out.add("amount", strings.TrimSpace(a.Amount+" "+a.Currency))
 	out.add("reference", a.Reference)
 	out.add("fingerprints", strings.Trim("event "+cmp.Or(a.Event, "none")+", body "+cmp.Or(a.Body, "none"), " "))
 	if a.Encoding != 0 {
