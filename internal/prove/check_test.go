@@ -15,6 +15,7 @@ import (
 // check holds what was seen against the promises. Each check is one of them.
 func (h *history) check() {
 	ledger := h.sim.Ledger()
+	h.findCorrections()
 	h.checkCharges(ledger)
 	h.checkCalls()
 	if !h.halted { // else there is nothing left to look into
@@ -49,6 +50,9 @@ func (h *history) checkCharges(ledger simulator.Ledger) {
 	events := h.events()
 	for key, tally := range ledger.ByKey {
 		e := events[key]
+		if c := h.corrected[key]; c != nil {
+			e = c
+		}
 		switch {
 		case e == nil:
 			h.violate("charge: key %q is no event's id", key)
@@ -62,7 +66,11 @@ func (h *history) checkCharges(ledger simulator.Ledger) {
 	}
 	references := make(map[string]decimal.Decimal)
 	for _, e := range h.plan.events {
-		references[e.order] = references[e.order].Add(ledger.ByKey[e.id].Sum)
+		order := e.order
+		if c := h.corrected[e.id]; c != nil {
+			order = c.order
+		}
+		references[order] = references[order].Add(ledger.ByKey[e.id].Sum)
 	}
 	for reference, tally := range ledger.ByReference {
 		if !tally.Sum.Equal(references[reference]) {

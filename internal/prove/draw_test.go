@@ -158,6 +158,9 @@ func (d *draw) mainPhase(twoParts bool) {
 	if d.chance(15) {
 		all = append(all, d.twins()...)
 	}
+	if d.chance(20) {
+		all = append(all, d.correction()...)
+	}
 	waves := d.between(2, 4)
 	for i := range waves {
 		from, to := i*len(all)/waves, (i+1)*len(all)/waves

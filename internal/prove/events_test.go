@@ -71,8 +71,9 @@ func (d *draw) kindOf(kinds ...string) string {
 func (d *draw) anyKind() string {
 	kinds := []string{
 		plainKind, faultyKind, declinedKind, poorKind, cancelledKind, inProcessKind, invalidKind, otherTypeKind, otherAccountKind, currencyKind,
+		futureKind,
 	}
-	return kinds[d.weighted(45, 25, 6, 3, 4, 4, 5, 3, 2, 2)]
+	return kinds[d.weighted(45, 25, 6, 3, 4, 4, 5, 3, 2, 2, 2)]
 }
 
 // event draws an event of a kind, with the rules that make it one.
@@ -119,6 +120,10 @@ func (d *draw) event(kind string) *planned {
 	case currencyKind:
 		refused("parked wrong_currency")
 		e.currency = "BRL"
+	case futureKind:
+		// Sent again by an operator, who accepts its time, it is captured.
+		e.verdicts = []string{"parked time_in_future", isCaptured}
+		e.ahead, e.unordered = farAhead, true
 	default:
 		d.lastingFault(e)
 	}
@@ -228,7 +233,7 @@ func (d *draw) twins() []*sent {
 // happened to a single try may then be decided in two ways.
 func (e *planned) movable() bool {
 	switch e.kind {
-	case plainKind, declinedKind, poorKind, faultyKind, inProcessKind, invalidKind, otherTypeKind, otherAccountKind, currencyKind:
+	case plainKind, declinedKind, poorKind, faultyKind, inProcessKind, invalidKind, otherTypeKind, otherAccountKind, currencyKind, futureKind:
 		return true
 	}
 	return false
@@ -250,7 +255,7 @@ func (e *planned) record(topic string, partition int32, at time.Time, binary boo
 		data["account"] = e.account
 	}
 	attributes := map[string]any{
-		"specversion": "1.0", "id": e.id, "source": "/orders", "type": e.typ, "time": at.UTC().Format(time.RFC3339Nano),
+		"specversion": "1.0", "id": e.id, "source": "/orders", "type": e.typ, "time": at.Add(e.ahead).UTC().Format(time.RFC3339Nano),
 	}
 	value := attributes
 	if binary {

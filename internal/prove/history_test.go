@@ -49,10 +49,11 @@ type history struct {
 	log     logRing
 
 	group       string
-	second      time.Time       // when the second part began; zero: it has not
-	decided     map[string]bool // by then
-	resent      map[string]int  // how often a person sent what was parked, by id
-	halted      bool            // the ledger is gone, and nothing is to be done
+	second      time.Time           // when the second part began; zero: it has not
+	decided     map[string]bool     // by then
+	resent      map[string]int      // how often a person sent what was parked, by id
+	corrected   map[string]*planned // of events that were parked without a call: what took their place, by id
+	halted      bool                // the ledger is gone, and nothing is to be done
 	slots       []*slot
 	sent        []*sent
 	force       chan struct{} // closed when kills that have not come shall come

@@ -152,6 +152,9 @@ func (h *history) checkResent(j *judged) {
 			first++
 		}
 	}
+	if h.corrected[j.id] != nil && first+parked < 2 && !h.halted {
+		h.violate("verdict: event %s (%s) came corrected and has %v", j.id, j.event.kind, j.got)
+	}
 	if first > 1 || parked == 0 || parked > 1+j.resent || len(j.got) > j.copies {
 		h.violate("verdict: event %s (%s) came %d times, %d of them sent again by a person, and has %v", j.id, j.event.kind, j.copies, j.resent, j.got)
 	}
@@ -177,6 +180,8 @@ func (h *history) checkWhich(j *judged, charges simulator.Ledger, captured []str
 	tally := charges.ByKey[e.id]
 	for _, v := range j.got {
 		switch {
+		case e.kind == futureKind && v.kind != topicParked && j.resent == 0:
+			h.violate("guess: event %s is %s before its time, and nobody sent it again", e.id, v.word())
 		case !slices.Contains(e.verdicts, v.word()) && !h.mayBe(j, v, captured):
 			h.violate("verdict: event %s (%s) is %s, which its plan does not allow: %v", j.id, e.kind, v.word(), e.verdicts)
 		case h.plan.oncePer == config.OncePerReference && len(j.partitions) > 1: // another one was captured between its copies

@@ -130,6 +130,7 @@ type planned struct {
 	raw                      string
 	typ, account, currency   string
 	home                     int32
+	ahead                    time.Duration // of its time, before that of its record
 }
 
 // sent is a record of an event.

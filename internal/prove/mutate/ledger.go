@@ -3,7 +3,7 @@ package main
 // ledgerMutations are bugs in what is kept of an event, and in what is made of
 // it.
 func ledgerMutations() []mutation {
-	const records, answers, attempt, intents = "internal/ledger/records.go", "internal/pipeline/ledger.go",
+	const records, answers, attempt, intents = "internal/ledger/records.go", "internal/rules/respond.go",
 		"internal/capture/attempt.go", "internal/ledger/intents.go"
 	return []mutation{
 		{
@@ -33,8 +33,8 @@ func ledgerMutations() []mutation {
 		},
 		{
 			name: "nothing is found in the ledger", file: "internal/pipeline/verdict.go",
-			old: "	what, tried := answerTo(e, it.resend, h)",
-			new: "	h = event.History{}\n	what, tried := answerTo(e, it.resend, h)",
+			old: "	r := rules.Respond(e, it.resend, h)",
+			new: "	h = event.History{}\n	r := rules.Respond(e, it.resend, h)",
 		},
 		{
 			name: "no catch-up before the first dispatch", file: "internal/pipeline/positions.go",
@@ -73,13 +73,23 @@ func ledgerMutations() []mutation {
 		},
 		{
 			name: "another event of the same id is not noticed", file: answers,
-			old: "	if h.Contradicts(e) {",
-			new: "	if h.Decision == nil && h.Contradicts(e) {",
+			old: "	case contradicts(d.Attempt, e):",
+			new: "	case d.At.IsZero() && contradicts(d.Attempt, e):",
 		},
 		{
 			name: "a record that is sent again undoes any parking", file: answers,
-			old: "		if !d.Parked() || !resend.Undoes(d) {",
-			new: "		if !d.Parked() || resend == nil {",
+			old: "	case !resend.Undoes(d):",
+			new: "	case resend == nil:",
+		},
+		{
+			name: "what was corrected since is evaluated anew", file: answers,
+			old: "	case len(d.Superseded) > 0 && slices.Contains",
+			new: "	case len(d.Superseded) > event.MaxSuperseded && slices.Contains",
+		},
+		{
+			name: "an event that was called for can be corrected", file: answers,
+			old: "	case d.Uncalled():",
+			new: "	case d.Parked():",
 		},
 		{
 			name: "what was seen of an event is used though it has changed", file: "internal/ledger/glimpse.go",
