@@ -2,11 +2,9 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"runtime"
 	"runtime/debug"
-	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -86,24 +84,7 @@ func newHealthcheck() *cobra.Command {
 		Use:   "healthcheck",
 		Short: "Ask the running service whether it is alive; for container health checks",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.ReadAdmin()
-			if err != nil {
-				return usageError{err}
-			}
-			host, port, err := net.SplitHostPort(c)
-			if err != nil {
-				return usageError{fmt.Errorf("ADMIN_ADDR: %w", err)}
-			}
-			if host == "" || host == "0.0.0.0" || host == "::" {
-				host = "localhost"
-			}
-			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/livez", nil)
-			if err != nil {
-				return err
-			}
-			// Of its own: no proxy of the environment stands before this address.
-			client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-			resp, err := client.Do(req)
+			resp, err := askAdmin(cmd.Context(), http.MethodGet, "/livez")
 			if err != nil {
 				return err
 			}

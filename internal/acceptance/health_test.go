@@ -34,45 +34,6 @@ func refusedPayers(w *world) {
 	w.want(w.settle(), map[string]int{"captured": 60})
 }
 
-// invalidRun: a run of records that are no events is held, in the topic and
-// uncommitted, until a valid one comes. Then they are parked.
-func invalidRun(w *world) {
-	in := w.start("a")
-	bad := func(from, n int) {
-		orders := make([]order, n)
-		for i := range orders {
-			orders[i] = order{id: fmt.Sprintf("bad-%d", from+i), amount: "-1"}
-		}
-		w.send(orders...)
-	}
-	w.send(order{id: "first"})
-	w.eventually("the first is captured", func() bool { return len(w.verdicts()) == 1 })
-	for i := range 10 { // not all in one poll
-		bad(10*i, 10)
-		w.eventually("they are taken up", func() bool {
-			p := in.service.Status(w.t.Context()).Pipeline
-			return len(w.verdicts())-1+p.Suspects >= 10*(i+1)
-		})
-	}
-	bad(100, 50)
-	w.eventually("the rest is held", func() bool {
-		p := in.service.Status(w.t.Context()).Pipeline
-		return p.Suspects >= 50 && strings.Contains(p.Suspicion, "data.amount")
-	})
-	if vs := w.verdicts(); len(vs) > 100 {
-		w.t.Errorf("%d verdicts, want the first 99 bad ones parked at most", len(vs))
-	}
-	// They are still held by whoever takes over.
-	in.stop()
-	in = w.start("b")
-	w.eventually("they are held again, or parked from the run's beginning", func() bool {
-		p := in.service.Status(w.t.Context()).Pipeline
-		return p.Suspects+len(w.verdicts())-1 == 150
-	})
-	w.send(order{id: "last"})
-	w.want(w.settle(), map[string]int{"captured": 2, "parked invalid_event": 150})
-}
-
 // longestWaiting: the status says which event has waited longest, and for what.
 func longestWaiting(w *world) {
 	if err := w.sim.Apply(simulator.Script{Rules: []simulator.Rule{

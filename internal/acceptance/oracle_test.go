@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,8 +134,9 @@ func (w *world) parse(r *kgo.Record) verdict {
 				v.reason = string(h.Value)
 			}
 		}
+		claimed := claimedIDs(r)
 		for _, s := range w.sent {
-			if s.id != "" && (strings.Contains(string(r.Value), `"id":"`+s.id+`"`) || headerOf(r, "ce_id") == s.id) {
+			if s.id != "" && slices.Contains(claimed, s.id) {
 				v.event = s.id
 			}
 		}
@@ -152,6 +154,16 @@ func (w *world) parse(r *kgo.Record) verdict {
 	v.event, _ = doc.Data["event_id"].(string)
 	v.reason, _ = doc.Data["reason"].(string)
 	return v
+}
+
+// claimedIDs returns what may be the id of a parked event.
+func claimedIDs(r *kgo.Record) []string {
+	ids := []string{headerOf(r, "ce_id")}
+	for _, after := range strings.Split(string(r.Value), `"id":"`)[1:] {
+		id, _, _ := strings.Cut(after, `"`)
+		ids = append(ids, id)
+	}
+	return ids
 }
 
 func headerOf(r *kgo.Record, key string) string {

@@ -133,7 +133,7 @@ func (w *world) config(instance string) config.Config {
 		CloudEventsMode: "structured", MercadoPagoURL: w.apiURL, MercadoPagoAccessToken: secret.New(accessToken),
 		MercadoPagoTimeout: 5 * time.Second, Currency: "MXN", MercadoPagoAccount: "main",
 		MaxInFlight: 64, CaptureDeadline: 15 * time.Minute, CaptureMaxTries: 100, CaptureReconcileFor: 2 * time.Second,
-		CaptureRefusalRun: 20, InvalidEventRun: 100,
+		CaptureRefusalRun: 20, InvalidEventRun: 100, InvalidEventHold: 15 * time.Minute,
 		CaptureMaxEventAge: 24 * time.Hour, CaptureMaxEventLead: time.Hour, IdempotencyKeyHorizon: 24 * time.Hour,
 		FlushInterval: 25 * time.Millisecond, ShutdownTimeout: 20 * time.Second, AdminAddr: config.AdminOff,
 	}

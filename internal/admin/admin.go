@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,7 +25,10 @@ type Readiness struct {
 //	/readyz   200 while events can be worked, else 503, with the reason
 //	/status   what is under way, what waits longest, and for what
 //	/metrics  for Prometheus
-func Handler(gatherer prometheus.Gatherer, ready func(context.Context) Readiness, status func(context.Context) any) http.Handler {
+//	/holds/release (POST)  parks held invalid events now; ?partition=3 only those of one
+func Handler(
+	gatherer prometheus.Gatherer, ready func(context.Context) Readiness, status func(context.Context) any, release Release,
+) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]bool{"live": true})
@@ -44,8 +48,37 @@ func Handler(gatherer prometheus.Gatherer, ready func(context.Context) Readiness
 		defer cancel()
 		answer(w, http.StatusOK, status(ctx))
 	})
+	// A page that an operator's browser shows must not be able to do this.
+	mux.Handle("POST "+ReleasePath, http.NewCrossOriginProtection().Handler(release))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	return mux
+}
+
+// ReleasePath is the route that releases held invalid events.
+const ReleasePath = "/holds/release"
+
+// Release ends the holds of invalid events of one partition, or of all if it is nil,
+// and returns them.
+type Release func(ctx context.Context, partition *int32) (released any, err error)
+
+func (release Release) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var partition *int32
+	if text := r.URL.Query().Get("partition"); text != "" {
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || n < 0 {
+			answer(w, http.StatusBadRequest, map[string]string{"error": "partition is not a number"})
+			return
+		}
+		partition = new(int32(n))
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	released, err := release(ctx, partition)
+	if err != nil {
+		answer(w, http.StatusServiceUnavailable, map[string]string{"error": err.Error()})
+		return
+	}
+	answer(w, http.StatusOK, map[string]any{"released": released})
 }
 
 // patience is how long the service is asked how it is: one that is too busy to

@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -27,7 +28,34 @@ func handler(r admin.Readiness) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "test_events_total", Help: "Events."}))
 	return admin.Handler(registry, func(context.Context) admin.Readiness { return r },
-		func(context.Context) any { return map[string]int{"calls": 7} })
+		func(context.Context) any { return map[string]int{"calls": 7} }, release)
+}
+
+// release releases partition 3, or all.
+func release(_ context.Context, partition *int32) (any, error) {
+	switch {
+	case partition == nil:
+		return []string{"all"}, nil
+	case *partition == 3:
+		return []string{"three"}, nil
+	}
+	return nil, errors.New("the service is starting")
+}
+
+func TestReleaseFromAnotherSiteIsRefused(t *testing.T) {
+	t.Parallel()
+	h := handler(admin.Readiness{Ready: true})
+	for site, want := range map[string]int{"cross-site": 403, "same-origin": 200, "": 200} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, admin.ReleasePath, nil)
+		if site != "" {
+			r.Header.Set("Sec-Fetch-Site", site)
+		}
+		recorder := httptest.NewRecorder()
+		h.ServeHTTP(recorder, r)
+		if recorder.Code != want {
+			t.Errorf("Sec-Fetch-Site %q: got %d, want %d", site, recorder.Code, want)
+		}
+	}
 }
 
 func TestRoutes(t *testing.T) {
@@ -47,6 +75,14 @@ func TestRoutes(t *testing.T) {
 		"metrics":         {busy, http.MethodGet, "/metrics", 200, "test_events_total 0"},
 		"nothing there":   {ready, http.MethodGet, "/", 404, ""},
 		"only to read":    {ready, http.MethodPost, "/readyz", 405, ""},
+
+		"release all":             {ready, http.MethodPost, "/holds/release", 200, `{"released":["all"]}`},
+		"release one":             {ready, http.MethodPost, "/holds/release?partition=3", 200, `{"released":["three"]}`},
+		"release, and it fails":   {ready, http.MethodPost, "/holds/release?partition=4", 503, `{"error":"the service is starting"}`},
+		"release no number":       {ready, http.MethodPost, "/holds/release?partition=x", 400, `{"error":"partition is not a number"}`},
+		"release below zero":      {ready, http.MethodPost, "/holds/release?partition=-1", 400, `"error"`},
+		"release beyond any":      {ready, http.MethodPost, "/holds/release?partition=4294967299", 400, `"error"`},
+		"release is no look only": {ready, http.MethodGet, "/holds/release", 405, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -69,7 +105,7 @@ func TestReadinessIsAskedForTwoSeconds(t *testing.T) {
 		h := admin.Handler(prometheus.NewRegistry(), func(ctx context.Context) admin.Readiness {
 			<-ctx.Done()
 			return admin.Readiness{Reason: "no answer"}
-		}, nil)
+		}, nil, nil)
 		if got := get(t, h, http.MethodGet, "/readyz"); got.Code != http.StatusServiceUnavailable || time.Since(began) != 2*time.Second {
 			t.Errorf("got %d after %s", got.Code, time.Since(began))
 		}

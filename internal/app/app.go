@@ -111,7 +111,8 @@ func New(opts Options) (*Service, error) {
 		Kafka: kafkaConfig, Group: c.KafkaGroup, InstanceID: c.InstanceID, Static: c.KafkaStaticMembership,
 		SessionTimeout: c.KafkaSessionTimeout, StartAt: start, Accepted: accepted,
 		Topics:  pipeline.Topics{Input: c.TopicInput, Captured: c.TopicCaptured, Rejected: c.TopicRejected, Parked: c.TopicParked, Ledger: c.TopicLedger},
-		Account: c.MercadoPagoAccount, Decoder: Decoder(c), Mode: event.Mode(c.CloudEventsMode), Rules: Rules(c), MaxInFlight: c.MaxInFlight, InvalidRun: c.InvalidEventRun,
+		Account: c.MercadoPagoAccount, Decoder: Decoder(c), Mode: event.Mode(c.CloudEventsMode), MaxInFlight: c.MaxInFlight,
+		Rules: Rules(c), InvalidRun: c.InvalidEventRun, InvalidHold: c.InvalidEventHold,
 		SuppressReplayed: c.ReplayedOutcomes == config.ReplayedSuppress,
 		FlushInterval:    c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
 		Log: opts.Log, Metrics: pipeline.NewMetrics(s.registry),
@@ -197,7 +198,10 @@ func (h atLeast) WithGroup(name string) slog.Handler {
 
 // Handler gives the admin routes.
 func (s *Service) Handler() http.Handler {
-	return admin.Handler(s.registry, s.ready, func(ctx context.Context) any { return s.Status(ctx) })
+	return admin.Handler(s.registry, s.ready, func(ctx context.Context) any { return s.Status(ctx) },
+		func(ctx context.Context, partition *int32) (any, error) {
+			return s.pipeline.Load().ReleaseInvalid(ctx, partition)
+		})
 }
 
 // Status is what the service shows of itself.
@@ -240,8 +244,10 @@ func (s *Service) ready(ctx context.Context) admin.Readiness {
 		r.Reason = "committed offsets are being checked; detail says which"
 	case !all.API.Passing():
 		r.Reason = all.API.Reason
-	case status.Suspicion != "":
-		r.Reason = status.Suspicion
+	case len(status.InvalidHolds) > 0 && len(status.InvalidHolds) == status.Partitions:
+		h := status.InvalidHolds[0]
+		r.Reason = fmt.Sprintf("invalid events are held in every partition of this instance; first: partition %d, offsets %d to %d, %d records wait; %s; "+
+			"they are parked at %s; %s parks them now", h.Partition, h.First, h.Last, h.Waiting, h.Reason, h.ParkedAt.Format(time.RFC3339), h.Release)
 	default:
 		r.Ready = true
 	}

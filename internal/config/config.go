@@ -66,7 +66,8 @@ type Config struct {
 	IdempotencyKeyHorizon time.Duration `envconfig:"IDEMPOTENCY_KEY_HORIZON" default:"24h" desc:"how long the API is trusted to remember an idempotency key; an event first tried longer ago is looked up, not called for again"`
 	CaptureReconcileFor   time.Duration `envconfig:"CAPTURE_RECONCILE_FOR" default:"3m" desc:"how long the API is searched for a payment before an event is parked that may have made one"`
 	CaptureRefusalRun     int           `envconfig:"CAPTURE_REFUSAL_RUN" default:"20" desc:"consecutive refusals, over different payers or orders and without a payment between, that halt the service; 0 disables"`
-	InvalidEventRun       int           `envconfig:"INVALID_EVENT_RUN" default:"100" desc:"from so many invalid events in a row on they are held, not parked; 0: all are parked"`
+	InvalidEventRun       int           `envconfig:"INVALID_EVENT_RUN" default:"100" desc:"from so many records in a row on that would be parked without a call, in one partition, they are held first; 0: none are held"`
+	InvalidEventHold      time.Duration `envconfig:"INVALID_EVENT_HOLD" default:"15m" desc:"how long such a run is held, for an operator to look, before its records are parked; 0: none are held"`
 	FlushInterval         time.Duration `envconfig:"FLUSH_INTERVAL" default:"25ms" desc:"the least time between two transactions under load"`
 	ShutdownTimeout       time.Duration `envconfig:"SHUTDOWN_TIMEOUT" default:"45s" desc:"how long a stop may take; at least MERCADOPAGO_TIMEOUT + 5s"`
 
@@ -273,6 +274,9 @@ func (c Config) checkCapture(wrong report) {
 	}
 	if c.InvalidEventRun < 0 {
 		wrong("INVALID_EVENT_RUN", "is %d: 0 or more", c.InvalidEventRun)
+	}
+	if c.InvalidEventHold < 0 || c.InvalidEventHold > 24*time.Hour {
+		wrong("INVALID_EVENT_HOLD", "is %s: 0s to 24h", c.InvalidEventHold)
 	}
 	if c.CaptureDeadline < time.Second {
 		wrong("CAPTURE_DEADLINE", "is %s: at least 1s", c.CaptureDeadline)

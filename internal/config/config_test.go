@@ -157,6 +157,9 @@ func TestProblems(t *testing.T) {
 		"runs below zero":          {[]string{"CAPTURE_REFUSAL_RUN=-1", "INVALID_EVENT_RUN=-1"}, []string{"CAPTURE_REFUSAL_RUN", "INVALID_EVENT_RUN"}},
 		"no runs":                  {[]string{"CAPTURE_REFUSAL_RUN=0", "INVALID_EVENT_RUN=0"}, nil},
 		"token in a file":          {[]string{"MERCADOPAGO_ACCESS_TOKEN=", "MERCADOPAGO_ACCESS_TOKEN_FILE=/token"}, nil},
+		"a hold below zero":        {[]string{"INVALID_EVENT_HOLD=-1s"}, []string{"INVALID_EVENT_HOLD"}},
+		"a hold of days":           {[]string{"INVALID_EVENT_HOLD=25h"}, []string{"INVALID_EVENT_HOLD"}},
+		"no hold":                  {[]string{"INVALID_EVENT_HOLD=0"}, nil},
 	})
 }
 

@@ -103,6 +103,7 @@ func (o *owner) buildFlush(member string, generation int32) flushJob {
 		bytes += pt.unflushedBytes
 		low := pt.window.low()
 		meta.settled = pt.window.settledAbove()
+		meta.run = pt.run
 		if !o.replaced {
 			job.batch.Offsets = append(job.batch.Offsets, kafka.Offset{
 				Partition: pt.number, At: low, LeaderEpoch: pt.window.lowEpoch(), Metadata: meta.encode(low),

@@ -32,7 +32,7 @@ type item struct {
 	blockedBy   int   // lanes in which others are before it
 	epochBefore int32 // leader epoch of the record before; -1: not known
 	inFlight    bool
-	suspect     bool      // of a run of invalid events: held, not parked
+	held        bool      // of a run of invalid events, and not parked yet
 	until       time.Time // it waits for this time; zero: it does not
 	crowded     int       // so many others wait for their time that it must not; 0: it may
 	left        bool      // it stands in no lane any more
@@ -97,6 +97,12 @@ type partition struct {
 	halted         string // why it is not worked; "" when it is
 	haltReason     haltReason
 	draining       bool // no new capture is begun
+
+	run     runState
+	runFrom int64        // offset of the run's first record; 0: the previous owner saw it
+	holding *invalidHold // nil: nothing of the run is held
+	polled  int64        // one past the highest offset that was polled
+	goodAt  int64        // the scout found a good record here: what is below belongs to no run
 }
 
 // held counts the records that wait for a verdict.

@@ -23,6 +23,8 @@ func hostileMetadata() []string {
 		payloadOf(formDeltas), payloadOf(formDeltas, 0), payloadOf(formDeltas, 0x80, 0x00), payloadOf(formDeltas, uvarints(0, 0)...),
 		payloadOf(formDeltas, uvarints(maxSpan, 0, 1, 2, maxSpan)...), payloadOf(formDeltas, uvarints(maxSpan+1)...), payloadOf(formDeltas, uvarints(1<<63, 1)...),
 		payloadOf(formDeltas, uvarints(10, 1, 1<<64-1)...), payloadOf(formDeltas, uvarints(10, 10)...), payloadOf(formDeltas, uvarints(10, 3, 0)...),
+		runOf(runNone), runOf(runCounted, uvarints(3, 9)...), runOf(runHeld, uvarints(3, 9, 1<<31, 4)...), runOf(runSpent, uvarints(3, 9)...), runOf(7, 1, 1),
+		runOf(runHeld, uvarints(maxRunLength, maxSpan, maxRunSecond, maxSpan)...), runOf(runHeld, slices.Repeat([]byte{0xff}, 30)...),
 		payloadOf(formDeltas, append(uvarints(maxSpan), slices.Repeat([]byte{1}, 3000)...)...), strings.Repeat("A", 4097), strings.Repeat("/", 1<<16),
 	}
 }
@@ -32,7 +34,7 @@ func hostileMetadata() []string {
 func FuzzDecodeMetadata(f *testing.F) {
 	r := seeded(7)
 	for range 8 {
-		f.Add(metadata{token: r.Uint64(), settled: randomMap(r, 40)}.encode(40), int64(40))
+		f.Add(metadata{token: r.Uint64(), run: randomRun(r, 40), settled: randomMap(r, 40)}.encode(40), int64(40))
 	}
 	for _, text := range hostileMetadata() {
 		f.Add(text, int64(0))
@@ -77,7 +79,7 @@ func sameAgain(t *testing.T, m metadata, low int64) {
 	if err != nil {
 		t.Fatalf("what was written cannot be read: %v", err)
 	}
-	if again.topic != m.topic || again.ledger != m.ledger || again.token != m.token {
+	if again.topic != m.topic || again.ledger != m.ledger || again.token != m.token || again.run != m.run {
 		t.Fatalf("got %v, want %v", again, m)
 	}
 	if got, want := settledCanon(again.settled, low), settledCanon(m.settled, low); !reflect.DeepEqual(got, want) {
@@ -113,6 +115,12 @@ func FuzzEncodeMetadata(f *testing.F) {
 	f.Fuzz(func(t *testing.T, gaps []byte, low int64, token uint64) {
 		low &= 1<<55 - 1
 		m := metadata{token: token, settled: settledMap{end: low}}
+		if length := int64(token>>7) & maxRunLength; length > 0 {
+			m.run = runState{length: length, noted: low + int64(token%maxSpan), spent: token%3 == 0}
+			if token%3 == 1 {
+				m.run.since, m.run.from = 1+length/2, low+length
+			}
+		}
 		binary.BigEndian.PutUint64(m.topic[4:], ^token)
 		binary.BigEndian.PutUint64(m.ledger[2:], token*3)
 		// Each varint is the distance to the next unsettled offset, less one;

@@ -31,6 +31,20 @@ func randomMap(r *rand.Rand, low int64) settledMap {
 	return m
 }
 
+// randomRun makes a run as it can be committed at low.
+func randomRun(r *rand.Rand, low int64) runState {
+	run := runState{length: 1 + r.Int64N(1<<r.IntN(20)), noted: low + r.Int64N(1<<r.IntN(20))}
+	switch r.IntN(4) {
+	case 0:
+		return runState{}
+	case 1:
+		run.since, run.from = 1+r.Int64N(1<<33), low+r.Int64N(1<<r.IntN(20))
+	case 2:
+		run.spent = true
+	}
+	return run
+}
+
 // sameMap fails the test where two maps differ at or above low.
 func sameMap(t *testing.T, got, want settledMap, low int64) {
 	t.Helper()
@@ -46,7 +60,7 @@ func TestMetadataRoundTrip(t *testing.T) {
 	for seed := range uint64(300) {
 		r := seeded(seed)
 		low := r.Int64N(1 << 50)
-		want := metadata{token: r.Uint64(), settled: randomMap(r, low)}
+		want := metadata{token: r.Uint64(), run: randomRun(r, low), settled: randomMap(r, low)}
 		for i := range want.topic {
 			want.topic[i], want.ledger[i] = byte(r.Uint32()), byte(r.Uint32())
 		}
@@ -54,7 +68,7 @@ func TestMetadataRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
-		if got.topic != want.topic || got.ledger != want.ledger || got.token != want.token {
+		if got.topic != want.topic || got.ledger != want.ledger || got.token != want.token || got.run != want.run {
 			t.Fatalf("seed %d: got %v, want %v", seed, got, want)
 		}
 		sameMap(t, got.settled, want.settled, low)
@@ -133,6 +147,35 @@ func TestMetadataOfOneStuckRecordIsSmall(t *testing.T) {
 	}
 }
 
+// What lies below the committed offset is not read again, and a run of no length
+// is none.
+func TestMetadataOfARunIsRelativeToTheOffset(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ run, want runState }{
+		"none":        {runState{noted: 900}, runState{}},
+		"below":       {runState{length: 3, noted: 50, since: 9, from: 40}, runState{length: 3, noted: 100, since: 9, from: 100}},
+		"far above":   {runState{length: 3, noted: 1 << 60}, runState{length: 3, noted: 100 + maxSpan}},
+		"very long":   {runState{length: 1 << 60, noted: 100, spent: true}, runState{length: maxRunLength, noted: 100, spent: true}},
+		"far in time": {runState{length: 1, noted: 100, since: 1 << 60, from: 100}, runState{length: 1, noted: 100, since: maxRunSecond, from: 100}},
+	} {
+		got, err := decodeMetadata(metadata{run: c.run}.encode(100), 100)
+		if err != nil || got.run != c.want {
+			t.Errorf("%s: got %+v, %v, want %+v", name, got.run, err, c.want)
+		}
+	}
+	_, counts := runState{length: 1 << 60, noted: 1 << 60, since: 1 << 60, from: 1 << 60}.encode(0)
+	if len(counts) != maxRunBytes {
+		t.Errorf("the longest run takes %d bytes, want %d", len(counts), maxRunBytes)
+	}
+}
+
+// runOf wraps a kind of run and what follows it as metadata without a map.
+func runOf(kind byte, counts ...byte) string {
+	buf := make([]byte, metadataHeader, metadataHeader+len(counts))
+	buf[0], buf[metadataHeader-2] = metadataVersion, kind
+	return base64.RawStdEncoding.EncodeToString(append(buf, counts...))
+}
+
 // payloadOf wraps a payload as metadata of a form.
 func payloadOf(form byte, payload ...byte) string {
 	buf := make([]byte, metadataHeader, metadataHeader+len(payload))
@@ -174,6 +217,15 @@ func TestDecodeMetadataRefuses(t *testing.T) {
 		"delta overflows":    payloadOf(formDeltas, uvarints(10, 1, 1<<64-1)...),
 		"span 0, one delta":  payloadOf(formDeltas, uvarints(0, 0)...),
 		"no span, unsettled": payloadOf(formDeltas, uvarints(0, 1)...),
+		"unknown run":        runOf(4, uvarints(1, 1)...),
+		"run of nothing":     runOf(runCounted, uvarints(0, 1)...),
+		"run too long":       runOf(runCounted, uvarints(maxRunLength+1, 1)...),
+		"run cut":            runOf(runCounted, uvarints(1)...),
+		"counted too far":    runOf(runSpent, uvarints(1, maxSpan+1)...),
+		"hold without time":  runOf(runHeld, uvarints(1, 1, 0, 1)...),
+		"hold in no time":    runOf(runHeld, uvarints(1, 1, maxRunSecond+1, 1)...),
+		"hold cut":           runOf(runHeld, uvarints(1, 1, 1)...),
+		"hold too far":       runOf(runHeld, uvarints(1, 1, 1, maxSpan+1)...),
 	}
 	for name, text := range tests {
 		if _, err := decodeMetadata(text, 5); !errors.Is(err, errMetadata) {

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,7 +21,9 @@ type Metrics struct {
 	inFlight      prometheus.Gauge
 	ownedGauge    prometheus.Gauge
 	fetchFailures prometheus.Counter
-	suspects      prometheus.Gauge
+	holds         *prometheus.GaugeVec
+	holdsTotal    *prometheus.CounterVec
+	oldestHold    atomic.Int64 // when the oldest hold began, in Unix seconds; 0: nothing is held
 	refusedGauge  prometheus.Gauge
 	haltedGauge   *prometheus.GaugeVec
 	openGauge     prometheus.Gauge
@@ -67,9 +71,23 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Errors that fetching gave, those that the client repeats by itself left out.",
 		}),
 	}
-	m.suspects = prometheus.NewGauge(prometheus.GaugeOpts{
+	m.holds = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "payment_capture_invalid_events_held",
-		Help: "Records of a run of invalid events, which are held until a valid one comes or somebody looks.",
+		Help: "Records that wait because a run of invalid events is held in their partition.",
+	}, []string{"partition"})
+	m.holdsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "payment_capture_invalid_event_holds_total",
+		Help: "Holds of invalid events that ended, by result: good_event, expired, released.",
+	}, []string{"result"})
+	holdAge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "payment_capture_invalid_event_hold_seconds",
+		Help: "Age of the oldest hold of invalid events; 0 if nothing is held.",
+	}, func() float64 {
+		since := m.oldestHold.Load()
+		if since == 0 {
+			return 0
+		}
+		return max(0, time.Since(time.Unix(since, 0)).Seconds())
 	})
 	m.refusedGauge = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "payment_capture_commits_refused",
@@ -91,7 +109,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.halted(nil)
 	reg.MustRegister(m.haltedGauge, m.openGauge, m.waitingGauge,
 		m.settledTotal, m.replayedTotal, m.skippedTotal, m.staleTotal, m.flushesTotal, m.flushSeconds, m.inFlight, m.ownedGauge,
-		m.fetchFailures, m.suspects, m.refusedGauge)
+		m.fetchFailures, m.holds, m.holdsTotal, holdAge, m.refusedGauge)
+	for _, result := range []holdEnd{holdEndedByGood, holdExpired, holdReleased} {
+		m.holdsTotal.WithLabelValues(string(result))
+	}
 	for _, v := range []string{kindCaptured, kindRejected, kindParked} {
 		m.settledTotal.WithLabelValues(v)
 		m.replayedTotal.WithLabelValues(v)
@@ -121,7 +142,19 @@ func (m *Metrics) capturing(n int) { m.inFlight.Set(float64(n)) }
 func (m *Metrics) owned(n int)     { m.ownedGauge.Set(float64(n)) }
 func (m *Metrics) waiting(n int)   { m.waitingGauge.Set(float64(n)) }
 func (m *Metrics) fetchFailed()    { m.fetchFailures.Inc() }
-func (m *Metrics) suspected(n int) { m.suspects.Set(float64(n)) }
+
+func (m *Metrics) holdEnded(result holdEnd) { m.holdsTotal.WithLabelValues(string(result)).Inc() }
+
+func (m *Metrics) holding(partition int32, records int) {
+	m.holds.WithLabelValues(strconv.Itoa(int(partition))).Set(float64(records))
+}
+
+// dropped removes the series of partitions that another instance owns now.
+func (m *Metrics) dropped(partitions []int32) {
+	for _, n := range partitions {
+		m.holds.DeleteLabelValues(strconv.Itoa(int(n)))
+	}
+}
 
 func (m *Metrics) halted(partitions map[haltReason]int) {
 	for _, reason := range haltReasons() {

@@ -37,9 +37,7 @@ type owner struct {
 	refused   string        // why commits are refused; "": they are not
 	patience  time.Duration // before the next flush, after one that was refused
 
-	invalidRun int     // invalid events in a row, no valid one between
-	suspects   []*item // of such a run, held
-	suspicion  string  // what the last of them said
+	scouting map[int32]*scoutTarget // what the scout was told to read
 
 	timed []*item // that wait for their time, the earliest first
 
@@ -74,10 +72,11 @@ func (o *owner) run(ctx context.Context, stopPolling func()) error {
 			o.stopNow(ErrExpelled)
 		}
 		o.forgetFailure()
-		due := o.releaseDue()
+		wake := earliest(o.releaseDue(), o.checkHolds())
 		o.dispatch()
 		o.adjustIntake()
-		wake := earliest(due, earliest(o.maybeFlush(), o.checkDrains()))
+		o.directScout()
+		wake = earliest(wake, earliest(o.maybeFlush(), o.checkDrains()))
 		if o.stopping && (len(o.parts) == 0 || o.dropAll) {
 			o.dropEverything()
 			return o.cause
@@ -157,15 +156,20 @@ func (m polled) apply(o *owner) {
 			continue
 		}
 		pt.backlog = append(pt.backlog, part.records...)
-		for _, r := range part.records {
-			pt.heldBytes += r.bytes()
-			o.notice(r)
+		for i := range part.records {
+			pt.heldBytes += part.records[i].bytes()
 		}
+		o.notice(pt, part.records)
 	}
+	holding := false
 	for _, part := range m.batch {
 		if pt := o.parts[part.number]; pt != nil && pt.halted == "" {
 			o.takeUp(pt)
+			holding = holding || pt.holding != nil
 		}
+	}
+	if holding {
+		o.countHolds()
 	}
 }
 
@@ -212,13 +216,13 @@ func (o *owner) take(pt *partition, r polledRecord, epoch int32) {
 	pt.window.take(it, epoch)
 	if r.invalid != nil {
 		it.lanes = []laneKey{{laneEvent, it.id}}
-		if o.suspicious() {
-			o.suspect(it)
-			return
-		}
 	} else {
 		it.order = r.event.OrderID
 		it.lanes = lanesOf(r)
+	}
+	if pt.holds(&r) {
+		o.hold(it)
+		return
 	}
 	o.line(it)
 }
@@ -341,9 +345,10 @@ func (o *owner) drop(parts []*partition) {
 		// Pauses outlive an assignment in the client.
 		o.p.consumer.ResumeFetchPartitions(map[string][]int32{o.p.conf.Topics.Input: numbers})
 	}
-	o.forgetSuspects()
 	o.countHalted()
 	o.forgetWaiting()
+	o.countHolds()
+	o.p.conf.Metrics.dropped(numbers)
 	o.p.conf.Metrics.owned(len(o.parts))
 }
 

@@ -80,12 +80,13 @@ type Config struct {
 	Account     string // events that name another account are skipped
 	Decoder     event.Decoder
 	Mode        event.Mode
-	Rules       rules.Rules // what the capturer goes by too; here for events that wait for their time
+	Rules       rules.Rules // what the capturer goes by too; here for what it would park without a call, and what waits
 	MaxInFlight int         // calls at once; there are up to four times as many captures
 	// SuppressReplayed answers an event that was decided before by nothing, and
 	// not by its outcome.
 	SuppressReplayed bool
-	InvalidRun       int           // so many invalid events in a row are not parked but held; 0: all are parked
+	InvalidRun       int           // from so many records in a row on that would be parked without a call they are held; 0: none are
+	InvalidHold      time.Duration // how long; 0: none are held
 	FlushInterval    time.Duration // the least time between two transactions under load
 	ShutdownTimeout  time.Duration // how long a stop may take
 	Log              *slog.Logger
@@ -122,6 +123,8 @@ const (
 	// partitionBytes bounds the records held of a partition: past it no more
 	// are fetched.
 	partitionBytes = 8 << 20
+	// maxBatchBytes bounds what a batch of the input may unpack to.
+	maxBatchBytes = 64 << 20
 	// leastOutcomeBytes is more than any outcome takes: one that its topic does
 	// not take would be a charge that nobody hears of.
 	leastOutcomeBytes = 64 << 10
@@ -154,6 +157,8 @@ type Pipeline struct {
 	// operator wants it to begin.
 	beginsAt kafka.AcceptedOffsets
 	checks   chan struct{} // bounds the checks of committed offsets under way
+	skipped  *skippedRecords
+	scout    *scout
 	messages chan message
 	flushes  chan flushJob
 	heard    heard
@@ -167,16 +172,19 @@ func New(conf Config, capturer Capturer, ledger Ledger) *Pipeline {
 	if conf.Kafka.Requests == nil {
 		conf.Kafka.Requests = kafka.NewRequestLimit(0)
 	}
-	return &Pipeline{
+	p := &Pipeline{
 		conf:     conf,
 		capturer: capturer,
 		ledger:   ledger,
+		skipped:  newSkippedRecords(conf.Log),
 		messages: make(chan message, 64),
 		flushes:  make(chan flushJob, 1),
 		checks:   make(chan struct{}, mostChecks),
 		started:  make(chan struct{}),
 		ended:    make(chan struct{}),
 	}
+	p.scout = newScout(p)
+	return p
 }
 
 // StoppedError is why a pipeline stopped by itself, offsets kept.
@@ -222,6 +230,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	running.Go(func() { p.poll(polling) })
 	running.Go(func() { p.flushLoop(work, committer) })
 	running.Go(func() { p.watchInput(work) })
+	running.Go(func() { p.scout.run(polling) })
 
 	close(p.started)
 	cause := o.run(ctx, stopPolling)
@@ -302,7 +311,7 @@ func (p *Pipeline) consumerOptions(o *owner) []kgo.Opt {
 		kgo.FetchMaxBytes(8 << 20),
 		// A batch that unpacks to more than any topic takes is no records but a
 		// trap: its partition halts.
-		kgo.MaxDecompressBatchBytes(64 << 20),
+		kgo.MaxDecompressBatchBytes(maxBatchBytes),
 		// How soon added partitions are noticed; the library's is five minutes.
 		kgo.MetadataMaxAge(30 * time.Second),
 		kgo.WithHooks(&p.heard),

@@ -26,13 +26,17 @@ type polledPartition struct {
 type polledRecord struct {
 	record  *kgo.Record
 	event   *event.ReadyToCapture
-	valid   bool // an order.ready_to_capture, whoever's
-	skip    bool // a marker, an event of another type, or for another account
+	skip    bool             // a marker, or not meant for this service
+	skipped *event.SkipError // why it is not meant for this service; nil for a marker
 	invalid *event.InvalidError
 	id      string        // of the event, or what stands in for it where it is invalid
 	resend  *event.Resend // where a person sent it again
 	glimpse event.Glimpse // what was known of it then
 	answer  *settlement   // what follows from that, where it needs no call
+	// unfit is why the record would be parked without a call, and good whether it
+	// may be called for; a record that is neither says nothing: see weigh.
+	unfit *event.Parking
+	good  bool
 }
 
 // noPartition stands for an error that concerns no partition.
@@ -50,6 +54,7 @@ func (p *Pipeline) poll(ctx context.Context) {
 			return
 		}
 		batch := p.read(fetches)
+		p.noteSkipped(ctx, batch)
 		taken := make(chan struct{})
 		ok := p.send(polled{batch: batch, taken: taken})
 		if ok {
@@ -113,11 +118,28 @@ func (p *Pipeline) read(fetches kgo.Fetches) []polledPartition {
 			for _, r := range some {
 				*r = p.decodeRecord(detached(r.record))
 			}
-			p.foresee(slices.DeleteFunc(some, func(r *polledRecord) bool { return r.skip }))
+			some = slices.DeleteFunc(some, func(r *polledRecord) bool { return r.skip })
+			p.foresee(some)
+			now := time.Now()
+			for _, r := range some {
+				p.weigh(r, now)
+			}
 		})
 	}
 	reading.Wait()
 	return batch
+}
+
+// noteSkipped counts and shows what a poll skips.
+func (p *Pipeline) noteSkipped(ctx context.Context, batch []polledPartition) {
+	for _, part := range batch {
+		for i := range part.records {
+			if skipped := part.records[i].skipped; skipped != nil {
+				p.conf.Metrics.skipped(skipped.Reason)
+			}
+		}
+	}
+	p.skipped.note(ctx, batch, time.Now())
 }
 
 // readAtLeast is how many records are worth a goroutine; and each core has several
@@ -135,17 +157,15 @@ func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 	e, err := p.conf.Decoder.Decode(m)
 	if err == nil {
 		if e.Account != "" && e.Account != p.conf.Account {
-			p.conf.Metrics.skipped(event.SkipOtherAccount)
-			return polledRecord{record: r, skip: true, valid: true}
+			return polledRecord{record: r, skip: true, skipped: &event.SkipError{Reason: event.SkipOtherAccount, Type: e.Account}}
 		}
-		return polledRecord{record: r, event: e, valid: true, id: e.ID, resend: event.ResendOf(m)}
+		return polledRecord{record: r, event: e, id: e.ID, resend: event.ResendOf(m)}
 	}
 	if invalid, ok := errors.AsType[*event.InvalidError](err); ok {
 		return polledRecord{record: r, invalid: invalid, id: event.RecordID(m), resend: event.ResendOf(m)}
 	}
 	if skipped, ok := errors.AsType[*event.SkipError](err); ok {
-		p.conf.Metrics.skipped(skipped.Reason)
-		return polledRecord{record: r, skip: true}
+		return polledRecord{record: r, skip: true, skipped: skipped}
 	}
 	return polledRecord{record: r, invalid: &event.InvalidError{Problem: err.Error()}, id: event.RecordID(m), resend: event.ResendOf(m)}
 }

@@ -60,6 +60,7 @@ type position struct {
 	offset  int64
 	epoch   int32
 	settled settledMap
+	run     runState
 	missing string // why the ledger is not the one that its commit knows
 	foreign bool   // the offset was committed by something else than this service
 }
@@ -82,6 +83,7 @@ func (o *owner) positionOf(c kmsg.OffsetFetchResponseGroupTopicPartition) (_ pos
 		return position{epoch: -1, missing: p.missing}, true
 	}
 	p.settled = m.settled
+	p.run = m.run
 	return p, false
 }
 
@@ -115,6 +117,7 @@ func (m positioned) apply(o *owner) {
 			o.checkOffset(pt, at.offset)
 			continue
 		}
+		o.resumeRun(pt, at.run)
 		// From here on nothing of an earlier owner's is added: its offsets are
 		// stable, so the transaction that they came with has been written.
 		o.captures.Go(func() {

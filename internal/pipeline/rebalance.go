@@ -64,6 +64,7 @@ func (m assigned) apply(o *owner) {
 		o.parts[n] = &partition{
 			number: n, ctx: ctx, cancel: cancel, giveUp: make(chan struct{}), asking: asking, stopAsking: stopAsking, member: member,
 		}
+		o.p.conf.Metrics.holding(n, 0)
 	}
 	o.p.conf.Metrics.owned(len(o.parts))
 	if len(m.numbers) > 0 {

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -16,15 +17,16 @@ type Status struct {
 	Halted     map[int32]string `json:"halted,omitempty"`   // partitions that are not worked, and why
 	Checking   map[int32]string `json:"checking,omitempty"` // partitions that are not worked yet, and why
 	Error      string           `json:"error,omitempty"`    // why nothing can be committed or seen; "" when all is well
-	Suspects   int              `json:"suspects"`           // invalid events that are held: a run of them
-	Suspicion  string           `json:"suspicion,omitempty"`
-	Paused     int              `json:"paused"` // partitions that are not fetched for now
+	Paused     int              `json:"paused"`             // partitions that are not fetched for now
 	// Uncommitted are the decisions that wait for a commit, RequestBytes the largest
 	// produce request, which may have been lowered.
 	Uncommitted  int               `json:"uncommitted"`
 	RequestBytes int               `json:"max_request_bytes"`
 	Open         []OpenTransaction `json:"open_transactions,omitempty"` // of other producers, that hold the input back
-	Longest      []Waiting         `json:"longest_waiting,omitempty"`   // what has waited longest, most first
+	// InvalidHolds are the partitions in which a run of invalid events is held.
+	InvalidHolds []InvalidHold `json:"invalid_events_held,omitempty"`
+	Skipped      *Skipped      `json:"skipped,omitempty"`         // what was not meant for this service
+	Longest      []Waiting     `json:"longest_waiting,omitempty"` // what has waited longest, most first
 }
 
 // Status asks the owner for its state; after the end it is that of a stopped
@@ -36,20 +38,37 @@ func (p *Pipeline) Status(ctx context.Context) Status {
 		return Status{Error: "starting: the cluster was not reached yet"}
 	}
 	reply := make(chan Status, 1)
-	select {
-	case p.messages <- statusQuery{reply: reply}:
-	case <-p.ended:
+	s, err := ask(ctx, p, statusQuery{reply: reply}, reply)
+	switch {
+	case errors.Is(err, errStopped):
 		return Status{Stopping: true}
-	case <-ctx.Done():
+	case err != nil:
 		return Status{Error: "the pipeline does not answer"}
 	}
+	return s
+}
+
+var (
+	errStarting = errors.New("the service is starting; try again")
+	errStopped  = errors.New("the service has stopped its work")
+)
+
+// ask sends the owner a message and returns its reply.
+func ask[T any](ctx context.Context, p *Pipeline, m message, reply <-chan T) (answer T, err error) {
 	select {
-	case s := <-reply:
-		return s
+	case p.messages <- m:
 	case <-p.ended:
-		return Status{Stopping: true}
+		return answer, errStopped
 	case <-ctx.Done():
-		return Status{Error: "the pipeline does not answer"}
+		return answer, ctx.Err()
+	}
+	select {
+	case answer = <-reply:
+		return answer, nil
+	case <-p.ended:
+		return answer, errStopped
+	case <-ctx.Done():
+		return answer, ctx.Err()
 	}
 }
 
@@ -62,7 +81,7 @@ func (m statusQuery) apply(o *owner) {
 	}
 	s := Status{
 		Joined: o.joined, Partitions: len(o.parts), InFlight: o.inFlight, Stopping: o.stopping, Error: o.flushErr,
-		Suspects: len(o.suspects), Suspicion: o.suspicion, Longest: o.longestWaiting(),
+		InvalidHolds: o.invalidHolds(), Skipped: o.p.skipped.summary(), Longest: o.longestWaiting(),
 		Uncommitted: o.uncommitted(), RequestBytes: o.p.conf.Kafka.Requests.Bytes(), Open: o.openTransactions(),
 	}
 	if s.Error == "" {
@@ -138,8 +157,8 @@ func (o *owner) longestWaiting() []Waiting {
 
 func (o *owner) waitsFor(it *item) (reason string, calls int) {
 	switch {
-	case it.suspect:
-		return "somebody to look at a run of invalid events", 0
+	case it.held && it.part.holding != nil:
+		return "the end of the hold of invalid events at " + it.part.holding.until.UTC().Format(time.RFC3339), 0
 	case !it.until.IsZero():
 		return "waits for its time " + it.until.UTC().Format(time.RFC3339), 0
 	case it.part.draining:

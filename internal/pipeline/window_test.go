@@ -227,7 +227,7 @@ func TestWindowKeepsTheMapWithinTheLimit(t *testing.T) {
 					if step%500 == 499 {
 						low := w.low()
 						above := w.settledAbove()
-						text := metadata{settled: above}.encode(low)
+						text := metadata{run: longestRun(), settled: above}.encode(low)
 						widest, longest = max(widest, above.end-low), max(longest, len(text))
 						if len(text) > MetadataLimit {
 							t.Fatalf("hold %d, step %d: %d units over a span of %d", hold, step, len(text), above.end-low)
@@ -300,6 +300,11 @@ func TestWindowEpochs(t *testing.T) {
 	}
 }
 
+// longestRun is a run that takes as much room as any.
+func longestRun() runState {
+	return runState{length: 1 << 60, noted: 1 << 60, since: 1 << 60, from: 1 << 60}
+}
+
 // TestWindowFullOfUnsettledRecords takes up as many as fit, at every distance
 // from each other, and settles the last alone: the largest map there can be.
 func TestWindowFullOfUnsettledRecords(t *testing.T) {
@@ -317,7 +322,7 @@ func TestWindowFullOfUnsettledRecords(t *testing.T) {
 					for _, e := range w.entries[:n-1] {
 						m.unsettled = append(m.unsettled, e.offset)
 					}
-					longest = max(longest, len(metadata{settled: m}.encode(w.low())))
+					longest = max(longest, len(metadata{run: longestRun(), settled: m}.encode(w.low())))
 				}
 			}
 		}

@@ -217,13 +217,13 @@ func TestRepetitionsWithoutALedger(t *testing.T) {
 	w.expect(want{verify.DoubledOutcome, "doubled"}, want{verify.MissingOutcome, "x"})
 }
 
-// metadata is that of a commit: of the topic of this id, with a bitmap of what is
+// metadata is that of a commit: of the topic of this id, without a run, with a bitmap of what is
 // settled at and above the committed offset.
 func metadata(topic [16]byte, bitmap byte) string {
-	buf := append([]byte{1}, topic[:]...)
+	buf := append([]byte{2}, topic[:]...)
 	buf = append(buf, make([]byte, 16)...)
 	buf = binary.BigEndian.AppendUint64(buf, 7)
-	return base64.RawStdEncoding.EncodeToString(append(buf, 1, bitmap))
+	return base64.RawStdEncoding.EncodeToString(append(buf, 0, 1, bitmap))
 }
 
 func TestWhatIsUnderWayIsNotMissing(t *testing.T) {

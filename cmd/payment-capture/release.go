@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"payment-capture/internal/admin"
+	"payment-capture/internal/config"
+	"payment-capture/internal/pipeline"
+)
+
+func newRelease() *cobra.Command {
+	var partition int32
+	cmd := &cobra.Command{
+		Use:   "release",
+		Short: "Park the invalid events that the running service holds, without waiting for INVALID_EVENT_HOLD",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			path := admin.ReleasePath
+			if cmd.Flags().Changed("partition") {
+				path += fmt.Sprintf("?partition=%d", partition)
+			}
+			resp, err := askAdmin(cmd.Context(), http.MethodPost, path)
+			if err != nil {
+				return err
+			}
+			err = printReleased(cmd.OutOrStdout(), resp)
+			return errors.Join(err, resp.Body.Close())
+		},
+	}
+	cmd.Flags().Int32Var(&partition, "partition", 0, "release this partition only; without it, all of the instance at ADMIN_ADDR")
+	return cmd
+}
+
+func printReleased(out io.Writer, resp *http.Response) error {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("release invalid events: the service answers %s: %s", resp.Status, strings.TrimSpace(string(body)))
+	}
+	var answer struct {
+		Released []pipeline.InvalidHold `json:"released"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("release invalid events: read the service's answer: %w", err)
+	}
+	if len(answer.Released) == 0 {
+		return errors.New("release invalid events: the instance at ADMIN_ADDR holds none; /status of each instance names its partitions and holds")
+	}
+	for _, h := range answer.Released {
+		if _, err := fmt.Fprintf(out, "partition %d: offsets %d to %d are parked now; %d records waited; %s\n",
+			h.Partition, h.First, h.Last, h.Waiting, h.Reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// askAdmin sends a request without a body to the running service at ADMIN_ADDR.
+func askAdmin(ctx context.Context, method, path string) (*http.Response, error) {
+	addr, err := config.ReadAdmin()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("ADMIN_ADDR: %w", err)}
+	}
+	if host == "" || host == "0.0.0.0" || host == "::" {
+		host = "localhost"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(host, port)+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	// Of its own: no proxy of the environment stands before this address.
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	return client.Do(req)
+}

@@ -1,0 +1,224 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+)
+
+const (
+	// maxSkippedKinds bounds the kinds of skipped records that are counted one by
+	// one; records of further kinds are counted together.
+	maxSkippedKinds = 100
+	// shownSkippedKinds is how many kinds a status shows.
+	shownSkippedKinds = 10
+	// skippedNameLimit bounds what is kept and shown of a type or account.
+	skippedNameLimit = 64
+	// recentRecords is how many of the last records "recent" means.
+	recentRecords = 1000
+	// fewestRecent is how many records have to be seen before their shares mean
+	// anything.
+	fewestRecent = 20
+	// mostlySkippedEvery is the time between two warnings that nearly everything
+	// is skipped.
+	mostlySkippedEvery = 5 * time.Minute
+)
+
+// skippedRecords makes skipped records visible: it counts them by kind, logs the
+// first record of each kind with its position, and warns while most of what arrives
+// is skipped and nothing is ours. Transaction markers are no records here.
+type skippedRecords struct {
+	log *slog.Logger
+
+	mu     sync.Mutex
+	kinds  map[skippedKind]*SkippedKind // guarded by mu
+	others int64                        // guarded by mu; records of kinds beyond maxSkippedKinds
+	// recent is a ring of what the last records were; all fields guarded by mu.
+	recent  [recentRecords]recordFate
+	next    int
+	seen    int // records in the ring
+	skipped int // of them
+	ours    int // of them
+	warnAt  time.Time
+}
+
+type recordFate uint8
+
+const (
+	fateOther   recordFate = iota // an invalid event
+	fateOurs                      // a valid event for this account
+	fateSkipped                   // not meant for this service
+)
+
+// skippedKind identifies a kind: why records are skipped, and their type or account.
+type skippedKind struct {
+	reason event.SkipReason
+	name   string
+}
+
+// SkippedKind is one kind of skipped records.
+type SkippedKind struct {
+	Reason    event.SkipReason `json:"reason"`
+	Type      string           `json:"type,omitempty"`    // printable beginning, if skipped for its type
+	Account   string           `json:"account,omitempty"` // likewise, if skipped for its account
+	Records   int64            `json:"records"`           // since the start
+	Partition int32            `json:"first_partition"`   // position of the first one
+	Offset    int64            `json:"first_offset"`      //
+	Last      time.Time        `json:"last"`              // when the last one was read
+}
+
+// Skipped summarizes what was skipped since the start.
+type Skipped struct {
+	Records int64         `json:"records"`
+	Kinds   []SkippedKind `json:"kinds"`  // the most frequent ones, most first
+	Others  int64         `json:"others"` // records of kinds that are not listed
+}
+
+func newSkippedRecords(log *slog.Logger) *skippedRecords {
+	return &skippedRecords{log: log, kinds: make(map[skippedKind]*SkippedKind)}
+}
+
+// note counts the records of one poll.
+func (s *skippedRecords) note(ctx context.Context, batch []polledPartition, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	arrived := false
+	for _, part := range batch {
+		for i := range part.records {
+			r := &part.records[i]
+			switch {
+			case r.skip && r.skipped == nil:
+				continue // a marker
+			case r.skip:
+				s.countLocked(ctx, r, now)
+				s.rememberLocked(fateSkipped)
+			case r.event != nil:
+				s.rememberLocked(fateOurs)
+			default:
+				s.rememberLocked(fateOther)
+			}
+			arrived = true
+		}
+	}
+	if arrived {
+		s.warnLocked(ctx, now)
+	}
+}
+
+// countLocked counts a skipped record, and logs it if it is the first of its kind.
+func (s *skippedRecords) countLocked(ctx context.Context, r *polledRecord, now time.Time) {
+	key := skippedKind{r.skipped.Reason, printable(r.skipped.Type, skippedNameLimit)}
+	if kind := s.kinds[key]; kind != nil {
+		kind.Records++
+		kind.Last = now.UTC()
+		return
+	}
+	if len(s.kinds) >= maxSkippedKinds {
+		if s.others == 0 {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "too many kinds of skipped records; the rest is summed", slog.Int("kinds", maxSkippedKinds),
+				positionAttrs(r.record))
+		}
+		s.others++
+		return
+	}
+	kind := &SkippedKind{Reason: key.reason, Records: 1, Partition: r.record.Partition, Offset: r.record.Offset, Last: now.UTC()}
+	label := "type"
+	if key.reason == event.SkipOtherAccount {
+		kind.Account, label = key.name, "account"
+	} else {
+		kind.Type = key.name
+	}
+	s.kinds[key] = kind
+	s.log.LogAttrs(ctx, slog.LevelWarn, "skipping records of an unknown kind", slog.String("reason", string(key.reason)),
+		slog.String(label, key.name), positionAttrs(r.record))
+}
+
+func positionAttrs(r *kgo.Record) slog.Attr {
+	return slog.GroupAttrs("", slog.String("topic", r.Topic), slog.Int64("partition", int64(r.Partition)), slog.Int64("offset", r.Offset))
+}
+
+// rememberLocked puts a record's fate into the ring in place of the oldest one.
+func (s *skippedRecords) rememberLocked(fate recordFate) {
+	add := func(fate recordFate, n int) {
+		switch fate {
+		case fateSkipped:
+			s.skipped += n
+		case fateOurs:
+			s.ours += n
+		case fateOther:
+		}
+	}
+	if s.seen == recentRecords {
+		add(s.recent[s.next], -1)
+	} else {
+		s.seen++
+	}
+	s.recent[s.next] = fate
+	add(fate, 1)
+	s.next = (s.next + 1) % recentRecords
+}
+
+// warnLocked warns if more than half of the recent records were skipped and none
+// was ours, at most once per mostlySkippedEvery.
+func (s *skippedRecords) warnLocked(ctx context.Context, now time.Time) {
+	if s.seen < fewestRecent || s.ours > 0 || 2*s.skipped <= s.seen || now.Before(s.warnAt) {
+		return
+	}
+	s.warnAt = now.Add(mostlySkippedEvery)
+	top := s.frequentLocked()[0]
+	s.log.LogAttrs(ctx, slog.LevelWarn, "most records are skipped and none is ours",
+		slog.Int("recent_records", s.seen), slog.Int("skipped", s.skipped), slog.String("most_frequent_reason", string(top.Reason)),
+		slog.String("most_frequent_name", top.Type+top.Account), slog.Int64("most_frequent_records", top.Records))
+}
+
+// frequentLocked returns all kinds, the most frequent first.
+func (s *skippedRecords) frequentLocked() []SkippedKind {
+	all := make([]SkippedKind, 0, len(s.kinds))
+	for _, kind := range s.kinds {
+		all = append(all, *kind)
+	}
+	slices.SortFunc(all, func(a, b SkippedKind) int {
+		return cmp.Or(cmp.Compare(b.Records, a.Records), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Type+a.Account, b.Type+b.Account))
+	})
+	return all
+}
+
+// summary returns what was skipped, or nil if nothing was.
+func (s *skippedRecords) summary() *Skipped {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.kinds) == 0 {
+		return nil
+	}
+	all := s.frequentLocked()
+	sum := &Skipped{Kinds: all[:min(len(all), shownSkippedKinds)], Others: s.others, Records: s.others}
+	for i, kind := range all {
+		sum.Records += kind.Records
+		if i >= shownSkippedKinds {
+			sum.Others += kind.Records
+		}
+	}
+	return sum
+}
+
+// printable returns at most limit bytes of text, with a question mark in place of
+// each character that is not printable ASCII.
+func printable(text string, limit int) string {
+	if len(text) > limit {
+		text = text[:limit] + "..."
+	}
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r > 0x7e {
+			return '?'
+		}
+		return r
+	}, text)
+}
