@@ -69,7 +69,7 @@ func scenarios() []scenario {
 		{"orders in another currency are held", 1, simulator.Config{}, otherCurrency},
 		{"orders in local time with Z are held", 1, simulator.Config{}, localTimeWithZ},
 		{"invalid events that are parked already are not held", 1, simulator.Config{}, runsKnownToTheLedger},
-		{"another account's events end no hold of invalid events", 1, simulator.Config{}, invalidAmongOthers},
+		{"events for another account end no hold of invalid events", 1, simulator.Config{}, invalidAmongOthers},
 		{"skipped records are named by type and account", 1, simulator.Config{}, unknownTypesAreNamed},
 		{"the status names what waits longest", 1, simulator.Config{}, longestWaiting},
 		{"two processes of one identity", 1, slow, sameIdentity},

@@ -114,6 +114,7 @@ func (o *owner) buildFlush(member string, generation int32) flushJob {
 			job.batch.Records = append(job.batch.Records, s.copies(most)...)
 		}
 		pt.pending, pt.dirty = nil, false
+		pt.committing = true
 	}
 	return job
 }
@@ -225,6 +226,9 @@ func (m flushed) apply(o *owner) {
 	o.flushing = false
 	o.lastFlush = time.Now()
 	o.flushTook = o.lastFlush.Sub(m.job.began)
+	for _, fp := range m.job.parts {
+		fp.part.committing = false
+	}
 	if len(m.job.batch.Records) == 0 && (o.p.heard.lostCommit.Load() || errors.Is(m.err, context.DeadlineExceeded)) {
 		o.stopNow(ErrLateCommit)
 		return

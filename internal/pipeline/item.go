@@ -93,6 +93,7 @@ type partition struct {
 	inFlight       int
 	timed          int  // records that wait for their time
 	dirty          bool // what would be committed differs from what was
+	committing     bool // a commit of it is under way
 	paused         bool
 	halted         string // why it is not worked; "" when it is
 	haltReason     haltReason
@@ -145,7 +146,8 @@ func (s settlement) bytes() int {
 
 // drained reports whether nothing is left to do for the partition.
 func (pt *partition) drained() bool {
-	return pt.inFlight == 0 && pt.unflushed == 0 && !pt.dirty
+	// A commit without records counts as well: it may say that records are held.
+	return pt.inFlight == 0 && pt.unflushed == 0 && !pt.dirty && !pt.committing
 }
 
 func (pt *partition) stopTries() {

@@ -43,6 +43,7 @@ func (h *history) config(instance string) config.Config {
 		CloudEventsMode: "structured", MercadoPagoURL: "http://api.test", MercadoPagoAccessToken: secret.New(accessToken),
 		MercadoPagoTimeout: p.timeout, Currency: "MXN", MercadoPagoAccount: "main",
 		MaxInFlight: p.maxInFlight, CaptureDeadline: p.deadline, CaptureMaxTries: p.maxTries,
+		InvalidEventRun: 2, InvalidEventHold: 5 * time.Second, // so that short runs are held, and kills come meanwhile
 		CaptureMaxEventAge: p.maxEventAge, IdempotencyKeyHorizon: p.horizon,
 		FlushInterval: 25 * time.Millisecond, ShutdownTimeout: 8 * time.Second, AdminAddr: config.AdminOff,
 	}

@@ -1,0 +1,219 @@
+package pipeline
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/money"
+	"payment-capture/internal/rules"
+)
+
+func TestWeigh(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	p := &Pipeline{conf: Config{Rules: rules.Rules{Currency: "MXN", MaxEventAge: time.Hour}}}
+	of := func(currency money.Currency, at time.Time) *event.ReadyToCapture {
+		amount, err := money.Parse("10", currency)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &event.ReadyToCapture{Amount: amount, Time: at}
+	}
+	attempted := event.Glimpse{History: event.History{Attempt: &event.Attempt{First: now}}}
+	decided := event.Glimpse{History: event.History{Decision: &event.Decision{}}}
+	invalid := &event.InvalidError{Field: "data.amount", Problem: "is negative"}
+	for name, c := range map[string]struct {
+		record polledRecord
+		good   bool
+		unfit  event.ParkReason // "": it is not suspicious
+	}{
+		"skipped":                        {polledRecord{skip: true}, false, ""},
+		"invalid":                        {polledRecord{invalid: invalid}, false, event.ParkInvalidEvent},
+		"invalid, parked before":         {polledRecord{invalid: invalid, glimpse: decided}, false, ""},
+		"valid":                          {polledRecord{event: of("MXN", now)}, true, ""},
+		"valid, attempted before":        {polledRecord{event: of("MXN", now), glimpse: attempted}, true, ""},
+		"valid, decided before":          {polledRecord{event: of("MXN", now), glimpse: decided}, false, ""},
+		"other currency":                 {polledRecord{event: of("BRL", now)}, false, event.ParkWrongCurrency},
+		"other currency, decided before": {polledRecord{event: of("BRL", now), glimpse: decided}, false, ""},
+		"too old":                        {polledRecord{event: of("MXN", now.Add(-2*time.Hour))}, false, event.ParkTooOld},
+		"too old, attempted before":      {polledRecord{event: of("MXN", now.Add(-2*time.Hour)), glimpse: attempted}, false, ""},
+		"two hours ahead":                {polledRecord{event: of("MXN", now.Add(2*time.Hour))}, false, event.ParkTimeInFuture},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := c.record
+			p.weigh(&r, now)
+			var unfit event.ParkReason
+			if r.unfit != nil {
+				unfit = r.unfit.Reason
+			}
+			if r.good != c.good || unfit != c.unfit {
+				t.Errorf("good %t, unfit %q; want %t, %q", r.good, unfit, c.good, c.unfit)
+			}
+		})
+	}
+}
+
+// runTest is an owner with one partition, to which records are shown and admitted.
+type runTest struct {
+	*owner
+	t  *testing.T
+	pt *partition
+}
+
+func newRunTest(t *testing.T, hold time.Duration, from runState) runTest {
+	t.Helper()
+	p := New(Config{
+		InvalidRun: 3, InvalidHold: hold, MaxInFlight: 64, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()),
+	}, nil, nil)
+	o := newOwner(p)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	o.work = ctx
+	pt := &partition{number: 0, window: newWindow(0, 0, settledMap{}, payloadLimit())}
+	o.parts[0] = pt
+	o.resumeRun(pt, from)
+	return runTest{owner: o, t: t, pt: pt}
+}
+
+// show polls and admits records from an offset on: one letter each, b for a bad one,
+// g for a good one, s for one that is skipped, h for one with a history.
+func (r runTest) show(at int64, kinds string) {
+	part := polledPartition{number: 0}
+	for i, kind := range kinds {
+		p := polledRecord{record: &kgo.Record{Offset: at + int64(i)}, event: &event.ReadyToCapture{OrderID: "o"}}
+		switch kind {
+		case 'b':
+			p.event, p.invalid = nil, &event.InvalidError{Problem: "is bad"}
+			p.unfit = &event.Parking{Reason: event.ParkInvalidEvent, Detail: "is bad"}
+		case 'g':
+			p.good = true
+		case 's':
+			p.skip = true
+		}
+		part.records = append(part.records, p)
+	}
+	polled{batch: []polledPartition{part}, taken: make(chan struct{})}.apply(r.owner)
+}
+
+// want checks the offsets that are held.
+func (r runTest) want(what string, offsets ...int64) {
+	r.t.Helper()
+	var got []int64
+	if h := r.pt.holding; h != nil {
+		for _, it := range h.items {
+			got = append(got, it.offset)
+		}
+	}
+	if len(got) != len(offsets) {
+		r.t.Fatalf("%s: held %v, want %v", what, got, offsets)
+	}
+	for i := range got {
+		if got[i] != offsets[i] {
+			r.t.Fatalf("%s: held %v, want %v", what, got, offsets)
+		}
+	}
+}
+
+func TestRunIsHeldAcrossNeutralRecords(t *testing.T) {
+	t.Parallel()
+	r := newRunTest(t, time.Minute, runState{})
+	r.show(0, "bb")
+	r.want("below the threshold")
+	r.show(2, "shs")
+	r.show(5, "bsb")
+	r.want("from the third one on", 5, 7)
+	if !r.pt.dirty {
+		t.Error("the hold is not committed")
+	}
+	r.show(8, "bbgbb")
+	r.want("a good one ends it, and two more are no run")
+	if got := testutil.ToFloat64(r.p.conf.Metrics.holdsTotal.WithLabelValues(string(holdEndedByGood))); got != 1 {
+		t.Errorf("%v holds ended by a good record, want 1", got)
+	}
+}
+
+// A good record in the same poll ends a run before anything of it is held.
+func TestPollIsCountedBeforeItIsAdmitted(t *testing.T) {
+	t.Parallel()
+	r := newRunTest(t, time.Minute, runState{})
+	r.show(0, "bbbbbg")
+	r.want("nothing")
+	if r.pt.run != (runState{noted: 6}) {
+		t.Errorf("run %+v", r.pt.run)
+	}
+	if got := testutil.ToFloat64(r.p.conf.Metrics.holdsTotal.WithLabelValues(string(holdEndedByGood))); got != 0 {
+		t.Errorf("%v holds ended, want none that began", got)
+	}
+	r.show(6, "bbbb")
+	r.want("the whole run, as none of it is admitted", 6, 7, 8, 9)
+}
+
+// What the previous owner counted is not counted again, and what it held is held.
+func TestRunIsResumed(t *testing.T) {
+	t.Parallel()
+	began := time.Now().Add(-20 * time.Second)
+	r := newRunTest(t, time.Minute, runState{length: 4, noted: 4, since: began.Unix(), from: 2})
+	r.show(0, "bbbbb")
+	r.want("as before", 2, 3, 4)
+	if r.pt.run.length != 5 || r.pt.holding.until.Sub(began.Truncate(time.Second)).Round(time.Second) != time.Minute {
+		t.Errorf("run %+v until %s", r.pt.run, r.pt.holding.until)
+	}
+	r = newRunTest(t, time.Minute, runState{length: 2, noted: 9})
+	r.show(0, "bbb")
+	r.want("what was counted does not begin a hold")
+	r = newRunTest(t, time.Minute, runState{length: 9, noted: 0, spent: true})
+	r.show(0, "bbbbb")
+	r.want("the hold of this run has passed")
+	r.show(5, "gbbb")
+	r.want("the next run is held", 6, 7, 8)
+	r = newRunTest(t, 0, runState{length: 4, noted: 4, since: began.Unix(), from: 2})
+	r.show(0, "bbbbb")
+	r.want("released by the configuration")
+	r = newRunTest(t, time.Minute, runState{length: 4, noted: 4, since: time.Now().Add(time.Hour).Unix(), from: 2})
+	if wait := time.Until(r.pt.holding.until); wait > time.Minute {
+		t.Errorf("a clock that was ahead prolongs the hold to %s", wait)
+	}
+}
+
+// The scout's good record ends the hold, and what lies before it belongs to no run.
+func TestScoutEndsTheHold(t *testing.T) {
+	t.Parallel()
+	r := newRunTest(t, time.Minute, runState{})
+	r.show(0, "bbbb")
+	r.pt.paused = true
+	r.directScout()
+	target := r.pt.holding.target
+	if target == nil || target.next != 4 || len(r.scouting) != 1 {
+		t.Fatalf("the scout is sent to %+v", target)
+	}
+	bad := polledRecord{unfit: &event.Parking{}, record: &kgo.Record{Offset: 4}}
+	good := polledRecord{good: true, record: &kgo.Record{Offset: 9}}
+	target.scouted([]polledRecord{bad}).apply(r.owner)
+	if h := r.invalidHolds()[0]; h.Waiting != 5 || h.First != 0 || h.Last != 4 {
+		t.Errorf("hold %+v", h)
+	}
+	r.show(4, "b") // a poll that was under way
+	if h := r.invalidHolds()[0]; h.Waiting != 5 || r.pt.holding.target != nil {
+		t.Errorf("what is polled is counted twice: %+v", h)
+	}
+	target.scouted([]polledRecord{good}).apply(r.owner)
+	r.want("a late report of what is polled", 0, 1, 2, 3, 4)
+	r.directScout()
+	r.pt.holding.target.scouted([]polledRecord{good}).apply(r.owner)
+	r.want("ended")
+	r.directScout()
+	if len(r.scouting) != 0 {
+		t.Error("the scout goes on")
+	}
+	r.show(5, "bbbb")
+	r.want("before the good record")
+	r.show(9, "gbbb")
+	r.want("behind it", 10, 11, 12)
+}
