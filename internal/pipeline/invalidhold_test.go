@@ -47,6 +47,7 @@ func TestWeigh(t *testing.T) {
 		"two hours ahead":                {polledRecord{event: of("MXN", now.Add(2*time.Hour))}, false, event.ParkTimeInFuture},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := c.record
 			p.weigh(&r, now)
 			var unfit event.ParkReason
