@@ -142,13 +142,14 @@ func (r *Run) rival(ctx context.Context, e *event.ReadyToCapture, h event.Histor
 // timeless reports whether the copy of a record would be another thing than the
 // record, for the input topic would give it another time: a younger event, that
 // may be charged where the old one is not, or a record under another id. That
-// of a parked one does no harm: it is only parked again.
+// of a parked one does no harm: it is only parked again. But a record that is
+// invalid because nothing tells its age would become a valid event of today.
 func (r *Run) timeless(j *judged, now time.Time) bool {
 	if !j.send || r.limits.keep(j.subject.message.Timestamp, now) {
 		return false
 	}
 	byAge := !j.forgiven && slices.Contains([]Class{First, Waits, ParkTooOld, ParkInFuture}, j.class)
-	return (j.byRecord && !r.state.Selection.Parked) || (byAge && !j.subject.ownTime())
+	return (j.byRecord && !r.state.Selection.Parked) || (byAge && !j.subject.ownTime()) || j.subject.ageless(now)
 }
 
 // record makes the record to send. moved: it goes to another partition than that

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -72,6 +73,10 @@ func (r *Run) complete(ctx context.Context, p *parked) (Class, error) {
 			return DigestDiffers, nil
 		}
 		p.message = withoutMarks(messageOf(original))
+		return "", nil
+	}
+	if p.untimed() {
+		p.message.Timestamp = time.Time{}
 		return "", nil
 	}
 	s := look(p.message, &r.conf.Rules)

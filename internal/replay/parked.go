@@ -33,6 +33,7 @@ const (
 	parkedTopic     = "parked_topic"
 	parkedPartition = "parked_partition"
 	parkedOffset    = "parked_offset"
+	parkedEventID   = "parked_event_id"
 	parkedFirst     = "parked_first_attempt"
 	parkedBytes     = "parked_value_bytes" // before it, where there is a digest
 	parkedSHA256    = "parked_value_sha256"
@@ -76,6 +77,8 @@ func (p *parked) readPosition(headers []event.Header) bool {
 		case parkedPartition:
 			n, err := strconv.ParseInt(text, 10, 32)
 			p.at.Partition, partition = int32(n), err == nil && n >= 0
+		case parkedEventID:
+			p.at.ID = text
 		case parkedOffset:
 			n, err := strconv.ParseInt(text, 10, 64)
 			p.at.Offset, offset = n, err == nil && n >= 0
@@ -113,6 +116,14 @@ func (d *digest) fits(value []byte) bool {
 // event that does not say when it happened.
 func (p *parked) timeMatters(s *subject) bool {
 	return s.event == nil || p.reason == event.ParkInvalidEvent || p.reason == event.ParkConflicting || !s.ownTime()
+}
+
+// untimed reports whether the parked record had no timestamp: the service took it
+// under an id that tells.
+func (p *parked) untimed() bool {
+	m := p.message
+	m.Timestamp = time.Time{}
+	return p.at.ID == event.RecordID(m)
 }
 
 // mark is the one that undoes a parking, by the ledger's decision; where the

@@ -233,7 +233,7 @@ func TestDigestIsFetched(t *testing.T) {
 			w.parkMessage(0, event.Digest(m), &from, &event.Parking{Reason: event.ParkTooOld})
 		}
 		// The first one falls to retention.
-		if _, err := w.admin.DeleteRecords(t.Context(), offsetsOf(input, 0, 1)); err != nil {
+		if _, err := w.admin.DeleteRecords(t.Context(), offsetsOf(0, 1)); err != nil {
 			t.Fatal(err)
 		}
 		before := w.all(input)
@@ -327,7 +327,7 @@ func TestTimeOfAParkedRecordThatIsGone(t *testing.T) {
 		w.produce(gone, there)
 		w.parkRecord(0, there, &event.Parking{Reason: event.ParkUndecided})
 		w.parkRecord(0, gone, &event.Parking{Reason: event.ParkUndecided, FirstAttempt: first})
-		if _, err := w.admin.DeleteRecords(t.Context(), offsetsOf(input, 0, 1)); err != nil {
+		if _, err := w.admin.DeleteRecords(t.Context(), offsetsOf(0, 1)); err != nil {
 			t.Fatal(err)
 		}
 		before := w.all(input)

@@ -122,6 +122,9 @@ func (r *Run) weigh(ctx context.Context, t *tally, rec *kgo.Record) error {
 	if err := r.claim(j); err != nil {
 		return err
 	}
+	if !j.subject.ours() {
+		t.skipped.Add(j.subject.skipped.Reason, j.subject.skipped.Type)
+	}
 	t.add(j.class, j.subject.event, first, j.send)
 	if j.send {
 		_, moved, restamped := r.record(j)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"payment-capture/internal/skips"
 )
 
 // String says for a person what comes of a class.
@@ -84,6 +86,7 @@ func (p *Plan) Print(w io.Writer) {
 	if p.chosen() == 0 {
 		_, _ = fmt.Fprintf(w, "of %d records that were read none is chosen\n", p.Scanned) // for people only
 	}
+	p.printSkipped(w)
 	for _, n := range []struct {
 		records int64
 		what    string
@@ -95,6 +98,22 @@ func (p *Plan) Print(w io.Writer) {
 			_, _ = fmt.Fprintf(w, "%d of the records %s\n", n.records, n.what) // for people only
 		}
 	}
+}
+
+// printSkipped writes which types and accounts are skipped.
+func (p *Plan) printSkipped(w io.Writer) {
+	lines := skips.Lines(p.Skipped)
+	if len(lines) == 0 {
+		return
+	}
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.AppendHeader(table.Row{"skipped, by type or account", "records"})
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}})
+	for _, l := range lines {
+		t.AppendRow(table.Row{l.Label, l.Records})
+	}
+	t.Render()
 }
 
 func (p *Plan) chosen() (n int64) {
@@ -114,13 +133,14 @@ func (p *Plan) JSON(w io.Writer) error {
 		Money   map[string]string `json:"money,omitempty"`
 	}
 	view := struct {
-		Scanned   int64 `json:"scanned"`
-		Chosen    int64 `json:"chosen"`
-		Send      int64 `json:"send"`
-		Elsewhere int64 `json:"to_the_partition_of_their_key"`
-		Restamped int64 `json:"with_the_present_time"`
-		Rows      []row `json:"classes"`
-	}{p.Scanned, p.chosen(), p.Send, p.Elsewhere, p.Restamped, []row{}}
+		Scanned   int64         `json:"scanned"`
+		Chosen    int64         `json:"chosen"`
+		Send      int64         `json:"send"`
+		Elsewhere int64         `json:"to_the_partition_of_their_key"`
+		Restamped int64         `json:"with_the_present_time"`
+		Rows      []row         `json:"classes"`
+		Skipped   []skips.Count `json:"skipped"`
+	}{p.Scanned, p.chosen(), p.Send, p.Elsewhere, p.Restamped, []row{}, p.Skipped}
 	for _, r := range p.Rows {
 		out := row{r.Class, r.Records, r.Sent, r.Events, make(map[string]string)}
 		for c := range r.Money {

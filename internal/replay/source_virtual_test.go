@@ -111,7 +111,7 @@ func TestDeletedWhileItRuns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.admin.DeleteRecords(t.Context(), offsetsOf(input, 0, 4)); err != nil {
+		if _, err := w.admin.DeleteRecords(t.Context(), offsetsOf(0, 4)); err != nil {
 			t.Fatal(err)
 		}
 		result, err := r.Send(t.Context(), plan)

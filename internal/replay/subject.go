@@ -2,6 +2,7 @@ package replay
 
 import (
 	"errors"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -15,6 +16,7 @@ type subject struct {
 	decoder event.Decoder
 	event   *event.ReadyToCapture // nil where the record is no valid event of ours
 	foreign Class                 // OtherType, OtherAccount, Tombstone, or "" where it is ours
+	skipped event.SkipError       // why it is foreign, and its type or account
 	// id is the event's, or what stands in for it where the record is invalid.
 	id string
 }
@@ -25,14 +27,14 @@ func look(m event.Message, rules *Rules) subject {
 	e, err := s.decoder.Decode(m)
 	switch {
 	case err == nil && e.Account != "" && e.Account != rules.Account:
-		s.foreign = OtherAccount
+		s.foreign, s.skipped = OtherAccount, event.SkipError{Reason: event.SkipOtherAccount, Type: e.Account}
 		return s
 	case err == nil:
 		s.event, s.id = e, e.ID
 		return s
 	}
 	if skipped, ok := errors.AsType[*event.SkipError](err); ok {
-		s.foreign = OtherType
+		s.foreign, s.skipped = OtherType, *skipped
 		if skipped.Reason == event.SkipTombstone {
 			s.foreign = Tombstone
 		}
@@ -48,6 +50,18 @@ func (s *subject) ours() bool { return s.foreign == "" }
 // ownTime reports whether the event says when it happened. Else its record's
 // time stands for that.
 func (s *subject) ownTime() bool { return s.event != nil && !s.event.TimeFromRecord }
+
+// ageless reports whether the record is invalid and would be valid if it had a
+// timestamp.
+func (s *subject) ageless(now time.Time) bool {
+	if s.event != nil || !s.message.Timestamp.IsZero() {
+		return false
+	}
+	m := s.message
+	m.Timestamp = now
+	_, err := s.decoder.Decode(m)
+	return err == nil
+}
 
 // body is the mark of the request that this version would send.
 func (s *subject) body() event.Fingerprint {

@@ -9,6 +9,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/money"
+	"payment-capture/internal/skips"
 )
 
 // Plan is what a run would send, and what would come of it.
@@ -25,6 +26,9 @@ type Plan struct {
 	// Restamped counts those of them that would have the present time, for the
 	// topic does not keep, or take, records as old as they are.
 	Restamped int64
+	// Skipped counts the records that the service skips, by reason and by type or
+	// account.
+	Skipped []skips.Count
 }
 
 // Row is a class: how many records, of how many events, for how much money.
@@ -73,8 +77,9 @@ func (r Row) text(c money.Currency) string {
 
 // tally adds a plan up.
 type tally struct {
-	rows map[Class]*Row
-	plan Plan
+	rows    map[Class]*Row
+	skipped skips.Counter
+	plan    Plan
 }
 
 func newTally() *tally { return &tally{rows: make(map[Class]*Row)} }
@@ -109,5 +114,6 @@ func (t *tally) done() *Plan {
 			t.plan.Rows = append(t.plan.Rows, *row)
 		}
 	}
+	t.plan.Skipped = t.skipped.Counts()
 	return &t.plan
 }

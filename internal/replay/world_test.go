@@ -257,10 +257,10 @@ func (w *world) rows(p *Plan, want map[Class]string) {
 	}
 }
 
-// offsetsOf names an offset of a partition.
-func offsetsOf(topic string, partition int32, offset int64) kadm.Offsets {
+// offsetsOf names an offset of a partition of the input.
+func offsetsOf(partition int32, offset int64) kadm.Offsets {
 	var os kadm.Offsets
-	os.AddOffset(topic, partition, offset, -1)
+	os.AddOffset(input, partition, offset, -1)
 	return os
 }
 
