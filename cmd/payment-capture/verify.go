@@ -30,6 +30,7 @@ type verifyFlags struct {
 	output       string
 	format       string
 	maxShown     int
+	asJSON       bool
 	scratchDir   string
 }
 
@@ -52,6 +53,7 @@ func newVerify() *cobra.Command {
 	cmd.Flags().StringVar(&f.output, "output", "", "file to write every finding to")
 	cmd.Flags().StringVar(&f.format, "format", "json", "of the file: json, a document a line, or csv")
 	cmd.Flags().IntVar(&f.maxShown, "max-shown", 20, "how many findings to print")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print the numbers as JSON, instead of the tables; --output writes the findings")
 	cmd.Flags().StringVar(&f.scratchDir, "scratch-dir", "", "directory for a temporary store, some 500 bytes an event; default: the system's for temporary files")
 	return cmd
 }
@@ -204,8 +206,12 @@ func (f *verifyFlags) verify(cmd *cobra.Command, conf verify.Config, file *findi
 	if sum == nil || (err != nil && !errors.Is(err, verify.ErrNotAsked)) {
 		return err
 	}
-	sum.Print(cmd.OutOrStdout())
-	shown.Print(cmd.OutOrStdout())
+	if f.asJSON {
+		err = errors.Join(err, sum.JSON(cmd.OutOrStdout()))
+	} else {
+		sum.Print(cmd.OutOrStdout())
+		shown.Print(cmd.OutOrStdout())
+	}
 	if n := sum.Differences(); n > 0 {
 		err = errors.Join(fmt.Errorf("%w: %d differences", errDiffers, n), err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -73,13 +74,27 @@ func publishDecision(t *testing.T, client *kgo.Client, o *event.Outcome) {
 	produce(t, client, ledgerTopic, ledger.KindDecision.Key(o.EventID), value)
 }
 
-// settleAll commits the end of the input for the service's group.
+// settleAll commits the end of the input for the service's group, as the service
+// does.
 func settleAll(t *testing.T, client *kgo.Client) {
+	t.Helper()
+	// Version 1, no topic ids, no number, and nothing completed above the offset.
+	commitEnds(t, client, base64.RawStdEncoding.EncodeToString(append([]byte{1}, make([]byte, 16+16+8+1)...)))
+}
+
+// commitEnds commits the end of the input for the service's group; another tool
+// gives no metadata.
+func commitEnds(t *testing.T, client *kgo.Client, metadata string) {
 	t.Helper()
 	admin := kadm.NewClient(client)
 	ends, err := admin.ListEndOffsets(t.Context(), "order.ready_to_capture")
 	if err == nil {
-		_, err = admin.CommitOffsets(t.Context(), "payment-capture", ends.Offsets())
+		offsets := make(kadm.Offsets)
+		for _, o := range ends.Offsets().Sorted() {
+			o.Metadata = metadata
+			offsets.Add(o)
+		}
+		err = admin.CommitAllOffsets(t.Context(), "payment-capture", offsets)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -210,6 +225,76 @@ func TestVerifyWhatTheServiceDid(t *testing.T) {
 	t.Setenv("MERCADOPAGO_ACCESS_TOKEN", "planted-other-token")
 	if got = command(t, args...); got.code != exitFailed || !strings.Contains(got.stdout, "differences") || !strings.Contains(got.stderr, "token") {
 		t.Errorf("with another token: %+v", got)
+	}
+}
+
+// Without the group's offsets, or with a ledger that holds nothing, nothing is
+// proven: that is no success.
+func TestVerifyWithoutOffsetsOrDecisions(t *testing.T) {
+	broker, client := newBroker(t, append(ourTopics(), ledgerTopic)...)
+	setEnv(t, "KAFKA_BROKERS="+broker)
+	if got := command(t, "verify"); got.code != exitOK {
+		t.Errorf("with no events at all: %+v", got)
+	}
+	o := capturedOutcome(publishOrder(t, client, "e1"))
+	publishOutcome(t, client, o)
+	got := command(t, "verify")
+	if got.code != exitDiffers || !strings.Contains(got.stdout, "group_without_offsets") || !strings.Contains(got.stdout, "ledger_without_decisions") {
+		t.Errorf("without both: %+v", got)
+	}
+	settleAll(t, client)
+	if got = command(t, "verify"); got.code != exitDiffers || strings.Contains(got.stdout, "group_without_offsets") || !strings.Contains(got.stdout, "TOPIC_LEDGER") {
+		t.Errorf("without a decision: %+v", got)
+	}
+	publishDecision(t, client, o)
+	if got = command(t, "verify"); got.code != exitOK {
+		t.Errorf("with both: %+v", got)
+	}
+	t.Setenv("KAFKA_GROUP", "another")
+	if got = command(t, "verify"); got.code != exitDiffers || !strings.Contains(got.stdout, "KAFKA_GROUP") {
+		t.Errorf("with another group: %+v", got)
+	}
+}
+
+// What an offset of another tool skips is named by partition and range.
+func TestVerifyAfterAnotherToolSetTheOffset(t *testing.T) {
+	broker, client := newBroker(t, ourTopics()...)
+	setEnv(t, "KAFKA_BROKERS="+broker)
+	for i := range 3 {
+		publishOrder(t, client, fmt.Sprintf("e%d", i))
+	}
+	commitEnds(t, client, "")
+	got := command(t, "verify", "--no-ledger")
+	text := strings.Join(strings.Fields(got.stdout), " ")
+	if got.code != exitDiffers || !strings.Contains(text, "│ foreign_offset │ 1 │") || !strings.Contains(text, "offsets 0-2") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestVerifyAsJSON(t *testing.T) {
+	broker, client := newBroker(t, ourTopics()...)
+	setEnv(t, "KAFKA_BROKERS="+broker)
+	publishOrder(t, client, "e1")
+	produce(t, client, "order.ready_to_capture", nil, []byte(`{"specversion":"1.0","id":"x","source":"/orders","type":"order.shipped","data":{}}`))
+	settleAll(t, client)
+	got := command(t, "verify", "--no-ledger", "--json")
+	var doc struct {
+		Events   int
+		Findings map[string]int
+		Skipped  []struct {
+			Reason string
+			Names  []struct {
+				Name    string
+				Records int
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &doc); err != nil || got.code != exitDiffers {
+		t.Fatalf("%v: %+v", err, got)
+	}
+	if doc.Events != 1 || doc.Findings["missing_outcome"] != 1 || len(doc.Skipped) != 1 || doc.Skipped[0].Reason != "other_type" ||
+		len(doc.Skipped[0].Names) != 1 || doc.Skipped[0].Names[0].Name != "order.shipped" || doc.Skipped[0].Names[0].Records != 1 {
+		t.Errorf("got %+v", doc)
 	}
 }
 

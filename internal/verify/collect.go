@@ -36,6 +36,9 @@ func (c *collector) add(key, value []byte) error {
 		return c.now.addOutcome(at, value, c.ledgerFrom)
 	case tagParked:
 		return c.now.addParked(at, value, c.ledgerFrom)
+	case tagElsewhere:
+		c.now.elsewhere = true
+		return nil
 	}
 	return errScratch
 }
@@ -105,6 +108,15 @@ func (d *dossier) addDecision(at position, value []byte) error {
 	if err != nil {
 		return err
 	}
+	for i := range d.decisions {
+		have := &d.decisions[i]
+		said, says := have.decisionEntry, e
+		said.flags, says.flags = said.flags&^flagSure, says.flags&^flagSure
+		if bytes.Equal(said.encode(), says.encode()) { // what one of two copies proves, both do
+			e.flags |= have.flags & flagSure
+			have.flags |= e.flags & flagSure
+		}
+	}
 	for i, have := range d.decisions {
 		if have.where.partition == at.partition { // later in the same partition: it stands
 			d.decisions[i] = decision{e, at}
@@ -168,6 +180,7 @@ func (d *dossier) addParked(at position, value []byte, ledgerFrom int64) error {
 	p.records++
 	p.last = max(p.last, e.at)
 	p.sure = p.sure || e.has(flagSure)
+	p.own = p.own || !e.has(flagOtherID)
 	p.where.add(at)
 	if e.at >= ledgerFrom {
 		p.late++

@@ -76,6 +76,7 @@ func parseInput(b []byte) (e inputEntry, err error) {
 	if e.reference == "" {
 		e.reference = e.order
 	}
+	e.payer = d.digest()
 	if e.has(flagInvalid) {
 		e.plain = d.digest()
 	}

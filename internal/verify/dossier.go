@@ -20,6 +20,8 @@ type dossier struct {
 	outcomes  []*outcome
 	parkings  []*parking
 	more      bool // parts were left out, for there were too many
+	// elsewhere: a parked record names this id and is judged under another one.
+	elsewhere bool
 }
 
 // maxParts bounds the parts of each kind. More are no more than a fault.
@@ -72,6 +74,7 @@ type parking struct {
 	late        int
 	last        int64 // the time of the last one
 	sure        bool
+	own         bool // one of them does not name another id
 	where       positions
 }
 

@@ -37,6 +37,7 @@ const (
 	flagWrongTopic
 	flagOverpaid // an outcome: its approved payments sum up to more than its amount
 	flagParked   // a decision
+	flagOtherID  // a parked record: it names another id than that of its event
 )
 
 type flags uint16
@@ -52,6 +53,7 @@ type inputEntry struct {
 	amount    money.Amount
 	order     string
 	reference string
+	payer     digest // tells the payers of two events apart
 	plain     digest // of an invalid one: of the record without its timestamp
 	whole     digest // of a valid one: of all that decides about the event
 }
@@ -132,6 +134,7 @@ func (e inputEntry) encode() []byte {
 		e.reference = ""
 	}
 	c.text(e.reference)
+	c.digest(e.payer)
 	if e.has(flagInvalid) {
 		c.digest(e.plain)
 	}

@@ -43,15 +43,19 @@ const (
 	OutcomeNotInLedger   Kind = "outcome_not_in_ledger"
 	LedgerWithoutEvent   Kind = "ledger_without_event"
 	InvalidLedgerRecord  Kind = "invalid_ledger_record"
-	SharedPayment        Kind = "shared_payment"
-	SharedReference      Kind = "shared_reference"
-	APIDiffers           Kind = "api_differs"
-	APIMissing           Kind = "api_missing"
-	APIPaid              Kind = "api_paid"
-	APIRefunded          Kind = "api_refunded"
-	ConflictingEvent     Kind = "conflicting_event"
-	EventNotRetained     Kind = "event_not_retained"
-	OnlyReplayed         Kind = "only_replayed"
+	ForeignOffset        Kind = "foreign_offset"
+	GroupWithoutOffsets  Kind = "group_without_offsets"
+	// LedgerWithoutDecisions: the ledger is empty, or another one.
+	LedgerWithoutDecisions Kind = "ledger_without_decisions"
+	SharedPayment          Kind = "shared_payment"
+	SharedReference        Kind = "shared_reference"
+	APIDiffers             Kind = "api_differs"
+	APIMissing             Kind = "api_missing"
+	APIPaid                Kind = "api_paid"
+	APIRefunded            Kind = "api_refunded"
+	ConflictingEvent       Kind = "conflicting_event"
+	EventNotRetained       Kind = "event_not_retained"
+	OnlyReplayed           Kind = "only_replayed"
 )
 
 // Kinds lists every kind.
@@ -60,6 +64,7 @@ func Kinds() []Kind {
 		MissingOutcome, UndecidedAttempt, DoubledOutcome, ContradictoryOutcome, ParkedBesideOutcome, DoubledParking,
 		WrongAmount, WrongCurrency, WrongOrder, WrongReference, WrongID, WrongTopic, ContentsDiffer, InvalidOutcome,
 		OutcomeWithoutEvent, LedgerDiffers, LedgerWithoutOutcome, OutcomeNotInLedger, LedgerWithoutEvent, InvalidLedgerRecord,
+		ForeignOffset, GroupWithoutOffsets, LedgerWithoutDecisions,
 		SharedPayment, SharedReference, APIDiffers, APIMissing, APIPaid, APIRefunded, ConflictingEvent, EventNotRetained, OnlyReplayed,
 	}
 }

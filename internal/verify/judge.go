@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,6 +67,7 @@ func (j *judge) judge(d *dossier) error {
 			return p.content != main.content || d.superseded(p.whole)
 		})
 		e.run()
+		return e.failed
 	}
 	return nil
 }
@@ -83,6 +85,7 @@ type judgement struct {
 	main     *content
 	decision *decision  // nil: the ledger has none
 	parkings []*parking // of main
+	failed   error      // to read the store
 }
 
 // found notes a finding on the event.
@@ -174,15 +177,17 @@ func (e *judgement) state() state {
 		return stateUnknown
 	}
 	if first := e.attempt(); first != nil {
-		e.found(UndecidedAttempt, e.names(positions{first.where}), "it is settled without a verdict, and was attempted at %s: money may have moved",
-			timeOf(first.first))
+		e.lost(e.main, 0)
+		e.found(UndecidedAttempt, e.names(positions{first.where}), "it is settled without a verdict, and was attempted at %s: money may have moved%s",
+			timeOf(first.first), e.passedOver(e.main.where))
 		return stateMissing
 	}
 	what := "it is settled, and neither captured, rejected nor parked"
 	if e.main.has(flagInvalid) {
 		what = "it is no valid event (" + e.main.order + "), settled, and not parked"
 	}
-	e.found(MissingOutcome, e.names(), "%s", what)
+	e.lost(e.main, 0)
+	e.found(MissingOutcome, e.names(), "%s%s", what, e.passedOver(e.main.where))
 	return stateMissing
 }
 
@@ -192,8 +197,9 @@ func (e *judgement) maybeParked() bool {
 	if !e.main.has(flagInvalid) {
 		return false
 	}
-	found, err := e.store.holds(append([]byte{spacePlain}, e.main.plain[:]...))
-	return found || err != nil
+	found, err := e.store.has(append([]byte{spacePlain}, e.main.plain[:]...))
+	e.failed = errors.Join(e.failed, err)
+	return found
 }
 
 // checkConflicts looks at records of the same id with other contents.
@@ -204,8 +210,9 @@ func (e *judgement) checkConflicts() {
 		}
 		parked := slices.ContainsFunc(e.dossier.parkings, func(p *parking) bool { return p.content == c.content })
 		if c.settled && !parked && e.verdicts.since(c.at) {
+			e.lost(c, 0)
 			e.found(MissingOutcome, e.names(c.where), "a record of the same id with another order, amount, currency, reference or payer "+
-				"(order %s, %s %s) is settled, and not parked", c.order, c.amount, c.amount.Currency())
+				"(order %s, %s %s) is settled, and not parked%s", c.order, c.amount, c.amount.Currency(), e.passedOver(c.where))
 			continue
 		}
 		if e.corrected(c) {

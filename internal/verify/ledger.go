@@ -57,6 +57,7 @@ func (e *judgement) checkParking(known *decision) {
 	}
 	for _, r := range e.main.resends {
 		if r.settled && r.parkedAt == known.at && len(e.parkings) > 0 {
+			e.lost(e.main, r.parkedAt)
 			e.found(MissingOutcome, e.names(positions{known.where}), "it was sent again after it had been parked; that is settled, and no new verdict came of it")
 			return
 		}
@@ -80,7 +81,7 @@ func (e *judgement) checkUnknown() {
 		}
 	}
 	for _, p := range e.parkings {
-		if p.sure && p.late > 0 && len(e.outcomes) == 0 {
+		if p.sure && p.own && p.late > 0 && len(e.outcomes) == 0 {
 			e.found(OutcomeNotInLedger, e.names(p.where), "it is parked (%s), and the ledger has no decision on it", p.reason)
 			return
 		}

@@ -35,6 +35,9 @@ func (j *judge) orphan(d *dossier) {
 			if isRecordID(d.id) && known.reason != string(event.ParkInvalidEvent) {
 				return // of a valid event that conflicts with another one; it is judged there
 			}
+			if d.elsewhere && known.has(flagParked) {
+				return // this version decodes the record otherwise
+			}
 			at, sure, where, amount = known.at, known.has(flagSure), positions{known.where}, known.amount
 			detail = "the ledger says " + verdictName(known) + ", and there is no record of the event"
 		}

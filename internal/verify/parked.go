@@ -9,8 +9,8 @@ import (
 
 // parkedRecord is a record of the parked topic, taken apart.
 type parkedRecord struct {
-	input  event.Message // as it was, but for its timestamp
-	at     event.Position
+	input  event.Message  // as it was, but for its timestamp
+	at     event.Position // its ID is what the service took the record for; "": not given
 	reason string
 	first  time.Time // the first attempt; zero: none
 	// tooLarge says that it stands for a record that the topic would not take:
@@ -47,6 +47,8 @@ func readParked(m event.Message) (p parkedRecord, ok bool) {
 			p.at.Partition = int32(n)
 		case "parked_offset":
 			p.at.Offset, err = strconv.ParseInt(value, 10, 64)
+		case "parked_event_id":
+			p.at.ID = value
 		case "parked_first_attempt":
 			p.first, err = time.Parse(time.RFC3339Nano, value)
 		}

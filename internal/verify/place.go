@@ -6,9 +6,10 @@ import (
 	"payment-capture/internal/event"
 )
 
-// placeParked brings those parked records to their events that name them by
-// nothing but the place where the event's record lay: what is in them is no
-// valid event, or left out for its size.
+// placeParked assigns those parked records to their events that do not contain
+// the event as the service decoded it: the place where the event's record lay
+// tells. What such a parked record contains is invalid, or became valid in the
+// parked topic, or is left out because of its size.
 func (v *verifier) placeParked(ctx context.Context) error {
 	p := &placer{verifier: v, batch: v.store.newBatch()}
 	err := v.store.each(spacePlace, func(key, value []byte) error {
@@ -55,7 +56,7 @@ func (p *placer) add(ctx context.Context, place position, tag byte, at position,
 		p.there = true
 		return d.err()
 	}
-	plain := d.digest()
+	plain, id, named := d.digest(), d.text(), d.text()
 	if d.bad {
 		return errScratch
 	}
@@ -64,14 +65,18 @@ func (p *placer) add(ctx context.Context, place position, tag byte, at position,
 		return err
 	}
 	tooLarge := plain == digest{}
-	if p.there && (tooLarge || plain == p.plain) {
+	switch {
+	case p.there && (tooLarge || plain == p.plain):
 		e.content, e.whole = p.fp, p.whole
-		p.batch.entry(p.id, tagParked, at, e.encode())
+		p.batch.parked(p.id, named, at, e)
 		return nil
+	case id != "":
+		p.batch.parked(id, named, at, e)
+	default:
+		p.strayParked(place, at, e)
 	}
-	// What it was parked for is no more: it can be the copy of a record that is.
+	// What it was parked for may be no more: it can be the copy of a record that is.
 	p.batch.put(append(append(p.batch.key[:0], spacePlain), plain[:]...), nil)
-	p.strayParked(place, at, e)
 	return nil
 }
 

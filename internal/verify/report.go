@@ -7,6 +7,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"payment-capture/internal/skips"
 )
 
 // Print writes the summary as a table.
@@ -34,6 +36,12 @@ func (s *Summary) Print(w io.Writer) {
 	out.AppendSeparator()
 	s.printRest(out)
 	out.AppendSeparator()
+	if lines := skips.Lines(s.Skipped()); len(lines) > 0 {
+		for _, l := range lines {
+			out.AppendRow(table.Row{l.Label, l.Records, ""})
+		}
+		out.AppendSeparator()
+	}
 	for _, k := range Kinds() {
 		if n := s.kinds[k]; n > 0 {
 			severity := ""
@@ -68,12 +76,11 @@ func (s *Summary) printRest(out table.Writer) {
 		{"outcomes and parkings repeated unmarked", s.repeated, "of copies of a record, or of offsets that were set back"},
 		{"events outside the range", s.outOfRange, ""},
 		{"verdicts of events that are not held any more", s.notRetained, "nothing is concluded from them"},
-		{"records of other types", s.skipped.otherTypes.Load(), ""},
-		{"records without a value (tombstones)", s.skipped.tombstones.Load(), ""},
-		{"records of other accounts", s.skipped.otherAccounts.Load(), ""},
 		{"verdicts on events of other accounts", s.othersEvents, ""},
 		{"records in outcome topics that are no outcomes of this service", s.skipped.otherOutcomes.Load(), ""},
 		{"parked records of other topics", s.skipped.otherParked.Load(), ""},
+		{"parked records of other accounts", s.skipped.othersParked.Load(), ""},
+		{"parked records that this version skips", s.skipped.parkedSkips.Load(), ""},
 		{"records in the parked topic that say nothing of a parking", s.skipped.noParking.Load(), ""},
 		{"payments read from the API", s.asked, ""},
 		{"payments that could not be read", s.unasked, ""},

@@ -89,6 +89,7 @@ func TestFormulasInACSVFileAreTexts(t *testing.T) {
 func TestFindingsComeInTheirOrder(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.clean(3)
 	for _, id := range []string{"b", "a", "c", "B", "aa"} {
 		w.send(order{id: id})
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"payment-capture/internal/money"
 )
 
 // judgeShared looks for payments that are two events', and references that were
@@ -35,9 +37,17 @@ func (v *verifier) sharing(ctx context.Context, b *batch, space byte, kind Kind,
 		if count < 2 {
 			return nil
 		}
-		f, in, err := v.firstInRange(ids)
-		if err != nil || !in {
-			return err
+		var events []*dossier
+		for _, id := range ids {
+			d, err := v.dossierOf(id)
+			if err != nil {
+				return err
+			}
+			events = append(events, d)
+		}
+		f, in := v.firstInRange(events)
+		if !in {
+			return nil
 		}
 		others := strings.Join(ids, ", ")
 		if count > len(ids) {
@@ -48,6 +58,7 @@ func (v *verifier) sharing(ctx context.Context, b *batch, space byte, kind Kind,
 			f.PaymentID = name
 		} else {
 			f.Reference = name
+			f.Detail += "; " + comparison(events)
 		}
 		b.finding(v.finding(kind, f))
 		return ctx.Err()
@@ -74,35 +85,67 @@ func (v *verifier) sharing(ctx context.Context, b *batch, space byte, kind Kind,
 	return end()
 }
 
-// firstInRange gives the first of some events that is judged, with its order,
-// amount and records; in is false where none is. Events that the input does not
-// have are judged where no range is given.
-func (v *verifier) firstInRange(ids []string) (f Finding, in bool, err error) {
-	bounded := !v.conf.Since.IsZero() || !v.conf.Until.IsZero()
-	for _, id := range slices.Clone(ids) {
-		prefix := append(append([]byte{spaceEvent}, id...), 0, tagInput)
-		found := !bounded
-		err := v.store.within(prefix, func(key, value []byte) error {
-			e, err := parseInput(value)
-			if err != nil || e.has(flagForeign) {
-				return err
-			}
-			found = found || e.has(flagInRange)
-			if len(f.Records) < maxPositions {
-				f.OrderID, f.Reference = e.order, e.reference
-				f.Amount, f.Currency = amounts(e.amount)
-				f.Records = append(f.Records, v.snap.name(positionOf(key[len(prefix):])))
-			}
-			return nil
-		})
-		if err != nil {
-			return f, false, err
-		}
-		if found {
-			f.EventID = id
-			return f, true, nil
-		}
-		f = Finding{}
+// dossierOf returns what is known of one event.
+func (v *verifier) dossierOf(id string) (*dossier, error) {
+	c := &collector{ledgerFrom: never}
+	err := v.store.within(append(append([]byte{spaceEvent}, id...), 0), func(key, value []byte) error { return c.add(key[1:], value) })
+	if c.now == nil {
+		c.now = &dossier{id: id}
 	}
-	return f, false, nil
+	return c.now, err
+}
+
+// firstInRange returns the first of some events that is judged, with its order,
+// amount and records; in is false if none is. Events that the input does not
+// have are judged if no range is given.
+func (v *verifier) firstInRange(events []*dossier) (f Finding, in bool) {
+	bounded := !v.conf.Since.IsZero() || !v.conf.Until.IsZero()
+	for _, d := range events {
+		if bounded && !slices.ContainsFunc(d.contents, func(c *content) bool { return c.inRange }) {
+			continue
+		}
+		f.EventID = d.id
+		if main := d.main(); main != nil {
+			f.OrderID, f.Reference = main.order, main.reference
+			f.Amount, f.Currency = amounts(main.amount)
+			f.Records = v.snap.names(main.where)
+		}
+		return f, true
+	}
+	return f, false
+}
+
+// comparison says whether events that were captured for one reference have the same
+// amount and the same payer: then a producer probably published one order twice.
+func comparison(events []*dossier) string {
+	var sums, unknown []string
+	var payers []digest
+	for _, d := range events {
+		amount := money.Amount{}
+		if main := d.main(); main != nil {
+			amount = main.amount
+			payers = append(payers, main.payer)
+		} else {
+			unknown = append(unknown, d.id)
+			for _, o := range d.outcomes {
+				amount = o.amount
+			}
+		}
+		sum, currency := amounts(amount)
+		sums = append(sums, sum+" "+currency)
+	}
+	slices.Sort(sums)
+	text := "the amount is the same (" + sums[0] + ")"
+	if sums = slices.Compact(sums); len(sums) > 1 {
+		text = "the amounts differ (" + strings.Join(sums, ", ") + ")"
+	}
+	switch {
+	case distinct(payers) > 1:
+		text += ", and the payers differ"
+	case len(unknown) > 0:
+		text += ", and whether the payer is the same is not known: the input does not have " + strings.Join(unknown, ", ")
+	default:
+		text += ", and the payer is the same"
+	}
+	return text
 }

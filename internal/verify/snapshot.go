@@ -51,6 +51,8 @@ type partition struct {
 	sure int64
 	// committed says what is settled of the input; nil: nothing is.
 	committed *pipeline.Committed
+	offset    int64  // the committed offset, if there is one
+	foreign   string // why it is not one of this service; "": it is, or there is none
 	// first is the time of the first record that is there, Unix milliseconds.
 	first int64
 }
@@ -61,6 +63,7 @@ type snapshot struct {
 	topics  []*topic
 	input   *topic
 	commits int // partitions of the input with a committed offset
+	void    int // partitions of the input whose committed offset is of an earlier topic
 	notes   []string
 }
 
@@ -174,16 +177,17 @@ func (s *snapshot) addCommits(ctx context.Context, admin *kadm.Client, group str
 			return fmt.Errorf("read the committed offset of %s/%d: %w", s.input.name, n, r.Err)
 		}
 		c, err := pipeline.ParseCommitted(r.At, r.Metadata)
+		if r.At > 0 && !c.Settled(s.input.id, r.At-1) {
+			s.void++
+			continue
+		}
 		if err != nil {
 			s.notes = append(s.notes, fmt.Sprintf("the metadata of the committed offset of %s/%d cannot be read (%v): "+
 				"what it says of records above offset %d is not known, so those are taken for being under way", s.input.name, n, err, r.At))
 		}
-		s.input.partitions[n].committed = &c
+		p := &s.input.partitions[n]
+		p.committed, p.offset, p.foreign = &c, r.At, foreignTo(r.Metadata, err)
 		s.commits++
-	}
-	if s.commits == 0 {
-		s.notes = append(s.notes, fmt.Sprintf("group %q has no committed offsets for %s: every event without a verdict is taken for being under way. "+
-			"Look whether KAFKA_GROUP is the service's", group, s.input.name))
 	}
 	return nil
 }

@@ -28,6 +28,12 @@ const (
 	spaceFinding = 'f'
 	// An event's id: what to ask the API for.
 	spaceAsk = 'a'
+	// The position of an input record below an offset that this service did not
+	// write: its event and content.
+	spaceBelow = 'b'
+	// An event and content that is completed without a decision, if any offset was
+	// not written by this service.
+	spaceLost = 'l'
 )
 
 // The tags of a space of events, in the order in which they are read.
@@ -37,6 +43,7 @@ const (
 	tagAttempt
 	tagOutcome
 	tagParked
+	tagElsewhere // a parked record that names this id is judged under another one
 )
 
 // How much memory the store takes where nobody says: in four parts, the cache
@@ -132,6 +139,23 @@ func (b *batch) entry(id string, tag byte, at position, value []byte) {
 	b.put(at.append(key), value)
 }
 
+// parked writes what a parked record says of an event. The record itself may name
+// another id: the service of its time took it for that.
+func (b *batch) parked(id, named string, at position, e parkedEntry) {
+	if named != "" && named != id {
+		e.flags |= flagOtherID
+		b.elsewhere(named, at)
+	}
+	b.entry(id, tagParked, at, e.encode())
+}
+
+// elsewhere writes that a parked record names an id and is not judged under it.
+func (b *batch) elsewhere(named string, at position) {
+	if plainID(named) {
+		b.entry(named, tagElsewhere, at, nil)
+	}
+}
+
 // place writes what is known of the input record at a position. Several parked
 // records may be for one.
 func (b *batch) place(of position, tag byte, at position, value []byte) {
@@ -200,6 +224,21 @@ func (s *store) holds(prefix []byte) (bool, error) {
 		err = nil
 	}
 	return found, err
+}
+
+// has reports whether there is a key.
+func (s *store) has(key []byte) (bool, error) {
+	_, closer, err := s.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err == nil {
+		err = closer.Close()
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the scratch store: %w", err)
+	}
+	return true, nil
 }
 
 var errEnough = errors.New("enough was read")

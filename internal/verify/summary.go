@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"payment-capture/internal/money"
+	"payment-capture/internal/skips"
 )
 
 // Summary is what a run found, in numbers.
 type Summary struct {
-	ledger   bool // was read
-	bounded  bool // a range was given
-	skipped  skipped
+	ledger   bool          // was read
+	bounded  bool          // a range was given
+	input    skips.Counter // records of the input that the service skips
+	skipped  skipped       // records of the other topics
 	sums     map[state]map[money.Currency]*sum
 	invalid  map[state]int64 // records that are no valid events
 	kinds    map[Kind]int64
@@ -40,8 +42,8 @@ type Summary struct {
 	notes                                   []string
 }
 
-// skipped counts records that are nobody's business here.
-type skipped struct{ otherTypes, tombstones, otherAccounts, otherOutcomes, otherParked, noParking atomic.Int64 }
+// skipped counts the records of the other topics that are not judged.
+type skipped struct{ otherOutcomes, otherParked, othersParked, parkedSkips, noParking atomic.Int64 }
 
 // sum counts events and their money.
 type sum struct {
@@ -79,9 +81,6 @@ func (s *Summary) noteReading(v *verifier, took time.Duration) {
 	s.records, s.entries, s.entryBytes, s.diskBytes = v.snap.records(), v.store.entries.Load(), v.store.bytes.Load(), v.store.disk()
 	s.reading = took
 	s.notes = append(s.notes, v.snap.notes...)
-	if s.ledger && s.first == 0 {
-		s.notes = append(s.notes, "the ledger holds no decision: all is judged as before its time")
-	}
 	for _, h := range []struct {
 		held
 		what, then string
@@ -167,6 +166,10 @@ func (s *Summary) events(st state) int64 {
 func states() []state {
 	return []state{stateCaptured, stateRejected, stateParked, statePending, stateMissing, stateUnknown}
 }
+
+// Skipped returns the records of the input that the service skips, by reason and
+// by type or account.
+func (s *Summary) Skipped() []skips.Count { return s.input.Counts() }
 
 // Pending gives how many events are under way.
 func (s *Summary) Pending() int64 { return s.events(statePending) }

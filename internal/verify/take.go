@@ -52,11 +52,7 @@ func (v *verifier) takeInput(b *batch, at position, m event.Message) {
 	e, err := v.conf.Decoder.Decode(m)
 	invalid, broken := errors.AsType[*event.InvalidError](err)
 	if skipped, ok := errors.AsType[*event.SkipError](err); ok {
-		if skipped.Reason == event.SkipTombstone {
-			v.sum.skipped.tombstones.Add(1)
-		} else {
-			v.sum.skipped.otherTypes.Add(1)
-		}
+		v.sum.input.Add(skipped.Reason, skipped.Type)
 		return
 	}
 	entry := inputEntry{at: milli(m.Timestamp)}
@@ -76,15 +72,21 @@ func (v *verifier) takeInput(b *batch, at position, m event.Message) {
 		entry.flags |= flagInvalid
 		entry.plain, entry.order = plainDigest(m), invalid.Error()
 	case e.Account != "" && e.Account != v.conf.Account:
-		v.sum.skipped.otherAccounts.Add(1)
+		v.sum.input.Add(event.SkipOtherAccount, e.Account)
 		id = e.ID
 		entry.flags |= flagForeign
 	default:
 		id = e.ID
 		entry.content, entry.amount, entry.order, entry.reference = e.Fingerprint(), e.Amount, e.OrderID, e.ExternalReference
-		entry.whole = wholeOf(e.Content())
+		entry.payer, entry.whole = digestOfText(e.PayerToken.Reveal()), wholeOf(e.Content())
 	}
 	b.entry(id, tagInput, at, entry.encode())
+	if !entry.has(flagForeign) && entry.has(flagInRange) {
+		v.events[at.partition].Add(1)
+	}
+	if !entry.has(flagForeign) && entry.has(flagSettled) && v.snap.input.partitions[at.partition].foreign != "" {
+		b.below(at, id, &entry)
+	}
 	// A parked record names the event by what is in it, if that can be read;
 	// else only by where the event's record lay.
 	if broken || sizeOf(m) > int(v.snap.smallestParked())/2 {
@@ -102,6 +104,11 @@ func wholeOf(content event.Fingerprint) digest { return digest(content[:len(dige
 
 func (v *verifier) inRange(at time.Time) bool {
 	return (v.conf.Since.IsZero() || !at.Before(v.conf.Since)) && (v.conf.Until.IsZero() || at.Before(v.conf.Until))
+}
+
+func isSkip(err error) bool {
+	_, ok := errors.AsType[*event.SkipError](err)
+	return ok
 }
 
 // plainDigest is of a record without its timestamp and without the headers that
@@ -218,23 +225,35 @@ func (v *verifier) takeParked(b *batch, t *topic, at position, r *kgo.Record, p 
 	if at.offset < t.partitions[at.partition].sure {
 		e.flags |= flagSure
 	}
-	if !p.tooLarge {
-		if ev, err := v.conf.Decoder.Decode(p.input); err == nil {
-			if ev.Account != "" && ev.Account != v.conf.Account {
-				v.sum.skipped.otherAccounts.Add(1)
-				return
-			}
-			e.content, e.whole = ev.Fingerprint(), wholeOf(ev.Content())
-			b.entry(ev.ID, tagParked, at, e.encode())
-			return
-		}
-	}
 	c := make(coder, 0, 96)
-	if p.tooLarge {
+	switch ev, err := v.conf.Decoder.Decode(p.input); {
+	case p.tooLarge:
 		c.digest(digest{})
-	} else {
+		c.text("")
+	case isSkip(err):
+		// An earlier version parked it. What this version skips is not judged.
+		v.sum.skipped.parkedSkips.Add(1)
+		b.elsewhere(p.at.ID, at)
+		return
+	case err != nil:
 		c.digest(plainDigest(p.input))
+		c.text("")
+	case ev.Account != "" && ev.Account != v.conf.Account:
+		v.sum.skipped.othersParked.Add(1)
+		return
+	case isRecordID(p.at.ID):
+		// The service did not take the record for this event: it contradicted the
+		// event, or it was invalid. A record without a timestamp is invalid if it has
+		// no time of its own, and the parked record has a timestamp.
+		e.content, e.whole = ev.Fingerprint(), wholeOf(ev.Content())
+		c.digest(plainDigest(p.input))
+		c.text(ev.ID)
+	default:
+		e.content, e.whole = ev.Fingerprint(), wholeOf(ev.Content())
+		b.parked(ev.ID, p.at.ID, at, e)
+		return
 	}
+	c.text(p.at.ID)
 	c.bytes(e.encode())
 	b.place(position{topic: v.snap.input.number, partition: p.at.Partition, offset: p.at.Offset}, tagParked, at, c)
 }

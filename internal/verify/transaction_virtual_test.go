@@ -19,6 +19,7 @@ func TestTransactionThatTheBrokerEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.clean(3)
+		w.commit()
 		client := w.transaction(kgo.TransactionTimeout(10 * time.Second))
 		w.within(client, func() { w.settle(w.send(order{id: "e1"}), event.TypeCaptured) })
 		began := time.Now()

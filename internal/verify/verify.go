@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"payment-capture/internal/event"
@@ -89,6 +90,7 @@ func Run(ctx context.Context, conf Config, report func(Finding) error) (*Summary
 	if err != nil {
 		return nil, err
 	}
+	v.events = make([]atomic.Int64, len(v.snap.input.partitions))
 	err = v.run(ctx, report)
 	return v.sum, errors.Join(err, v.store.close())
 }
@@ -101,6 +103,8 @@ type verifier struct {
 	sum   *Summary
 	// What the topics still hold, once they have been read.
 	input, verdicts, ledger held
+	events                  []atomic.Int64 // of the input, by partition
+	anyLost                 bool           // spaceLost is not empty
 }
 
 func (v *verifier) run(ctx context.Context, report func(Finding) error) error {
@@ -114,6 +118,9 @@ func (v *verifier) run(ctx context.Context, report func(Finding) error) error {
 		return err
 	}
 	if err := v.judgeAll(ctx); err != nil {
+		return err
+	}
+	if err := v.judgeOffsets(); err != nil {
 		return err
 	}
 	var unasked error

@@ -79,9 +79,9 @@ type order struct {
 	resend                                                 *event.Resend
 }
 
-// send publishes an event.
-func (w *world) send(o order) sent {
-	w.t.Helper()
+// value returns the event as a producer writes it.
+func (o order) value(t *testing.T) []byte {
+	t.Helper()
 	for _, d := range []struct {
 		into  *string
 		value string
@@ -109,8 +109,18 @@ func (w *world) send(o order) sent {
 		"specversion": "1.0", "id": o.id, "source": "/test", "type": event.TypeReadyToCapture, "time": noon.Format(time.RFC3339), "data": data,
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
+	return value
+}
+
+// send publishes an event.
+func (w *world) send(o order) sent {
+	w.t.Helper()
+	if o.order == "" {
+		o.order = "order-" + o.id
+	}
+	value := o.value(w.t)
 	r := &kgo.Record{Topic: w.conf.Topics.Input, Partition: o.partition, Key: []byte(o.order), Value: value, Timestamp: o.at}
 	if o.resend != nil {
 		for _, h := range o.resend.Headers() {
@@ -177,23 +187,42 @@ func (w *world) publish(o *event.Outcome, changes ...func(*kgo.Record)) {
 }
 
 // park writes a parked record for a record of the input.
-func (w *world) park(of *kgo.Record, p event.Parking) {
+func (w *world) park(of *kgo.Record, p event.Parking, changes ...func(*kgo.Record)) {
 	w.t.Helper()
 	m := event.Message{Key: of.Key, Value: of.Value}
 	for _, h := range of.Headers {
 		m.Headers = append(m.Headers, event.Header{Key: h.Key, Value: h.Value})
 	}
-	w.parkAs(of, m, p)
+	w.parkAs(of, m, p, changes...)
 }
 
-func (w *world) parkAs(of *kgo.Record, m event.Message, p event.Parking) {
+// parkedID is the id that the service parks a record under.
+func parkedID(of *kgo.Record, p event.Parking) string {
+	m := event.Message{Key: of.Key, Value: of.Value}
+	if of.Timestamp.UnixMilli() >= 0 {
+		m.Timestamp = of.Timestamp
+	}
+	for _, h := range of.Headers {
+		m.Headers = append(m.Headers, event.Header{Key: h.Key, Value: h.Value})
+	}
+	if e, err := event.Decode(m); err == nil && p.Reason != event.ParkConflicting {
+		return e.ID
+	}
+	return event.RecordID(m)
+}
+
+func (w *world) parkAs(of *kgo.Record, m event.Message, p event.Parking, changes ...func(*kgo.Record)) {
 	w.t.Helper()
 	m = event.EncodeParked(m, event.Position{
-		Topic: of.Topic, Partition: of.Partition, Offset: of.Offset, OrderID: "order-1", ClaimedEventID: "e1", // which decide nothing
+		Topic: of.Topic, Partition: of.Partition, Offset: of.Offset, ID: parkedID(of, p),
+		OrderID: "order-1", ClaimedEventID: "e1", // which decide nothing
 	}, &p)
 	r := &kgo.Record{Topic: w.conf.Topics.Parked, Key: m.Key, Value: m.Value, Timestamp: noon.Add(2 * time.Second)}
 	for _, h := range m.Headers {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	for _, change := range changes {
+		change(r)
 	}
 	w.produce(r)
 }
@@ -264,14 +293,34 @@ func (w *world) clean(n int) {
 	}
 }
 
-// commit commits the ends of the input, as a service that has settled all.
+// commit commits the ends of the input, as a service that has completed all.
 func (w *world) commit() {
+	w.t.Helper()
+	w.commitEnds(metadata(w.inputID(), 0))
+}
+
+// commitEnds commits the ends of the input with this metadata.
+func (w *world) commitEnds(metadata string) {
 	w.t.Helper()
 	ends, err := w.admin.ListEndOffsets(w.t.Context(), w.conf.Topics.Input)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.commitOffsets(ends.Offsets())
+	offsets := make(kadm.Offsets)
+	for _, o := range ends.Offsets().Sorted() {
+		o.Metadata = metadata
+		offsets.Add(o)
+	}
+	w.commitOffsets(offsets)
+}
+
+func (w *world) inputID() [16]byte {
+	w.t.Helper()
+	details, err := w.admin.ListTopics(w.t.Context(), w.conf.Topics.Input)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return details[w.conf.Topics.Input].ID
 }
 
 func (w *world) commitOffsets(offsets kadm.Offsets) {
