@@ -121,7 +121,13 @@ func TestReadWithoutAStatusIsSearchedFor(t *testing.T) {
 		mercadopago.Rejected: {{verify.APIDiffers, "e0"}},
 	} {
 		s := &stubAPI{get: func(string, int) mercadopago.Answer { return blank }}
+		other := mercadopago.Captured // of another payment whose id begins the same
+		if meaning == mercadopago.Captured {
+			other = mercadopago.Rejected
+		}
 		s.found = mercadopago.Found{Searched: true, Calls: 1, Payments: []mercadopago.Answer{
+			{Meaning: other, Read: true, Sent: true, Payment: &mercadopago.Payment{ID: "payment-e01", Status: "x"}},
+			{Meaning: other, Read: true, Sent: true, Payment: &mercadopago.Payment{ID: "payment-e", Status: "x"}},
 			{Meaning: meaning, Read: true, Sent: true, Payment: &mercadopago.Payment{ID: "payment-e0", Status: "x"}},
 		}}
 		testWithStub(t, 1, s, func(_ *testing.T, w *world) { w.expect(wants...) })

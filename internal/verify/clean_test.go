@@ -98,6 +98,15 @@ func TestNoFalseDifferences(t *testing.T) {
 			w.park(s.record, undecided)
 			w.decideParked("e1", undecided, at.Add(time.Minute))
 		}},
+		"parked, sent again to another partition, parked again": {plant: func(w *world) {
+			s := w.send(order{id: "e1"})
+			w.park(s.record, undecided)
+			w.decideParked("e1", undecided, at)
+			s = w.send(order{id: "e1", partition: 1, resend: &event.Resend{ParkedAt: at}})
+			w.park(s.record, undecided)
+			again := event.Decision{Verdict: event.Verdict{Parking: &undecided}, At: at.Add(time.Minute)}
+			w.decide("e1", again, func(r *kgo.Record) { r.Partition = 1 })
+		}},
 		"an invalid event, parked": {plant: func(w *world) {
 			p := event.Parking{Reason: event.ParkInvalidEvent, Detail: "d"}
 			w.park(w.sendRaw("{}"), p)

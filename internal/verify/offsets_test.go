@@ -200,6 +200,14 @@ func TestAGroupOrALedgerThatSaysNothing(t *testing.T) {
 			w.commit()
 			w.forgetOffset(1)
 		}, nil, ""},
+		"a partition without an offset, and its events are not of the range": {func(w *world) {
+			w.clean(1)
+			w.send(order{id: "e1", partition: 1})
+			w.settle(w.send(order{id: "e2", at: noon.Add(2 * time.Hour)}), event.TypeCaptured)
+			w.commit()
+			w.forgetOffset(1)
+			w.conf.Since = noon.Add(time.Hour)
+		}, nil, ""},
 		"only events of others": {func(w *world) {
 			w.send(order{id: "e1", account: "other"})
 			w.sendRaw(`{"specversion":"1.0","id":"x","source":"/orders","type":"order.shipped"}`)

@@ -3,6 +3,7 @@ package verify_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -51,6 +52,36 @@ func (w *world) onFetch(do func()) {
 		once.Do(func() { go do() })
 		return nil, nil, false
 	})
+}
+
+// beforeFetch calls do once, before the first fetch is answered: the ends of the
+// topics are known then.
+func (w *world) beforeFetch(do func()) {
+	var once sync.Once
+	w.broker.Fake.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+		w.broker.Fake.KeepControl()
+		once.Do(func() { w.broker.Fake.SleepControl(do) })
+		return nil, nil, false
+	})
+}
+
+// TestRecordsBehindTheEndsAreNotRead: the first record behind an end came after the
+// committed offsets were read.
+func TestRecordsBehindTheEndsAreNotRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clean(3)
+	w.commit()
+	w.beforeFetch(func() {
+		for n := range int32(3) {
+			s := w.send(order{id: fmt.Sprint("behind-", n), partition: n})
+			w.publish(outcomeOf(s.event, event.TypeCaptured), in(n))
+		}
+	})
+	_, sum := w.expect()
+	if sum.Events() != 3 || sum.Pending() != 0 {
+		t.Errorf("%d events, %d under way", sum.Events(), sum.Pending())
+	}
 }
 
 func TestAbortedVerdictsDoNotCount(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/ledger"
 	"payment-capture/internal/verify"
 )
 
@@ -84,6 +85,11 @@ func TestFaultsOfOutcomes(t *testing.T) {
 		"missing": {func(w *world) { w.send(order{id: "e1"}) }, []want{{verify.MissingOutcome, "e1"}}, []string{"neither captured, rejected nor parked"}},
 		"doubled": {func(w *world) {
 			w.publish(w.settle(w.send(order{id: "e1"}), event.TypeCaptured))
+		}, []want{{verify.DoubledOutcome, "e1"}}, []string{"2 outcomes"}},
+		"doubled, and a copy of the record in its partition": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			w.send(order{id: "e1"})
+			w.publish(w.settle(s, event.TypeCaptured))
 		}, []want{{verify.DoubledOutcome, "e1"}}, []string{"2 outcomes"}},
 		"doubled rejection": {func(w *world) {
 			w.publish(w.settle(w.send(order{id: "e1"}), event.TypeRejected))
@@ -190,6 +196,22 @@ func TestFaultsOfParkedRecords(t *testing.T) {
 			r.Offset += 40
 			w.park(&r, event.Parking{Reason: event.ParkInvalidEvent})
 		}, []want{{verify.OutcomeWithoutEvent, ""}}, []string{"orders/0@"}},
+		"for a record of another partition at its offset": {func(w *world) {
+			w.send(order{id: "e1", partition: 1})
+			w.settle(w.send(order{id: "e1", partition: 1}), event.TypeCaptured)
+			r := *w.sendRaw("{}")
+			w.parkAndDecide(&r, event.ParkInvalidEvent)
+			r.Partition = 1
+			w.park(&r, event.Parking{Reason: event.ParkInvalidEvent})
+		}, []want{{verify.OutcomeWithoutEvent, ""}}, []string{"orders/1@1"}},
+		"for another record at its place": {func(w *world) {
+			at := w.sendRaw("[]")
+			r := *w.sendRaw("{}")
+			r.Offset = at.Offset
+			w.park(&r, event.Parking{Reason: event.ParkInvalidEvent})
+		}, []want{{verify.OutcomeWithoutEvent, ""}, {verify.MissingOutcome, event.RecordID(event.Message{Value: []byte("[]"), Timestamp: noon})}}, []string{
+			"where there is no such record", "settled, and not parked",
+		}},
 		"a conflicting event that is not": {func(w *world) {
 			w.settle(w.send(order{id: "e1"}), event.TypeCaptured)
 			w.send(order{id: "e1", amount: "1.00"})
@@ -263,6 +285,17 @@ func TestFaultsOfTheLedger(t *testing.T) {
 			w.send(order{id: "e1"})
 			w.attempt("e1")
 		}, []want{{verify.UndecidedAttempt, "e1"}}, []string{"2026-11-23T12:00:00Z"}},
+		"an attempt, and one in another partition that was withdrawn": {func(w *world) {
+			w.send(order{id: "e1"})
+			w.attempt("e1")
+			w.produce(&kgo.Record{Topic: ledgers, Partition: 1, Key: []byte("a/e1")})
+		}, []want{{verify.UndecidedAttempt, "e1"}}, []string{"2026-11-23T12:00:00Z"}},
+		"two attempts": {func(w *world) {
+			w.send(order{id: "e1"})
+			w.attempt("e1")
+			earlier := ledger.EncodeAttempt(event.Attempt{First: noon.Add(-time.Hour), Encoding: 1})
+			w.produce(&kgo.Record{Topic: ledgers, Partition: 1, Key: ledger.KindAttempt.Key("e1"), Value: earlier})
+		}, []want{{verify.UndecidedAttempt, "e1"}}, []string{"attempted at 2026-11-23T11:00:00Z"}},
 		"a decision without an event": {func(w *world) {
 			other := *w.send(order{id: "e1"}).event
 			w.settle(sent{event: &other}, event.TypeCaptured)
@@ -324,6 +357,10 @@ func TestFaultsOfSeveralEvents(t *testing.T) {
 		}, []want{{verify.SharedReference, "e1"}, {verify.OutcomeWithoutEvent, "e2"}}, []string{
 			"the amounts differ (1.00 MXN, 700.50 MXN), and whether the payer is the same is not known: the input does not have e2", "no record of the event",
 		}},
+		"one reference, and events whose ids begin the same": {func(w *world) {
+			same(w, nothing, order{id: "e1", reference: "r"}, order{id: "e10", amount: "1.00", payer: "planted-other-token"})
+			same(w, nothing, order{id: "e2", reference: "r"}, order{id: "e20", amount: "2.00", payer: "planted-other-token"})
+		}, []want{{verify.SharedReference, "e1"}}, []string{"events: e1, e2; the amount is the same (700.50 MXN), and the payer is the same"}},
 		"one reference, rejected first": {func(w *world) {
 			w.settle(w.send(order{id: "e1", reference: "r"}), event.TypeRejected)
 			w.settle(w.send(order{id: "e2", reference: "r"}), event.TypeCaptured)
