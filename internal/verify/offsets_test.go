@@ -196,9 +196,9 @@ func TestAGroupOrALedgerThatSaysNothing(t *testing.T) {
 		}, nil, ""},
 		"a partition without an offset and without our events": {func(w *world) {
 			w.clean(1)
-			w.send(order{id: "theirs", partition: 1, account: "other"})
+			w.send(order{id: "theirs", partition: 2, account: "other"})
 			w.commit()
-			w.forgetOffset(1)
+			w.forgetOffset(2)
 		}, nil, ""},
 		"a partition without an offset, and its events are not of the range": {func(w *world) {
 			w.clean(1)
