@@ -24,7 +24,7 @@ func newTopics() *cobra.Command {
 		Use:   "topics",
 		Short: "Create the topics that are missing, and say how the others differ",
 		Long: "Create the topics that are missing, and say how existing ones differ from what they should be. " +
-			"Existing topics are never changed. With a difference the exit code is 1.",
+			"Existing topics are never changed. With a difference the exit code is 1; a setting that the broker does not report is a remark.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.ReadKafka()
 			if err != nil {
@@ -129,8 +129,11 @@ func ensureTopics(cmd *cobra.Command, c config.Config, dryRun bool, partitions i
 			for _, d := range r.Differs {
 				out.AppendRow(table.Row{r.Spec.Name, "differs: " + d})
 			}
-		default:
+		case len(r.Unknown) == 0:
 			out.AppendRow(table.Row{r.Spec.Name, "as it should be"})
+		}
+		for _, remark := range r.Unknown {
+			out.AppendRow(table.Row{r.Spec.Name, "unknown: " + remark})
 		}
 	}
 	out.Render()

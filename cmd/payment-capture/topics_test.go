@@ -7,11 +7,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // newAdministered starts a broker in memory, and gives its address and a client
 // that administers it.
 func newAdministered(t *testing.T) (string, *kadm.Client) {
+	t.Helper()
+	cluster, admin := newAdministeredCluster(t)
+	return cluster.ListenAddrs()[0], admin
+}
+
+func newAdministeredCluster(t *testing.T) (*kfake.Cluster, *kadm.Client) {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -23,7 +30,60 @@ func newAdministered(t *testing.T) (string, *kadm.Client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	return cluster.ListenAddrs()[0], kadm.NewClient(client)
+	return cluster, kadm.NewClient(client)
+}
+
+// Redpanda and hosted services do not report every setting. What is unknown is a
+// remark, whether it is left out or has no value; a difference beside it still
+// fails.
+func TestTopicsWithSettingsThatTheBrokerDoesNotReport(t *testing.T) {
+	cluster, _ := newAdministeredCluster(t)
+	setEnv(t, "KAFKA_BROKERS="+cluster.ListenAddrs()[0])
+	if got := command(t, "topics"); got.code != exitOK {
+		t.Fatalf("got %+v", got)
+	}
+	hidden := "min.insync.replicas"
+	cluster.ControlKey(int16(kmsg.DescribeConfigs), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		req := r.(*kmsg.DescribeConfigsRequest)
+		resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		for _, asked := range req.Resources {
+			resource := kmsg.NewDescribeConfigsResponseResource()
+			resource.ResourceType, resource.ResourceName = asked.ResourceType, asked.ResourceName
+			values := map[string]string{
+				"cleanup.policy": "delete", "min.insync.replicas": "1", "retention.ms": "-1", "max.message.bytes": "2097152",
+				"delete.retention.ms": "604800000", "segment.bytes": "104857600", "segment.ms": "86400000",
+			}
+			if asked.ResourceName == "payment-capture.ledger" {
+				values["cleanup.policy"] = "compact"
+			}
+			for name, value := range values {
+				c := kmsg.NewDescribeConfigsResponseResourceConfig()
+				c.Name = name
+				switch {
+				case name != hidden:
+					c.Value = &value
+				case asked.ResourceName == "payment.captured": // without a value
+				default:
+					continue
+				}
+				resource.Configs = append(resource.Configs, c)
+			}
+			resp.Resources = append(resp.Resources, resource)
+		}
+		return resp, nil, true
+	})
+	for _, args := range [][]string{{"topics"}, {"topics", "--dry-run"}} {
+		got := command(t, args...)
+		if got.code != exitOK || strings.Count(got.stdout, "unknown: min.insync.replicas is not reported by the broker; it should be 1") != 5 {
+			t.Errorf("%v: got %+v", args, got)
+		}
+	}
+	hidden = "retention.ms" // of the parked topic alone
+	if got := command(t, "topics", "--partitions", "7"); got.code != exitFailed || !strings.Contains(got.stdout, "unknown: retention.ms") ||
+		!strings.Contains(got.stderr, "5 of 5 topics") {
+		t.Errorf("got %+v", got)
+	}
 }
 
 // The ledger is a state by event, every other topic a list of events.

@@ -76,7 +76,9 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 			continue
 		}
 		for _, kv := range c.Configs {
-			t.Config[kv.Key] = kv.MaybeValue()
+			if kv.Value != nil { // a setting without a value is not known
+				t.Config[kv.Key] = *kv.Value
+			}
 		}
 		if n, err := strconv.ParseInt(t.Config["max.message.bytes"], 10, 32); err == nil {
 			t.MaxMessageBytes = int32(n)
@@ -158,6 +160,9 @@ type TopicResult struct {
 	Spec    TopicSpec
 	Created bool     // made now, or to be made where it is a dry run
 	Differs []string // how an existing topic differs; it is not changed
+	// Unknown has remarks about settings that the broker does not report. They are
+	// no differences: the service works without knowing them.
+	Unknown []string
 	Err     error
 }
 
@@ -173,7 +178,7 @@ func EnsureTopics(ctx context.Context, admin *kadm.Client, dryRun bool, specs ..
 			return nil, fmt.Errorf("look at topic %q: %w", spec.Name, err)
 		}
 		if d, ok := details[spec.Name]; ok && d.Err == nil {
-			r.Differs, r.Err = differs(ctx, admin, spec)
+			r.Err = r.compare(ctx, admin)
 		} else {
 			r.Created = true
 			if !dryRun {
@@ -181,7 +186,7 @@ func EnsureTopics(ctx context.Context, admin *kadm.Client, dryRun bool, specs ..
 			}
 			if errors.Is(r.Err, kerr.TopicAlreadyExists) { // somebody else was quicker
 				r.Created = false
-				r.Differs, r.Err = differs(ctx, admin, spec)
+				r.Err = r.compare(ctx, admin)
 			}
 		}
 		results = append(results, r)
@@ -204,27 +209,29 @@ func create(ctx context.Context, admin *kadm.Client, spec TopicSpec) error {
 	return nil
 }
 
-func differs(ctx context.Context, admin *kadm.Client, spec TopicSpec) ([]string, error) {
+// compare notes how an existing topic differs, and which of its settings are
+// unknown.
+func (r *TopicResult) compare(ctx context.Context, admin *kadm.Client) error {
+	spec := r.Spec
 	info, err := Inspect(ctx, admin, spec.Name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	t := info[spec.Name]
-	var out []string
 	if spec.Partitions > 0 && t.Partitions != int(spec.Partitions) {
-		out = append(out, fmt.Sprintf("%d partitions instead of %d", t.Partitions, spec.Partitions))
+		r.Differs = append(r.Differs, fmt.Sprintf("%d partitions instead of %d", t.Partitions, spec.Partitions))
 	}
 	if spec.ReplicationFactor > 0 && t.ReplicationFactor != int(spec.ReplicationFactor) {
-		out = append(out, fmt.Sprintf("replication factor %d instead of %d", t.ReplicationFactor, spec.ReplicationFactor))
+		r.Differs = append(r.Differs, fmt.Sprintf("replication factor %d instead of %d", t.ReplicationFactor, spec.ReplicationFactor))
 	}
 	for _, key := range slices.Sorted(maps.Keys(spec.Config)) {
 		got, ok := t.Config[key]
 		switch want := spec.Config[key]; {
 		case !ok:
-			out = append(out, fmt.Sprintf("%s is not known; it should be %s", key, want))
+			r.Unknown = append(r.Unknown, fmt.Sprintf("%s is not reported by the broker; it should be %s", key, want))
 		case got != want:
-			out = append(out, fmt.Sprintf("%s=%s instead of %s", key, got, want))
+			r.Differs = append(r.Differs, fmt.Sprintf("%s=%s instead of %s", key, got, want))
 		}
 	}
-	return out, nil
+	return nil
 }
