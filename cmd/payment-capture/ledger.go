@@ -162,8 +162,9 @@ type healthy interface{ Health() ledger.Health }
 // halted is the state of a ledger that answers nothing any more.
 const halted = "halted"
 
-// whileWell does what reads a ledger, and shows how far that is. Where the
-// ledger halts, which would be waited for in vain, the error is its reason.
+// whileWell does what reads a ledger, and shows how far that is. If the ledger
+// halts, which would be waited for in vain, or its disk is full, which a service
+// waits out and a command does not, the error is its reason.
 func whileWell(ctx context.Context, l healthy, bar progress, read func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -178,7 +179,7 @@ func whileWell(ctx context.Context, l healthy, bar progress, read func(context.C
 			return err
 		case <-look.C:
 			h := l.Health()
-			if h.State == halted {
+			if h.State == halted || h.DiskFailing {
 				cancel()
 				err := errors.New(h.Reason)
 				if ended := <-done; !errors.Is(ended, context.Canceled) {

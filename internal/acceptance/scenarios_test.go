@@ -120,6 +120,7 @@ func scenarios() []scenario {
 		{"a consumer of another program is in the group first", 3, slow, strangerIsFirst},
 		{"offsets committed without topic ids", 3, slow, zeroTopicIDs},
 		{"offsets committed for another topic", 2, slow, otherTopicID},
+		{"an instance whose disk is full at the start waits for room", 1, simulator.Config{}, fullDiskAtStart},
 		{"a replay does what its plan says", 1, declining(), planAgrees},
 		{"a replay once per reference does what its plan says", 1, declining(), planAgreesOncePerReference},
 	}, commitScenarios()...)

@@ -229,6 +229,8 @@ func (s *Service) ready(ctx context.Context) admin.Readiness {
 	switch {
 	case status.Stopping:
 		r.Reason = "stopping"
+	case all.Ledger.DiskFailing:
+		r.Reason = all.Ledger.Reason
 	case status.Error != "":
 		r.Reason = status.Error
 	case all.Ledger.Reason != "" || !all.Ledger.Following():

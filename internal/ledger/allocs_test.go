@@ -19,7 +19,7 @@ import (
 // that was decided no more than its outcome takes.
 func TestAllocationsOfAGlimpse(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts those of the whole process
 	const events = 1000
-	s, err := openStore(storeConfigForTest(vfs.NewMem(), "store"))
+	s, err := openStore(t.Context(), storeConfigForTest(vfs.NewMem(), "store"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func benchEntries(b *testing.B, from, n int) []entry {
 // benchStore gives a store on the disk that holds the benchmarks' events.
 func benchStore(b *testing.B) *store {
 	b.Helper()
-	s, err := openStore(storeConfigForTest(vfs.Default, b.TempDir()))
+	s, err := openStore(b.Context(), storeConfigForTest(vfs.Default, b.TempDir()))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func benchStore(b *testing.B) *store {
 }
 
 func BenchmarkStoreApply(b *testing.B) {
-	s, err := openStore(storeConfigForTest(vfs.Default, b.TempDir()))
+	s, err := openStore(b.Context(), storeConfigForTest(vfs.Default, b.TempDir()))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func BenchmarkStoreReopen(b *testing.B) {
 			b.Fatal(err)
 		}
 		var err error
-		if s, err = openStore(s.conf); err != nil {
+		if s, err = openStore(b.Context(), s.conf); err != nil {
 			b.Fatal(err)
 		}
 	}

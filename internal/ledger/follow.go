@@ -68,9 +68,10 @@ func (e *haltError) Error() string { return e.reason }
 // errAgain ends a session that is to be begun again as it is.
 var errAgain = errors.New("begin again")
 
-// run follows the topic until ctx ends. A store that is damaged is read again.
+// run opens the store and follows the topic until ctx ends. A store that is damaged is read again.
 func (l *Ledger) run(ctx context.Context) {
-	for {
+	l.reopen(ctx)
+	for ctx.Err() == nil {
 		err := l.follow(ctx)
 		if ctx.Err() != nil {
 			return
@@ -98,21 +99,22 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// reopen puts an empty store in the place of a damaged one, until ctx ends.
+// reopen opens the store, after it removed the damaged one that was open, until
+// ctx ends.
 func (l *Ledger) reopen(ctx context.Context) {
 	l.gate.restore()
 	defer l.changes.ofAll()
 	l.mu.Lock()
 	if l.store != nil {
-		if err := l.store.remove(); err != nil {
+		if err := l.store.discard(); err != nil {
 			l.log.WarnContext(ctx, "the ledger's local store cannot be removed", slog.Any("error", err))
 		}
 		l.store = nil
 	}
 	l.mu.Unlock()
 	for ctx.Err() == nil {
-		err := l.open()
-		if err == nil {
+		err := l.open(ctx)
+		if err == nil || ctx.Err() != nil {
 			return
 		}
 		l.fault("the ledger's local store cannot be opened", err)

@@ -53,6 +53,7 @@ type Ledger struct {
 	changes *changes // the overlay's
 	writes  *intents
 	faults  faults
+	disk    *diskState
 	ending  sync.Mutex // a transaction that hangs
 	fresh   freshness
 
@@ -79,13 +80,13 @@ func New(conf Config) *Ledger {
 	if conf.Log == nil {
 		conf.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Ledger{conf: conf, log: conf.Log, gate: newGate(), marks: newMarks(), over: newOverlay()}
+	l := &Ledger{conf: conf, log: conf.Log, gate: newGate(), marks: newMarks(), over: newOverlay(), disk: newDiskState(conf.Log)}
 	l.changes, l.writes = l.over.changes, newIntents(l)
 	return l
 }
 
-// Start looks at the topic, opens the local store and begins to follow. After an
-// error it can be called again. The errors: what [kafka.Inspect] gives where the
+// Start looks at the topic and begins to open the local store and to follow. After
+// an error it can be called again. The errors: what [kafka.Inspect] gives where the
 // topic is not there, [ErrMissing] where its policy deletes records.
 func (l *Ledger) Start(ctx context.Context) (err error) {
 	if l.client, err = l.conf.Kafka.NewClient(); err != nil {
@@ -114,9 +115,6 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 	}
 	l.tags = tags{clusterID: meta.Cluster, topicID: t.ID}
 	l.partitions = int32(t.Partitions) //nolint:gosec // G115: it was an int32
-	if err := l.open(); err != nil {
-		return err
-	}
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop = stop
 	l.work.Go(func() { l.run(work) })
@@ -126,10 +124,14 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 }
 
 // open opens the store, and sets the marks to what it holds.
-func (l *Ledger) open() error {
-	s, err := openStore(storeConfig{
-		fs: l.conf.FS, dir: l.conf.FS.PathJoin(l.conf.Dir, storeDir), tags: l.tags, log: l.log, damaged: l.session.end,
-		failed: func(err error) { l.fault("the local store cannot be written; is the disk of LEDGER_DIR full", err) },
+func (l *Ledger) open(ctx context.Context) error {
+	s, err := openStore(ctx, storeConfig{
+		fs: l.conf.FS, dir: l.conf.FS.PathJoin(l.conf.Dir, storeDir), tags: l.tags, log: l.log, damaged: l.session.end, disk: l.disk,
+		failed: func(err error) {
+			if l.disk.reason() == "" { // else it is told already
+				l.fault("the local store of the ledger fails", err)
+			}
+		},
 	})
 	if err != nil {
 		return err
@@ -199,7 +201,7 @@ func (l *Ledger) All(ctx context.Context, use func(id string, h event.History) e
 	if l.store == nil {
 		return errClosed
 	}
-	return l.store.all(ctx, use)
+	return errors.Join(l.store.all(ctx, use), l.store.usable())
 }
 
 // replacing is the time between two looks for a store that is being replaced.
@@ -216,7 +218,9 @@ func ask[T any](ctx context.Context, l *Ledger, question func(*store) (T, error)
 		l.mu.RLock()
 		s, ended, err := l.store, l.ended, errClosed
 		if s != nil {
-			answer, err = question(s)
+			if answer, err = question(s); err == nil {
+				err = s.usable()
+			}
 		}
 		l.mu.RUnlock()
 		switch {
@@ -241,6 +245,9 @@ type Health struct {
 	State   string    `json:"state"`            // restoring, following or halted
 	Reason  string    `json:"reason,omitempty"` // why it does not follow, or cannot be written, and what to do
 	Since   time.Time `json:"since,omitzero"`
+	// DiskFailing is true while the local store cannot be written, because its
+	// disk is full for one.
+	DiskFailing bool `json:"disk_failing,omitempty"`
 	Read    int64     `json:"read"`     // records read since the start
 	Behind  int64     `json:"behind"`   // records of the topic that are not read yet
 	Restore float64   `json:"restored"` // how much of what there was to read at the start is read, 0 to 1
@@ -251,6 +258,11 @@ func (l *Ledger) Health() Health {
 	p := l.marks.progress()
 	h := Health{Read: p.records, Behind: p.behind, Restore: p.part}
 	h.State, h.Reason, h.Since = l.gate.look()
+	disk := l.disk.reason()
+	h.DiskFailing = disk != ""
+	if h.Reason == "" {
+		h.Reason = disk
+	}
 	for _, reason := range []func() string{l.writes.trouble, l.faults.reason} {
 		if h.Reason == "" {
 			h.Reason = reason()

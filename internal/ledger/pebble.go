@@ -19,9 +19,9 @@ const (
 
 // options fix how the store lies on the disk.
 func (s *store) options() *pebble.Options {
-	log := storeLog{log: s.conf.log}
+	log := storeLog{log: s.conf.log, fail: s.fail}
 	o := &pebble.Options{
-		FS: s.conf.fs, Lock: s.lock, Merger: newMerger(), FormatMajorVersion: pebble.FormatNewest,
+		FS: s.disk, Lock: s.lock, Merger: newMerger(), FormatMajorVersion: pebble.FormatNewest,
 		// What a crash takes is read again. Tables are written whole and in
 		// order, each with the positions that belong to it, so what is on the
 		// disk is the store as it was at some moment.
@@ -35,18 +35,24 @@ func (s *store) options() *pebble.Options {
 		Logger:                     log,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) {
-				if pebble.IsCorruptionError(err) {
+				switch {
+				case s.disk.frozen.Load(): // a table that was dropped is missed
+				case pebble.IsCorruptionError(err):
 					s.conf.damaged(err)
-				} else {
+				default:
 					s.conf.failed(err)
 				}
 			},
-			DataCorruption: func(info pebble.DataCorruptionInfo) { s.conf.damaged(fmt.Errorf("%s: %w", info.Path, info.Details)) },
+			DataCorruption: func(info pebble.DataCorruptionInfo) {
+				if !s.disk.frozen.Load() {
+					s.conf.damaged(fmt.Errorf("%s: %w", info.Path, info.Details))
+				}
+			},
 		},
 	}
 	// A compaction that waits is begun when another one ends. Pebble's default
 	// also looks ten times a second, which costs virtual time dearly.
-	o.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
+	o.Experimental.CompactionScheduler = scheduler{pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest(), s.disk}
 	if s.conf.memTable > 0 {
 		o.MemTableSize = s.conf.memTable
 	}
@@ -60,8 +66,45 @@ func (s *store) options() *pebble.Options {
 	return o
 }
 
+// scheduler begins no compaction on a frozen disk: it would read tables that were
+// dropped.
+type scheduler struct {
+	pebble.CompactionScheduler
+	disk *disk
+}
+
+// Register implements [pebble.CompactionScheduler].
+func (s scheduler) Register(goroutines int, db pebble.DBForCompaction) {
+	s.CompactionScheduler.Register(goroutines, scheduled{db, s.disk})
+}
+
+// TrySchedule implements [pebble.CompactionScheduler].
+func (s scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
+	if s.disk.frozen.Load() {
+		return false, nil
+	}
+	return s.CompactionScheduler.TrySchedule()
+}
+
+// scheduled is the database whose compactions a scheduler begins.
+type scheduled struct {
+	pebble.DBForCompaction
+	disk *disk
+}
+
+// GetWaitingCompaction implements [pebble.DBForCompaction].
+func (d scheduled) GetWaitingCompaction() (bool, pebble.WaitingCompaction) {
+	if d.disk.frozen.Load() {
+		return false, pebble.WaitingCompaction{}
+	}
+	return d.DBForCompaction.GetWaitingCompaction()
+}
+
 // storeLog takes what Pebble says.
-type storeLog struct{ log *slog.Logger }
+type storeLog struct {
+	log  *slog.Logger
+	fail func(error) // marks the store as unusable
+}
 
 // Infof implements [pebble.Logger]. Every file that is written is news to it.
 func (storeLog) Infof(string, ...any) {}
@@ -71,8 +114,8 @@ func (l storeLog) Errorf(format string, args ...any) {
 	l.log.Warn("the ledger's local store reports a fault", slog.String("fault", fmt.Sprintf(format, args...)))
 }
 
-// Fatalf implements [pebble.Logger]. Pebble must not go on after it; the next
-// start reads the topic again if need be.
+// Fatalf implements [pebble.Logger]. Pebble expects it to end the process.
+// Instead the store answers nothing any more, and is read again from the topic.
 func (l storeLog) Fatalf(format string, args ...any) {
-	panic("the ledger's local store cannot go on: " + fmt.Sprintf(format, args...))
+	l.fail(fmt.Errorf("local store of the ledger cannot go on: %s", fmt.Sprintf(format, args...)))
 }

@@ -1,11 +1,13 @@
 package ledger
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -18,7 +20,10 @@ type store struct {
 	db   *pebble.DB
 	lock *pebble.Lock
 	conf storeConfig
-	temp bool // the directory is this store's alone, and goes with it
+	disk *disk
+	// broken is why Pebble must not be used any more; nil: it may be.
+	broken atomic.Pointer[error]
+	temp   bool // the directory is this store's alone, and goes with it
 }
 
 // storeConfig fixes a store.
@@ -30,9 +35,10 @@ type storeConfig struct {
 	// damaged is told of damage that is found in the background; it must not
 	// wait.
 	damaged func(error)
-	// failed is told of writes that failed in the background and are tried
-	// again.
+	// failed is told of work in the background that failed and is tried again.
 	failed func(error)
+	// disk is told of writes that fail, and of those that succeed again.
+	disk *diskState
 	// memTable is how many bytes are gathered before they are written to the
 	// disk; 0: the default.
 	memTable uint64
@@ -54,16 +60,18 @@ func (t tags) String() string {
 // openStore opens the store in the directory, or an empty one in its place when
 // it is of no use: damaged, or of another topic. Where the directory cannot be
 // had, because another process holds it for one, a temporary one takes its place.
-func openStore(conf storeConfig) (*store, error) {
-	s, err := openIn(conf)
-	if err == nil {
-		return s, nil
+// It waits while the disk is full, until ctx ends. The end of ctx also ends every
+// later waiting for the disk, and nothing else.
+func openStore(ctx context.Context, conf storeConfig) (*store, error) {
+	s, err := openIn(ctx, conf)
+	if err == nil || ctx.Err() != nil {
+		return s, err
 	}
 	conf.log.Warn("LEDGER_DIR cannot be used; a temporary directory takes its place, and all of the ledger is read into it. "+
 		"Is another process using it? Each instance needs one of its own",
 		slog.String("dir", conf.dir), slog.Any("error", err))
 	conf.dir = conf.fs.PathJoin(os.TempDir(), "payment-capture-ledger-"+rand.Text())
-	if s, err = openIn(conf); err != nil {
+	if s, err = openIn(ctx, conf); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ledger's local store in a temporary directory: %w: set LEDGER_DIR to a directory that can be written", err),
 			conf.fs.RemoveAll(conf.dir))
 	}
@@ -73,25 +81,40 @@ func openStore(conf storeConfig) (*store, error) {
 
 // openIn opens the store in a directory that it has to itself; what cannot be
 // used is removed.
-func openIn(conf storeConfig) (*store, error) {
-	if err := conf.fs.MkdirAll(conf.dir, 0o700); err != nil {
+func openIn(ctx context.Context, conf storeConfig) (_ *store, err error) {
+	d := newDisk(conf.fs, conf.dir, conf.disk)
+	stop := context.AfterFunc(ctx, d.close)
+	defer func() {
+		if ctx.Err() != nil && d.frozen.Load() { // it was given up
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			stop()
+		}
+	}()
+	if err := d.MkdirAll(conf.dir, 0o700); err != nil {
 		return nil, err
 	}
-	lock, err := pebble.LockDirectory(conf.dir, conf.fs)
+	lock, err := pebble.LockDirectory(conf.dir, d)
 	if err != nil {
 		return nil, err
 	}
-	s := &store{lock: lock, conf: conf}
-	if err := s.open(); err != nil {
+	s := &store{lock: lock, conf: conf, disk: d}
+	err = s.open()
+	if err != nil && !d.frozen.Load() {
 		conf.log.Warn("the ledger's local store is of no use: it is removed, and read again from the topic",
 			slog.String("dir", conf.dir), slog.Any("reason", err))
-		if err := s.wipe(); err != nil {
-			return nil, errors.Join(err, lock.Close())
-		}
-		if err := s.open(); err != nil {
-			return nil, errors.Join(err, lock.Close())
+		if err = s.wipe(); err == nil {
+			err = s.open()
 		}
 	}
+	switch {
+	case err != nil:
+		return nil, errors.Join(err, lock.Close())
+	case d.frozen.Load():
+		return nil, errors.Join(s.db.Close(), lock.Close())
+	}
+	d.opened.Store(true)
 	return s, nil
 }
 
@@ -103,11 +126,31 @@ func (s *store) open() error {
 		return err
 	}
 	s.db = db
-	if err := s.checkTags(); err != nil {
+	err = s.checkTags()
+	if err == nil {
+		err = s.usable()
+	}
+	if err != nil {
 		s.db = nil
+		s.broken.Store(nil) // what is opened next is another one
 		return errors.Join(err, db.Close())
 	}
 	return nil
+}
+
+// usable returns why the store must not be used any more, or nil.
+func (s *store) usable() error {
+	if err := s.broken.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// fail marks the store as unusable.
+func (s *store) fail(err error) {
+	if s.broken.CompareAndSwap(nil, &err) {
+		s.conf.damaged(err)
+	}
 }
 
 // checkTags compares the tags, and writes them into a store that is empty. They
@@ -159,17 +202,23 @@ func (s *store) wipe() error {
 // lockName is Pebble's name of the file that is locked.
 const lockName = "LOCK"
 
-// close writes what is in memory to the disk and closes the store. A temporary
-// one is removed.
+// close writes what is in memory to the disk, if there is room, and closes the
+// store. A temporary one is removed.
 func (s *store) close() error {
+	s.disk.close()
 	if s.temp {
-		return errors.Join(s.db.Close(), s.lock.Close(), s.conf.fs.RemoveAll(s.conf.dir))
+		return s.discard()
+	}
+	if s.usable() != nil {
+		s.disk.freeze()
+		return errors.Join(s.db.Close(), s.lock.Close())
 	}
 	return errors.Join(s.db.Flush(), s.db.Close(), s.lock.Close())
 }
 
-// remove closes a damaged store and removes what it holds.
-func (s *store) remove() error {
+// discard closes the store and removes what it holds.
+func (s *store) discard() error {
+	s.disk.freeze() // all of it goes
 	err := errors.Join(s.db.Close(), s.wipe(), s.lock.Close())
 	if s.temp {
 		err = errors.Join(err, s.conf.fs.RemoveAll(s.conf.dir))

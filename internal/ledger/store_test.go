@@ -20,12 +20,13 @@ func storeConfigForTest(fs vfs.FS, dir string) storeConfig {
 	return storeConfig{
 		fs: fs, dir: dir, tags: tags{clusterID: "cluster", topicID: [16]byte{1}},
 		log: slog.New(slog.DiscardHandler), damaged: func(error) {}, failed: func(error) {},
+		disk: newDiskState(slog.New(slog.DiscardHandler)),
 	}
 }
 
 func openForTest(t *testing.T, conf storeConfig) *store {
 	t.Helper()
-	s, err := openStore(conf)
+	s, err := openStore(t.Context(), conf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +204,7 @@ func TestUselessStoreIsReplaced(t *testing.T) {
 	for name, spoil := range map[string]func(conf *storeConfig) error{
 		"another topic": func(conf *storeConfig) error { conf.tags.topicID[0]++; return nil },
 		"another format": func(conf *storeConfig) error {
-			s, err := openStore(*conf)
+			s, err := openStore(t.Context(), *conf)
 			if err != nil {
 				return err
 			}

@@ -137,7 +137,7 @@ func (l *Ledger) halt(c cause, reason string) {
 // fault notes that something failed that is tried again.
 func (l *Ledger) fault(what string, err error) {
 	text := fmt.Sprintf("%s: %v", what, err)
-	if l.faults.set(text) {
+	if l.faults.set(what, text) {
 		l.log.Warn("the ledger cannot be followed just now; it is tried again", slog.String("fault", text))
 	}
 }
@@ -145,6 +145,7 @@ func (l *Ledger) fault(what string, err error) {
 // faults is the last thing that failed and is tried again.
 type faults struct {
 	mu     sync.Mutex
+	what   string // of what kind it is
 	text   string
 	at     time.Time
 	logged time.Time
@@ -154,16 +155,17 @@ type faults struct {
 // one that goes on is logged.
 const faultShown = 15 * time.Second
 
-// set notes a fault, and reports whether it is worth logging.
-func (f *faults) set(text string) (isNews bool) {
+// set notes a fault of a kind, and reports whether it is worth logging. Its text
+// may differ each time, by the name of a file for example.
+func (f *faults) set(what, text string) (isNews bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
-	isNews = text != f.text || now.Sub(f.logged) >= faultShown
+	isNews = what != f.what || now.Sub(f.logged) >= faultShown
 	if isNews {
 		f.logged = now
 	}
-	f.text, f.at = text, now
+	f.what, f.text, f.at = what, text, now
 	return isNews
 }
 
