@@ -80,11 +80,15 @@ func (l *Ledger) tellProgress(ctx context.Context, start time.Time, first int64)
 	}
 }
 
+// epochUnknownFor is how long a leader may not know an epoch that was read: one
+// that was replaced, and has not noticed it yet, does not know the new one.
+const epochUnknownFor = time.Minute
+
 // compareEpochs asks the leaders whether what was read before is still in the
 // log: another leader may have been elected that did not have it. The error
 // halts, or is ctx's; what is likely to pass is waited out.
 func (l *Ledger) compareEpochs(ctx context.Context, read map[int32]position) error {
-	for {
+	for began := time.Now(); ; {
 		var req kadm.OffsetForLeaderEpochRequest
 		known := false
 		for partition, p := range read {
@@ -103,7 +107,15 @@ func (l *Ledger) compareEpochs(ctx context.Context, read map[int32]position) err
 				continue
 			}
 			p := read[partition]
-			if a.EndOffset >= 0 && a.EndOffset < p.next {
+			if a.EndOffset < 0 {
+				what := fmt.Sprintf("partition %d was read up to offset %d in leader epoch %d, which its leader does not know", partition, p.next-1, p.epoch)
+				if time.Since(began) >= epochUnknownFor {
+					return l.lost(what)
+				}
+				err = errors.Join(err, errors.New(what))
+				continue
+			}
+			if a.EndOffset < p.next {
 				return l.lost(fmt.Sprintf("partition %d was read up to offset %d, and now diverges at %d: a leader was elected that did not have all", partition, p.next-1, a.EndOffset))
 			}
 		}
