@@ -145,17 +145,14 @@ func apiClient(c config.Config, log *slog.Logger) (*mercadopago.Client, error) {
 	token := secret.Fixed(c.MercadoPagoAccessToken)
 	if c.MercadoPagoAccessTokenFile != "" {
 		var err error
-		if token, err = secret.File(c.MercadoPagoAccessTokenFile); err != nil {
+		if token, err = secret.File(c.MercadoPagoAccessTokenFile, secret.NewWarner(log, "MERCADOPAGO_ACCESS_TOKEN_FILE", c.MercadoPagoAccessTokenFile)); err != nil {
 			return nil, fmt.Errorf("MERCADOPAGO_ACCESS_TOKEN_FILE: %w", err)
 		}
 	}
 	return mercadopago.New(mercadopago.Config{
 		URL: c.MercadoPagoURL, Timeout: c.MercadoPagoTimeout, MaxConnections: 8, UserAgent: "payment-capture/" + version,
 	}, func() secret.Text {
-		text, err := token.Text()
-		if err != nil {
-			log.Warn("the access token's file cannot be read; the last token stays in use", slog.Any("error", err))
-		}
+		text, _ := token.Text() // the source logs the error; the last token stays in use
 		return text
 	})
 }

@@ -58,6 +58,7 @@ type Service struct {
 	conf     pipeline.Config
 	pipeline atomic.Pointer[pipeline.Pipeline] // the present one
 	starting atomic.Bool                       // the ledger is read, before the pipeline runs
+	look     func()                            // at the files of secrets and certificates
 }
 
 // New builds the service. The error names the variable that is wrong.
@@ -66,7 +67,7 @@ func New(opts Options) (*Service, error) {
 	s := &Service{opts: opts, registry: prometheus.NewRegistry()}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	token, err := source(c.MercadoPagoAccessToken, c.MercadoPagoAccessTokenFile)
+	token, err := source(c.MercadoPagoAccessToken, "MERCADOPAGO_ACCESS_TOKEN_FILE", c.MercadoPagoAccessTokenFile, opts.Log)
 	if err != nil {
 		return nil, fmt.Errorf("MERCADOPAGO_ACCESS_TOKEN_FILE: %w", err)
 	}
@@ -74,10 +75,7 @@ func New(opts Options) (*Service, error) {
 		URL: c.MercadoPagoURL, Timeout: c.MercadoPagoTimeout, MaxConnections: c.MaxInFlight,
 		DialContext: opts.DialAPI, UserAgent: "payment-capture/" + opts.Version,
 	}, func() secret.Text { // asked for at every call
-		text, err := token.Text()
-		if err != nil {
-			opts.Log.Warn("the access token's file cannot be read; the last token stays in use", slog.Any("error", err))
-		}
+		text, _ := token.Text() // the source logs the error; the last token stays in use
 		return text
 	})
 	if err != nil {
@@ -117,6 +115,12 @@ func New(opts Options) (*Service, error) {
 		FlushInterval:    c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
 		Log: opts.Log, Metrics: pipeline.NewMetrics(s.registry),
 	}
+	s.look = func() {
+		token.Version()
+		if kafkaConfig.Look != nil {
+			kafkaConfig.Look()
+		}
+	}
 	s.pipeline.Store(s.newPipeline())
 	return s, nil
 }
@@ -136,11 +140,11 @@ func (c captures) Capture(ctx context.Context, e *event.ReadyToCapture, h pipeli
 	return c.Capturer.Capture(ctx, e, h)
 }
 
-func source(text secret.Text, file string) (*secret.Source, error) {
+func source(text secret.Text, variable, file string, log *slog.Logger) (*secret.Source, error) {
 	if file == "" {
 		return secret.Fixed(text), nil
 	}
-	return secret.File(file)
+	return secret.File(file, secret.NewWarner(log, variable, file))
 }
 
 // Rules returns what may be charged, by the configuration.
@@ -160,19 +164,27 @@ func KafkaConfig(c config.Config, log *slog.Logger, dial DialFunc) (kafka.Config
 		k.Log = slog.New(atLeast{log.Handler(), slog.LevelWarn})
 	}
 	if c.KafkaTLS {
-		conf, err := kafka.NewTLS(kafka.TLSFiles{CA: c.KafkaTLSCA, Certificate: c.KafkaTLSCert, Key: c.KafkaTLSKey})
+		conf, err := kafka.NewTLS(kafka.TLSFiles{CA: c.KafkaTLSCA, Certificate: c.KafkaTLSCert, Key: c.KafkaTLSKey}, log)
 		if err != nil {
 			return k, fmt.Errorf("KAFKA_TLS_*: %w", err)
 		}
 		k.TLS = conf
+		k.Look = func() { conf.Config() }
 	}
 	if c.KafkaSASLMechanism != "" {
-		password, err := source(c.KafkaSASLPassword, c.KafkaSASLPasswordFile)
+		password, err := source(c.KafkaSASLPassword, "KAFKA_SASL_PASSWORD_FILE", c.KafkaSASLPasswordFile, log)
 		if err != nil {
 			return k, fmt.Errorf("KAFKA_SASL_PASSWORD_FILE: %w", err)
 		}
 		if k.SASL, err = kafka.NewSASL(c.KafkaSASLMechanism, c.KafkaSASLUser, password.Text); err != nil {
 			return k, fmt.Errorf("KAFKA_SASL_MECHANISM: %w", err)
+		}
+		other := k.Look
+		k.Look = func() {
+			password.Version()
+			if other != nil {
+				other()
+			}
 		}
 	}
 	return k, nil
@@ -268,6 +280,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer s.watchFiles(ctx)()
 	if err = s.follow(ctx); err == nil {
 		err = s.work(ctx)
 	}
@@ -282,6 +295,35 @@ func (s *Service) Run(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// filesEvery is how often the files of secrets and certificates are looked at
+// when nothing needs them.
+const filesEvery = 10 * time.Second
+
+// watchFiles looks at the files of secrets and certificates until the function
+// that it returns is called: one that cannot be read is logged before a call or
+// a connection needs it.
+func (s *Service) watchFiles(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(filesEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				s.look()
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // work runs one pipeline after the other, as long as the end of one asks for

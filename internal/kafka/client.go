@@ -5,13 +5,9 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -29,7 +25,7 @@ import (
 type Config struct {
 	Brokers  []string
 	ClientID string
-	TLS      *tls.Config    // nil: plaintext
+	TLS      *TLS           // nil: plaintext
 	SASL     sasl.Mechanism // nil: none
 	// Dial opens connections; nil means the network. Tests give a virtual one.
 	Dial func(ctx context.Context, network, host string) (net.Conn, error)
@@ -37,6 +33,9 @@ type Config struct {
 	// them.
 	Requests *RequestLimit
 	Log      *slog.Logger
+	// Look looks at the files of certificates and credentials, so that one that
+	// cannot be read is logged before a connection needs it; nil: there are none.
+	Look func()
 }
 
 // defaultBatchBytes is the library's default for the largest record batch.
@@ -68,33 +67,12 @@ func (c Config) Options() []kgo.Opt {
 		opts = append(opts, kgo.SASL(c.SASL))
 	}
 	switch {
-	case c.Dial != nil && c.TLS != nil:
+	case c.TLS != nil:
 		opts = append(opts, kgo.Dialer(c.dialTLS))
 	case c.Dial != nil:
 		opts = append(opts, kgo.Dialer(c.Dial))
-	case c.TLS != nil:
-		opts = append(opts, kgo.DialTLSConfig(c.TLS))
 	}
 	return opts
-}
-
-// dialTLS speaks TLS over a connection that Dial opened.
-func (c Config) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := c.Dial(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	conf := c.TLS.Clone()
-	if conf.ServerName == "" {
-		if conf.ServerName, _, err = net.SplitHostPort(address); err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
-	}
-	secured := tls.Client(conn, conf)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return secured, nil
 }
 
 // NewClient makes a client with the shared options and more.
@@ -104,37 +82,6 @@ func (c Config) NewClient(more ...kgo.Opt) (*kgo.Client, error) {
 		return nil, fmt.Errorf("kafka client for %s: %w", strings.Join(c.Brokers, ","), err)
 	}
 	return cl, nil
-}
-
-// TLSFiles names the files that a TLS configuration is made of; "" leaves one
-// out.
-type TLSFiles struct{ CA, Certificate, Key string }
-
-// NewTLS reads a TLS configuration of at least version 1.2. The errors name
-// the file.
-func NewTLS(files TLSFiles) (*tls.Config, error) {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if files.CA != "" {
-		pem, err := os.ReadFile(files.CA)
-		if err != nil {
-			return nil, err
-		}
-		conf.RootCAs = x509.NewCertPool()
-		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no PEM certificate", files.CA)
-		}
-	}
-	if (files.Certificate == "") != (files.Key == "") {
-		return nil, errors.New("a client certificate needs its key, and a key its certificate")
-	}
-	if files.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key)
-		if err != nil {
-			return nil, fmt.Errorf("%s with the key %s: %w", files.Certificate, files.Key, err)
-		}
-		conf.Certificates = []tls.Certificate{pair}
-	}
-	return conf, nil
 }
 
 // SASLMechanisms lists the mechanisms that NewSASL takes.

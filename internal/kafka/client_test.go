@@ -74,11 +74,18 @@ func TestNewTLS(t *testing.T) {
 	}
 	missing := filepath.Join(t.TempDir(), "missing.pem")
 
-	conf, err := NewTLS(TLSFiles{})
+	read := func(files TLSFiles) (*tls.Config, error) {
+		made, err := NewTLS(files, nil)
+		if err != nil {
+			return nil, err
+		}
+		return made.Config(), nil
+	}
+	conf, err := read(TLSFiles{})
 	if err != nil || conf.MinVersion != tls.VersionTLS12 || conf.RootCAs != nil || conf.Certificates != nil {
 		t.Errorf("no files: %+v, %v", conf, err)
 	}
-	conf, err = NewTLS(TLSFiles{CA: cert, Certificate: cert, Key: key})
+	conf, err = read(TLSFiles{CA: cert, Certificate: cert, Key: key})
 	if err != nil || conf.RootCAs == nil || len(conf.Certificates) != 1 || conf.InsecureSkipVerify {
 		t.Errorf("all files: %+v, %v", conf, err)
 	}
@@ -98,7 +105,7 @@ func TestNewTLS(t *testing.T) {
 		{"the key of another certificate", TLSFiles{Certificate: cert, Key: otherKey}, otherKey},
 	}
 	for _, tt := range tests {
-		_, err := NewTLS(tt.files)
+		_, err := NewTLS(tt.files, nil)
 		if err == nil || !strings.Contains(err.Error(), tt.names) {
 			t.Errorf("%s: error %v does not name %s", tt.name, err, tt.names)
 		}

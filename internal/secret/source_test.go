@@ -46,7 +46,7 @@ func TestFileIsReadAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	synctest.Test(t, func(t *testing.T) {
 		write(t, path, " \t first\r\n")
-		s, err := secret.File(path)
+		s, err := secret.File(path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,11 +56,14 @@ func TestFileIsReadAgain(t *testing.T) {
 		write(t, path, "other\n")
 		want(t, s, "first", false) // it was looked at within the second
 		<-time.After(500 * time.Millisecond)
+		want(t, s, "first", false) // it may be being written
+		<-time.After(time.Second)
 		want(t, s, "other", false)
 
 		// Same length, another time.
 		<-time.After(time.Second)
 		write(t, path, "third\n")
+		<-time.After(time.Second)
 		want(t, s, "third", false)
 	})
 }
@@ -71,7 +74,7 @@ func TestFileThatBecomesUnreadable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	synctest.Test(t, func(t *testing.T) {
 		write(t, path, "first")
-		s, err := secret.File(path)
+		s, err := secret.File(path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +100,7 @@ func TestFileThatCannotBegin(t *testing.T) {
 	empty := filepath.Join(dir, "empty")
 	write(t, empty, "\n")
 	for _, path := range []string{filepath.Join(dir, "missing"), empty, dir} {
-		if _, err := secret.File(path); err == nil || !strings.Contains(err.Error(), path) {
+		if _, err := secret.File(path, nil); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("File(%s): got %v, want an error that names it", path, err)
 		}
 	}

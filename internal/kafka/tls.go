@@ -1,0 +1,219 @@
+package kafka
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"payment-capture/internal/secret"
+)
+
+// TLSFiles names the files that a TLS configuration is made of; "" leaves one
+// out.
+type TLSFiles struct{ CA, Certificate, Key string }
+
+// TLS is a TLS configuration whose files are read again when they change, for
+// the connections that are made from then on.
+type TLS struct {
+	files  TLSFiles
+	every  time.Duration // between two looks at the files
+	warner *secret.Warner
+
+	mu     sync.Mutex
+	looked time.Time   // guarded by mu
+	stamps []stamp     // of the files that conf was read from; guarded by mu
+	err    error       // why the files could not be read at the last look; guarded by mu
+	conf   *tls.Config // the last one that could be read; guarded by mu
+}
+
+// stamp changes when a file does.
+type stamp struct {
+	changed time.Time
+	size    int64
+}
+
+// NewTLS reads a TLS configuration of at least version 1.2. The errors name the
+// file. Files that cannot be read later are logged; log may be nil.
+func NewTLS(files TLSFiles, log *slog.Logger) (*TLS, error) {
+	t := &TLS{files: files, every: time.Second, looked: time.Now()}
+	if log != nil {
+		t.warner = secret.NewWarner(log, "KAFKA_TLS_*", files.CA+" "+files.Certificate+" "+files.Key)
+	}
+	if (files.Certificate == "") != (files.Key == "") {
+		return nil, errors.New("a client certificate needs its key, and a key its certificate")
+	}
+	var err error
+	if t.stamps, err = files.look(); err != nil {
+		return nil, err
+	}
+	if t.conf, err = files.read(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Config returns the configuration for a new connection. Files that cannot be
+// read, or do not belong together, leave the last good one in use.
+func (t *TLS) Config() *tls.Config {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Since(t.looked) >= t.every {
+		t.looked = time.Now()
+		t.err = t.lookLocked()
+		t.warner.Read(t.err)
+	}
+	return t.conf.Clone()
+}
+
+func (t *TLS) lookLocked() error {
+	stamps, err := t.files.look()
+	if err != nil {
+		return err
+	}
+	same, settled := true, true
+	for i, s := range stamps {
+		same = same && s == t.stamps[i]
+		settled = settled && !secret.BeingWritten(s.changed, t.every)
+	}
+	if !settled || (same && t.err == nil) {
+		return t.err
+	}
+	conf, err := t.files.read()
+	if err != nil {
+		return err
+	}
+	t.conf, t.stamps = conf, stamps
+	return nil
+}
+
+// look returns the stamps of the files.
+func (f TLSFiles) look() ([]stamp, error) {
+	var stamps []stamp
+	for _, path := range []string{f.CA, f.Certificate, f.Key} {
+		if path == "" {
+			continue
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		stamps = append(stamps, stamp{info.ModTime(), info.Size()})
+	}
+	return stamps, nil
+}
+
+func (f TLSFiles) read() (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.CA != "" {
+		text, err := os.ReadFile(f.CA)
+		if err != nil {
+			return nil, err
+		}
+		if conf.RootCAs, err = authorities(text); err != nil {
+			return nil, fmt.Errorf("%s %w", f.CA, err)
+		}
+	}
+	if f.Certificate != "" {
+		pair, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
+		if err != nil {
+			return nil, fmt.Errorf("%s with the key %s: %w", f.Certificate, f.Key, err)
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	return conf, nil
+}
+
+// authorities reads the certificates of a file that ends with a whole one: the
+// library takes what it can read of a file that is being written.
+func authorities(text []byte) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, errors.New("holds no PEM certificate")
+	}
+	rest := text
+	for block, after := pem.Decode(rest); block != nil; block, after = pem.Decode(rest) {
+		rest = after
+	}
+	if bytes.Contains(rest, []byte("-----BEGIN")) {
+		return nil, errors.New("ends within a PEM block")
+	}
+	return pool, nil
+}
+
+// ownFault says what is wrong with our own certificate, or "".
+func (t *TLS) ownFault(conf *tls.Config) string {
+	if len(conf.Certificates) == 0 || conf.Certificates[0].Leaf == nil {
+		return ""
+	}
+	leaf, now := conf.Certificates[0].Leaf, time.Now()
+	switch {
+	case now.After(leaf.NotAfter):
+		return fmt.Sprintf("client certificate KAFKA_TLS_CERT_FILE (%s) expired at %s; renew it, the file is read again",
+			t.files.Certificate, leaf.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(leaf.NotBefore):
+		return fmt.Sprintf("client certificate KAFKA_TLS_CERT_FILE (%s) is valid from %s only; check the clock",
+			t.files.Certificate, leaf.NotBefore.UTC().Format(time.RFC3339))
+	}
+	return ""
+}
+
+// dialTimeout bounds opening a connection, as the library does by default.
+const dialTimeout = 10 * time.Second
+
+// dialTLS speaks TLS over a connection that Dial opened.
+func (c Config) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	dial := c.Dial
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
+	conn, err := dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	conf := c.TLS.Config()
+	if conf.ServerName, _, err = net.SplitHostPort(address); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	// A broker refuses a certificate with an alert that does not say why, and in
+	// TLS 1.3 at the first read.
+	secured, fault := tls.Client(conn, conf), c.TLS.ownFault(conf)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(explain(fault, err), conn.Close())
+	}
+	if fault == "" {
+		return secured, nil
+	}
+	return faultyConn{secured, fault}, nil
+}
+
+// explain puts what is wrong with our certificate before an alert of the broker.
+func explain(fault string, err error) error {
+	if remote, ok := errors.AsType[*net.OpError](err); fault == "" || !ok || remote.Op != "remote error" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", fault, err)
+}
+
+// faultyConn is a connection with a client certificate that is likely to be
+// refused.
+type faultyConn struct {
+	net.Conn
+	fault string
+}
+
+// Read implements [net.Conn].
+func (c faultyConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	return n, explain(c.fault, err)
+}
