@@ -101,7 +101,7 @@ func newSecured(t *testing.T, a authority) *secured {
 	dir := t.TempDir()
 	s := &secured{t: t, files: TLSFiles{CA: filepath.Join(dir, "ca.pem"), Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}}
 	s.conf.Store(a.server())
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.TLS(&tls.Config{ //nolint:gosec // G402: the version is that of the configuration below
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.TLS(&tls.Config{
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.conf.Load(), nil },
 	}))
 	if err != nil {

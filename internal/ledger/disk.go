@@ -38,16 +38,15 @@ type diskState struct {
 	failing atomic.Bool // fails > 0, for reading without the lock
 
 	mu     sync.Mutex
-	fails  int           // failed writes in a row; guarded by mu
-	text   string        // what failed, its cause and the remedy; guarded by mu
-	since  time.Time     // when the first of them failed; guarded by mu
-	logged time.Time     // when this was logged last; guarded by mu
-	told   bool          // recovery is worth a line; guarded by mu
-	full   chan struct{} // closed while writes fail; guarded by mu
+	fails  int       // failed writes in a row; guarded by mu
+	text   string    // what failed, its cause and the remedy; guarded by mu
+	since  time.Time // when the first of them failed; guarded by mu
+	logged time.Time // when this was logged last; guarded by mu
+	told   bool      // recovery is worth a line; guarded by mu
 }
 
 func newDiskState(log *slog.Logger) *diskState {
-	return &diskState{log: log, full: make(chan struct{})}
+	return &diskState{log: log}
 }
 
 // failed notes a failed write and returns how long to wait before the next one.
@@ -60,7 +59,6 @@ func (s *diskState) failed(text string) time.Duration {
 	if s.fails == 1 {
 		s.since = now
 		s.failing.Store(true)
-		close(s.full)
 	}
 	wait := diskPauseMost
 	if s.fails < 4 {
@@ -84,7 +82,7 @@ func (s *diskState) succeeded() {
 	if s.fails == 0 {
 		return
 	}
-	s.fails, s.text, s.full = 0, "", make(chan struct{})
+	s.fails, s.text = 0, ""
 	s.failing.Store(false)
 	if s.told {
 		s.told = false
@@ -97,13 +95,6 @@ func (s *diskState) reason() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text
-}
-
-// whileFull returns a channel that is closed if writes fail now.
-func (s *diskState) whileFull() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.full
 }
 
 // disk is the file system of one store. A write that fails because the disk is
@@ -155,8 +146,8 @@ func (d *disk) describe(err error) string {
 		err = no // without the name of a file that changes with every try
 	}
 	room := "free space unknown"
-	for at, dir := "", d.dir; at != dir; at, dir = dir, d.FS.PathDir(dir) { // it may not be made yet
-		if usage, usageErr := d.FS.GetDiskUsage(dir); usageErr == nil {
+	for at, dir := "", d.dir; at != dir; at, dir = dir, d.PathDir(dir) { // it may not be made yet
+		if usage, usageErr := d.GetDiskUsage(dir); usageErr == nil {
 			room = fmt.Sprintf("%d bytes free", usage.AvailBytes)
 			break
 		}
@@ -189,7 +180,7 @@ func (d *disk) do(write func() error) error {
 			return nil
 		}
 		err := write()
-		if err == nil || !(isFull(err) || d.opened.Load()) {
+		if err == nil || (!isFull(err) && !d.opened.Load()) {
 			if err == nil && failed {
 				d.state.succeeded()
 			}

@@ -145,13 +145,13 @@ func (l *lines) with(text string) (n int) {
 
 // onSmallDisk gives a ledger on a disk that can be full, and its log. It is not
 // started.
-func (w *world) onSmallDisk(dir string) (*Ledger, *smallDisk, *lines) {
+func (w *world) onSmallDisk() (*Ledger, *smallDisk, *lines) {
 	disk, ok := w.fs.(*smallDisk)
 	if !ok {
 		disk = newSmallDisk()
 		w.fs = disk
 	}
-	l, log := w.ledger(dir), &lines{}
+	l, log := w.ledger("a"), &lines{}
 	l.log = slog.New(slog.NewTextHandler(io.MultiWriter(log, testLog{w.t}), nil))
 	l.disk.log = l.log
 	return l, disk, log
@@ -190,14 +190,14 @@ func TestFullDiskAtTheStart(t *testing.T) {
 				t := w.t
 				w.events(3)
 				if existing {
-					first, _, _ := w.onSmallDisk("a")
+					first, _, _ := w.onSmallDisk()
 					if err := first.Start(t.Context()); err != nil {
 						t.Fatal(err)
 					}
 					w.caughtUp(first)
 					w.closes(first)
 				}
-				l, disk, log := w.onSmallDisk("a")
+				l, disk, log := w.onSmallDisk()
 				disk.full.Store(true)
 				if err := l.Start(t.Context()); err != nil {
 					t.Fatal(err)
@@ -237,7 +237,7 @@ func TestStopWhileTheDiskIsFullAtTheStart(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		w.events(3)
-		l, disk, _ := w.onSmallDisk("a")
+		l, disk, _ := w.onSmallDisk()
 		if err := l.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -245,7 +245,7 @@ func TestStopWhileTheDiskIsFullAtTheStart(t *testing.T) {
 		w.closes(l)
 		disk.full.Store(true)
 		for range 2 {
-			l, _, _ = w.onSmallDisk("a")
+			l, _, _ = w.onSmallDisk()
 			if err := l.Start(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -254,7 +254,7 @@ func TestStopWhileTheDiskIsFullAtTheStart(t *testing.T) {
 			w.closes(l)
 		}
 		disk.full.Store(false)
-		l, _, _ = w.onSmallDisk("a")
+		l, _, _ = w.onSmallDisk()
 		if err := l.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -288,7 +288,7 @@ func TestDiskThatFillsWhileRunning(t *testing.T) {
 			inWorld(t, func(w *world) {
 				t := w.t
 				w.events(3)
-				l, disk, log := w.onSmallDisk("a")
+				l, disk, log := w.onSmallDisk()
 				if err := l.Start(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -448,7 +448,7 @@ func TestManifestThatCannotBeWritten(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		w.events(3)
-		l, disk, _ := w.onSmallDisk("a")
+		l, disk, _ := w.onSmallDisk()
 		if err := l.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}

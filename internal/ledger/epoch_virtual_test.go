@@ -161,7 +161,7 @@ func TestDivergedStoreHalts(t *testing.T) {
 			"partition 1 was read up to offset ",
 		},
 		"the epoch is older in the topic": {
-			func(end int64, epoch int32) (int32, int64) { return epoch - 1, 0 },
+			func(_ int64, epoch int32) (int32, int64) { return epoch - 1, 0 },
 			"partition 1 was read up to offset ",
 		},
 		"the leader does not know the epoch": {

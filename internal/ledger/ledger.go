@@ -242,15 +242,15 @@ func ask[T any](ctx context.Context, l *Ledger, question func(*store) (T, error)
 
 // Health is the state of the ledger.
 type Health struct {
-	State   string    `json:"state"`            // restoring, following or halted
-	Reason  string    `json:"reason,omitempty"` // why it does not follow, or cannot be written, and what to do
-	Since   time.Time `json:"since,omitzero"`
+	State  string    `json:"state"`            // restoring, following or halted
+	Reason string    `json:"reason,omitempty"` // why it does not follow, or cannot be written, and what to do
+	Since  time.Time `json:"since,omitzero"`
 	// DiskFailing is true while the local store cannot be written, because its
 	// disk is full for one.
-	DiskFailing bool `json:"disk_failing,omitempty"`
-	Read    int64     `json:"read"`     // records read since the start
-	Behind  int64     `json:"behind"`   // records of the topic that are not read yet
-	Restore float64   `json:"restored"` // how much of what there was to read at the start is read, 0 to 1
+	DiskFailing bool    `json:"disk_failing,omitempty"`
+	Read        int64   `json:"read"`     // records read since the start
+	Behind      int64   `json:"behind"`   // records of the topic that are not read yet
+	Restore     float64 `json:"restored"` // how much of what there was to read at the start is read, 0 to 1
 }
 
 // Health gives the state.

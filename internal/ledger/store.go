@@ -67,7 +67,7 @@ func openStore(ctx context.Context, conf storeConfig) (*store, error) {
 	if err == nil || ctx.Err() != nil {
 		return s, err
 	}
-	conf.log.Warn("LEDGER_DIR cannot be used; a temporary directory takes its place, and all of the ledger is read into it. "+
+	conf.log.WarnContext(ctx, "LEDGER_DIR cannot be used; a temporary directory takes its place, and all of the ledger is read into it. "+
 		"Is another process using it? Each instance needs one of its own",
 		slog.String("dir", conf.dir), slog.Any("error", err))
 	conf.dir = conf.fs.PathJoin(os.TempDir(), "payment-capture-ledger-"+rand.Text())
@@ -102,7 +102,7 @@ func openIn(ctx context.Context, conf storeConfig) (_ *store, err error) {
 	s := &store{lock: lock, conf: conf, disk: d}
 	err = s.open()
 	if err != nil && !d.frozen.Load() {
-		conf.log.Warn("the ledger's local store is of no use: it is removed, and read again from the topic",
+		conf.log.WarnContext(ctx, "the ledger's local store is of no use: it is removed, and read again from the topic",
 			slog.String("dir", conf.dir), slog.Any("reason", err))
 		if err = s.wipe(); err == nil {
 			err = s.open()
