@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
 )
 
 func TestSelectionCheck(t *testing.T) {
@@ -84,5 +86,27 @@ func TestSelectionInTime(t *testing.T) {
 	}
 	if open := (&Selection{}); !open.inTime(at(-1)) {
 		t.Error("a record without a time is left out where no time is named")
+	}
+}
+
+// TestNamesAreComparedAsAWhole: an order or event whose id begins with the one that is
+// chosen, or with which that begins, is another one.
+func TestNamesAreComparedAsAWhole(t *testing.T) {
+	t.Parallel()
+	named := func(id, order string) *subject {
+		return &subject{id: id, event: &event.ReadyToCapture{ID: id, OrderID: order}}
+	}
+	s := Selection{Events: []string{"e1", "e33"}, Orders: []string{"o1", "o33"}}
+	for id, want := range map[string]bool{"1": true, "10": false, "": false, "33": true, "3": false, "333": false, "01": false} {
+		if got := s.names(named("e"+id, "o1")); got != want {
+			t.Errorf("event e%s: %t", id, got)
+		}
+		if got := s.names(named("e1", "o"+id)); got != want {
+			t.Errorf("order o%s: %t", id, got)
+		}
+		keyed := &subject{id: "e1", message: event.Message{Key: []byte("o" + id)}} // no valid event
+		if got := s.names(keyed); got != want {
+			t.Errorf("key o%s: %t", id, got)
+		}
 	}
 }

@@ -175,7 +175,7 @@ func TestOtherPartitions(t *testing.T) {
 		// They were parked when the topic had more partitions.
 		for _, r := range rs {
 			from := *r
-			from.Partition += 6
+			from.Partition += partitions // of which one is the first that is not there
 			w.parkMessage(0, messageOf(r), &from, &event.Parking{Reason: event.ParkTooOld})
 		}
 		before = w.all(input)

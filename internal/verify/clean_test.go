@@ -132,6 +132,10 @@ func TestNoFalseDifferences(t *testing.T) {
 			other := w.send(order{id: "other", account: "another"})
 			w.publish(outcomeOf(other.event, event.TypeCaptured))
 			w.park(w.send(order{id: "parked", account: "another"}).record, undecided)
+			own := w.send(order{id: "own"})
+			w.settle(own, event.TypeCaptured)
+			own.record.Topic = "another.topic"
+			w.park(own.record, undecided)
 			elsewhere := *other.record
 			elsewhere.Topic = "another.topic"
 			w.park(&elsewhere, undecided)
@@ -284,6 +288,22 @@ func TestWhatIsUnderWayIsNotMissing(t *testing.T) {
 	if sum.Pending() != 6 || !strings.Contains(found[0].Detail, "orders/0") {
 		t.Errorf("of a topic that is no more: %d under way, %+v", sum.Pending(), found)
 	}
+}
+
+// TestResendUnderWay: a parked event was sent again, and the service did not work
+// that record yet.
+func TestResendUnderWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clean(3)
+	p, at := event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}, noon.Add(time.Second)
+	w.park(w.send(order{id: "e1"}).record, p)
+	w.decideParked("e1", p, at)
+	w.commit()
+	w.send(order{id: "e1", resend: &event.Resend{ParkedAt: at}})
+	w.expect()
+	w.commit()
+	w.expect(want{verify.MissingOutcome, "e1"})
 }
 
 // An event that is under way is judged by the outcome that it may have already.

@@ -104,6 +104,17 @@ func TestParkedAsTheServiceDecodedIt(t *testing.T) {
 		"invalid to this version, valid to the one that parked it": {plant: func(w *world) {
 			w.parkUnder("e1", w.sendRaw(`{"id":"e1"}`), event.ParkUndecided)
 		}},
+		"parked under an event's id, and captured by the ledger": {
+			plant: func(w *world) {
+				w.parkUnder("e1", w.sendRaw(`{"id":"e1"}`), event.ParkUndecided)
+				e, err := event.Decode(event.Message{Value: order{id: "e1", order: "order-e1"}.value(w.t)})
+				if err != nil {
+					w.t.Fatal(err)
+				}
+				w.decideAs(e, outcomeOf(e, event.TypeCaptured))
+			},
+			want: []want{{verify.LedgerWithoutEvent, "e1"}}, in: []string{"the ledger says captured"},
+		},
 		"parked by a version that did not skip its type": {plant: func(w *world) {
 			r := w.sendRaw(`{"specversion":"1.0","id":"x","source":"/orders","type":"order.shipped"}`)
 			w.parkUnder(event.RecordID(event.Message{Value: r.Value, Timestamp: noon}), r, event.ParkInvalidEvent)

@@ -60,6 +60,7 @@ func TestOutcomesThatWereDeleted(t *testing.T) {
 			w := newWorld(t)
 			w.clean(3)
 			w.send(order{id: "old"})
+			w.send(order{id: "old", at: noon.Add(3 * time.Hour)}) // a copy: the first one had the outcome
 			w.decideAs(w.send(order{id: "decided"}).event, outcomeOf(w.send(order{id: "decided"}).event, event.TypeCaptured))
 			w.send(order{id: "margin", at: noon.Add(90 * time.Minute)}) // clocks differ by less than an hour
 			w.send(order{id: "young", at: noon.Add(3 * time.Hour)})
@@ -85,6 +86,28 @@ func TestOutcomesThatWereDeleted(t *testing.T) {
 				t.Errorf("with nothing left: %d differences", sum.Differences())
 			}
 		})
+	}
+}
+
+// TestOutcomesThatWereDeletedFromSeveralPartitions: the topics hold everything only
+// since the latest of their beginnings.
+func TestOutcomesThatWereDeletedFromSeveralPartitions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clean(3)
+	for n, at := range map[int32]time.Duration{0: 3 * time.Hour, 2: -3 * time.Hour} {
+		r := func() *kgo.Record {
+			return &kgo.Record{Topic: captured, Partition: n, Value: []byte("something"), Timestamp: noon.Add(at)}
+		}
+		last := r()
+		w.produce(r())
+		w.produce(last)
+		w.delete(captured, n, last.Offset)
+	}
+	w.send(order{id: "e1"})
+	w.commit()
+	if _, sum := w.run(); sum.Unknown() == 0 || sum.Count(verify.MissingOutcome) != 0 {
+		t.Errorf("%d unknown, %d missing", sum.Unknown(), sum.Count(verify.MissingOutcome))
 	}
 }
 
