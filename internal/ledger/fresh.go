@@ -20,7 +20,19 @@ const staleAfter = 10 * time.Minute
 // never.
 type freshness struct{ at atomic.Pointer[time.Time] }
 
-func (f *freshness) set(t time.Time) { f.at.Store(&t) }
+// set notes that all was read that was in the topic at a time. An earlier one than
+// the noted one is passed over: who waited long to have it read tells it late.
+func (f *freshness) set(t time.Time) {
+	for {
+		known := f.at.Load()
+		if known != nil && !t.After(*known) {
+			return
+		}
+		if f.at.CompareAndSwap(known, &t) {
+			return
+		}
+	}
+}
 
 // age gives how long that is ago, by the clock that shows more: of a machine
 // that was suspended one stands still.
