@@ -78,8 +78,8 @@ func publishDecision(t *testing.T, client *kgo.Client, o *event.Outcome) {
 // does.
 func settleAll(t *testing.T, client *kgo.Client) {
 	t.Helper()
-	// Version 1, no topic ids, no number, and nothing completed above the offset.
-	commitEnds(t, client, base64.RawStdEncoding.EncodeToString(append([]byte{1}, make([]byte, 16+16+8+1)...)))
+	// Version 2, no topic ids, no number, no run, and nothing completed above the offset.
+	commitEnds(t, client, base64.RawStdEncoding.EncodeToString(append([]byte{2}, make([]byte, 16+16+8+1+1)...)))
 }
 
 // commitEnds commits the end of the input for the service's group; another tool

@@ -119,7 +119,7 @@ func sharedKey(w *world) {
 		}
 		w.send(os...)
 	}
-	shared(order{id: "before", order: "o0"}, order{id: "ahead", order: "o1", time: time.Now().Add(30 * time.Minute)},
+	shared(order{id: "before", order: "o0"}, order{id: "ahead", order: "o1", time: time.Now().Add(6 * time.Minute)},
 		order{id: "behind", order: "o1"}, order{id: "other", order: "o2"})
 	w.eventually("the event waits, the others are captured", func() bool { return len(in.waitsForTime()) == 1 && len(w.verdicts()) == 2 })
 	shared(order{id: "behind2", order: "o1"}, order{id: "other2", order: "o3"}, order{id: "other3", order: "o2"})
@@ -128,7 +128,7 @@ func sharedKey(w *world) {
 	if w.stores.fs == nil { // real time
 		return
 	}
-	<-time.After(31 * time.Minute)
+	<-time.After(7 * time.Minute)
 	w.want(w.settle(), map[string]int{"captured": 7})
 	if calls := w.sim.Ledger().KeysByReference["o1"]; len(calls) != 3 || calls[0] != "ahead" || calls[1] != "behind" {
 		w.t.Errorf("the order was called for as %v", calls)

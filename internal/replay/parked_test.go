@@ -50,7 +50,9 @@ func TestRestoreIsTheReverseOfParking(t *testing.T) {
 			if test.parking == tried {
 				wantFirst = first
 			}
-			if p.reason != test.parking.Reason || p.at != at || !p.first.Equal(wantFirst) || p.digest != nil || !p.since.Equal(now()) {
+			wantAt := at
+			wantAt.ID = named.ID
+			if p.reason != test.parking.Reason || p.at != wantAt || !p.first.Equal(wantFirst) || p.digest != nil || !p.since.Equal(now()) {
 				t.Errorf("got %+v", p)
 			}
 		})

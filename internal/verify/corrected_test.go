@@ -57,18 +57,18 @@ func TestCorrectedEvents(t *testing.T) {
 			capture(w, w.send(order{id: "e1"}), first.event.Content())
 			third := w.send(order{id: "e1", amount: "3.00"})
 			w.park(third.record, event.Parking{Reason: event.ParkConflicting, Detail: "d"})
-		}, want: []want{{verify.ConflictingEvent, "e1"}}},
+		}, want: []want{{verify.ConflictingEvent, "e1"}}, in: []string{"3.00 MXN"}},
 		"captured, and parked as it was captured": {plant: func(w *world) {
 			first := w.send(order{id: "e1", description: "Wrong"})
 			park(w, first, at)
 			s := w.send(order{id: "e1"})
 			capture(w, s, first.event.Content())
 			w.park(s.record, old)
-		}, want: []want{{verify.ParkedBesideOutcome, "e1"}}},
+		}, want: []want{{verify.ParkedBesideOutcome, "e1"}}, in: []string{"it is parked (too_old) beside its outcome"}},
 		"captured, and nothing was superseded": {plant: func(w *world) {
 			park(w, w.send(order{id: "e1", amount: "1.00"}), at)
 			capture(w, w.send(order{id: "e1"}))
-		}, want: []want{{verify.ConflictingEvent, "e1"}}},
+		}, want: []want{{verify.ConflictingEvent, "e1"}}, in: []string{"1.00 MXN"}},
 	})
 }
 

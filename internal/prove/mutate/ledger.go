@@ -87,11 +87,6 @@ func ledgerMutations() []mutation {
 			new: "	case len(d.Superseded) > event.MaxSuperseded && slices.Contains",
 		},
 		{
-			name: "an event that was called for can be corrected", file: answers,
-			old: "	case d.Uncalled():",
-			new: "	case d.Parked():",
-		},
-		{
 			name: "what was seen of an event is used though it has changed", file: "internal/ledger/glimpse.go",
 			old: "	return g.Mark != 0 && g.Mark == l.changes.mark(id) && l.gate.open.Load()\n",
 			new: "	return g.Mark != 0 && l.gate.open.Load()\n",
