@@ -4,28 +4,47 @@ import (
 	"time"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/rules"
 )
 
 // weigh decides whether a polled record is evidence that this deployment and the
 // producers of the topic understand each other.
 //
 // A record that would be parked without a call is evidence against it: an invalid
-// event, or one that the rules park. A valid event that may be called for is evidence
-// in favour. Everything else is neutral: skipped records, and events that the ledger
-// has decided, which only come again.
+// event, one that the rules park, or one whose id was used for something else. A valid
+// event that may be called for is evidence in favour. Everything else is neutral:
+// skipped records, and records that the ledger has decided, which only come again.
 func (p *Pipeline) weigh(r *polledRecord, now time.Time) {
-	if r.skip || r.glimpse.Decision != nil {
-		return
-	}
-	if r.invalid != nil {
-		r.unfit = &event.Parking{Reason: event.ParkInvalidEvent, Detail: r.invalid.Error()}
-		return
-	}
-	unfit := p.conf.Rules.Unfit(r.event, false, now)
 	switch {
-	case unfit == nil:
-		r.good = true
-	case r.glimpse.Attempt == nil: // else the rules do not count any more
-		r.unfit = unfit
+	case r.skip:
+		return
+	case r.invalid != nil:
+		if r.glimpse.Decision == nil {
+			r.unfit = &event.Parking{Reason: event.ParkInvalidEvent, Detail: r.invalid.Error()}
+		}
+		return
 	}
+	response := rules.Respond(r.event, r.resend, r.glimpse.History)
+	switch response.Action {
+	case rules.Republish, rules.LeaveParked, rules.LeaveSuperseded:
+	case rules.ParkConflicting:
+		if !p.parkedBefore(r) {
+			r.unfit = rules.Conflict(r.event, r.glimpse.History)
+		}
+	case rules.Evaluate:
+		unfit := p.conf.Rules.Unfit(r.event, response.Resent, now)
+		switch {
+		case unfit == nil:
+			r.good = true
+		case response.Tried == nil: // else the rules do not count any more
+			r.unfit = unfit
+		}
+	}
+}
+
+// parkedBefore reports whether a copy of a record was parked whose event id is another
+// event's: the ledger knows it by the record.
+func (p *Pipeline) parkedBefore(r *polledRecord) bool {
+	known := p.ledger.Glimpse([]string{event.RecordID(messageOf(r.record))})
+	return len(known) == 1 && known[0].Decision != nil
 }

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,10 +16,30 @@ import (
 	"payment-capture/internal/rules"
 )
 
+// parkedRecords is a ledger that knows of parked records alone.
+type parkedRecords struct {
+	Ledger
+	ids []string
+}
+
+func (l parkedRecords) Glimpse(ids []string) []event.Glimpse {
+	known := make([]event.Glimpse, len(ids))
+	for i, id := range ids {
+		if slices.Contains(l.ids, id) {
+			known[i].Decision = &event.Decision{Verdict: event.Verdict{Parking: &event.Parking{}}}
+		}
+	}
+	return known
+}
+
 func TestWeigh(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
-	p := &Pipeline{conf: Config{Rules: rules.Rules{Currency: "MXN", MaxEventAge: time.Hour}}}
+	fresh, seen := &kgo.Record{Value: []byte("fresh")}, &kgo.Record{Value: []byte("seen")}
+	p := &Pipeline{
+		conf:   Config{Rules: rules.Rules{Currency: "MXN", MaxEventAge: time.Hour}},
+		ledger: parkedRecords{ids: []string{event.RecordID(messageOf(seen))}},
+	}
 	of := func(currency money.Currency, at time.Time) *event.ReadyToCapture {
 		amount, err := money.Parse("10", currency)
 		if err != nil {
@@ -28,6 +49,10 @@ func TestWeigh(t *testing.T) {
 	}
 	attempted := event.Glimpse{History: event.History{Attempt: &event.Attempt{First: now}}}
 	decided := event.Glimpse{History: event.History{Decision: &event.Decision{}}}
+	another := event.Glimpse{History: event.History{Attempt: &event.Attempt{First: now, Event: event.Fingerprint{1}}}}
+	uncalled := event.Glimpse{History: event.History{Decision: &event.Decision{
+		Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkTooOld}}, Content: event.Fingerprint{1},
+	}}}
 	invalid := &event.InvalidError{Field: "data.amount", Problem: "is negative"}
 	for name, c := range map[string]struct {
 		record polledRecord
@@ -44,6 +69,10 @@ func TestWeigh(t *testing.T) {
 		"other currency, decided before": {polledRecord{event: of("BRL", now), glimpse: decided}, false, ""},
 		"too old":                        {polledRecord{event: of("MXN", now.Add(-2*time.Hour))}, false, event.ParkTooOld},
 		"too old, attempted before":      {polledRecord{event: of("MXN", now.Add(-2*time.Hour)), glimpse: attempted}, false, ""},
+		"its id is another event's":      {polledRecord{event: of("MXN", now), glimpse: another, record: fresh}, false, event.ParkConflicting},
+		"the same, parked before":        {polledRecord{event: of("MXN", now), glimpse: another, record: seen}, false, ""},
+		"corrected":                      {polledRecord{event: of("MXN", now), glimpse: uncalled}, true, ""},
+		"corrected, but too old":         {polledRecord{event: of("MXN", now.Add(-2*time.Hour)), glimpse: uncalled}, false, event.ParkTooOld},
 		"two hours ahead":                {polledRecord{event: of("MXN", now.Add(2*time.Hour))}, false, event.ParkTimeInFuture},
 	} {
 		t.Run(name, func(t *testing.T) {
