@@ -31,6 +31,7 @@ const (
 	invalidKind        = "invalid"
 	otherTypeKind      = "of another type"
 	otherAccountKind   = "for another account"
+	tombstoneKind      = "a tombstone"
 	currencyKind       = "wrong currency"
 	failsCharged       = "5xx for ever, charged"
 	failsUncharged     = "5xx for ever"
@@ -71,9 +72,9 @@ func (d *draw) kindOf(kinds ...string) string {
 func (d *draw) anyKind() string {
 	kinds := []string{
 		plainKind, faultyKind, declinedKind, poorKind, cancelledKind, inProcessKind, invalidKind, otherTypeKind, otherAccountKind, currencyKind,
-		futureKind,
+		futureKind, tombstoneKind,
 	}
-	return kinds[d.weighted(45, 25, 6, 3, 4, 4, 5, 3, 2, 2, 2)]
+	return kinds[d.weighted(45, 25, 6, 3, 4, 4, 5, 3, 2, 2, 2, 2)]
 }
 
 // event draws an event of a kind, with the rules that make it one.
@@ -111,6 +112,8 @@ func (d *draw) event(kind string) *planned {
 	case invalidKind:
 		refused("parked invalid_event")
 		d.spoil(e)
+	case tombstoneKind:
+		refused(isSkipped)
 	case otherTypeKind:
 		refused(isSkipped)
 		e.typ = "order.shipped"
@@ -139,7 +142,7 @@ func (d *draw) orderOf(e *planned) {
 
 // spoil makes an event one that cannot be read.
 func (d *draw) spoil(e *planned) {
-	switch d.IntN(4) {
+	switch d.IntN(5) {
 	case 0:
 		e.raw = "this is no JSON, " + e.id
 	case 1:
@@ -148,6 +151,8 @@ func (d *draw) spoil(e *planned) {
 		e.amount += "5" // finer than the currency
 	case 3:
 		e.raw = "\x00\x00\x00\x00\x07" + e.id // a schema registry's
+	case 4:
+		e.typ = `"` + e.typ + `"` // of another type by its letters, and perhaps an order
 	}
 }
 
@@ -233,7 +238,7 @@ func (d *draw) twins() []*sent {
 // happened to a single try may then be decided in two ways.
 func (e *planned) movable() bool {
 	switch e.kind {
-	case plainKind, declinedKind, poorKind, faultyKind, inProcessKind, invalidKind, otherTypeKind, otherAccountKind, currencyKind, futureKind:
+	case plainKind, declinedKind, poorKind, faultyKind, inProcessKind, invalidKind, otherTypeKind, otherAccountKind, currencyKind, futureKind, tombstoneKind:
 		return true
 	}
 	return false
@@ -243,6 +248,9 @@ func (e *planned) movable() bool {
 func (e *planned) record(topic string, partition int32, at time.Time, binary bool) *kgo.Record {
 	// A copy has the time of the first: it is the same record to the ledger.
 	r := &kgo.Record{Topic: topic, Partition: partition, Key: []byte(e.order), Timestamp: at.Truncate(time.Millisecond)}
+	if e.kind == tombstoneKind {
+		return r
+	}
 	if e.raw != "" {
 		r.Value = []byte(e.raw)
 		return r
