@@ -71,24 +71,6 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Errors that fetching gave, those that the client repeats by itself left out.",
 		}),
 	}
-	m.holds = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "payment_capture_invalid_events_held",
-		Help: "Records that wait because a run of invalid events is held in their partition.",
-	}, []string{"partition"})
-	m.holdsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "payment_capture_invalid_event_holds_total",
-		Help: "Holds of invalid events that ended, by result: good_event, expired, released.",
-	}, []string{"result"})
-	holdAge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "payment_capture_invalid_event_hold_seconds",
-		Help: "Age of the oldest hold of invalid events; 0 if nothing is held.",
-	}, func() float64 {
-		since := m.oldestHold.Load()
-		if since == 0 {
-			return 0
-		}
-		return max(0, time.Since(time.Unix(since, 0)).Seconds())
-	})
 	m.refusedGauge = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "payment_capture_commits_refused",
 		Help: "1 while the broker refuses commits until somebody mends permissions, topics or limits.",
@@ -109,10 +91,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.halted(nil)
 	reg.MustRegister(m.haltedGauge, m.openGauge, m.waitingGauge,
 		m.settledTotal, m.replayedTotal, m.skippedTotal, m.staleTotal, m.flushesTotal, m.flushSeconds, m.inFlight, m.ownedGauge,
-		m.fetchFailures, m.holds, m.holdsTotal, holdAge, m.refusedGauge)
-	for _, result := range []holdEnd{holdEndedByGood, holdExpired, holdReleased} {
-		m.holdsTotal.WithLabelValues(string(result))
-	}
+		m.fetchFailures, m.refusedGauge)
+	m.registerHolds(reg)
 	for _, v := range []string{kindCaptured, kindRejected, kindParked} {
 		m.settledTotal.WithLabelValues(v)
 		m.replayedTotal.WithLabelValues(v)
@@ -121,6 +101,32 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.skippedTotal.WithLabelValues(string(reason))
 	}
 	return m
+}
+
+// registerHolds creates and registers the metrics of holds of invalid events.
+func (m *Metrics) registerHolds(reg prometheus.Registerer) {
+	m.holds = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "payment_capture_invalid_events_held",
+		Help: "Records that wait because a run of invalid events is held in their partition.",
+	}, []string{"partition"})
+	m.holdsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "payment_capture_invalid_event_holds_total",
+		Help: "Holds of invalid events that ended, by result: good_event, expired, released.",
+	}, []string{"result"})
+	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "payment_capture_invalid_event_hold_seconds",
+		Help: "Age of the oldest hold of invalid events; 0 if nothing is held.",
+	}, func() float64 {
+		since := m.oldestHold.Load()
+		if since == 0 {
+			return 0
+		}
+		return max(0, time.Since(time.Unix(since, 0)).Seconds())
+	})
+	reg.MustRegister(m.holds, m.holdsTotal, age)
+	for _, result := range []holdEnd{holdEndedByGood, holdExpired, holdReleased} {
+		m.holdsTotal.WithLabelValues(string(result))
+	}
 }
 
 func (m *Metrics) settled(all ...settlement) {
