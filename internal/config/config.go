@@ -25,7 +25,7 @@ type Config struct {
 	KafkaBrokers          []string      `envconfig:"KAFKA_BROKERS" default:"localhost:9092" desc:"brokers to begin with, as host:port, separated by commas"`
 	KafkaGroup            string        `envconfig:"KAFKA_GROUP" default:"payment-capture" desc:"consumer group; with INSTANCE_ID it makes the transactional id"`
 	KafkaStartAt          string        `envconfig:"KAFKA_START_AT" desc:"where a group without committed offsets begins: earliest, latest or an RFC 3339 time; required then, unused later"`
-	KafkaAcceptOffsets    string        `envconfig:"KAFKA_ACCEPT_OFFSETS" desc:"committed offsets to accept although they skip records, as partition:offset, separated by commas; the message of a held partition says what to set"`
+	KafkaAcceptOffsets    string        `envconfig:"KAFKA_ACCEPT_OFFSETS" desc:"committed offsets to accept although they skip records, as partition:offset, separated by commas; the message of a halted partition names the value"`
 	KafkaStaticMembership bool          `envconfig:"KAFKA_STATIC_MEMBERSHIP" default:"false" desc:"a restart under the same INSTANCE_ID keeps its partitions"`
 	KafkaSessionTimeout   time.Duration `envconfig:"KAFKA_SESSION_TIMEOUT" default:"45s" desc:"after this time without a heartbeat the group gives an instance's partitions to others"`
 	KafkaTLS              bool          `envconfig:"KAFKA_TLS_ENABLED" default:"false" desc:"TLS to the brokers, version 1.2 or later"`
@@ -66,7 +66,7 @@ type Config struct {
 	IdempotencyKeyHorizon time.Duration `envconfig:"IDEMPOTENCY_KEY_HORIZON" default:"24h" desc:"how long the API is trusted to remember an idempotency key; an event first tried longer ago is looked up, not called for again"`
 	CaptureReconcileFor   time.Duration `envconfig:"CAPTURE_RECONCILE_FOR" default:"3m" desc:"how long the API is searched for a payment before an event is parked that may have made one"`
 	CaptureRefusalRun     int           `envconfig:"CAPTURE_REFUSAL_RUN" default:"20" desc:"consecutive refusals, over different payers or orders and without a payment between, that halt the service; 0 disables"`
-	InvalidEventRun       int           `envconfig:"INVALID_EVENT_RUN" default:"100" desc:"from so many records in a row on that would be parked without a call, in one partition, they are held first; 0: none are held"`
+	InvalidEventRun       int           `envconfig:"INVALID_EVENT_RUN" default:"100" desc:"consecutive records of one partition that would be parked without a call, from which on such records are held before they are parked; 0 disables"`
 	InvalidEventHold      time.Duration `envconfig:"INVALID_EVENT_HOLD" default:"15m" desc:"how long such a run is held, for an operator to look, before its records are parked; 0: none are held"`
 	FlushInterval         time.Duration `envconfig:"FLUSH_INTERVAL" default:"25ms" desc:"the least time between two transactions under load"`
 	ShutdownTimeout       time.Duration `envconfig:"SHUTDOWN_TIMEOUT" default:"45s" desc:"how long a stop may take; at least MERCADOPAGO_TIMEOUT + 5s"`
