@@ -269,9 +269,9 @@ func (g *gate) leave(p pass, about subject, a mercadopago.Answer) (bearing, *run
 // putsOff reports whether an answer decides nothing while the service is halted.
 // That the payer is refused is a rejection, which is final, and may come of the
 // very thing that is wrong: with the token of another application every payer is
-// refused. A request that the API finds fault with is parked, halted or not: an
-// operator can have it tried again, and the API looked at the request, whoever
-// asked.
+// refused. A request that the API finds fault with is parked during a halt for
+// another cause: an operator can have it tried again, and the API looked at the
+// request, whoever asked.
 func (g *gate) putsOff(a mercadopago.Answer) bool {
 	return g.halt != nil && a.Cause == mercadopago.CausePayer && a.Meaning == mercadopago.Rejected
 }

@@ -34,6 +34,8 @@ func (p *Pipeline) weigh(r *polledRecord, now time.Time) {
 	case rules.Evaluate:
 		unfit := p.conf.Rules.Unfit(r.event, response.Resent, now)
 		switch {
+		case r.glimpse.Mark == 0 && (unfit == nil || unfit.Reason != event.ParkWrongCurrency):
+			// The ledger cannot tell now: the event may be decided.
 		case unfit == nil:
 			r.good = true
 		case response.Tried == nil: // else the rules do not count any more

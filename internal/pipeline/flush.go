@@ -56,6 +56,9 @@ func (o *owner) flushDue() (time.Time, bool) {
 		if o.replaced && len(pt.pending) == 0 && !o.flushing {
 			pt.dirty = false // its offset means nothing any more
 		}
+		if pt.foreign {
+			pt.dirty = false
+		}
 		if !pt.dirty || pt.window == nil {
 			continue
 		}

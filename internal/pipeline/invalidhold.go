@@ -77,7 +77,12 @@ func (o *owner) notice(pt *partition, records []polledRecord) {
 		pt.polled = max(pt.polled, at+1)
 		switch {
 		case at < pt.run.noted: // by the previous owner
-			if pt.holds(r) {
+			switch {
+			case r.good && pt.holding != nil && at >= pt.run.from:
+				// It was suspicious to the previous owner: the cause was fixed since.
+				o.endHold(pt, holdEndedByGood, at)
+				pt.run = runState{noted: pt.run.noted}
+			case pt.holds(r):
 				pt.holding.saw(at, r.suspicion())
 			}
 		case r.good:

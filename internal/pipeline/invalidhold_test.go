@@ -78,6 +78,7 @@ func TestWeigh(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := c.record
+			r.glimpse.Mark = 1
 			p.weigh(&r, now)
 			var unfit event.ParkReason
 			if r.unfit != nil {
@@ -87,6 +88,33 @@ func TestWeigh(t *testing.T) {
 				t.Errorf("good %t, unfit %q; want %t, %q", r.good, unfit, c.good, c.unfit)
 			}
 		})
+	}
+}
+
+// TestWeighWithoutTheLedger: while the ledger cannot tell, an event may be decided, so
+// only what is wrong whatever its history counts.
+func TestWeighWithoutTheLedger(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	p := &Pipeline{conf: Config{Rules: rules.Rules{Currency: "MXN", MaxEventAge: time.Hour}}}
+	for name, c := range map[string]struct {
+		currency money.Currency
+		age      time.Duration
+		unfit    bool
+	}{
+		"valid":          {"MXN", 0, false},
+		"too old":        {"MXN", 2 * time.Hour, false},
+		"other currency": {"BRL", 0, true},
+	} {
+		amount, err := money.Parse("10", c.currency)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := polledRecord{event: &event.ReadyToCapture{Amount: amount, Time: now.Add(-c.age)}}
+		p.weigh(&r, now)
+		if r.good || (r.unfit != nil) != c.unfit {
+			t.Errorf("%s: good %t, unfit %v", name, r.good, r.unfit)
+		}
 	}
 }
 
@@ -246,4 +274,53 @@ func TestScoutEndsTheHold(t *testing.T) {
 	r.want("before the good record")
 	r.show(9, "gbbb")
 	r.want("behind it", 10, 11, 12)
+}
+
+// TestForeignOffsetIsNotCommittedByAHold: as long as an offset that this service did
+// not commit is not confirmed, nothing is committed for its partition, or it would
+// count as ours after a restart.
+func TestForeignOffsetIsNotCommittedByAHold(t *testing.T) {
+	t.Parallel()
+	r := newRunTest(t, time.Minute, runState{})
+	r.pt.check, r.pt.foreign = &offsetCheck{offset: 0, cancel: func() {}}, true
+	r.show(0, "bbbb")
+	if r.pt.holding == nil {
+		t.Fatal("nothing is held")
+	}
+	if _, due := r.flushDue(); due || r.pt.dirty {
+		t.Errorf("a flush is due: %t, dirty: %t", due, r.pt.dirty)
+	}
+	checked{pt: r.pt}.apply(r.owner)
+	if _, due := r.flushDue(); !due {
+		t.Error("no flush is due after the offset was confirmed")
+	}
+}
+
+// TestHoldWhoseCauseIsFixed: after a restart with the right configuration the held
+// records are good, which ends the hold.
+func TestHoldWhoseCauseIsFixed(t *testing.T) {
+	t.Parallel()
+	r := newRunTest(t, time.Minute, runState{length: 5, noted: 5, since: time.Now().Unix(), from: 2})
+	r.show(0, "bb") // parked before the hold
+	if r.pt.holding == nil {
+		t.Fatal("the hold was not resumed")
+	}
+	r.show(2, "ggg")
+	if r.pt.holding != nil || r.pt.run.length != 0 {
+		t.Errorf("the hold goes on: %+v", r.pt.run)
+	}
+}
+
+// TestScoutGoesOnBehindTheCommittedOffset: a hold that is resumed before anything is
+// polled is scouted from where the partition begins.
+func TestScoutGoesOnBehindTheCommittedOffset(t *testing.T) {
+	t.Parallel()
+	r := newRunTest(t, time.Minute, runState{})
+	done := make(chan struct{})
+	r.pt.asking = r.work
+	r.pt.check = nil
+	positioned{at: map[int32]position{0: {offset: 700, missing: "for the test"}}, done: done}.apply(r.owner)
+	if r.pt.polled != 700 {
+		t.Errorf("polled up to %d", r.pt.polled)
+	}
 }

@@ -102,8 +102,11 @@ type partition struct {
 	run     runState
 	runFrom int64        // offset of the run's first record; 0: the previous owner saw it
 	holding *invalidHold // nil: nothing of the run is held
-	polled  int64        // one past the highest offset that was polled
-	goodAt  int64        // the scout found a good record here: what is below belongs to no run
+	// foreign: the committed offset is not ours and not confirmed yet. Nothing is
+	// committed for the partition, or the offset would count as ours from then on.
+	foreign bool
+	polled  int64 // one past the highest offset that was polled
+	goodAt  int64 // the scout found a good record here: what is below belongs to no run
 }
 
 // held counts the records that wait for a verdict.

@@ -182,8 +182,8 @@ func (o *owner) takeUp(pt *partition) {
 	if pt.window == nil || pt.draining || pt.check != nil {
 		return
 	}
-	w := pt.window
-	for len(pt.backlog) > 0 && w.unsettled < o.heldLimit() && pt.unflushedBytes < partitionFlushBytes {
+	w, fits := pt.window, true
+	for fits && len(pt.backlog) > 0 && w.unsettled < o.heldLimit() && pt.unflushedBytes < partitionFlushBytes {
 		r := pt.backlog[0]
 		at, epoch := r.record.Offset, r.record.LeaderEpoch
 		switch {
@@ -194,7 +194,8 @@ func (o *owner) takeUp(pt *partition) {
 			pt.heldBytes -= r.bytes()
 			pt.dirty = true
 		case !w.fits(at):
-			return
+			fits = false
+			continue
 		default:
 			o.take(pt, r, epoch)
 		}
@@ -203,7 +204,7 @@ func (o *owner) takeUp(pt *partition) {
 	}
 	if len(pt.backlog) == 0 {
 		pt.backlog = nil
-	} else if w.unsettled >= o.heldLimit() {
+	} else if !fits || w.unsettled >= o.heldLimit() {
 		o.relieve(pt)
 	}
 }

@@ -107,6 +107,7 @@ func (m positioned) apply(o *owner) {
 			continue
 		}
 		pt.window = newWindow(at.offset, at.epoch, at.settled, payloadLimit())
+		pt.polled = at.offset
 		o.log.InfoContext(o.work, "partition starts", slog.Int64("partition", int64(n)), slog.Int64("offset", at.offset),
 			slog.Int64("settled_above", at.settled.count(at.offset)))
 		if at.missing != "" {

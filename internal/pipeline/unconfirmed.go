@@ -69,7 +69,7 @@ func (o *owner) accept(pt *partition, offset int64) bool {
 func (o *owner) checkOffset(pt *partition, offset int64) {
 	ctx, cancel := context.WithCancel(pt.asking)
 	check := &offsetCheck{offset: offset, cancel: cancel}
-	pt.check = check
+	pt.check, pt.foreign = check, true
 	o.log.WarnContext(o.work, "committed offset is not by this service",
 		slog.Int64("partition", int64(pt.number)), slog.Int64("offset", offset))
 	o.captures.Go(func() {
@@ -200,7 +200,7 @@ func (m checked) apply(o *owner) {
 	}
 	o.log.InfoContext(o.work, "committed offset confirmed by the ledger",
 		slog.Int64("partition", int64(pt.number)), slog.Int64("offset", offset))
-	pt.dirty = true
+	pt.foreign, pt.dirty = false, true
 	caughtUp{pt: pt}.apply(o)
 	o.takeUp(pt)
 }

@@ -19,8 +19,12 @@ import (
 // may be set meanwhile.
 const lookAtClock = time.Minute
 
+// mostWaiting leaves room for other records in the metadata of a commit, which holds
+// some 750 offsets that are not completed.
+const mostWaiting = 256
+
 // waitLimit returns how many records of a partition may wait for their time.
-func (o *owner) waitLimit() int { return o.heldLimit() / 2 }
+func (o *owner) waitLimit() int { return min(o.heldLimit()/2, mostWaiting) }
 
 // await has an item wait for its time. It was in flight, so it stands at the head of
 // its lanes.
