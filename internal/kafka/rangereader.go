@@ -197,7 +197,7 @@ func (r *RangeReader) emptyFrom(ctx context.Context) (bool, error) {
 	if len(got.RecordBatches) == 0 {
 		return got.HighWatermark >= r.to, nil
 	}
-	return emptyUntil(got.RecordBatches, r.to), nil
+	return EmptyUntil(got.RecordBatches, r.to), nil
 }
 
 func (r *RangeReader) leader(ctx context.Context) (broker int32, id [16]byte, err error) {
@@ -216,9 +216,9 @@ func (r *RangeReader) leader(ctx context.Context) (broker int32, id [16]byte, er
 	return p.Leader, t.ID, nil
 }
 
-// emptyUntil reports whether record batches show that there is no record below
+// EmptyUntil reports whether record batches show that there is no record below
 // an offset. Compaction leaves batches without records behind.
-func emptyUntil(batches []byte, to int64) bool {
+func EmptyUntil(batches []byte, to int64) bool {
 	const lastDelta, count, header = 23, 57, 61 // of the batch format 2
 	for len(batches) >= header {
 		base := int64(binary.BigEndian.Uint64(batches))                           //nolint:gosec // G115: an offset

@@ -227,7 +227,7 @@ func TestEmptyUntil(t *testing.T) {
 		"compacted, then a record":         {[][]byte{batch(5, 7, 0), batch(9, 9, 1)}, false},
 		"compacted, and the rest not here": {[][]byte{batch(5, 7, 0)}, false},
 	} {
-		if got := emptyUntil(slices.Concat(test.batches...), 10); got != test.want {
+		if got := EmptyUntil(slices.Concat(test.batches...), 10); got != test.want {
 			t.Errorf("%s: %t, want %t", name, got, test.want)
 		}
 	}

@@ -2,12 +2,13 @@ package verify
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"payment-capture/internal/kafka"
 )
 
 // nothingBetween reports whether no record of a partition, committed or not,
@@ -41,30 +42,7 @@ func nothingBetween(ctx context.Context, client *kgo.Client, t *topic, n int32, 
 	if len(is.RecordBatches) == 0 { // the log ends before from
 		return is.HighWatermark >= to, kerr.ErrorForCode(is.ErrorCode)
 	}
-	return emptyUntil(is.RecordBatches, to), kerr.ErrorForCode(is.ErrorCode)
-}
-
-// emptyUntil reports whether record batches show that there is no record below
-// an offset. Compaction leaves batches without records behind.
-func emptyUntil(batches []byte, to int64) bool {
-	const lastDelta, count, header = 23, 57, 61 // of the batch format 2
-	for len(batches) >= header {
-		base := int64(binary.BigEndian.Uint64(batches))                           //nolint:gosec // G115: an offset
-		last := base + int64(int32(binary.BigEndian.Uint32(batches[lastDelta:]))) //nolint:gosec // G115: as the format has it
-		size := 12 + int(binary.BigEndian.Uint32(batches[8:]))
-		switch {
-		case base >= to:
-			return true
-		case binary.BigEndian.Uint32(batches[count:]) > 0:
-			return false
-		case last+1 >= to:
-			return true
-		case size > len(batches):
-			return false
-		}
-		batches = batches[size:]
-	}
-	return false
+	return kafka.EmptyUntil(is.RecordBatches, to), kerr.ErrorForCode(is.ErrorCode)
 }
 
 func leaderOf(ctx context.Context, client *kgo.Client, name string, n int32) (int32, error) {

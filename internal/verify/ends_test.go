@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"payment-capture/internal/kafka"
 	"payment-capture/internal/kafkatest"
 )
 
@@ -39,7 +40,7 @@ func TestEmptyUntil(t *testing.T) {
 		for _, b := range test.batches {
 			all = append(all, b...)
 		}
-		if got := emptyUntil(all, 10); got != test.want {
+		if got := kafka.EmptyUntil(all, 10); got != test.want {
 			t.Errorf("%s: %t, want %t", name, got, test.want)
 		}
 	}
