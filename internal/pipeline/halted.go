@@ -14,24 +14,26 @@ import (
 	"payment-capture/internal/kafka"
 )
 
-// fetchFailed deals with an error that a fetch gave for a partition.
-func (o *owner) fetchFailed(number int32, err error) {
+// fetchFailed handles an error that a poll reported for a partition.
+func (o *owner) fetchFailed(part polledPartition) {
+	number, err := part.number, part.err
 	if errors.Is(err, kerr.FencedInstanceID) {
 		o.stopNow(fmt.Errorf("%w: %w", kafka.ErrFenced, err))
 		return
 	}
 	pt := o.parts[number]
+	_, broker := errors.AsType[*kerr.Error](err)
 	switch {
 	case pt != nil && pt.halted != "":
 		return
-	case pt != nil && pt.window == nil:
+	case pt != nil && pt.window == nil && (broker || lossOf(err)):
 		// The client does not ask again for an offset that was refused.
 		o.halt(pt, haltOffset, fmt.Sprintf("its committed offset cannot be read (%v): mend that, and restart", err))
 		return
-	case pt != nil && !lossOf(err) && unreadable(err):
+	case pt != nil && pt.window != nil && !lossOf(err) && part.unreadable:
 		o.halt(pt, haltUnreadable, fmt.Sprintf("the records from offset %d on cannot be read (%v)", pt.window.next, err))
 		return
-	case pt == nil || !lossOf(err):
+	case pt == nil || pt.window == nil || !lossOf(err):
 		o.p.conf.Metrics.fetchFailed()
 		o.readErr, o.readErrAt, o.readErrOf = o.p.readFault(err), time.Now(), number
 		if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.UnknownTopicID) { // of all partitions

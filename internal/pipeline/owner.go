@@ -146,7 +146,7 @@ func (m polled) apply(o *owner) {
 	// that the window knows by their offsets.
 	for _, part := range m.batch {
 		if part.err != nil {
-			o.fetchFailed(part.number, part.err)
+			o.fetchFailed(part)
 		}
 	}
 	o.readAgain(m.batch)

@@ -3,8 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 	"runtime"
 	"slices"
 	"sync"
@@ -18,9 +16,10 @@ import (
 
 // polledPartition is what one poll gave of a partition.
 type polledPartition struct {
-	number  int32
-	err     error
-	records []polledRecord
+	number     int32
+	err        error
+	unreadable bool // err is about the records themselves
+	records    []polledRecord
 }
 
 type polledRecord struct {
@@ -103,7 +102,7 @@ func (p *Pipeline) read(fetches kgo.Fetches) []polledPartition {
 		if ft.Topic == "" { // of the session, not of a partition
 			ft.Partition = noPartition
 		}
-		part := polledPartition{number: ft.Partition, err: ft.Err, records: make([]polledRecord, 0, len(ft.Records))}
+		part := polledPartition{number: ft.Partition, err: ft.Err, unreadable: unreadable(ft), records: make([]polledRecord, 0, len(ft.Records))}
 		for _, r := range ft.Records {
 			part.records = append(part.records, polledRecord{record: r})
 		}
@@ -212,13 +211,11 @@ func lossOf(err error) bool {
 	return truncated || errors.Is(err, kerr.OffsetOutOfRange)
 }
 
-// unreadable reports whether a fetch error is about the records themselves, as
-// a batch with a wrong checksum is: no broker's error, and not the network's.
-// To go on after it would be to jump over what could not be read.
-func unreadable(err error) bool {
-	_, broker := errors.AsType[*kerr.Error](err)
-	_, network := errors.AsType[net.Error](err)
-	_, session := errors.AsType[*kgo.ErrGroupSession](err)
-	return !broker && !network && !session && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) &&
-		!errors.Is(err, io.EOF) && !errors.Is(err, kgo.ErrClientClosed)
+// unreadable reports whether a broker sent records that the client cannot read,
+// such as a batch with a wrong checksum. Going on after it may skip them. The
+// client reports the failures of its connections for a partition as well, but
+// then without the high watermark that comes with records.
+func unreadable(ft kgo.FetchTopicPartition) bool {
+	_, broker := errors.AsType[*kerr.Error](ft.Err)
+	return ft.Err != nil && !broker && ft.HighWatermark > 0
 }
