@@ -163,7 +163,7 @@ func decisionOn(e *event.ReadyToCapture, n uint64) *event.Decision {
 		Attempt: event.Attempt{
 			First: at, Event: e.Fingerprint(), Body: event.FingerprintOf([]byte(e.ID)), Encoding: 1, Reference: e.ExternalReference,
 		},
-		Verdict: event.Verdict{Outcome: &event.Outcome{
+		Result: event.Result{Outcome: &event.Outcome{
 			Type: event.TypeCaptured, Subject: e.OrderID, Time: at, EventID: e.ID, OrderID: e.OrderID, Amount: e.Amount,
 			ExternalReference: e.ExternalReference, PaymentID: fmt.Sprint(10_000_000 + n), CapturedAt: at,
 			Transactions: []event.Transaction{{

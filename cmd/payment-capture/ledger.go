@@ -71,7 +71,7 @@ func newLedgerStats() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Count the ledger's events, by how they ended",
-		Long: "Count the ledger's events by verdict, the parked ones by reason, the attempts whose effect is not known by age, " +
+		Long: "Count the ledger's events by decision, the parked ones by reason, the attempts whose effect is not known by age, " +
 			"and add up what was captured.\n\n" + readWhole + " " + writesNothing,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -115,7 +115,7 @@ func printEvent(out io.Writer, c config.Config, id string, h event.History, asJS
 			return err
 		}
 	}
-	if e.Verdict == show.Unknown {
+	if e.Decision == show.Unknown {
 		return fmt.Errorf("the ledger (%s) knows nothing of event %q: %s. A record that is no valid event is known by its digest, "+
 			"which the log (event_id) and the parked record (parked_event_id) name: sha256:…", c.TopicLedger, id, e.Next.Detail)
 	}

@@ -68,9 +68,9 @@ func (w *ledgerWorld) attempted(partition int32, id string, ago time.Duration) {
 	w.write(partition, ledger.KindAttempt.Key(id), value)
 }
 
-func (w *ledgerWorld) decided(partition int32, id string, v event.Verdict) {
+func (w *ledgerWorld) decided(partition int32, id string, v event.Result) {
 	w.t.Helper()
-	value, err := ledger.EncodeDecision(&event.Decision{Verdict: v, At: time.Now(), Attempt: event.Attempt{First: time.Now(), Account: "main"}})
+	value, err := ledger.EncodeDecision(&event.Decision{Result: v, At: time.Now(), Attempt: event.Attempt{First: time.Now(), Account: "main"}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func (w *ledgerWorld) decided(partition int32, id string, v event.Verdict) {
 	w.write(partition, ledger.KindAttempt.Key(id), nil)
 }
 
-func outcomeOf(t *testing.T, eventType, id, amount string, currency money.Currency) event.Verdict {
+func outcomeOf(t *testing.T, eventType, id, amount string, currency money.Currency) event.Result {
 	t.Helper()
 	a, err := money.Parse(amount, currency)
 	if err != nil {
@@ -90,7 +90,7 @@ func outcomeOf(t *testing.T, eventType, id, amount string, currency money.Curren
 	} else {
 		o.Reason, o.Category, o.Retry = "cc_rejected_high_risk", event.CategoryFraud, event.RetryNever
 	}
-	return event.Verdict{Outcome: o}
+	return event.Result{Outcome: o}
 }
 
 // fill writes events of every kind, some with entries in both partitions.
@@ -102,7 +102,7 @@ func (w *ledgerWorld) fill() {
 	w.decided(0, "captured", outcomeOf(w.t, event.TypeCaptured, "captured", "700.50", "MXN"))
 	w.decided(1, "clp", outcomeOf(w.t, event.TypeCaptured, "clp", "15000", "CLP"))
 	w.decided(1, "rejected", outcomeOf(w.t, event.TypeRejected, "rejected", "1", "MXN"))
-	w.decided(0, "parked", event.Verdict{Parking: &event.Parking{Reason: event.ParkUndecided, Detail: "nobody knows", Tries: 5}})
+	w.decided(0, "parked", event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkUndecided, Detail: "nobody knows", Tries: 5}})
 	w.attempted(1, "young", time.Minute)
 	w.attempted(0, "aged", 2*time.Hour)
 	w.attempted(0, "old", 48*time.Hour)
@@ -123,12 +123,12 @@ func TestLedgerGet(t *testing.T) {
 	w := newLedgerWorld(t)
 	w.fill()
 	for id, wants := range map[string][]string{
-		"captured": {`verdict +captured\n`, `amount +700\.50 MXN\n`, `payment +10458724\n`, `order +order-captured\n`, `open attempt +no\n`, `payment.captured is published again`},
-		"rejected": {`verdict +rejected\n`, `reason +cc_rejected_high_risk \(category fraud, retry never\)\n`, `payment.rejected is published again`},
-		"parked":   {`verdict +parked\n`, `reason +undecided\n`, `detail +nobody knows\n`, `tries +5\n`, `waits for a person`},
-		"young":    {`verdict +undecided\n`, `open attempt +yes`, `account +main\n`, `tried again under the same key`},
-		"aged":     {`verdict +undecided\n`, `looked up at the API first, as it was first tried 2h`},
-		"old":      {`verdict +undecided\n`, `parked where that does not tell`, `IDEMPOTENCY_KEY_HORIZON \(24h\)`},
+		"captured": {`decision +captured\n`, `amount +700\.50 MXN\n`, `payment +10458724\n`, `order +order-captured\n`, `open attempt +no\n`, `payment.captured is published again`},
+		"rejected": {`decision +rejected\n`, `reason +cc_rejected_high_risk \(category fraud, retry never\)\n`, `payment.rejected is published again`},
+		"parked":   {`decision +parked\n`, `reason +undecided\n`, `detail +nobody knows\n`, `tries +5\n`, `waits for a person`},
+		"young":    {`decision +undecided\n`, `open attempt +yes`, `account +main\n`, `tried again under the same key`},
+		"aged":     {`decision +undecided\n`, `looked up at the API first, as it was first tried 2h`},
+		"old":      {`decision +undecided\n`, `parked where that does not tell`, `IDEMPOTENCY_KEY_HORIZON \(24h\)`},
 	} {
 		got := command(t, "ledger", "get", id)
 		if got.code != exitOK || got.stderr != "" {
@@ -148,16 +148,16 @@ func TestLedgerGetInJSON(t *testing.T) {
 	w.fill()
 	got := command(t, "ledger", "get", "--json", "captured")
 	var e struct {
-		ID      string `json:"event_id"`
-		Verdict string `json:"verdict"`
-		Next    struct {
+		ID       string `json:"event_id"`
+		Decision string `json:"decision"`
+		Next     struct {
 			Action string `json:"action"`
 		} `json:"next"`
 	}
 	if err := json.Unmarshal([]byte(got.stdout), &e); err != nil || got.code != exitOK {
 		t.Fatalf("%v: got %+v", err, got)
 	}
-	if e.ID != "captured" || e.Verdict != "captured" || e.Next.Action != "suppress" {
+	if e.ID != "captured" || e.Decision != "captured" || e.Next.Action != "suppress" {
 		t.Errorf("got %+v", e)
 	}
 }
@@ -172,7 +172,7 @@ func TestLedgerGetOfAnUnknownEvent(t *testing.T) {
 		}
 	}
 	got := command(t, "ledger", "get", "--json", "nobody's")
-	if got.code != exitFailed || !strings.Contains(got.stdout, `"verdict": "unknown"`) || strings.Count(got.stderr, "\n") != 1 {
+	if got.code != exitFailed || !strings.Contains(got.stdout, `"decision": "unknown"`) || strings.Count(got.stderr, "\n") != 1 {
 		t.Errorf("in JSON: got %+v", got)
 	}
 }
@@ -194,14 +194,14 @@ func TestLedgerStats(t *testing.T) {
 	}
 	got = command(t, "ledger", "stats", "--json")
 	var stats struct {
-		Events   int64             `json:"events"`
-		Verdicts map[string]int64  `json:"verdicts"`
-		Sums     map[string]string `json:"captured_sums"`
+		Events    int64             `json:"events"`
+		Decisions map[string]int64  `json:"decisions"`
+		Sums      map[string]string `json:"captured_sums"`
 	}
 	if err := json.Unmarshal([]byte(got.stdout), &stats); err != nil || got.code != exitOK {
 		t.Fatalf("%v: got %+v", err, got)
 	}
-	if stats.Events != 7 || stats.Verdicts["undecided"] != 3 || stats.Sums["MXN"] != "700.50" {
+	if stats.Events != 7 || stats.Decisions["undecided"] != 3 || stats.Sums["MXN"] != "700.50" {
 		t.Errorf("got %+v", stats)
 	}
 	w.leavesNothing()

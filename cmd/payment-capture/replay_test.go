@@ -161,7 +161,7 @@ func TestReplayWithoutAsking(t *testing.T) {
 
 func TestReplayParked(t *testing.T) {
 	w := newReplayWorld(t, 0)
-	m := event.EncodeParked(event.Message{Value: replayEvent("parked")}, event.Position{Topic: replayInput, Partition: 1}, &event.Parking{Reason: event.ParkUndecided})
+	m := event.EncodeParked(event.Message{Value: replayEvent("parked")}, event.Position{Topic: replayInput, Partition: 1}, &event.ParkInfo{Reason: event.ParkUndecided})
 	r := &kgo.Record{Topic: replayParked, Value: m.Value}
 	for _, h := range m.Headers {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})

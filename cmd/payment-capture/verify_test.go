@@ -67,7 +67,7 @@ func publishOutcome(t *testing.T, client *kgo.Client, o *event.Outcome) {
 
 func publishDecision(t *testing.T, client *kgo.Client, o *event.Outcome) {
 	t.Helper()
-	value, err := ledger.EncodeDecision(&event.Decision{Verdict: event.Verdict{Outcome: o}, At: o.Time})
+	value, err := ledger.EncodeDecision(&event.Decision{Result: event.Result{Outcome: o}, At: o.Time})
 	if err != nil {
 		t.Fatal(err)
 	}

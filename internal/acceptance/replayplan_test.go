@@ -229,7 +229,7 @@ func expected(c replay.Class) happened {
 func (w *world) parkedEarly(o order) {
 	w.t.Helper()
 	r := w.record(o)
-	m := event.EncodeParked(event.Message{Key: r.Key, Value: r.Value}, event.Position{Topic: w.topics.input}, &event.Parking{Reason: event.ParkUndecided})
+	m := event.EncodeParked(event.Message{Key: r.Key, Value: r.Value}, event.Position{Topic: w.topics.input}, &event.ParkInfo{Reason: event.ParkUndecided})
 	parked := &kgo.Record{Topic: w.topics.parked, Key: m.Key, Value: m.Value}
 	for _, h := range m.Headers {
 		parked.Headers = append(parked.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})

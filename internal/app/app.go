@@ -136,7 +136,7 @@ func (s *Service) newPipeline() *pipeline.Pipeline {
 // captures lets the pipeline reach the captures, which know nothing of it.
 type captures struct{ *capture.Capturer }
 
-func (c captures) Capture(ctx context.Context, e *event.ReadyToCapture, h pipeline.Hold) (*event.Decision, error) {
+func (c captures) Capture(ctx context.Context, e *event.ReadyToCapture, h pipeline.Lease) (*event.Decision, error) {
 	return c.Capturer.Capture(ctx, e, h)
 }
 
@@ -332,7 +332,7 @@ func (s *Service) work(ctx context.Context) error {
 	log := s.opts.Log
 	for {
 		err := s.pipeline.Load().Run(ctx)
-		if !pipeline.Anew(err) {
+		if !pipeline.Restartable(err) {
 			return err
 		}
 		if ctx.Err() != nil { // what was not committed is left to the next owner
@@ -353,13 +353,13 @@ func (s *Service) work(ctx context.Context) error {
 // group is joined: a member that has partitions and has not read the ledger
 // keeps them from those that have.
 func (s *Service) follow(ctx context.Context) error {
-	if err := kafka.Patiently(ctx, pipeline.StartPatience, s.opts.Log, s.ledger.Start); err != nil {
+	if err := kafka.AwaitCluster(ctx, pipeline.StartPatience, s.opts.Log, s.ledger.Start); err != nil {
 		return err
 	}
 	// What this instance left open when it died keeps the ledger from being read
 	// to its end, until the broker's time-out ends it, or its identity is taken.
-	err := kafka.Patiently(ctx, pipeline.StartPatience, s.opts.Log, func(ctx context.Context) error {
-		return kafka.EndLeftOpen(ctx, s.conf.Kafka, s.conf.Identity(), s.opts.Log)
+	err := kafka.AwaitCluster(ctx, pipeline.StartPatience, s.opts.Log, func(ctx context.Context) error {
+		return kafka.RecoverTransactionalID(ctx, s.conf.Kafka, s.conf.Identity(), s.opts.Log)
 	})
 	if err != nil {
 		return err
@@ -374,9 +374,9 @@ func (s *Service) follow(ctx context.Context) error {
 func (s *Service) endHanging(ctx context.Context, producer int64, openFor time.Duration) error {
 	mend := func(ctx context.Context) error {
 		if s.starting.Load() { // it could not be seen before
-			return kafka.EndLeftOpen(ctx, s.conf.Kafka, s.conf.Identity(), s.opts.Log)
+			return kafka.RecoverTransactionalID(ctx, s.conf.Kafka, s.conf.Identity(), s.opts.Log)
 		}
-		return s.pipeline.Load().Mend(ctx)
+		return s.pipeline.Load().Reinitialise(ctx)
 	}
 	return kafka.EndHanging(ctx, s.conf.Kafka, s.conf.Identity(), producer, openFor, s.opts.Log, mend)
 }

@@ -28,13 +28,13 @@ type attempt struct {
 	began   time.Time     // when the event came
 	budget  budget
 
-	calls     int            // made so far
-	inherited bool           // an earlier owner noted the attempt: it may have called
-	resent    bool           // by a person, after it was parked
-	written   bool           // the attempt is noted for this owner's calls
-	idle      bool           // and no call was made since
-	drew      bool           // the last one drew on the budget
-	late      *event.Parking // why no further call may be made, once that is so
+	calls     int             // made so far
+	inherited bool            // an earlier owner noted the attempt: it may have called
+	resent    bool            // by a person, after it was parked
+	written   bool            // the attempt is noted for this owner's calls
+	idle      bool            // and no call was made since
+	drew      bool            // the last one drew on the budget
+	late      *event.ParkInfo // why no further call may be made, once that is so
 	// unknown: one of the tries may have charged without telling. From then on
 	// an error does not decide any more, only an answer with a payment does.
 	unknown  bool
@@ -64,14 +64,14 @@ func (b *budget) count(p pass, took time.Duration) (counts bool) {
 }
 
 // begin prepares the tries of an event, or says why it is parked without one.
-func (c *Capturer) begin(e *event.ReadyToCapture, hold Hold) (*attempt, *event.Parking) {
+func (c *Capturer) begin(e *event.ReadyToCapture, lease Lease) (*attempt, *event.ParkInfo) {
 	a := &attempt{
-		event: e, began: time.Now(), resent: hold.Resent(),
+		event: e, began: time.Now(), resent: lease.Resent(),
 		subject: subject{order: e.OrderID, payer: sha256.Sum256([]byte(e.PayerToken.Reveal()))},
 		noted:   event.AttemptOf(e),
 	}
 	a.noted.Encoding, a.noted.Account = mercadopago.EncodingVersion, c.conf.Account
-	before := hold.Tried()
+	before := lease.PriorAttempt()
 	if before != nil {
 		a.inherited, a.unknown, a.doubtful = true, true, true
 		a.noted.First = before.First
@@ -80,7 +80,7 @@ func (c *Capturer) begin(e *event.ReadyToCapture, hold Hold) (*attempt, *event.P
 	}
 	var err error
 	if a.request, err = mercadopago.NewRequest(e); err != nil {
-		parking := &event.Parking{Reason: event.ParkInvalidEvent, Detail: err.Error()}
+		parking := &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: err.Error()}
 		if before != nil {
 			parking.Reason, parking.FirstAttempt = event.ParkTriedOtherwise, before.First
 		}
@@ -95,7 +95,7 @@ func (c *Capturer) begin(e *event.ReadyToCapture, hold Hold) (*attempt, *event.P
 
 // unfit says why an event that was never attempted is parked without a call; nil:
 // it may be charged.
-func (c *Capturer) unfit(a *attempt) *event.Parking {
+func (c *Capturer) unfit(a *attempt) *event.ParkInfo {
 	return c.conf.Unfit(a.event, a.resent, time.Now())
 }
 
@@ -104,18 +104,18 @@ func (a *attempt) untried() bool { return a.idle && !a.inherited }
 
 // overdue says why no further call may be made for an event: what the API has
 // forgotten, it charges again.
-func (c *Capturer) overdue(a *attempt) *event.Parking {
+func (c *Capturer) overdue(a *attempt) *event.ParkInfo {
 	first := a.noted.First
 	if first.IsZero() || a.untried() {
 		return c.unfit(a)
 	}
 	switch since := passed(first); {
 	case c.conf.KeyHorizon > 0 && since > c.conf.KeyHorizon:
-		return &event.Parking{Reason: event.ParkKeyExpired, Detail: fmt.Sprintf(
+		return &event.ParkInfo{Reason: event.ParkKeyExpired, Detail: fmt.Sprintf(
 			"it was first tried at %s, more than IDEMPOTENCY_KEY_HORIZON (%s) ago: the API may have forgotten its key",
 			first.UTC().Format(time.RFC3339), c.conf.KeyHorizon)}
 	case since < -event.ClockTolerance:
-		return &event.Parking{Reason: event.ParkKeyExpired, Detail: fmt.Sprintf(
+		return &event.ParkInfo{Reason: event.ParkKeyExpired, Detail: fmt.Sprintf(
 			"the ledger says that it was first tried at %s, which is still to come: whether the API remembers its key cannot be told",
 			first.UTC().Format(time.RFC3339))}
 	}
@@ -177,14 +177,14 @@ func stopped(ctx context.Context, giveUp <-chan struct{}) error {
 }
 
 // rest is sleep for a capture: it takes nobody's place meanwhile.
-func (c *Capturer) rest(ctx context.Context, hold Hold, d time.Duration) error {
+func (c *Capturer) rest(ctx context.Context, lease Lease, d time.Duration) error {
 	if d <= 0 {
 		return nil
 	}
 	c.resting.Add(1)
 	defer c.resting.Add(-1)
 	c.gate.changed()
-	return sleep(ctx, hold.GiveUp(), d)
+	return sleep(ctx, lease.GiveUp(), d)
 }
 
 // sleep waits, or gives an [*AbandonedError] when that is cut short.

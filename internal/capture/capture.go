@@ -30,8 +30,8 @@ type API interface {
 	Find(ctx context.Context, r mercadopago.Request, since time.Time) mercadopago.Found
 }
 
-// Hold is the caller's claim to an event.
-type Hold interface {
+// Lease is the caller's claim to an event.
+type Lease interface {
 	Journal
 	// GiveUp is closed when no further call shall begin; one under way is
 	// finished.
@@ -39,17 +39,17 @@ type Hold interface {
 	// Current reports whether the claim is still known to be good; it is asked
 	// before every call. One that was lost ends the context.
 	Current() bool
-	// Tell is told what the event waits for, in words for a person, after so
+	// SetWaiting is told what the event waits for, in words for a person, after so
 	// many calls.
-	Tell(waitsFor string, calls int)
+	SetWaiting(waitsFor string, calls int)
 }
 
 // Journal is what is noted of an event, by this owner and earlier ones: the
 // ledger.
 type Journal interface {
-	// Tried gives the earliest attempt that was noted before and not decided;
+	// PriorAttempt returns the earliest attempt that was noted before and not decided;
 	// nil: the event was never tried.
-	Tried() *event.Attempt
+	PriorAttempt() *event.Attempt
 	// Resent reports whether a person sent the event again, after it was parked.
 	Resent() bool
 	// Attempt notes durably that the event is about to be tried. After an error
@@ -58,9 +58,9 @@ type Journal interface {
 	// Withdraw takes the attempt back: it had no effect, for certain. It waits for
 	// that, some seconds at most.
 	Withdraw(ctx context.Context) error
-	// Under gives what is known of every event under this one's reference, this
+	// UnderReference gives what is known of every event under this one's reference, this
 	// one among them.
-	Under(ctx context.Context) ([]event.Known, error)
+	UnderReference(ctx context.Context) ([]event.Known, error)
 	// CatchUp returns when all is known that any instance had noted when it was
 	// called.
 	CatchUp(ctx context.Context) error
@@ -113,49 +113,49 @@ func New(conf Config, api API) *Capturer {
 
 // Capture returns how the event ended, or an [*AbandonedError] when ctx ended
 // or hold was given up. While the API is down or the service halted it waits.
-func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, hold Hold) (*event.Decision, error) {
-	a, parking := c.begin(e, hold)
+func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, lease Lease) (*event.Decision, error) {
+	a, parking := c.begin(e, lease)
 	if parking != nil {
-		return c.decision(a, event.Verdict{Parking: parking}), nil
+		return c.decision(a, event.Result{ParkInfo: parking}), nil
 	}
-	verdict, err := c.capture(ctx, a, hold)
+	verdict, err := c.capture(ctx, a, lease)
 	if err != nil {
-		c.takeBack(ctx, a, hold)
+		c.takeBack(ctx, a, lease)
 		return nil, err
 	}
 	return c.decision(a, verdict), nil
 }
 
 // decision is what the ledger keeps of a verdict.
-func (c *Capturer) decision(a *attempt, v event.Verdict) *event.Decision {
-	return &event.Decision{Verdict: v, At: event.Now(), Attempt: a.noted}
+func (c *Capturer) decision(a *attempt, v event.Result) *event.Decision {
+	return &event.Decision{Result: v, At: event.Now(), Attempt: a.noted}
 }
 
-func (c *Capturer) capture(ctx context.Context, a *attempt, hold Hold) (event.Verdict, error) {
-	if verdict, decided, err := c.resume(ctx, a, hold); decided || err != nil {
+func (c *Capturer) capture(ctx context.Context, a *attempt, lease Lease) (event.Result, error) {
+	if verdict, decided, err := c.resume(ctx, a, lease); decided || err != nil {
 		return verdict, err
 	}
 	for {
-		what, err := c.try(ctx, a, hold)
+		what, err := c.try(ctx, a, lease)
 		switch {
 		case err != nil:
-			return event.Verdict{}, err
+			return event.Result{}, err
 		case what == tooLate:
-			return c.lookUp(ctx, a, hold, a.late.Reason, a.late.Detail)
+			return c.lookUp(ctx, a, lease, a.late.Reason, a.late.Detail)
 		case what == notOfTheEvent:
 			continue
 		}
-		verdict, decided, err := c.judge(ctx, a, hold)
+		verdict, decided, err := c.judge(ctx, a, lease)
 		if decided || err != nil {
 			return verdict, err
 		}
 		wait := backoff(a.calls, a.last.RetryAfter)
 		if c.exhausted(a, wait) {
-			return c.lookUp(ctx, a, hold, undecidedReason(a.last), "the budget is spent and the answers did not decide")
+			return c.lookUp(ctx, a, lease, undecidedReason(a.last), "the budget is spent and the answers did not decide")
 		}
-		hold.Tell("waits to try again: "+a.last.Detail, a.calls)
-		if err := c.rest(ctx, hold, wait); err != nil {
-			return event.Verdict{}, err
+		lease.SetWaiting("waits to try again: "+a.last.Detail, a.calls)
+		if err := c.rest(ctx, lease, wait); err != nil {
+			return event.Result{}, err
 		}
 		if a.drew {
 			a.budget.used += wait - a.last.RetryAfter
@@ -173,8 +173,8 @@ const (
 )
 
 // try makes one call, when its time has come.
-func (c *Capturer) try(ctx context.Context, a *attempt, hold Hold) (tried, error) {
-	p, err := c.enterNoted(ctx, a, hold)
+func (c *Capturer) try(ctx context.Context, a *attempt, lease Lease) (tried, error) {
+	p, err := c.enterNoted(ctx, a, lease)
 	if err != nil {
 		return 0, err
 	}
@@ -183,7 +183,7 @@ func (c *Capturer) try(ctx context.Context, a *attempt, hold Hold) (tried, error
 	}
 	began := time.Now()
 	if a.calls > 0 {
-		hold.Tell("is asked for again", a.calls)
+		lease.SetWaiting("is asked for again", a.calls)
 	}
 	a.idle = false
 	if a.pollID != "" {
@@ -202,20 +202,20 @@ func (c *Capturer) try(ctx context.Context, a *attempt, hold Hold) (tried, error
 	a.drew = false
 	bearing, run := c.gate.leave(p, a.subject, a.last)
 	if a.harmless() {
-		c.withdraw(ctx, a, hold)
+		c.withdraw(ctx, a, lease)
 	}
 	if bearing != ofTheService {
 		a.drew = a.budget.count(p, time.Since(began))
 	}
 	if bearing == suspect {
-		if bearing, err = c.confirm(ctx, a, hold, run); err != nil {
+		if bearing, err = c.confirm(ctx, a, lease, run); err != nil {
 			return 0, err
 		}
 	}
 	if bearing == ofTheService {
-		hold.Tell("waits for the end of a halt: "+a.last.Detail, a.calls)
+		lease.SetWaiting("waits for the end of a halt: "+a.last.Detail, a.calls)
 		if a.uncharged() { // its next call may be hours away
-			c.withdraw(ctx, a, hold)
+			c.withdraw(ctx, a, lease)
 		}
 		return notOfTheEvent, nil
 	}
@@ -225,8 +225,8 @@ func (c *Capturer) try(ctx context.Context, a *attempt, hold Hold) (tried, error
 // confirm holds a refusal that would decide the event back until a payment of
 // another event shows that it is not our own fault, or no more such refusals come,
 // or so many come that the service halts.
-func (c *Capturer) confirm(ctx context.Context, a *attempt, hold Hold, r *run) (bearing, error) {
-	hold.Tell("waits for a payment to show that it alone is refused: "+a.last.Detail, a.calls)
+func (c *Capturer) confirm(ctx context.Context, a *attempt, lease Lease, r *run) (bearing, error) {
+	lease.SetWaiting("waits for a payment to show that it alone is refused: "+a.last.Detail, a.calls)
 	c.resting.Add(1)
 	defer c.resting.Add(-1)
 	c.gate.changed()
@@ -240,10 +240,10 @@ func (c *Capturer) confirm(ctx context.Context, a *attempt, hold Hold, r *run) (
 		case <-timer.C:
 		case <-r.over:
 		case <-ctx.Done():
-		case <-hold.GiveUp():
+		case <-lease.GiveUp():
 		}
 		timer.Stop()
-		if err := stopped(ctx, hold.GiveUp()); err != nil {
+		if err := stopped(ctx, lease.GiveUp()); err != nil {
 			return 0, err
 		}
 	}
@@ -259,13 +259,13 @@ func (c *Capturer) called(ctx context.Context, a *attempt, began time.Time) {
 
 // enter waits for leave to make a call, and for the group to be heard of:
 // without it another instance may have the event already.
-func (c *Capturer) enter(ctx context.Context, a *attempt, hold Hold, read bool) (pass, error) {
+func (c *Capturer) enter(ctx context.Context, a *attempt, lease Lease, read bool) (pass, error) {
 	for {
-		if err := c.current(ctx, a, hold); err != nil {
+		if err := c.current(ctx, a, lease); err != nil {
 			return pass{}, err
 		}
-		p, err := c.gate.enter(ctx, hold.GiveUp(), a.subject, read)
-		if err != nil || hold.Current() {
+		p, err := c.gate.enter(ctx, lease.GiveUp(), a.subject, read)
+		if err != nil || lease.Current() {
 			return p, err
 		}
 		c.gate.abort(p)
@@ -273,14 +273,14 @@ func (c *Capturer) enter(ctx context.Context, a *attempt, hold Hold, read bool) 
 }
 
 // current waits for the claim to be known to be good.
-func (c *Capturer) current(ctx context.Context, a *attempt, hold Hold) error {
-	for !hold.Current() {
-		hold.Tell("waits to hear from the consumer group: until then another instance may have it", a.calls)
-		if err := c.rest(ctx, hold, holdEvery); err != nil {
+func (c *Capturer) current(ctx context.Context, a *attempt, lease Lease) error {
+	for !lease.Current() {
+		lease.SetWaiting("waits to hear from the consumer group: until then another instance may have it", a.calls)
+		if err := c.rest(ctx, lease, holdEvery); err != nil {
 			return err
 		}
 	}
-	return stopped(ctx, hold.GiveUp())
+	return stopped(ctx, lease.GiveUp())
 }
 
 // ofARead judges what an answer to a read says of the service: that reading, or
@@ -302,14 +302,14 @@ func (a *attempt) decided() bool {
 }
 
 // judge turns the last answer into a verdict, if it decides.
-func (c *Capturer) judge(ctx context.Context, a *attempt, hold Hold) (verdict event.Verdict, decided bool, err error) {
+func (c *Capturer) judge(ctx context.Context, a *attempt, lease Lease) (verdict event.Result, decided bool, err error) {
 	answer := a.last
 	switch answer.Meaning {
 	case mercadopago.Captured:
 		return c.settle(ctx, a, event.TypeCaptured), true, nil
 	case mercadopago.Rejected:
 		if why := a.doubt(); why != "" {
-			verdict, err := c.lookUp(ctx, a, hold, event.ParkErrorAfterUnknown, why)
+			verdict, err := c.lookUp(ctx, a, lease, event.ParkErrorAfterUnknown, why)
 			return verdict, true, err
 		}
 		return c.settle(ctx, a, event.TypeRejected), true, nil
@@ -317,7 +317,7 @@ func (c *Capturer) judge(ctx context.Context, a *attempt, hold Hold) (verdict ev
 		// The guide's own sample of a read has no status: a search shows it. And
 		// an answer without a payment does not tell what an earlier try did.
 		if (answer.Read && answer.Row == rowUnknownStatus) || (a.doubtful && answer.Payment == nil) {
-			verdict, err := c.lookUp(ctx, a, hold, answer.ParkReason, answer.Detail)
+			verdict, err := c.lookUp(ctx, a, lease, answer.ParkReason, answer.Detail)
 			return verdict, true, err
 		}
 		return c.park(a, answer.ParkReason, answer.Detail), true, nil
@@ -328,12 +328,12 @@ func (c *Capturer) judge(ctx context.Context, a *attempt, hold Hold) (verdict ev
 	case mercadopago.Retry, mercadopago.Wait:
 	case mercadopago.Halt: // the gate takes it for this event's own
 	}
-	return event.Verdict{}, false, nil
+	return event.Result{}, false, nil
 }
 
 // settle makes the outcome that the last answer decides. A payment is one
 // event's: where another one of this process has it, one of the two is wrong.
-func (c *Capturer) settle(ctx context.Context, a *attempt, outcomeType string) event.Verdict {
+func (c *Capturer) settle(ctx context.Context, a *attempt, outcomeType string) event.Result {
 	if p := a.last.Payment; p != nil {
 		if owner, ours := c.seen.claim(p.ID, a.event.ID); !ours {
 			c.conf.Log.LogAttrs(ctx, slog.LevelError, "one payment for two events", slog.String("payment_id", p.ID),
@@ -345,7 +345,7 @@ func (c *Capturer) settle(ctx context.Context, a *attempt, outcomeType string) e
 	return c.outcome(ctx, a, outcomeType)
 }
 
-func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) event.Verdict {
+func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) event.Result {
 	e, answer := a.event, a.last
 	o := &event.Outcome{
 		Type: outcomeType, Subject: e.OrderID, Time: time.Now(), TraceParent: e.TraceParent,
@@ -371,14 +371,14 @@ func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) 
 		slog.String("event_id", e.ID), slog.String("order_id", e.OrderID), slog.String("payment_id", o.PaymentID),
 		slog.String("reason", o.Reason), slog.Int("tries", a.calls), slog.Float64("seconds", time.Since(a.began).Seconds()),
 		slog.Bool("provider_replayed", o.ProviderReplayed))
-	return event.Verdict{Outcome: o}
+	return event.Result{Outcome: o}
 }
 
-func (c *Capturer) park(a *attempt, reason event.ParkReason, detail string) event.Verdict {
+func (c *Capturer) park(a *attempt, reason event.ParkReason, detail string) event.Result {
 	if reason == "" {
 		reason = event.ParkUndecided
 	}
-	return event.Verdict{Parking: &event.Parking{
+	return event.Result{ParkInfo: &event.ParkInfo{
 		Reason: reason, Detail: detail, FirstAttempt: a.noted.First, Tries: a.calls,
 		HTTPStatus: a.last.HTTPStatus, RequestID: a.last.RequestID,
 	}}

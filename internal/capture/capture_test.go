@@ -16,13 +16,13 @@ func ending(d *event.Decision) string {
 	if d == nil {
 		return "none"
 	}
-	switch v := d.Verdict; {
-	case v.Outcome != nil && v.Parking != nil:
+	switch v := d.Result; {
+	case v.Outcome != nil && v.ParkInfo != nil:
 		return "both"
 	case v.Outcome != nil:
 		return v.Outcome.Type + " " + v.Outcome.Reason
-	case v.Parking != nil:
-		return "parked " + string(v.Parking.Reason)
+	case v.ParkInfo != nil:
+		return "parked " + string(v.ParkInfo.Reason)
 	}
 	return "none"
 }
@@ -62,7 +62,7 @@ func TestAnswersDecide(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				a := newAPI(test.answers...)
-				verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(nil))
+				verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil))
 				if err != nil || ending(verdict) != test.want {
 					t.Errorf("got %q, %v; want %q", ending(verdict), err, test.want)
 				}
@@ -80,7 +80,7 @@ func TestEveryTryIsTheSame(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(noAnswer(), wait(time.Second), unavailable(), unsent(), captured())
-		if _, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(nil)); err != nil {
+		if _, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {
 			t.Fatal(err)
 		}
 		want, err := mercadopago.NewRequest(newEvent(t))
@@ -100,7 +100,7 @@ func TestPoll(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(pending(), pending(), unavailable(), captured())
-		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(nil))
+		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || verdict.Outcome == nil || verdict.Outcome.Type != event.TypeCaptured {
 			t.Fatalf("got %+v, %v", verdict, err)
 		}
@@ -115,7 +115,7 @@ func TestPoll(t *testing.T) {
 func TestPollThatNeverEndsIsParked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		verdict, err := newCapturer(newAPI(pending())).Capture(t.Context(), newEvent(t), newHold(nil))
+		verdict, err := newCapturer(newAPI(pending())).Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || ending(verdict) != "parked undecided" {
 			t.Errorf("got %q, %v", ending(verdict), err)
 		}
@@ -127,7 +127,7 @@ func TestHalt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(noAnswer(), halted(), halted(), captured())
-		c, h := newCapturer(a), newHold(nil)
+		c, h := newCapturer(a), newLease(nil)
 		verdict, err := c.Capture(t.Context(), newEvent(t), h)
 		if err != nil || ending(verdict) != event.TypeCaptured+" " {
 			t.Fatalf("got %q, %v", ending(verdict), err)
@@ -147,15 +147,15 @@ func TestParkingSaysWhatHappened(t *testing.T) {
 		began := time.Now()
 		a := newAPI(unavailable(), parked())
 		a.takes = time.Second
-		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(nil))
-		if err != nil || verdict.Parking == nil {
+		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil))
+		if err != nil || verdict.ParkInfo == nil {
 			t.Fatalf("got %+v, %v", verdict, err)
 		}
-		want := event.Parking{
+		want := event.ParkInfo{
 			Reason: event.ParkKeyUsed, Detail: "the key is used; no payment was found under its reference", FirstAttempt: began, Tries: 2, HTTPStatus: 422, RequestID: "request-1",
 		}
-		if *verdict.Parking != want {
-			t.Errorf("got %+v, want %+v", *verdict.Parking, want)
+		if *verdict.ParkInfo != want {
+			t.Errorf("got %+v, want %+v", *verdict.ParkInfo, want)
 		}
 	})
 }
@@ -179,7 +179,7 @@ func TestUnfitEventsAreParkedWithoutACall(t *testing.T) {
 				a := newAPI(captured())
 				e := newEvent(t)
 				test.change(e)
-				verdict, err := newCapturer(a).Capture(t.Context(), e, newHold(nil))
+				verdict, err := newCapturer(a).Capture(t.Context(), e, newLease(nil))
 				switch {
 				case err != nil:
 					t.Fatal(err)
@@ -187,7 +187,7 @@ func TestUnfitEventsAreParkedWithoutACall(t *testing.T) {
 					t.Errorf("got %q, want %q", ending(verdict), test.want)
 				case test.want != "" && len(a.calls) > 0:
 					t.Errorf("%d calls, want none", len(a.calls))
-				case test.want != "" && verdict.Parking.Detail == "":
+				case test.want != "" && verdict.ParkInfo.Detail == "":
 					t.Error("nothing says why")
 				}
 			})

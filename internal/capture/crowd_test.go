@@ -98,7 +98,7 @@ func crowd(t *testing.T, c *capture.Capturer, events int) (endings map[string]st
 		e.ID, e.OrderID = fmt.Sprintf("event-%d", i), fmt.Sprintf("order-%d", i)
 		e.ExternalReference, e.PayerToken = e.OrderID, secret.New(fmt.Sprintf("payer-%d", i))
 		all.Go(func() {
-			verdict, err := c.Capture(t.Context(), e, newHold(nil))
+			verdict, err := c.Capture(t.Context(), e, newLease(nil))
 			mu.Lock()
 			defer mu.Unlock()
 			endings[e.ID] = ending(verdict)

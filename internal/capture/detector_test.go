@@ -348,7 +348,7 @@ func TestGiveUpWhileARefusalIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		giveUp := make(chan struct{})
 		time.AfterFunc(2*time.Second, func() { close(giveUp) })
-		h := newHold(giveUp)
+		h := newLease(giveUp)
 		c := newCapturer(newAPI(refused(13, "invalid_payer_token")), runOf(20))
 		verdict, err := c.Capture(t.Context(), newEvent(t), h)
 		wantAbandoned(t, ending(verdict), err, nil)
@@ -364,7 +364,7 @@ func TestUnknownTryIsNotWithdrawnAfterARefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		giveUp := make(chan struct{})
 		time.AfterFunc(4*time.Second, func() { close(giveUp) })
-		h := newHold(giveUp)
+		h := newLease(giveUp)
 		c := newCapturer(newAPI(noAnswer(), refused(13, "invalid_payer_token")), runOf(20))
 		verdict, err := c.Capture(t.Context(), newEvent(t), h)
 		wantAbandoned(t, ending(verdict), err, nil)
@@ -383,7 +383,7 @@ func TestNoWithdrawalWhileTheLeaseIsInDoubt(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				giveUp := make(chan struct{})
-				a, h := newAPI(answer), newHold(giveUp)
+				a, h := newAPI(answer), newLease(giveUp)
 				a.during = func(context.Context, *api) { h.stale.Store(true) }
 				time.AfterFunc(time.Minute, func() { close(giveUp) })
 				verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), h)
@@ -398,7 +398,7 @@ func TestNoWithdrawalWhileTheLeaseIsInDoubt(t *testing.T) {
 		t.Parallel()
 		errLost := errors.New("the partition is lost")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		a, h := newAPI(wait(time.Second)), newHold(nil)
+		a, h := newAPI(wait(time.Second)), newLease(nil)
 		a.during = func(context.Context, *api) { cancel(errLost) }
 		verdict, err := newCapturer(a).Capture(ctx, newEvent(t), h)
 		wantAbandoned(t, ending(verdict), err, errLost)
@@ -412,7 +412,7 @@ func TestNoWithdrawalWhileTheLeaseIsInDoubt(t *testing.T) {
 func TestRefusedAfterACallThatWasNotSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d, err := newCapturer(newAPI(unsent(), refused(13, "invalid_payer_token"))).Capture(t.Context(), newEvent(t), newHold(nil))
+		d, err := newCapturer(newAPI(unsent(), refused(13, "invalid_payer_token"))).Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || ending(d) != payersRefused {
 			t.Errorf("got %q, %v", ending(d), err)
 		}
@@ -439,7 +439,7 @@ func TestDuplicateAfterAnUnknownTry(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				h, e := newHold(nil), newEvent(t)
+				h, e := newLease(nil), newEvent(t)
 				if test.age > 0 {
 					h, e = inherited(t, test.age)
 				}
@@ -454,8 +454,8 @@ func TestDuplicateAfterAnUnknownTry(t *testing.T) {
 				if err != nil || ending(d) != test.want {
 					t.Fatalf("got %q, %v; want %q", ending(d), err, test.want)
 				}
-				if d.Parked() && len(test.found) > 0 && !strings.Contains(d.Parking.Detail, "declined as a duplicate") {
-					t.Errorf("parked: %s", d.Parking.Detail)
+				if d.Parked() && len(test.found) > 0 && !strings.Contains(d.ParkInfo.Detail, "declined as a duplicate") {
+					t.Errorf("parked: %s", d.ParkInfo.Detail)
 				}
 			})
 		})
@@ -471,7 +471,7 @@ func TestEvidenceIsByPayer(t *testing.T) {
 		for i := range 5 {
 			e := newEvent(t)
 			e.ID, e.OrderID, e.PayerToken = fmt.Sprintf("event-%d", i), fmt.Sprintf("order-%d", i), secret.New("one")
-			if d, err := c.Capture(t.Context(), e, newHold(nil)); err != nil || ending(d) != payersRefused {
+			if d, err := c.Capture(t.Context(), e, newLease(nil)); err != nil || ending(d) != payersRefused {
 				t.Fatalf("got %q, %v", ending(d), err)
 			}
 		}

@@ -66,7 +66,7 @@ func (s *arrivals) come(id string) {
 	e.PayerToken = secret.New("payer-of-" + id)
 	began := time.Now()
 	s.all.Go(func() {
-		verdict, err := s.c.Capture(s.t.Context(), e, newHold(s.giveUp))
+		verdict, err := s.c.Capture(s.t.Context(), e, newLease(s.giveUp))
 		if err != nil { // given up
 			return
 		}
@@ -294,7 +294,7 @@ func TestTokenRenewedDuringACall(t *testing.T) {
 				c := newCapturer(a, func(conf *capture.Config) {
 					conf.Credential = func() uint64 { return uint64(min(1, time.Since(a.began)/renewed)) }
 				})
-				verdict, err := c.Capture(t.Context(), newEvent(t), newHold(nil))
+				verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
 				if err != nil || ending(verdict) != isCaptured {
 					t.Fatalf("got %q, %v", ending(verdict), err)
 				}

@@ -120,7 +120,7 @@ func TestSearchObeysRetryAfter(t *testing.T) {
 			{Calls: 1, Failed: &mercadopago.Answer{Meaning: mercadopago.Wait, Row: 37, HTTPStatus: 429, RetryAfter: 5 * time.Minute, Read: true, Sent: true}},
 			find(),
 		}
-		if _, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newHold(nil)); err != nil {
+		if _, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {
 			t.Fatal(err)
 		}
 		if gap := a.searches[1] - a.searches[0]; gap < 5*time.Minute || gap > 5*time.Minute+time.Second {
@@ -139,7 +139,7 @@ func TestOnePaymentOfTwoEvents(t *testing.T) {
 		for _, id := range []string{"event-1", "event-2", "event-1"} {
 			e := newEvent(t)
 			e.ID = id
-			verdict, err := c.Capture(t.Context(), e, newHold(nil))
+			verdict, err := c.Capture(t.Context(), e, newLease(nil))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -169,7 +169,7 @@ func TestOverdueEventsAndProbes(t *testing.T) {
 		<-time.After(outage - time.Minute)
 		e := newEvent(t)
 		e.ID, e.OrderID = "fresh", "fresh"
-		if v, err := c.Capture(t.Context(), e, newHold(nil)); err != nil || ending(v) != isCaptured {
+		if v, err := c.Capture(t.Context(), e, newLease(nil)); err != nil || ending(v) != isCaptured {
 			t.Errorf("the fresh one: %s, %v", ending(v), err)
 		}
 		if late := time.Since(a.began) - outage; late > time.Minute {

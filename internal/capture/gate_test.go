@@ -71,13 +71,13 @@ func TestPoisonedEvent(t *testing.T) {
 		alone := make(chan map[string]string)
 		go func() { alone <- crowd(t, c, 1) }()
 		<-time.After(time.Hour)
-		if h := c.Health(); h.Passing() || h.Reason == "" || c.Shut() == "" {
+		if h := c.Health(); h.Passing() || h.Reason == "" || c.Blocked() == "" {
 			t.Errorf("after an hour of failures alone: %+v", h)
 		}
 		for range 400 {
 			e := newEvent(t)
 			e.ID, e.OrderID = "other", "other"
-			if v, err := c.Capture(t.Context(), e, newHold(nil)); err != nil || ending(v) != isCaptured {
+			if v, err := c.Capture(t.Context(), e, newLease(nil)); err != nil || ending(v) != isCaptured {
 				t.Fatalf("another: %s, %v", ending(v), err)
 			}
 			<-time.After(5 * time.Second)
@@ -156,7 +156,7 @@ func TestHaltOutlastsOutages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(halted(), noAnswer(), unsent(), wait(0), unavailable(), halted(), captured())
-		c, h := newCapturer(a), newHold(nil)
+		c, h := newCapturer(a), newLease(nil)
 		states := make(map[string]bool)
 		a.during = func(context.Context, *api) {
 			if len(a.calls) > 1 {
@@ -180,7 +180,7 @@ func TestHaltWithAPoisonedEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(halted(), unavailable())
 		c := newCapturer(a, func(conf *capture.Config) { conf.MaxTries = 5 })
-		verdict, err := c.Capture(t.Context(), newEvent(t), newHold(nil))
+		verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || ending(verdict) != "parked undecided" || len(a.calls) != 1+5+5 {
 			t.Errorf("got %q, %v after %d calls", ending(verdict), err, len(a.calls))
 		}
@@ -191,7 +191,7 @@ func TestHaltWithAPoisonedEvent(t *testing.T) {
 func TestClaimInDoubt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a, h := newAPI(noAnswer(), captured()), newHold(nil)
+		a, h := newAPI(noAnswer(), captured()), newLease(nil)
 		h.stale.Store(true)
 		time.AfterFunc(time.Hour, func() { h.stale.Store(false) })
 		a.during = func(context.Context, *api) {
@@ -308,7 +308,7 @@ func TestRunOfOnePayer(t *testing.T) {
 		for i := range 10 {
 			e := newEvent(t)
 			e.ID = fmt.Sprintf("event-%d", i)
-			if v, err := c.Capture(t.Context(), e, newHold(nil)); err != nil || v.Outcome == nil {
+			if v, err := c.Capture(t.Context(), e, newLease(nil)); err != nil || v.Outcome == nil {
 				t.Fatalf("got %q, %v", ending(v), err)
 			}
 		}
@@ -332,7 +332,7 @@ func TestGiveUpAtTheGate(t *testing.T) {
 			e := newEvent(t)
 			e.ID = fmt.Sprintf("given-up-%d", i)
 			waiting.Go(func() {
-				verdict, err := c.Capture(t.Context(), e, newHold(giveUp))
+				verdict, err := c.Capture(t.Context(), e, newLease(giveUp))
 				wantAbandoned(t, ending(verdict), err, nil)
 			})
 		}

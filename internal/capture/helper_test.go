@@ -59,8 +59,8 @@ func (a *api) Find(context.Context, mercadopago.Request, time.Time) mercadopago.
 	return a.found[min(len(a.searches), len(a.found))-1]
 }
 
-// hold is a claim that is good until it is given up.
-type hold struct {
+// lease is one that is good until it is given up.
+type lease struct {
 	giveUp <-chan struct{}
 	stale  atomic.Bool // not current
 	told   []string
@@ -76,11 +76,11 @@ type hold struct {
 	refuseUntil time.Time
 }
 
-func (h *hold) Tried() *event.Attempt { return h.tried }
+func (h *lease) PriorAttempt() *event.Attempt { return h.tried }
 
-func (h *hold) Resent() bool { return h.resent }
+func (h *lease) Resent() bool { return h.resent }
 
-func (h *hold) Attempt(_ context.Context, a event.Attempt) error {
+func (h *lease) Attempt(_ context.Context, a event.Attempt) error {
 	if time.Now().Before(h.refuseUntil) {
 		return h.refuse
 	}
@@ -88,26 +88,26 @@ func (h *hold) Attempt(_ context.Context, a event.Attempt) error {
 	return nil
 }
 
-func (h *hold) Withdraw(context.Context) error {
+func (h *lease) Withdraw(context.Context) error {
 	h.withdrawn++
 	return nil
 }
 
-func (h *hold) Under(context.Context) ([]event.Known, error) { return h.under, nil }
+func (h *lease) UnderReference(context.Context) ([]event.Known, error) { return h.under, nil }
 
-func (h *hold) CatchUp(context.Context) error {
+func (h *lease) CatchUp(context.Context) error {
 	h.caughtUp++
 	h.under, h.notSeen = append(h.under, h.notSeen...), nil
 	return nil
 }
 
-func newHold(giveUp <-chan struct{}) *hold { return &hold{giveUp: giveUp} }
+func newLease(giveUp <-chan struct{}) *lease { return &lease{giveUp: giveUp} }
 
-func (h *hold) GiveUp() <-chan struct{} { return h.giveUp }
+func (h *lease) GiveUp() <-chan struct{} { return h.giveUp }
 
-func (h *hold) Current() bool { return !h.stale.Load() }
+func (h *lease) Current() bool { return !h.stale.Load() }
 
-func (h *hold) Tell(waitsFor string, _ int) { h.told = append(h.told, waitsFor) }
+func (h *lease) SetWaiting(waitsFor string, _ int) { h.told = append(h.told, waitsFor) }
 
 func (a *api) answer(ctx context.Context, r mercadopago.Request, pollID string) mercadopago.Answer {
 	a.calls = append(a.calls, call{at: time.Since(a.began), request: r, pollID: pollID})

@@ -15,7 +15,7 @@ import (
 func TestNoteThatTookPastTheHorizon(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := &ledgerHold{hold: newHold(nil), slow: 15 * time.Minute}
+		h := &ledgerLease{lease: newLease(nil), slow: 15 * time.Minute}
 		a := newAPI(halted())
 		c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = 30 * time.Minute })
 		// Another event halts the service: the gate is shut when ours comes.
@@ -23,10 +23,10 @@ func TestNoteThatTookPastTheHorizon(t *testing.T) {
 		other.ID, other.OrderID, other.ExternalReference = "event-0", "order-0", "reference-0"
 		giveUp := make(chan struct{})
 		time.AfterFunc(time.Second, func() { close(giveUp) })
-		if _, err := c.Capture(t.Context(), other, newHold(giveUp)); err == nil {
+		if _, err := c.Capture(t.Context(), other, newLease(giveUp)); err == nil {
 			t.Fatal("the halt was passed")
 		}
-		if c.Shut() == "" {
+		if c.Blocked() == "" {
 			t.Fatal("the gate is not shut")
 		}
 		a.answers = []mercadopago.Answer{captured()}

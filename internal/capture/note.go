@@ -24,20 +24,20 @@ const (
 // While calls go out, the note is written before the event queues for its call,
 // so that it does not take the time of one; while the gate is shut only once
 // there is leave, so that nothing is noted that is not tried.
-func (c *Capturer) enterNoted(ctx context.Context, a *attempt, hold Hold) (pass, error) {
+func (c *Capturer) enterNoted(ctx context.Context, a *attempt, lease Lease) (pass, error) {
 	for {
-		if err := c.current(ctx, a, hold); err != nil {
+		if err := c.current(ctx, a, lease); err != nil {
 			return pass{}, err
 		}
 		if a.late = c.overdue(a); a.late != nil {
 			return pass{}, nil
 		}
-		if c.Shut() == "" && a.needsNote() {
-			if err := c.note(ctx, a, hold); err != nil {
+		if c.Blocked() == "" && a.needsNote() {
+			if err := c.note(ctx, a, lease); err != nil {
 				return pass{}, err
 			}
 		}
-		p, err := c.enter(ctx, a, hold, a.pollID != "")
+		p, err := c.enter(ctx, a, lease, a.pollID != "")
 		if err != nil {
 			return pass{}, err
 		}
@@ -48,15 +48,15 @@ func (c *Capturer) enterNoted(ctx context.Context, a *attempt, hold Hold) (pass,
 		if !a.needsNote() {
 			return p, nil
 		}
-		err = hold.Attempt(ctx, a.toNote())
+		err = lease.Attempt(ctx, a.toNote())
 		a.idle = a.idle || err == nil
 		// That may have taken as long as the ledger's brokers were away.
-		if a.late = c.overdue(a); err == nil && a.late == nil && hold.Current() && stopped(ctx, hold.GiveUp()) == nil {
+		if a.late = c.overdue(a); err == nil && a.late == nil && lease.Current() && stopped(ctx, lease.GiveUp()) == nil {
 			return p, nil
 		}
 		c.gate.abort(p)
 		if err != nil {
-			if err := c.noteFailed(ctx, a, hold, 1, err); err != nil {
+			if err := c.noteFailed(ctx, a, lease, 1, err); err != nil {
 				return pass{}, err
 			}
 		}
@@ -80,24 +80,24 @@ func (a *attempt) toNote() event.Attempt {
 }
 
 // note writes the attempt, however long that takes.
-func (c *Capturer) note(ctx context.Context, a *attempt, hold Hold) error {
+func (c *Capturer) note(ctx context.Context, a *attempt, lease Lease) error {
 	for failures := 1; ; failures++ {
-		err := hold.Attempt(ctx, a.toNote())
+		err := lease.Attempt(ctx, a.toNote())
 		if err == nil {
 			a.idle = true
 			return nil
 		}
-		if err := c.noteFailed(ctx, a, hold, failures, err); err != nil {
+		if err := c.noteFailed(ctx, a, lease, failures, err); err != nil {
 			return err
 		}
 	}
 }
 
 // noteFailed waits before an attempt is noted again.
-func (c *Capturer) noteFailed(ctx context.Context, a *attempt, hold Hold, failures int, cause error) error {
+func (c *Capturer) noteFailed(ctx context.Context, a *attempt, lease Lease, failures int, cause error) error {
 	a.written = false
-	hold.Tell(fmt.Sprintf("waits for the ledger to take its attempt: %v", cause), a.calls)
-	return c.rest(ctx, hold, backoff(failures, 0))
+	lease.SetWaiting(fmt.Sprintf("waits for the ledger to take its attempt: %v", cause), a.calls)
+	return c.rest(ctx, lease, backoff(failures, 0))
 }
 
 // harmless reports whether nothing that was tried can have had an effect: the
@@ -112,12 +112,12 @@ func (a *attempt) harmless() bool {
 
 // withdraw takes the note back. Where that is not answered, it may have been
 // taken back or may stand, so the next call is noted anew.
-func (c *Capturer) withdraw(ctx context.Context, a *attempt, hold Hold) {
-	if !a.written || !hold.Current() || ctx.Err() != nil {
+func (c *Capturer) withdraw(ctx context.Context, a *attempt, lease Lease) {
+	if !a.written || !lease.Current() || ctx.Err() != nil {
 		return // if it was handed over, the note may be another owner's
 	}
 	a.written = false
-	if hold.Withdraw(ctx) == nil { // else the ledger has told of it
+	if lease.Withdraw(ctx) == nil { // else the ledger has told of it
 		a.noted.First, a.idle = time.Time{}, false
 	}
 }
@@ -131,8 +131,8 @@ func (a *attempt) uncharged() bool {
 // takeBack withdraws what was noted and cannot have charged, when the event is
 // left to its next owner. If it stayed, the next owner would have to take it for a
 // call that may have charged, and park what this one was about to reject.
-func (c *Capturer) takeBack(ctx context.Context, a *attempt, hold Hold) {
+func (c *Capturer) takeBack(ctx context.Context, a *attempt, lease Lease) {
 	if a.untried() || a.uncharged() {
-		c.withdraw(ctx, a, hold)
+		c.withdraw(ctx, a, lease)
 	}
 }

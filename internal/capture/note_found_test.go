@@ -10,16 +10,16 @@ import (
 	"payment-capture/internal/event"
 )
 
-// ledgerHold is a hold whose ledger is a topic: what it says is what the last
+// ledgerLease is a hold whose ledger is a topic: what it says is what the last
 // entry says, whether the writer heard of it or not.
-type ledgerHold struct {
-	*hold
+type ledgerLease struct {
+	*lease
 	inTopic     bool          // an attempt stands
 	loseAnswers bool          // withdrawals are written, and not answered
 	slow        time.Duration // how long an attempt takes to be acknowledged
 }
 
-func (h *ledgerHold) Attempt(ctx context.Context, a event.Attempt) error {
+func (h *ledgerLease) Attempt(ctx context.Context, a event.Attempt) error {
 	if h.slow > 0 {
 		select {
 		case <-time.After(h.slow):
@@ -28,15 +28,15 @@ func (h *ledgerHold) Attempt(ctx context.Context, a event.Attempt) error {
 		}
 	}
 	h.inTopic = true
-	return h.hold.Attempt(ctx, a)
+	return h.lease.Attempt(ctx, a)
 }
 
-func (h *ledgerHold) Withdraw(ctx context.Context) error {
+func (h *ledgerLease) Withdraw(ctx context.Context) error {
 	h.inTopic = false
 	if h.loseAnswers {
 		return errors.New("not acknowledged in time")
 	}
-	return h.hold.Withdraw(ctx)
+	return h.lease.Withdraw(ctx)
 }
 
 // A withdrawal that was not answered may have been written: the next call must
@@ -44,7 +44,7 @@ func (h *ledgerHold) Withdraw(ctx context.Context) error {
 func TestLostWithdrawalIsNotCalledUpon(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := &ledgerHold{hold: newHold(nil), loseAnswers: true}
+		h := &ledgerLease{lease: newLease(nil), loseAnswers: true}
 		a := newAPI(wait(time.Second), noAnswer(), captured())
 		a.during = func(context.Context, *api) {
 			if !h.inTopic {

@@ -17,7 +17,7 @@ import (
 func TestAttemptIsNotedBeforeTheFirstCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHold(nil)
+		h := newLease(nil)
 		a := newAPI(noAnswer(), captured())
 		a.during = func(context.Context, *api) {
 			if len(h.attempts) != 1 {
@@ -50,7 +50,7 @@ func TestAttemptIsNotedBeforeTheFirstCall(t *testing.T) {
 func TestNoCallWithoutANote(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHold(nil)
+		h := newLease(nil)
 		h.refuse, h.refuseUntil = errors.New("not enough replicas"), time.Now().Add(10*time.Minute)
 		a := newAPI(captured())
 		d, err := newCapturer(a).Capture(t.Context(), newEvent(t), h)
@@ -86,7 +86,7 @@ func TestHarmlessAttemptsAreWithdrawn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				h := newHold(nil)
+				h := newLease(nil)
 				d, err := newCapturer(newAPI(test.answers...)).Capture(t.Context(), newEvent(t), h)
 				if err != nil || ending(d) != isCaptured || h.withdrawn != test.withdrawn || len(h.attempts) != test.noted {
 					t.Errorf("got %q, %v with %d notes and %d withdrawals, want %d and %d",
@@ -111,7 +111,7 @@ func TestHaltPastTheHorizon(t *testing.T) {
 			}
 		}
 		c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon, c.MaxEventAge = 24*time.Hour, 168*time.Hour })
-		d, err := c.Capture(t.Context(), newEvent(t), newHold(nil))
+		d, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || ending(d) != isCaptured {
 			t.Errorf("got %q, %v", ending(d), err)
 		}
@@ -127,13 +127,13 @@ func TestUncalledNoteIsWithdrawnAtAHandOver(t *testing.T) {
 		blocked.takes = time.Minute
 		c := newCapturer(blocked, func(c *capture.Config) { c.MaxInFlight = 1 })
 		go func() {
-			if _, err := c.Capture(t.Context(), newEvent(t), newHold(nil)); err != nil {
+			if _, err := c.Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {
 				t.Error(err)
 			}
 		}()
 		synctest.Wait()
 		time.AfterFunc(time.Second, func() { close(giveUp) })
-		h := newHold(giveUp)
+		h := newLease(giveUp)
 		second := newEvent(t)
 		second.ID, second.OrderID = "event-2", "order-2"
 		d, err := c.Capture(t.Context(), second, h)
@@ -146,14 +146,14 @@ func TestUncalledNoteIsWithdrawnAtAHandOver(t *testing.T) {
 }
 
 // Inherited: an earlier owner noted an attempt, and may have called.
-func inherited(t *testing.T, age time.Duration) (*hold, *event.ReadyToCapture) {
+func inherited(t *testing.T, age time.Duration) (*lease, *event.ReadyToCapture) {
 	t.Helper()
 	e := newEvent(t)
 	r, err := mercadopago.NewRequest(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHold(nil)
+	h := newLease(nil)
 	h.tried = &event.Attempt{First: time.Now().Add(-age), Event: e.Fingerprint(), Body: event.FingerprintOf(r.Body), Encoding: mercadopago.EncodingVersion}
 	return h, e
 }
@@ -215,7 +215,7 @@ func TestInheritedAttempt(t *testing.T) {
 }
 
 func knownOutcome(o event.Outcome) event.Known {
-	return event.Known{EventID: o.EventID, History: event.History{Decision: &event.Decision{Verdict: event.Verdict{Outcome: &o}}}}
+	return event.Known{EventID: o.EventID, History: event.History{Decision: &event.Decision{Result: event.Result{Outcome: &o}}}}
 }
 
 // A payment that the ledger has for another event of the same reference is not
@@ -250,15 +250,15 @@ func TestOncePerReference(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				h := newHold(nil)
+				h := newLease(nil)
 				h.under = []event.Known{knownOutcome(test.paid)}
 				a := newAPI(captured())
 				d, err := newCapturer(a, func(c *capture.Config) { c.OncePerReference = test.once }).Capture(t.Context(), newEvent(t), h)
 				if err != nil || ending(d) != test.want {
 					t.Fatalf("got %q, %v; want %q", ending(d), err, test.want)
 				}
-				if d.Parked() && (len(a.calls) != 0 || !strings.Contains(d.Parking.Detail, "event first")) {
-					t.Errorf("%d calls; %s", len(a.calls), d.Parking.Detail)
+				if d.Parked() && (len(a.calls) != 0 || !strings.Contains(d.ParkInfo.Detail, "event first")) {
+					t.Errorf("%d calls; %s", len(a.calls), d.ParkInfo.Detail)
 				}
 			})
 		})
@@ -272,7 +272,7 @@ func TestResentEventsAreNotTooOld(t *testing.T) {
 		for _, resent := range []bool{false, true} {
 			e := newEvent(t)
 			e.Time = time.Now().Add(-48 * time.Hour)
-			h := newHold(nil)
+			h := newLease(nil)
 			h.resent = resent
 			want := "parked too_old"
 			if resent {

@@ -19,7 +19,7 @@ import (
 // outcomeOf takes an event to its outcome.
 func outcomeOf(t *testing.T, answers ...mercadopago.Answer) event.Outcome {
 	t.Helper()
-	verdict, err := newCapturer(newAPI(answers...)).Capture(t.Context(), newEvent(t), newHold(nil))
+	verdict, err := newCapturer(newAPI(answers...)).Capture(t.Context(), newEvent(t), newLease(nil))
 	if err != nil || verdict.Outcome == nil {
 		t.Fatalf("got %+v, %v; want an outcome", verdict, err)
 	}
@@ -91,7 +91,7 @@ func TestLogAndMetrics(t *testing.T) {
 			c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			c.Metrics = capture.NewMetrics(registry)
 		})
-		if _, err := c.Capture(t.Context(), newEvent(t), newHold(nil)); err != nil {
+		if _, err := c.Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range []string{"msg=call", "meaning=retry", "http_status=503", "msg=verdict type=payment.captured event_id=event-1", "tries=2"} {

@@ -18,7 +18,7 @@ const clockSkew = 5 * time.Second
 // lookUp searches for the payment that a try may have made, before the event
 // is parked for a reason. How soon the API's index shows a payment is nowhere
 // documented, so it looks several times; nothing found proves nothing.
-func (c *Capturer) lookUp(ctx context.Context, a *attempt, hold Hold, reason event.ParkReason, detail string) (event.Verdict, error) {
+func (c *Capturer) lookUp(ctx context.Context, a *attempt, lease Lease, reason event.ParkReason, detail string) (event.Result, error) {
 	if a.calls > 0 && a.last.Detail != detail {
 		detail += "; the last answer: " + a.last.Detail
 	}
@@ -27,15 +27,15 @@ func (c *Capturer) lookUp(ctx context.Context, a *attempt, hold Hold, reason eve
 	}
 	s := search{began: time.Now()}
 	for {
-		hold.Tell("looks for a payment under its reference: "+detail, a.calls)
-		found, p, err := c.find(ctx, a, hold, &s)
+		lease.SetWaiting("looks for a payment under its reference: "+detail, a.calls)
+		found, p, err := c.find(ctx, a, lease, &s)
 		if err != nil {
-			return event.Verdict{}, err
+			return event.Result{}, err
 		}
 		wait := c.nextLook(&s, found, p)
-		others, err := c.others(ctx, a, hold, found)
+		others, err := c.others(ctx, a, lease, found)
 		if err != nil {
-			return event.Verdict{}, err
+			return event.Result{}, err
 		}
 		verdict, decided, note := c.attribute(ctx, a, found, others, wait < 0)
 		if decided {
@@ -44,8 +44,8 @@ func (c *Capturer) lookUp(ctx context.Context, a *attempt, hold Hold, reason eve
 		if wait < 0 {
 			return c.park(a, reason, detail+"; "+note), nil
 		}
-		if err := c.rest(ctx, hold, wait); err != nil {
-			return event.Verdict{}, err
+		if err := c.rest(ctx, lease, wait); err != nil {
+			return event.Result{}, err
 		}
 	}
 }
@@ -91,8 +91,8 @@ func (c *Capturer) nextLook(s *search, found mercadopago.Found, p pass) time.Dur
 const maxSearches = 100
 
 // find makes one look, when its time has come.
-func (c *Capturer) find(ctx context.Context, a *attempt, hold Hold, s *search) (mercadopago.Found, pass, error) {
-	p, err := c.enter(ctx, a, hold, true)
+func (c *Capturer) find(ctx context.Context, a *attempt, lease Lease, s *search) (mercadopago.Found, pass, error) {
+	p, err := c.enter(ctx, a, lease, true)
 	if err != nil {
 		return mercadopago.Found{}, p, err
 	}
@@ -126,7 +126,7 @@ func (c *Capturer) find(ctx context.Context, a *attempt, hold Hold, s *search) (
 //
 // None decides while it may be a rival's as well. The rival may be decided until
 // the next look.
-func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.Found, of others, last bool) (_ event.Verdict, decided bool, note string) {
+func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.Found, of others, last bool) (_ event.Result, decided bool, note string) {
 	var taken, declined, other []mercadopago.Answer
 	var rivals []string
 	for _, p := range found.Payments {
@@ -142,7 +142,7 @@ func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.
 	}
 	switch {
 	case len(rivals) > 0:
-		return event.Verdict{}, false, fmt.Sprintf(
+		return event.Result{}, false, fmt.Sprintf(
 			"payment %s was found, which may be of event %s as well: that was tried under the same reference, and it is not known what came of it",
 			paymentIDs(slices.Concat(taken, declined)), strings.Join(unique(rivals), ", "))
 	case len(taken) > 1:
@@ -154,12 +154,12 @@ func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.
 		a.last = taken[0]
 		return c.settle(ctx, a, event.TypeCaptured), true, ""
 	case len(other) > 0:
-		return event.Verdict{}, false, "payment " + paymentIDs(other) + " was found, and does not decide: " + other[0].Detail
+		return event.Result{}, false, "payment " + paymentIDs(other) + " was found, and does not decide: " + other[0].Detail
 	case slices.ContainsFunc(declined, isDuplicate):
 		// See mercadopago.ReasonDuplicatedPayment: what it is a duplicate of is the
 		// payment to be found, and may be of this event's first try.
 		note = "payment " + paymentIDs(declined) + " was declined as a duplicate, so another one was taken; it was not found"
-		return event.Verdict{}, false, note
+		return event.Result{}, false, note
 	case len(declined) > 0 && found.Searched && last:
 		a.last = declined[len(declined)-1]
 		return c.settle(ctx, a, event.TypeRejected), true, ""
@@ -175,7 +175,7 @@ func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.
 	if len(found.Inner) > 0 {
 		note += ", but among single payments there is " + strings.Join(found.Inner, ", ")
 	}
-	return event.Verdict{}, false, note
+	return event.Result{}, false, note
 }
 
 func isDuplicate(a mercadopago.Answer) bool { return a.Reason == mercadopago.ReasonDuplicatedPayment }
@@ -206,15 +206,15 @@ func createdBefore(p *mercadopago.Payment, first time.Time) bool {
 
 // others asks the ledger, as far as it goes after the search was answered: each
 // payment that was found was noted before it was made, by whichever instance.
-func (c *Capturer) others(ctx context.Context, a *attempt, hold Hold, found mercadopago.Found) (others, error) {
+func (c *Capturer) others(ctx context.Context, a *attempt, lease Lease, found mercadopago.Found) (others, error) {
 	of := others{owners: make(map[string]string), rivals: make(map[string]*event.Attempt)}
 	if len(found.Payments) == 0 {
 		return of, nil
 	}
-	if err := hold.CatchUp(ctx); err != nil {
+	if err := lease.CatchUp(ctx); err != nil {
 		return of, &AbandonedError{Cause: err}
 	}
-	known, err := hold.Under(ctx)
+	known, err := lease.UnderReference(ctx)
 	if err != nil {
 		return of, &AbandonedError{Cause: err}
 	}

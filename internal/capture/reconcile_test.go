@@ -89,15 +89,15 @@ func TestReconcile(t *testing.T) {
 				c := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 })
 				before := newEvent(t)
 				before.ID = "event-0"
-				if _, err := c.Capture(t.Context(), before, newHold(nil)); err != nil {
+				if _, err := c.Capture(t.Context(), before, newLease(nil)); err != nil {
 					t.Fatal(err)
 				}
 				a.answers, a.found = []mercadopago.Answer{other, noAnswer()}, test.found
-				verdict, err := c.Capture(t.Context(), newEvent(t), newHold(nil))
+				verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
 				if err != nil || ending(verdict) != test.want {
-					t.Fatalf("got %q, %v; want %q; %+v", ending(verdict), err, test.want, verdict.Parking)
+					t.Fatalf("got %q, %v; want %q; %+v", ending(verdict), err, test.want, verdict.ParkInfo)
 				}
-				if p := verdict.Parking; p != nil && (!strings.Contains(p.Detail, test.detail) || p.Tries != 1) {
+				if p := verdict.ParkInfo; p != nil && (!strings.Contains(p.Detail, test.detail) || p.Tries != 1) {
 					t.Errorf("parked after %d tries: %s", p.Tries, p.Detail)
 				}
 				if o := verdict.Outcome; o != nil && test.want == isCaptured && (o.PaymentID != "7" || o.ProviderReplayed) {
@@ -120,7 +120,7 @@ func TestLooksAreSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(noAnswer())
 		c := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1; c.ReconcileFor = 16 * time.Minute })
-		if _, err := c.Capture(t.Context(), newEvent(t), newHold(nil)); err != nil {
+		if _, err := c.Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {
 			t.Fatal(err)
 		}
 		for i, want := range []time.Duration{0, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute} {
@@ -138,7 +138,7 @@ func TestGiveUpWhileReconciling(t *testing.T) {
 		giveUp := make(chan struct{})
 		a := newAPI(noAnswer())
 		time.AfterFunc(time.Minute, func() { close(giveUp) })
-		verdict, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newHold(giveUp))
+		verdict, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newLease(giveUp))
 		wantAbandoned(t, ending(verdict), err, nil)
 		if took := time.Since(a.began); took != time.Minute {
 			t.Errorf("took %s, want a minute", took)
@@ -154,7 +154,7 @@ func TestTooOldIsLookedFor(t *testing.T) {
 		a := newAPI(noAnswer(), busyFor(61*time.Minute))
 		a.found = []mercadopago.Found{find(seen(captured(), "7", time.Now().Add(time.Second)))}
 		c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = time.Hour })
-		verdict, err := c.Capture(t.Context(), newEvent(t), newHold(nil))
+		verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || ending(verdict) != isCaptured || len(a.calls) != 2 {
 			t.Errorf("got %q, %v after %d calls", ending(verdict), err, len(a.calls))
 		}
@@ -167,9 +167,9 @@ func TestKeyHorizon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(busyFor(10 * time.Minute))
 		c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon, c.MaxEventAge = time.Hour, 0 })
-		verdict, err := c.Capture(t.Context(), newEvent(t), newHold(nil))
-		if err != nil || ending(verdict) != "parked key_expired" || !strings.Contains(verdict.Parking.Detail, "IDEMPOTENCY_KEY_HORIZON") {
-			t.Fatalf("got %q, %v: %+v", ending(verdict), err, verdict.Parking)
+		verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
+		if err != nil || ending(verdict) != "parked key_expired" || !strings.Contains(verdict.ParkInfo.Detail, "IDEMPOTENCY_KEY_HORIZON") {
+			t.Fatalf("got %q, %v: %+v", ending(verdict), err, verdict.ParkInfo)
 		}
 		if last := a.calls[len(a.calls)-1].at; last > time.Hour {
 			t.Errorf("called %s after the first call", last)
@@ -183,7 +183,7 @@ func TestTooOldBeforeItsTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(captured())
-		h := newHold(nil)
+		h := newLease(nil)
 		h.stale.Store(true)
 		time.AfterFunc(2*time.Hour, func() { h.stale.Store(false) })
 		c := newCapturer(a, func(c *capture.Config) { c.MaxEventAge = time.Hour })
@@ -205,11 +205,11 @@ func TestStatusThatTellsNothing(t *testing.T) {
 		}
 		a := newAPI(pending(), nothing)
 		a.found = []mercadopago.Found{find(seen(captured(), "7", now))}
-		if verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(nil)); err != nil || ending(verdict) != isCaptured {
+		if verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil || ending(verdict) != isCaptured {
 			t.Errorf("got %q, %v", ending(verdict), err)
 		}
 		a = newAPI(pending(), nothing)
-		if verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(nil)); err != nil || ending(verdict) != "parked unexpected_status" {
+		if verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil || ending(verdict) != "parked unexpected_status" {
 			t.Errorf("nothing found: got %q, %v", ending(verdict), err)
 		}
 	})

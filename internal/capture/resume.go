@@ -11,7 +11,7 @@ import (
 
 // barred says why an event that an earlier owner tried may not be asked for
 // again under its key; it is looked for then, and parked. nil: it may.
-func (c *Capturer) barred(a *attempt, before *event.Attempt) *event.Parking {
+func (c *Capturer) barred(a *attempt, before *event.Attempt) *event.ParkInfo {
 	if a.event.Amount.Currency() != c.conf.Currency {
 		return c.unfit(a)
 	}
@@ -31,18 +31,18 @@ func (c *Capturer) barred(a *attempt, before *event.Attempt) *event.Parking {
 	default:
 		return nil
 	}
-	return &event.Parking{Reason: event.ParkTriedOtherwise, Detail: fmt.Sprintf(
+	return &event.ParkInfo{Reason: event.ParkTriedOtherwise, Detail: fmt.Sprintf(
 		"it was first tried at %s %s", before.First.UTC().Format(time.RFC3339), differs)}
 }
 
 // resume deals with what is known of an event before it is tried: that another
 // one was captured for its reference, that it may not be tried any more, or that
 // it was tried so long ago that its payment is looked for first.
-func (c *Capturer) resume(ctx context.Context, a *attempt, hold Hold) (_ event.Verdict, decided bool, err error) {
+func (c *Capturer) resume(ctx context.Context, a *attempt, lease Lease) (_ event.Result, decided bool, err error) {
 	if c.conf.OncePerReference {
-		parking, err := c.capturedBefore(ctx, a, hold)
+		parking, err := c.capturedBefore(ctx, a, lease)
 		if err != nil {
-			return event.Verdict{}, false, err
+			return event.Result{}, false, err
 		}
 		if parking != nil {
 			a.late = parking
@@ -50,23 +50,23 @@ func (c *Capturer) resume(ctx context.Context, a *attempt, hold Hold) (_ event.V
 	}
 	switch {
 	case a.late != nil:
-		verdict, err := c.lookUp(ctx, a, hold, a.late.Reason, a.late.Detail)
+		verdict, err := c.lookUp(ctx, a, lease, a.late.Reason, a.late.Detail)
 		return verdict, true, err
 	case a.inherited && passed(a.noted.First) > event.LookFirstAfter:
-		return c.lookFirst(ctx, a, hold)
+		return c.lookFirst(ctx, a, lease)
 	}
-	return event.Verdict{}, false, nil
+	return event.Result{}, false, nil
 }
 
 // capturedBefore says which other event was captured for this one's reference.
-func (c *Capturer) capturedBefore(ctx context.Context, a *attempt, hold Hold) (*event.Parking, error) {
-	known, err := hold.Under(ctx)
+func (c *Capturer) capturedBefore(ctx context.Context, a *attempt, lease Lease) (*event.ParkInfo, error) {
+	known, err := lease.UnderReference(ctx)
 	if err != nil {
 		return nil, &AbandonedError{Cause: err}
 	}
 	for _, k := range known {
 		if o := k.Captured(); o != nil && k.EventID != a.event.ID {
-			return &event.Parking{Reason: event.ParkReferenceCaptured, Detail: fmt.Sprintf(
+			return &event.ParkInfo{Reason: event.ParkReferenceCaptured, Detail: fmt.Sprintf(
 				"event %s was captured for external_reference %s already (payment %s, %s %s), and CAPTURE_ONCE_PER is reference",
 				o.EventID, o.ExternalReference, o.PaymentID, o.Amount, o.Amount.Currency())}, nil
 		}
@@ -77,17 +77,17 @@ func (c *Capturer) capturedBefore(ctx context.Context, a *attempt, hold Hold) (*
 // lookFirst looks once for the payment of an attempt that is over an hour old.
 // Only one that was taken decides: without it the event is asked for under its
 // key, which the API still knows; so it is where the payment may be a rival's.
-func (c *Capturer) lookFirst(ctx context.Context, a *attempt, hold Hold) (_ event.Verdict, decided bool, err error) {
+func (c *Capturer) lookFirst(ctx context.Context, a *attempt, lease Lease) (_ event.Result, decided bool, err error) {
 	s := search{began: time.Now()}
 	for {
-		hold.Tell("looks for the payment of an attempt of "+a.noted.First.UTC().Format(time.RFC3339), a.calls)
-		found, p, err := c.find(ctx, a, hold, &s)
+		lease.SetWaiting("looks for the payment of an attempt of "+a.noted.First.UTC().Format(time.RFC3339), a.calls)
+		found, p, err := c.find(ctx, a, lease, &s)
 		if err != nil {
-			return event.Verdict{}, false, err
+			return event.Result{}, false, err
 		}
-		others, err := c.others(ctx, a, hold, found)
+		others, err := c.others(ctx, a, lease, found)
 		if err != nil {
-			return event.Verdict{}, false, err
+			return event.Result{}, false, err
 		}
 		if found.Failed == nil || found.Failed.Meaning == mercadopago.Park {
 			verdict, decided, _ := c.attribute(ctx, a, found, others, false)
@@ -95,10 +95,10 @@ func (c *Capturer) lookFirst(ctx context.Context, a *attempt, hold Hold) (_ even
 		}
 		wait := c.nextLook(&s, found, p)
 		if wait < 0 {
-			return event.Verdict{}, false, nil // a charge under its key tells more
+			return event.Result{}, false, nil // a charge under its key tells more
 		}
-		if err := c.rest(ctx, hold, wait); err != nil {
-			return event.Verdict{}, false, err
+		if err := c.rest(ctx, lease, wait); err != nil {
+			return event.Result{}, false, err
 		}
 	}
 }

@@ -12,15 +12,15 @@ import (
 	"payment-capture/internal/mercadopago"
 )
 
-// rivalHold is a hold of whose reference the ledger tells something else each
+// rivalLease is a hold of whose reference the ledger tells something else each
 // time that it is asked; the last for ever.
-type rivalHold struct {
-	*hold
+type rivalLease struct {
+	*lease
 	tells [][]event.Known
 	asked int
 }
 
-func (h *rivalHold) Under(context.Context) ([]event.Known, error) {
+func (h *rivalLease) UnderReference(context.Context) ([]event.Known, error) {
 	h.asked++
 	return h.tells[min(h.asked, len(h.tells))-1], nil
 }
@@ -36,13 +36,13 @@ func openRival() event.Known {
 
 func parkedRival(tried event.Attempt) event.Known {
 	return event.Known{EventID: "rival-1", History: event.History{
-		Decision: &event.Decision{Verdict: event.Verdict{Parking: &event.Parking{}}, Attempt: tried},
+		Decision: &event.Decision{Result: event.Result{ParkInfo: &event.ParkInfo{}}, Attempt: tried},
 	}}
 }
 
 func decidedRival(outcomeType, paymentID string) event.Known {
 	return event.Known{EventID: "rival-1", History: event.History{Decision: &event.Decision{
-		Verdict: event.Verdict{Outcome: &event.Outcome{Type: outcomeType, EventID: "rival-1", PaymentID: paymentID, ExternalReference: "reference-1"}},
+		Result:  event.Result{Outcome: &event.Outcome{Type: outcomeType, EventID: "rival-1", PaymentID: paymentID, ExternalReference: "reference-1"}},
 		Attempt: event.Attempt{First: bubble, Reference: "reference-1"},
 	}}}
 }
@@ -98,15 +98,15 @@ func TestPaymentThatMayBeARivals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				h := &rivalHold{hold: newHold(nil), tells: test.tells}
+				h := &rivalLease{lease: newLease(nil), tells: test.tells}
 				a := newAPI(noAnswer())
 				a.found = []mercadopago.Found{test.found}
 				d, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), h)
 				if err != nil || ending(d) != test.want || len(a.searches) != test.looks {
 					t.Fatalf("got %q, %v after %d looks; want %q after %d; %+v", ending(d), err, len(a.searches), test.want, test.looks, d)
 				}
-				if d.Parked() && !strings.Contains(d.Parking.Detail, test.detail) {
-					t.Errorf("parked: %s", d.Parking.Detail)
+				if d.Parked() && !strings.Contains(d.ParkInfo.Detail, test.detail) {
+					t.Errorf("parked: %s", d.ParkInfo.Detail)
 				}
 			})
 		})
@@ -118,13 +118,13 @@ func TestPaymentThatMayBeARivals(t *testing.T) {
 func TestARivalThatWasNotReadYet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHold(nil)
+		h := newLease(nil)
 		h.notSeen = []event.Known{openRival()}
 		a := newAPI(noAnswer())
 		a.found = []mercadopago.Found{find(seen(captured(), "7", time.Now()))}
 		c := newCapturer(a, func(c *capture.Config) { c.MaxTries, c.OncePerReference = 1, true })
 		d, err := c.Capture(t.Context(), newEvent(t), h)
-		if err != nil || ending(d) != "parked undecided" || !strings.Contains(d.Parking.Detail, "event rival-1") {
+		if err != nil || ending(d) != "parked undecided" || !strings.Contains(d.ParkInfo.Detail, "event rival-1") {
 			t.Errorf("got %q, %v: %+v", ending(d), err, d)
 		}
 		if h.caughtUp != len(a.searches) {
@@ -138,7 +138,7 @@ func TestARivalThatWasNotReadYet(t *testing.T) {
 func TestOnlyAttributionWaitsForTheLedger(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHold(nil)
+		h := newLease(nil)
 		c := newCapturer(newAPI(noAnswer()), func(c *capture.Config) { c.MaxTries, c.OncePerReference = 1, true })
 		if d, err := c.Capture(t.Context(), newEvent(t), h); err != nil || ending(d) != "parked undecided" || h.caughtUp != 0 {
 			t.Errorf("got %q, %v; waited %d times", ending(d), err, h.caughtUp)
@@ -152,7 +152,7 @@ func TestAnOldAttemptWithARivalIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		own, e := inherited(t, 2*time.Hour)
-		h := &rivalHold{hold: own, tells: [][]event.Known{{openRival()}}}
+		h := &rivalLease{lease: own, tells: [][]event.Known{{openRival()}}}
 		h.tells[0][0].Attempt.First = h.tried.First
 		a := newAPI(captured())
 		a.found = []mercadopago.Found{find(seen(captured(), "7", h.tried.First.Add(time.Second)))}

@@ -37,8 +37,8 @@ func (c *Capturer) Health() Health {
 	return c.gate.health()
 }
 
-// Shut says why no call goes out; "" while calls do.
-func (c *Capturer) Shut() string {
+// Blocked says why no call goes out; "" while calls do.
+func (c *Capturer) Blocked() string {
 	c.gate.mu.Lock()
 	defer c.gate.mu.Unlock()
 	if state, _ := c.gate.condition(); state == statePassing {
@@ -55,7 +55,7 @@ func (c *Capturer) Busy() int {
 	return c.gate.calls + int(c.resting.Load()) + c.gate.refused()
 }
 
-// Changes gives a channel on which something arrives after Shut has changed, or
+// Changes gives a channel on which something arrives after Blocked has changed, or
 // Busy has grown.
 func (c *Capturer) Changes() <-chan struct{} { return c.gate.changes }
 

@@ -21,8 +21,8 @@ func TestFullJitter(t *testing.T) {
 		var least, most [tries - 1]time.Duration
 		for n := range events {
 			a := newAPI(unsent())
-			verdict, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = tries }).Capture(t.Context(), newEvent(t), newHold(nil))
-			if err != nil || verdict.Parking == nil || len(a.calls) != tries {
+			verdict, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = tries }).Capture(t.Context(), newEvent(t), newLease(nil))
+			if err != nil || verdict.ParkInfo == nil || len(a.calls) != tries {
 				t.Fatalf("got %+v, %v after %d calls", verdict, err, len(a.calls))
 			}
 			for i, gap := range a.gaps() {
@@ -46,7 +46,7 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, after := range []time.Duration{time.Second, 40 * time.Second, 5 * time.Minute} {
 			a := newAPI(wait(after), captured())
-			if _, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(nil)); err != nil {
+			if _, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {
 				t.Fatal(err)
 			}
 			if gap := a.gaps()[0]; gap < after || gap > after+time.Second {
@@ -77,12 +77,12 @@ func TestBudget(t *testing.T) {
 				a := newAPI(test.answer)
 				a.takes = 100 * time.Millisecond
 				verdict, err := newCapturer(a, func(c *capture.Config) { c.Deadline, c.MaxTries = test.deadline, test.tries }).
-					Capture(t.Context(), newEvent(t), newHold(nil))
+					Capture(t.Context(), newEvent(t), newLease(nil))
 				if err != nil || ending(verdict) != test.want {
 					t.Fatalf("got %q, %v; want %q", ending(verdict), err, test.want)
 				}
-				if verdict.Parking.Tries != len(a.calls) || len(a.calls) > test.tries {
-					t.Errorf("parked after %d tries, with %d calls of at most %d", verdict.Parking.Tries, len(a.calls), test.tries)
+				if verdict.ParkInfo.Tries != len(a.calls) || len(a.calls) > test.tries {
+					t.Errorf("parked after %d tries, with %d calls of at most %d", verdict.ParkInfo.Tries, len(a.calls), test.tries)
 				}
 				if strings.HasPrefix(name, "deadline") {
 					// The last wait is not begun when it would end too late.
@@ -92,8 +92,8 @@ func TestBudget(t *testing.T) {
 				} else if len(a.calls) != test.tries {
 					t.Errorf("%d calls, want %d", len(a.calls), test.tries)
 				}
-				if !strings.Contains(verdict.Parking.Detail, "budget is spent") {
-					t.Errorf("detail: %s", verdict.Parking.Detail)
+				if !strings.Contains(verdict.ParkInfo.Detail, "budget is spent") {
+					t.Errorf("detail: %s", verdict.ParkInfo.Detail)
 				}
 			})
 		})
@@ -127,7 +127,7 @@ func TestGiveUpWhileWaiting(t *testing.T) {
 		a := newAPI(wait(10 * time.Minute))
 		time.AfterFunc(7*time.Second, func() { close(giveUp) })
 		began := time.Now()
-		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(giveUp))
+		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(giveUp))
 		wantAbandoned(t, ending(verdict), err, nil)
 		if took := time.Since(began); took != 7*time.Second || len(a.calls) != 1 {
 			t.Errorf("%d calls in %s, want 1 in 7s", len(a.calls), took)
@@ -141,7 +141,7 @@ func TestGiveUpBeforeTheFirstCall(t *testing.T) {
 		giveUp := make(chan struct{})
 		close(giveUp)
 		a := newAPI(captured())
-		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(giveUp))
+		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(giveUp))
 		wantAbandoned(t, ending(verdict), err, nil)
 		if len(a.calls) != 0 {
 			t.Errorf("%d calls, want none", len(a.calls))
@@ -169,7 +169,7 @@ func TestGiveUpDuringACall(t *testing.T) {
 				a.takes = 10 * time.Second
 				time.AfterFunc(time.Second, func() { close(giveUp) })
 				began := time.Now()
-				verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newHold(giveUp))
+				verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(giveUp))
 				if test.want == "none" {
 					wantAbandoned(t, ending(verdict), err, nil)
 				} else if err != nil || ending(verdict) != test.want {
@@ -201,7 +201,7 @@ func TestContextEnds(t *testing.T) {
 				fake := newAPI(a.answer)
 				fake.takes = a.takes
 				began := time.Now()
-				verdict, err := newCapturer(fake).Capture(ctx, newEvent(t), newHold(nil))
+				verdict, err := newCapturer(fake).Capture(ctx, newEvent(t), newLease(nil))
 				wantAbandoned(t, ending(verdict), err, errStop)
 				if took := time.Since(began); took != 3*time.Second {
 					t.Errorf("took %s, want 3s", took)
@@ -229,7 +229,7 @@ func TestContextEndsUnderAnAnswer(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			a := newAPI(test.answer)
 			a.during = func(context.Context, *api) { cancel() }
-			verdict, err := newCapturer(a).Capture(ctx, newEvent(t), newHold(nil))
+			verdict, err := newCapturer(a).Capture(ctx, newEvent(t), newLease(nil))
 			if test.want == "none" {
 				wantAbandoned(t, ending(verdict), err, context.Canceled)
 			} else if err != nil || ending(verdict) != test.want {
@@ -247,12 +247,12 @@ func TestGrowsTooOldWhileTried(t *testing.T) {
 		a := newAPI(wait(time.Minute))
 		e := newEvent(t)
 		e.Time = time.Now().Add(-59 * time.Minute)
-		verdict, err := newCapturer(a, func(c *capture.Config) { c.MaxEventAge = time.Hour }).Capture(t.Context(), e, newHold(nil))
+		verdict, err := newCapturer(a, func(c *capture.Config) { c.MaxEventAge = time.Hour }).Capture(t.Context(), e, newLease(nil))
 		if err != nil || ending(verdict) != "parked too_old" {
 			t.Fatalf("got %q, %v; want it parked as too old", ending(verdict), err)
 		}
-		if len(a.calls) != 1 || verdict.Parking.Tries != 1 {
-			t.Errorf("%d calls, %d tries; want one", len(a.calls), verdict.Parking.Tries)
+		if len(a.calls) != 1 || verdict.ParkInfo.Tries != 1 {
+			t.Errorf("%d calls, %d tries; want one", len(a.calls), verdict.ParkInfo.Tries)
 		}
 	})
 }

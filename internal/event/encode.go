@@ -168,7 +168,7 @@ type Position struct {
 
 // EncodeParked gives the record for the parked topic: the input's key, value
 // and headers as they were, and parked_* headers with the reason.
-func EncodeParked(input Message, at Position, p *Parking) Message {
+func EncodeParked(input Message, at Position, p *ParkInfo) Message {
 	out := Message{Key: input.Key, Value: input.Value}
 	out.Headers = append(make([]Header, 0, len(input.Headers)+12), input.Headers...)
 	add := func(key, value string) {

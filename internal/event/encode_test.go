@@ -216,7 +216,7 @@ func TestParkedKeepsTheRecord(t *testing.T) {
 		Timestamp: recordTime,
 	}
 	at := event.Position{Topic: "order.ready_to_capture", Partition: 3, Offset: 1 << 40, ID: "e-1", OrderID: "o-1", ClaimedEventID: "e-2"}
-	full := &event.Parking{
+	full := &event.ParkInfo{
 		Reason: event.ParkUndecided, Detail: "no answer", FirstAttempt: time.Date(2026, 11, 23, 7, 0, 0, 5, time.FixedZone("", -3*60*60)),
 		Tries: 5, HTTPStatus: 504, RequestID: "b3f6c9e0",
 	}
@@ -254,7 +254,7 @@ func TestParkedKeepsTheRecord(t *testing.T) {
 		t.Errorf("the headers are %v, the schema's %v", got, want)
 	}
 
-	least := event.EncodeParked(event.Message{}, event.Position{Topic: "t", ID: event.RecordID(event.Message{})}, &event.Parking{Reason: event.ParkInvalidEvent, Detail: "type is missing"})
+	least := event.EncodeParked(event.Message{}, event.Position{Topic: "t", ID: event.RecordID(event.Message{})}, &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "type is missing"})
 	if least.Key != nil || least.Value != nil {
 		t.Errorf("a tombstone without a key became key %q, value %q", least.Key, least.Value)
 	}
@@ -268,7 +268,7 @@ func TestParkedKeepsTheRecord(t *testing.T) {
 func TestEveryParkReasonKeepsToTheSchema(t *testing.T) {
 	t.Parallel()
 	for _, reason := range event.ParkReasons() {
-		m := event.EncodeParked(event.Message{}, event.Position{Topic: "t"}, &event.Parking{Reason: reason})
+		m := event.EncodeParked(event.Message{}, event.Position{Topic: "t"}, &event.ParkInfo{Reason: reason})
 		if err := validate(t, schemas.ParkedHeaders, headersAsObject(t, m)); err != nil {
 			t.Errorf("%s: %v", reason, err)
 		}

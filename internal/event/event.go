@@ -135,14 +135,14 @@ const (
 	RetryBuyerAction Retry = "buyer_action" // the buyer must do something first
 )
 
-// Verdict is how an event ends: an outcome, or parked. One of the two is set.
-type Verdict struct {
-	Outcome *Outcome
-	Parking *Parking
+// Result is how an event ends: an outcome, or parked. One of the two is set.
+type Result struct {
+	Outcome  *Outcome
+	ParkInfo *ParkInfo
 }
 
-// Parking says why a record waits for a person.
-type Parking struct {
+// ParkInfo says why a record waits for a person.
+type ParkInfo struct {
 	Reason       ParkReason
 	Detail       string // for a person: what happened and what to look at; no secrets
 	FirstAttempt time.Time

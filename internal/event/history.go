@@ -34,8 +34,8 @@ type History struct {
 	Unread bool
 }
 
-// Glimpse is what was known of an event at one moment.
-type Glimpse struct {
+// Snapshot is what was known of an event at one moment.
+type Snapshot struct {
 	History
 	// Mark is what the ledger tells by whether that still holds; 0: nothing was
 	// seen.
@@ -127,7 +127,7 @@ func Now() time.Time { return time.Now().Round(0).Truncate(time.Millisecond) }
 
 // Decision is how an event ended.
 type Decision struct {
-	Verdict
+	Result
 
 	At time.Time // when it was decided; in milliseconds
 	// Attempt is what was tried; its First is zero where nothing was, and its
@@ -145,11 +145,11 @@ type Decision struct {
 const MaxSuperseded = 16
 
 // Parked reports whether the event waits for a person.
-func (d *Decision) Parked() bool { return d.Parking != nil }
+func (d *Decision) Parked() bool { return d.ParkInfo != nil }
 
 // Uncalled reports whether the decision parked a valid event without any call.
 func (d *Decision) Uncalled() bool {
-	return d.Parked() && d.Attempt.First.IsZero() && d.Parking.FirstAttempt.IsZero()
+	return d.Parked() && d.Attempt.First.IsZero() && d.ParkInfo.FirstAttempt.IsZero()
 }
 
 // Fingerprint is the first half of a SHA-256: two texts of one fingerprint are

@@ -189,12 +189,12 @@ func TestOpen(t *testing.T) {
 	t.Parallel()
 	at := time.UnixMilli(1_795_000_000_000)
 	tried, later := event.Attempt{First: at}, event.Attempt{First: at.Add(time.Hour)}
-	decided := func(v event.Verdict, tried event.Attempt) *event.Decision {
-		return &event.Decision{Verdict: v, Attempt: tried}
+	decided := func(v event.Result, tried event.Attempt) *event.Decision {
+		return &event.Decision{Result: v, Attempt: tried}
 	}
-	parked := event.Verdict{Parking: &event.Parking{}}
-	captured := event.Verdict{Outcome: &event.Outcome{Type: event.TypeCaptured}}
-	rejected := event.Verdict{Outcome: &event.Outcome{Type: event.TypeRejected}}
+	parked := event.Result{ParkInfo: &event.ParkInfo{}}
+	captured := event.Result{Outcome: &event.Outcome{Type: event.TypeCaptured}}
+	rejected := event.Result{Outcome: &event.Outcome{Type: event.TypeRejected}}
 	for name, test := range map[string]struct {
 		history  event.History
 		open     *event.Attempt

@@ -78,7 +78,7 @@ func (c CommitterConfig) maxBatchBytes(topic string) int32 {
 }
 
 // Committer produces records and commits offsets in one transaction at a time.
-// It is for one goroutine, but for Mend.
+// It is for one goroutine, but for Reinitialise.
 //
 // The consuming client and the producing one are two, and the offsets go by a
 // TxnOffsetCommit of our own: what is committed is not the position polled but
@@ -119,8 +119,8 @@ func NewCommitter(ctx context.Context, conf CommitterConfig) (*Committer, error)
 	return c, nil
 }
 
-// Mend takes the identity anew, and ends what hangs of it.
-func (c *Committer) Mend(ctx context.Context) error {
+// Reinitialise takes the identity anew, and ends what hangs of it.
+func (c *Committer) Reinitialise(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {

@@ -69,7 +69,7 @@ func EndHanging(ctx context.Context, conf Config, own Identity, producer int64, 
 	}
 	other := own
 	other.TransactionalID = t.TxnID
-	return EndLeftOpen(ctx, conf, other, log)
+	return RecoverTransactionalID(ctx, conf, other, log)
 }
 
 // spread keeps instances from taking an identity at once, each fencing the others.

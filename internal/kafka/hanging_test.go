@@ -132,7 +132,7 @@ func TestMend(t *testing.T) {
 		mended := 0
 		mend := func(ctx context.Context) error {
 			mended++
-			return c.Mend(ctx)
+			return c.Reinitialise(ctx)
 		}
 		if err := EndHanging(t.Context(), conf.Kafka, conf.Identity, h.producer, HangsAfter, conf.Log, mend); err != nil {
 			t.Fatal(err)

@@ -42,10 +42,10 @@ func newHolder(conf Config, id Identity, log *slog.Logger) (*holder, error) {
 	return &holder{Identity: id, client: client, admin: kadm.NewClient(client), log: log}, nil
 }
 
-// EndLeftOpen takes a transactional id for a moment, which makes the broker end
+// RecoverTransactionalID takes a transactional id for a moment, which makes the broker end
 // what an earlier process left open of it, and ends what hangs of it. Another
 // process that has the id is fenced.
-func EndLeftOpen(ctx context.Context, conf Config, id Identity, log *slog.Logger) error {
+func RecoverTransactionalID(ctx context.Context, conf Config, id Identity, log *slog.Logger) error {
 	h, err := newHolder(conf, id, log)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ func TestPatiently(t *testing.T) {
 	for _, e := range []error{ErrNoStart, errNotThere, kerr.UnknownTopicOrPartition, kerr.GroupAuthorizationFailed, &tls.CertificateVerificationError{}} {
 		synctest.Test(t, func(t *testing.T) {
 			tries := 0
-			err := Patiently(t.Context(), time.Minute, log, func(context.Context) error { tries++; return fmt.Errorf("start: %w", e) })
+			err := AwaitCluster(t.Context(), time.Minute, log, func(context.Context) error { tries++; return fmt.Errorf("start: %w", e) })
 			if tries != 1 || !errors.Is(err, e) {
 				t.Errorf("%v: %d tries, error %v", e, tries, err)
 			}
@@ -31,7 +31,7 @@ func TestPatiently(t *testing.T) {
 	for _, e := range []error{io.EOF, errors.New("unable to dial"), kerr.CoordinatorNotAvailable, context.DeadlineExceeded} {
 		synctest.Test(t, func(t *testing.T) {
 			tries := 0
-			err := Patiently(t.Context(), time.Minute, log, func(context.Context) error {
+			err := AwaitCluster(t.Context(), time.Minute, log, func(context.Context) error {
 				if tries++; tries == 5 {
 					return nil
 				}
@@ -41,13 +41,13 @@ func TestPatiently(t *testing.T) {
 				t.Errorf("%v: %d tries, error %v", e, tries, err)
 			}
 			began := time.Now()
-			err = Patiently(t.Context(), time.Minute, log, func(context.Context) error { return e })
+			err = AwaitCluster(t.Context(), time.Minute, log, func(context.Context) error { return e })
 			if took := time.Since(began); took != time.Minute || !errors.Is(err, e) {
 				t.Errorf("%v: after %v error %v", e, took, err)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if err = Patiently(ctx, time.Minute, log, func(context.Context) error { return e }); !errors.Is(err, context.DeadlineExceeded) {
+			if err = AwaitCluster(ctx, time.Minute, log, func(context.Context) error { return e }); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%v: error %v", e, err)
 			}
 		})
@@ -63,7 +63,7 @@ func TestPatientlyWaitsForTheCluster(t *testing.T) {
 		w.wire.setDown(true)
 		time.AfterFunc(20*time.Second, func() { w.wire.setDown(false) })
 		var c *Committer
-		err := Patiently(t.Context(), time.Minute, conf.Log, func(ctx context.Context) (err error) {
+		err := AwaitCluster(t.Context(), time.Minute, conf.Log, func(ctx context.Context) (err error) {
 			c, err = NewCommitter(ctx, conf)
 			return err
 		})

@@ -91,9 +91,9 @@ func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, a
 // ErrUnfit says that a topic is not as the service needs it.
 var ErrUnfit = errors.New("the topic is unfit")
 
-// Patiently repeats a start until it succeeds, as long as what fails is likely
+// AwaitCluster repeats a start until it succeeds, as long as what fails is likely
 // to pass: a broker that is not there yet, a coordinator that moves.
-func Patiently(ctx context.Context, patience time.Duration, log *slog.Logger, start func(context.Context) error) error {
+func AwaitCluster(ctx context.Context, patience time.Duration, log *slog.Logger, start func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the cluster was waited for %s", patience))
 	defer cancel()
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {

@@ -99,9 +99,9 @@ const (
 	TopicNotKnown                       // the cluster does not say
 )
 
-// LookAt asks what has become of the topic that had an id. A zero id, of either,
+// CheckTopic asks what has become of the topic that had an id. A zero id, of either,
 // is not known: brokers before Kafka 2.8 have none.
-func LookAt(ctx context.Context, client *kgo.Client, topic string, id [16]byte) TopicState {
+func CheckTopic(ctx context.Context, client *kgo.Client, topic string, id [16]byte) TopicState {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req := kmsg.NewPtrMetadataRequest()

@@ -158,7 +158,7 @@ func TestLookAtWithoutIDs(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, test.opts...)
 				had := test.had(w)
-				if got := LookAt(t.Context(), w.client(), testInput, had); got != test.want {
+				if got := CheckTopic(t.Context(), w.client(), testInput, had); got != test.want {
 					t.Errorf("got %d, want %d", got, test.want)
 				}
 			})

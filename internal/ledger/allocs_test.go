@@ -37,13 +37,13 @@ func TestAllocationsOfAGlimpse(t *testing.T) { //nolint:paralleltest // AllocsPe
 		prefix string
 		most   float64 // for each event
 	}{{"absent", .1}, {"e", 6.1}} {
-		ids, order, seen := make([]string, events), make([]int, events), make([]event.Glimpse, events)
+		ids, order, seen := make([]string, events), make([]int, events), make([]event.Snapshot, events)
 		for i := range ids {
 			ids[i] = fmt.Sprintf("%s%d", tt.prefix, i)
 		}
 		if n := testing.AllocsPerRun(20, func() {
 			for i := range ids {
-				order[i], seen[i] = i, event.Glimpse{Mark: 1}
+				order[i], seen[i] = i, event.Snapshot{Mark: 1}
 			}
 			if err := s.glimpse(ids, order, seen); err != nil {
 				t.Fatal(err)

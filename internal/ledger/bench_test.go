@@ -106,12 +106,12 @@ func BenchmarkStoreGlimpse(b *testing.B) {
 	const per = 1000
 	for _, absent := range []int{0, benchEvents} {
 		b.Run(map[int]string{0: "decided", benchEvents: "absent"}[absent], func(b *testing.B) {
-			ids, order, seen := make([]string, per), make([]int, per), make([]event.Glimpse, per)
+			ids, order, seen := make([]string, per), make([]int, per), make([]event.Snapshot, per)
 			for next := 0; b.Loop(); {
 				b.StopTimer()
 				for i := range ids {
 					next = (next + 7919) % benchEvents
-					ids[i], order[i], seen[i] = benchID(absent+next), i, event.Glimpse{Mark: 1}
+					ids[i], order[i], seen[i] = benchID(absent+next), i, event.Snapshot{Mark: 1}
 				}
 				b.StartTimer()
 				if err := s.glimpse(ids, order, seen); err != nil {

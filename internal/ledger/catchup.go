@@ -56,7 +56,7 @@ func (l *Ledger) ends(ctx context.Context) (map[int32]int64, error) {
 }
 
 func (l *Ledger) listEnds(ctx context.Context) (map[int32]int64, error) {
-	if state := kafka.LookAt(ctx, l.client, l.conf.Topic, l.tags.topicID); state != kafka.TopicThere {
+	if state := kafka.CheckTopic(ctx, l.client, l.conf.Topic, l.tags.topicID); state != kafka.TopicThere {
 		return nil, errors.New("the topic is not there, or not the one that it was")
 	}
 	listed, err := l.admin.ListEndOffsets(ctx, l.conf.Topic)

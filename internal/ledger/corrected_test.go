@@ -23,7 +23,7 @@ func TestCorrectedEventStays(t *testing.T) {
 	second := *first
 	second.Amount = amountOf(t, "700.50")
 	parked := &event.Decision{
-		Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkTooOld, Detail: "d"}}, At: aTime(9), Attempt: event.AttemptOf(first),
+		Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkTooOld, Detail: "d"}}, At: aTime(9), Attempt: event.AttemptOf(first),
 	}
 	rules.Conclude(parked, first, event.History{})
 	captured := *decisionsForTest(t)["captured"]

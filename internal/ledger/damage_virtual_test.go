@@ -123,8 +123,8 @@ func TestNoMomentWithout(t *testing.T) {
 						note(id, known{attempted: 2})
 					}
 					d := *ds[[]string{"captured", "rejected", "parked"}[i%3]]
-					d.Verdict = withEventID(d.Verdict, id)
-					l.Remember(id, &d)
+					d.Result = withEventID(d.Result, id)
+					l.AddPending(id, &d)
 					note(id, known{decided: "yes"})
 					flushing <- struct{}{}
 					w.transaction(kgo.TryCommit, record(l.Partition(input), KindAttempt, id, nil), w.decision(l.Partition(input), id, &d))
@@ -152,7 +152,7 @@ func TestNoMomentWithout(t *testing.T) {
 	})
 }
 
-func withEventID(v event.Verdict, id string) event.Verdict {
+func withEventID(v event.Result, id string) event.Result {
 	if v.Outcome != nil {
 		o := *v.Outcome
 		o.EventID = id

@@ -19,7 +19,7 @@ func EncodeAttempt(a event.Attempt) []byte {
 // EncodeDecision gives the value of a decision's record, all that the outcome
 // needs to be published again. It holds no secret.
 func EncodeDecision(d *event.Decision) ([]byte, error) {
-	if (d.Outcome == nil) == (d.Parking == nil) {
+	if (d.Outcome == nil) == (d.ParkInfo == nil) {
 		return nil, errors.New("encode a decision: it must have an outcome or a parking")
 	}
 	w := cborWriter{out: make([]byte, 0, 320)} // as much as most take
@@ -35,7 +35,7 @@ func EncodeDecision(d *event.Decision) ([]byte, error) {
 		w.outcome(d.Outcome)
 	} else {
 		w.key(m, 4)
-		w.parking(d.Parking)
+		w.parking(d.ParkInfo)
 	}
 	w.fingerprintIf(m, 5, d.Content)
 	if n := len(d.Superseded); n > 0 {
@@ -108,7 +108,7 @@ func (w *cborWriter) outcome(o *event.Outcome) {
 	w.textIf(m, 13, o.TraceParent)
 }
 
-func (w *cborWriter) parking(p *event.Parking) {
+func (w *cborWriter) parking(p *event.ParkInfo) {
 	m := w.begin()
 	w.text(m, 0, string(p.Reason))
 	w.textIf(m, 1, p.Detail)

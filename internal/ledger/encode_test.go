@@ -38,8 +38,8 @@ func byTheLibrary(t *testing.T, d *event.Decision) []byte {
 			})
 		}
 	} else {
-		p := d.Parking
-		w.Parking = &wireParking{
+		p := d.ParkInfo
+		w.ParkInfo = &wireParking{
 			Reason: string(p.Reason), Detail: valid(p.Detail), FirstAttempt: milli(p.FirstAttempt), Tries: p.Tries,
 			HTTPStatus: p.HTTPStatus, RequestID: valid(p.RequestID),
 		}
@@ -90,9 +90,9 @@ func oddDecisions(t *testing.T) []*event.Decision {
 					}
 					c.Outcome = &o
 				} else {
-					p := *d.Parking
+					p := *d.ParkInfo
 					p.Detail, p.FirstAttempt, p.Tries = text, at, len(text)
-					c.Parking = &p
+					c.ParkInfo = &p
 				}
 				ds = append(ds, &c)
 			}
@@ -106,7 +106,7 @@ func oddDecisions(t *testing.T) []*event.Decision {
 func TestEntriesAreWrittenAsTheLibraryWritesThem(t *testing.T) {
 	ds := oddDecisions(t)
 	for _, d := range decisionsForTest(t) {
-		ds = append(ds, d, &event.Decision{Verdict: d.Verdict, At: d.At})
+		ds = append(ds, d, &event.Decision{Result: d.Result, At: d.At})
 	}
 	glanced := 0
 	for _, d := range ds {
@@ -130,7 +130,7 @@ func TestEntriesAreWrittenAsTheLibraryWritesThem(t *testing.T) {
 
 func TestDecisionsNeedOneVerdict(t *testing.T) {
 	ds := decisionsForTest(t)
-	for _, d := range []*event.Decision{{At: aTime(1)}, {At: aTime(1), Verdict: event.Verdict{Outcome: ds["captured"].Outcome, Parking: ds["parked"].Parking}}} {
+	for _, d := range []*event.Decision{{At: aTime(1)}, {At: aTime(1), Result: event.Result{Outcome: ds["captured"].Outcome, ParkInfo: ds["parked"].ParkInfo}}} {
 		if value, err := EncodeDecision(d); err == nil {
 			t.Errorf("%+v is written as %x", d, value)
 		}

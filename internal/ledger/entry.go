@@ -72,12 +72,12 @@ type wireAttempt struct {
 }
 
 type wireDecision struct {
-	Version int          `cbor:"0,keyasint"`
-	At      int64        `cbor:"1,keyasint"`
-	Attempt *wireAttempt `cbor:"2,keyasint,omitempty"`
-	Outcome *wireOutcome `cbor:"3,keyasint,omitempty"`
-	Parking *wireParking `cbor:"4,keyasint,omitempty"`
-	Content []byte       `cbor:"5,keyasint,omitempty"`
+	Version  int          `cbor:"0,keyasint"`
+	At       int64        `cbor:"1,keyasint"`
+	Attempt  *wireAttempt `cbor:"2,keyasint,omitempty"`
+	Outcome  *wireOutcome `cbor:"3,keyasint,omitempty"`
+	ParkInfo *wireParking `cbor:"4,keyasint,omitempty"`
+	Content  []byte       `cbor:"5,keyasint,omitempty"`
 	// Superseded are fingerprints, one after the other.
 	Superseded []byte `cbor:"6,keyasint,omitempty"`
 }
@@ -224,7 +224,7 @@ func readWireDecision(id string, value []byte) (*event.Decision, error) {
 		d.Attempt = *a
 	}
 	switch {
-	case w.Outcome != nil && w.Parking == nil:
+	case w.Outcome != nil && w.ParkInfo == nil:
 		o, err := w.Outcome.outcome(id)
 		if err != nil {
 			return nil, err
@@ -233,8 +233,8 @@ func readWireDecision(id string, value []byte) (*event.Decision, error) {
 		if w.Attempt != nil {
 			fillFrom(&d.Attempt, o)
 		}
-	case w.Parking != nil && w.Outcome == nil:
-		d.Parking = w.Parking.parking()
+	case w.ParkInfo != nil && w.Outcome == nil:
+		d.ParkInfo = w.ParkInfo.parking()
 	default:
 		return nil, fmt.Errorf("%w: a decision must have an outcome or a parking", ErrUnreadable)
 	}
@@ -278,8 +278,8 @@ func (w *wireOutcome) outcome(id string) (*event.Outcome, error) {
 	return o, nil
 }
 
-func (w *wireParking) parking() *event.Parking {
-	return &event.Parking{
+func (w *wireParking) parking() *event.ParkInfo {
+	return &event.ParkInfo{
 		Reason: event.ParkReason(w.Reason), Detail: w.Detail, FirstAttempt: fromMilli(w.FirstAttempt), Tries: w.Tries,
 		HTTPStatus: w.HTTPStatus, RequestID: w.RequestID,
 	}

@@ -53,26 +53,26 @@ func decisionsForTest(t testing.TB) map[string]*event.Decision {
 	triedForAnother.Reference, triedForAnother.OrderID, triedForAnother.Amount = "another", "o1", amountOf(t, "1.00")
 	triedForOther := attemptOn(t, "o2") // than the outcome is for
 	return map[string]*event.Decision{
-		"captured":                   {Verdict: event.Verdict{Outcome: captured}, At: aTime(9), Attempt: attemptOn(t, "o1")},
-		"captured for another order": {Verdict: event.Verdict{Outcome: captured}, At: aTime(9), Attempt: triedForOther},
+		"captured":                   {Result: event.Result{Outcome: captured}, At: aTime(9), Attempt: attemptOn(t, "o1")},
+		"captured for another order": {Result: event.Result{Outcome: captured}, At: aTime(9), Attempt: triedForOther},
 		"captured after a correction": {
-			Verdict: event.Verdict{Outcome: captured}, At: aTime(9), Attempt: attemptOn(t, "o1"),
+			Result: event.Result{Outcome: captured}, At: aTime(9), Attempt: attemptOn(t, "o1"),
 			Superseded: []event.Fingerprint{event.FingerprintOf([]byte("1")), event.FingerprintOf([]byte("2"))},
 		},
-		"rejected": {Verdict: event.Verdict{Outcome: rejected}, At: aTime(9), Attempt: triedForAnother},
+		"rejected": {Result: event.Result{Outcome: rejected}, At: aTime(9), Attempt: triedForAnother},
 		"parked": {
-			Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: aTime(1), Tries: 3, HTTPStatus: 500, RequestID: "r"}},
-			At:      aTime(9), Attempt: attemptForTest(),
+			Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: aTime(1), Tries: 3, HTTPStatus: 500, RequestID: "r"}},
+			At:     aTime(9), Attempt: attemptForTest(),
 		},
 		"parked, tried for an order": {
-			Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkUndecided, Detail: "d"}}, At: aTime(9), Attempt: attemptOn(t, "order 2"),
+			Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkUndecided, Detail: "d"}}, At: aTime(9), Attempt: attemptOn(t, "order 2"),
 		},
 		"parked, corrected": {
-			Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkTooOld, Detail: "d"}}, At: aTime(9),
+			Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkTooOld, Detail: "d"}}, At: aTime(9),
 			Attempt: event.Attempt{Event: event.FingerprintOf([]byte("e")), Reference: "o1"}, Content: event.FingerprintOf([]byte("c")),
 			Superseded: []event.Fingerprint{event.FingerprintOf([]byte("1"))},
 		},
-		"parked without a call": {Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkInvalidEvent, Detail: "d"}}, At: aTime(9)},
+		"parked without a call": {Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "d"}}, At: aTime(9)},
 	}
 }
 
@@ -176,15 +176,15 @@ func TestUnreadableEntries(t *testing.T) {
 		"a newer layout":    encode(map[int]any{0: version + 1, 1: 1}),
 		"no layout":         encode(map[int]any{1: 1}),
 		"neither":           encode(wireDecision{Version: 1, At: 1}),
-		"both":              encode(wireDecision{Version: 1, Outcome: &wireOutcome{Amount: "1", Currency: "MXN"}, Parking: &wireParking{}}),
+		"both":              encode(wireDecision{Version: 1, Outcome: &wireOutcome{Amount: "1", Currency: "MXN"}, ParkInfo: &wireParking{}}),
 		"no amount":         encode(wireDecision{Version: 1, Outcome: &wireOutcome{Currency: "MXN"}}),
 		"no currency":       encode(wireDecision{Version: 1, Outcome: &wireOutcome{Amount: "1"}}),
-		"half a mark":       encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 1, Event: []byte{1}}, Parking: &wireParking{}}),
-		"half a content":    encode(wireDecision{Version: 1, Parking: &wireParking{}, Content: []byte{1}}),
-		"half a list":       encode(wireDecision{Version: 1, Parking: &wireParking{}, Superseded: make([]byte, 17)}),
-		"tried for nothing": encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 1, Amount: "x", Currency: "MXN"}, Parking: &wireParking{}}),
-		"a newer attempt":   encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 2}, Parking: &wireParking{}}),
-		"something behind":  append(encode(wireDecision{Version: 1, Parking: &wireParking{}}), 0),
+		"half a mark":       encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 1, Event: []byte{1}}, ParkInfo: &wireParking{}}),
+		"half a content":    encode(wireDecision{Version: 1, ParkInfo: &wireParking{}, Content: []byte{1}}),
+		"half a list":       encode(wireDecision{Version: 1, ParkInfo: &wireParking{}, Superseded: make([]byte, 17)}),
+		"tried for nothing": encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 1, Amount: "x", Currency: "MXN"}, ParkInfo: &wireParking{}}),
+		"a newer attempt":   encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 2}, ParkInfo: &wireParking{}}),
+		"something behind":  append(encode(wireDecision{Version: 1, ParkInfo: &wireParking{}}), 0),
 	} {
 		if d, err := DecodeDecision("e1", value); !errors.Is(err, ErrUnreadable) {
 			t.Errorf("%s: %+v, %v", name, d, err)

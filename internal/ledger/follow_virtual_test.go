@@ -169,7 +169,7 @@ func TestUnderAReference(t *testing.T) {
 		l := w.started("a")
 		find := func(reference string) string {
 			t.Helper()
-			found, err := l.Under(t.Context(), reference)
+			found, err := l.UnderReference(t.Context(), reference)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -196,12 +196,12 @@ func TestUnderAReference(t *testing.T) {
 			}
 		}
 		second := *ds["captured"]
-		second.Verdict = withEventID(second.Verdict, "e9")
-		l.Remember("e9", &second)
+		second.Result = withEventID(second.Result, "e9")
+		l.AddPending("e9", &second)
 		if got := find("o1"); got != inTopic+", e9 captured" {
 			t.Errorf("with what is remembered: %s", got)
 		}
-		l.Forget("e9")
+		l.DropPending("e9")
 		if got := find("o1"); got != inTopic {
 			t.Errorf("after it was forgotten: %s", got)
 		}

@@ -296,7 +296,7 @@ func (g *decisionGlance[T]) decision(id string) (d *event.Decision, ok bool) {
 			Reason: string(k.reason), Detail: string(k.detail), FirstAttempt: k.first,
 			Tries: int(k.tries), HTTPStatus: int(k.status), RequestID: string(k.request),
 		}
-		d.Parking = w.parking()
+		d.ParkInfo = w.parking()
 		return d, true
 	}
 	if d.Outcome, ok = g.outcome.outcome(id); ok && g.tried {

@@ -46,10 +46,10 @@ func (c *changes) mark(id string) uint64 {
 	return never | uint64(c.all.Load()&(1<<31-1))<<32 | uint64(c.group(maphash.String(c.seed, id)).Load())
 }
 
-// Glimpse gives what is known now of each of many events, without waiting. Where that
+// Snapshot gives what is known now of each of many events, without waiting. Where that
 // cannot be said at once, or is about to change, the glimpse is none; nil: it
 // cannot be said of any.
-func (l *Ledger) Glimpse(ids []string) []event.Glimpse {
+func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 	if !l.gate.open.Load() {
 		return nil
 	}
@@ -58,7 +58,7 @@ func (l *Ledger) Glimpse(ids []string) []event.Glimpse {
 	if l.store == nil {
 		return nil
 	}
-	seen := make([]event.Glimpse, len(ids))
+	seen := make([]event.Snapshot, len(ids))
 	order := make([]int, len(ids))
 	for i, id := range ids {
 		order[i], seen[i].Mark = i, l.changes.mark(id)
@@ -70,14 +70,14 @@ func (l *Ledger) Glimpse(ids []string) []event.Glimpse {
 	return seen
 }
 
-// Holds reports whether what a glimpse showed of an event is still all that is
+// IsCurrent reports whether what a glimpse showed of an event is still all that is
 // known of it.
-func (l *Ledger) Holds(id string, g event.Glimpse) bool {
+func (l *Ledger) IsCurrent(id string, g event.Snapshot) bool {
 	return g.Mark != 0 && g.Mark == l.changes.mark(id) && l.gate.open.Load()
 }
 
 // hide makes those glimpses none whose event this process has not read back.
-func (o *overlay) hide(ids []string, seen []event.Glimpse) {
+func (o *overlay) hide(ids []string, seen []event.Snapshot) {
 	if o.events.Load() == 0 {
 		return
 	}
@@ -92,7 +92,7 @@ func (o *overlay) hide(ids []string, seen []event.Glimpse) {
 
 // glimpse looks up the events of those glimpses that are not none. It puts order,
 // their numbers, into the order of their ids.
-func (s *store) glimpse(ids []string, order []int, seen []event.Glimpse) (err error) {
+func (s *store) glimpse(ids []string, order []int, seen []event.Snapshot) (err error) {
 	slices.SortFunc(order, func(a, b int) int { return strings.Compare(ids[a], ids[b]) })
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{eventPrefix}, UpperBound: []byte{eventPrefix + 1}})
 	if err != nil {

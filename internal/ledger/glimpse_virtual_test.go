@@ -23,12 +23,12 @@ func TestGlimpseShowsWhatIsKnown(t *testing.T) {
 		for i := range 40 {
 			ids = append(ids, fmt.Sprintf("e%d", 39-i), fmt.Sprintf("absent%d", i))
 		}
-		seen := l.Glimpse(ids)
+		seen := l.Snapshot(ids)
 		if len(seen) != len(ids) {
 			t.Fatalf("%d glimpses of %d events", len(seen), len(ids))
 		}
 		for i, id := range ids {
-			if !l.Holds(id, seen[i]) {
+			if !l.IsCurrent(id, seen[i]) {
 				t.Errorf("the glimpse of %q does not hold", id)
 			}
 			w.knows(l, id, knownOf(seen[i].History))
@@ -50,10 +50,10 @@ func TestGlimpseHoldsUntilAChange(t *testing.T) {
 			}
 			w.caughtUp(l)
 		},
-		"a decision is remembered": func(w *world, l *Ledger) { l.Remember("e1", captured(w)) },
+		"a decision is remembered": func(w *world, l *Ledger) { l.AddPending("e1", captured(w)) },
 		"a decision is forgotten": func(w *world, l *Ledger) {
-			l.Remember("e1", captured(w))
-			l.Forget("e1")
+			l.AddPending("e1", captured(w))
+			l.DropPending("e1")
 		},
 		"another instance attempts it": func(w *world, l *Ledger) {
 			w.plain(w.attempt(2, "e1", attemptAt(5)))
@@ -78,12 +78,12 @@ func TestGlimpseHoldsUntilAChange(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.plain(w.attempt(1, "e1", attemptAt(9)))
 				l := w.started("a")
-				before := l.Glimpse([]string{"e1"})[0]
-				if !l.Holds("e1", before) || knownOf(before.History) != (known{attempted: 9}) {
-					w.t.Fatalf("before, it holds %v: %+v", l.Holds("e1", before), knownOf(before.History))
+				before := l.Snapshot([]string{"e1"})[0]
+				if !l.IsCurrent("e1", before) || knownOf(before.History) != (known{attempted: 9}) {
+					w.t.Fatalf("before, it holds %v: %+v", l.IsCurrent("e1", before), knownOf(before.History))
 				}
 				change(w, l)
-				if l.Holds("e1", before) {
+				if l.IsCurrent("e1", before) {
 					w.t.Error("the glimpse holds still")
 				}
 			})
@@ -96,20 +96,20 @@ func TestGlimpseHoldsUntilAChange(t *testing.T) {
 func TestNoGlimpseOfWhatIsNotReadBack(t *testing.T) {
 	inWorld(t, func(w *world) {
 		l := w.started("a")
-		l.Remember("e1", decisionsForTest(w.t)["captured"])
-		seen := l.Glimpse([]string{"e0", "e1"})
-		if seen[1] != (event.Glimpse{}) || l.Holds("e1", seen[1]) {
+		l.AddPending("e1", decisionsForTest(w.t)["captured"])
+		seen := l.Snapshot([]string{"e0", "e1"})
+		if seen[1] != (event.Snapshot{}) || l.IsCurrent("e1", seen[1]) {
 			w.t.Errorf("it shows %+v", seen[1])
 		}
-		if !l.Holds("e0", seen[0]) {
+		if !l.IsCurrent("e0", seen[0]) {
 			w.t.Error("another event's does not hold")
 		}
-		l.Forget("e1")
-		if seen := l.Glimpse([]string{"e1"}); !l.Holds("e1", seen[0]) {
+		l.DropPending("e1")
+		if seen := l.Snapshot([]string{"e1"}); !l.IsCurrent("e1", seen[0]) {
 			w.t.Error("it does not hold when the decision is forgotten")
 		}
 		l.gate.halt(causeStale, "for the test")
-		if seen := l.Glimpse([]string{"e1"}); seen != nil {
+		if seen := l.Snapshot([]string{"e1"}); seen != nil {
 			w.t.Errorf("a halted ledger shows %+v", seen)
 		}
 	})

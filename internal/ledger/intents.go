@@ -280,10 +280,10 @@ func (w *intents) close() {
 	client.Close()
 }
 
-// Remember keeps a decision that will be in the topic soon, until it is read
+// AddPending keeps a decision that will be in the topic soon, until it is read
 // back.
-func (l *Ledger) Remember(id string, d *event.Decision) { l.over.remember(id, d) }
+func (l *Ledger) AddPending(id string, d *event.Decision) { l.over.remember(id, d) }
 
-// Forget drops what was remembered last of an event: its transaction will not
+// DropPending drops what was remembered last of an event: its transaction will not
 // be.
-func (l *Ledger) Forget(id string) { l.over.forget(id) }
+func (l *Ledger) DropPending(id string) { l.over.forget(id) }

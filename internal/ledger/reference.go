@@ -6,10 +6,10 @@ import (
 	"payment-capture/internal/event"
 )
 
-// Under gives what is known of every event that was tried, or has a payment,
+// UnderReference gives what is known of every event that was tried, or has a payment,
 // under an external reference, in the order of their ids. It is asked like
 // Lookup: what other instances wrote since [Ledger.CatchUp] may be missing.
-func (l *Ledger) Under(ctx context.Context, reference string) ([]event.Known, error) {
+func (l *Ledger) UnderReference(ctx context.Context, reference string) ([]event.Known, error) {
 	return ask(ctx, l, func(s *store) ([]event.Known, error) {
 		ids := l.over.underReference(reference) // before the store: see overlay
 		stored, err := s.underReference(reference)

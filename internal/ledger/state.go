@@ -32,7 +32,7 @@ const (
 // rankOf gives a decision's rank.
 func rankOf(d *event.Decision) rank {
 	switch {
-	case d.Parking != nil:
+	case d.ParkInfo != nil:
 		return rankParked
 	case d.Outcome.Type == event.TypeCaptured:
 		return rankCaptured

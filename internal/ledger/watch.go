@@ -60,7 +60,7 @@ const (
 // partitions, and how far the topic goes.
 func (l *Ledger) lookAtTopic(ctx context.Context) {
 	for look := 1; ; look++ {
-		state := kafka.LookAt(ctx, l.client, l.conf.Topic, l.tags.topicID)
+		state := kafka.CheckTopic(ctx, l.client, l.conf.Topic, l.tags.topicID)
 		switch state {
 		case kafka.TopicThere:
 			if _, err := l.listEnds(ctx); err != nil && ctx.Err() == nil {

@@ -31,14 +31,14 @@ func (o *owner) dispatch() {
 		if it == nil {
 			break
 		}
-		if it.answer != nil && o.p.ledger.Holds(it.id, it.glimpse) {
+		if it.answer != nil && o.p.ledger.IsCurrent(it.id, it.glimpse) {
 			o.answered(it, *it.answer)
 			continue
 		}
 		it.inFlight = true
 		it.part.inFlight++
 		o.inFlight++
-		it.hold = &hold{
+		it.lease = &lease{
 			giveUp: it.part.giveUp, heard: &o.p.heard, within: o.p.conf.SessionTimeout,
 			member: o.p.member, assigned: it.part.member,
 			journal: journal{ledger: o.p.ledger, asking: it.part.asking, partition: it.part.number},

@@ -20,7 +20,7 @@ func (p *Pipeline) weigh(r *polledRecord, now time.Time) {
 		return
 	case r.invalid != nil:
 		if r.glimpse.Decision == nil {
-			r.unfit = &event.Parking{Reason: event.ParkInvalidEvent, Detail: r.invalid.Error()}
+			r.unfit = &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: r.invalid.Error()}
 		}
 		return
 	}
@@ -38,7 +38,7 @@ func (p *Pipeline) weigh(r *polledRecord, now time.Time) {
 			// The ledger cannot tell now: the event may be decided.
 		case unfit == nil:
 			r.good = true
-		case response.Tried == nil: // else the rules do not count any more
+		case response.Prior == nil: // else the rules do not count any more
 			r.unfit = unfit
 		}
 	}
@@ -47,6 +47,6 @@ func (p *Pipeline) weigh(r *polledRecord, now time.Time) {
 // parkedBefore reports whether a copy of a record was parked whose event id is another
 // event's: the ledger knows it by the record.
 func (p *Pipeline) parkedBefore(r *polledRecord) bool {
-	known := p.ledger.Glimpse([]string{event.RecordID(messageOf(r.record))})
+	known := p.ledger.Snapshot([]string{event.RecordID(messageOf(r.record))})
 	return len(known) == 1 && known[0].Decision != nil
 }

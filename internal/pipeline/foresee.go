@@ -11,7 +11,7 @@ func (p *Pipeline) foresee(records []*polledRecord) {
 	for i, r := range records {
 		ids[i] = r.id
 	}
-	for i, g := range p.ledger.Glimpse(ids) {
+	for i, g := range p.ledger.Snapshot(ids) {
 		r := records[i]
 		r.glimpse = g
 		d := g.Decision

@@ -87,7 +87,7 @@ func (p *Pipeline) watchInput(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		switch kafka.LookAt(ctx, p.consumer, p.conf.Topics.Input, p.commits.TopicID) {
+		switch kafka.CheckTopic(ctx, p.consumer, p.conf.Topics.Input, p.commits.TopicID) {
 		case kafka.TopicReplaced:
 			p.send(inputReplaced{})
 			return

@@ -22,11 +22,11 @@ type parkedRecords struct {
 	ids []string
 }
 
-func (l parkedRecords) Glimpse(ids []string) []event.Glimpse {
-	known := make([]event.Glimpse, len(ids))
+func (l parkedRecords) Snapshot(ids []string) []event.Snapshot {
+	known := make([]event.Snapshot, len(ids))
 	for i, id := range ids {
 		if slices.Contains(l.ids, id) {
-			known[i].Decision = &event.Decision{Verdict: event.Verdict{Parking: &event.Parking{}}}
+			known[i].Decision = &event.Decision{Result: event.Result{ParkInfo: &event.ParkInfo{}}}
 		}
 	}
 	return known
@@ -47,11 +47,11 @@ func TestWeigh(t *testing.T) {
 		}
 		return &event.ReadyToCapture{Amount: amount, Time: at}
 	}
-	attempted := event.Glimpse{History: event.History{Attempt: &event.Attempt{First: now}}}
-	decided := event.Glimpse{History: event.History{Decision: &event.Decision{}}}
-	another := event.Glimpse{History: event.History{Attempt: &event.Attempt{First: now, Event: event.Fingerprint{1}}}}
-	uncalled := event.Glimpse{History: event.History{Decision: &event.Decision{
-		Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkTooOld}}, Content: event.Fingerprint{1},
+	attempted := event.Snapshot{History: event.History{Attempt: &event.Attempt{First: now}}}
+	decided := event.Snapshot{History: event.History{Decision: &event.Decision{}}}
+	another := event.Snapshot{History: event.History{Attempt: &event.Attempt{First: now, Event: event.Fingerprint{1}}}}
+	uncalled := event.Snapshot{History: event.History{Decision: &event.Decision{
+		Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkTooOld}}, Content: event.Fingerprint{1},
 	}}}
 	invalid := &event.InvalidError{Field: "data.amount", Problem: "is negative"}
 	for name, c := range map[string]struct {
@@ -149,7 +149,7 @@ func (r runTest) show(at int64, kinds string) {
 		switch kind {
 		case 'b':
 			p.event, p.invalid = nil, &event.InvalidError{Problem: "is bad"}
-			p.unfit = &event.Parking{Reason: event.ParkInvalidEvent, Detail: "is bad"}
+			p.unfit = &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "is bad"}
 		case 'g':
 			p.good = true
 		case 's':
@@ -251,7 +251,7 @@ func TestScoutEndsTheHold(t *testing.T) {
 	if target == nil || target.next != 4 || len(r.scouting) != 1 {
 		t.Fatalf("the scout is sent to %+v", target)
 	}
-	bad := polledRecord{unfit: &event.Parking{}, record: &kgo.Record{Offset: 4}}
+	bad := polledRecord{unfit: &event.ParkInfo{}, record: &kgo.Record{Offset: 4}}
 	good := polledRecord{good: true, record: &kgo.Record{Offset: 9}}
 	target.scouted([]polledRecord{bad}).apply(r.owner)
 	if h := r.invalidHolds()[0]; h.Waiting != 5 || h.First != 0 || h.Last != 4 {

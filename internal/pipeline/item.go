@@ -21,10 +21,10 @@ type item struct {
 	since  time.Time // when it was taken up
 	order  string    // for a person; "" where the record is no valid event
 	id     string    // of the event, or what stands in for it
-	hold   *hold     // from the beginning of its capture on
+	lease  *lease    // from the beginning of its capture on
 
-	glimpse event.Glimpse // what was known of it when it was polled
-	answer  *settlement   // what follows from that, where it needs no call
+	glimpse event.Snapshot // what was known of it when it was polled
+	answer  *settlement    // what follows from that, where it needs no call
 
 	invalid *event.InvalidError // why the record is no valid event
 	resend  *event.Resend       // where a person sent it again

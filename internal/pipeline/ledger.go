@@ -21,12 +21,12 @@ type Ledger interface {
 	CatchUp(ctx context.Context) error
 	// Lookup gives what is known of an event.
 	Lookup(ctx context.Context, id string) (event.History, error)
-	// Glimpse gives what is known now of many events at once, without waiting;
-	// nil where that cannot be said. Holds reports whether that is still so.
-	Glimpse(ids []string) []event.Glimpse
-	Holds(id string, g event.Glimpse) bool
-	// Under gives what is known of every event under an external reference.
-	Under(ctx context.Context, reference string) ([]event.Known, error)
+	// Snapshot gives what is known now of many events at once, without waiting;
+	// nil where that cannot be said. IsCurrent reports whether that is still so.
+	Snapshot(ids []string) []event.Snapshot
+	IsCurrent(id string, g event.Snapshot) bool
+	// UnderReference gives what is known of every event under an external reference.
+	UnderReference(ctx context.Context, reference string) ([]event.Known, error)
 	// Attempt notes durably that an event of a partition is tried.
 	Attempt(ctx context.Context, partition int32, id string, a event.Attempt) error
 	// Withdraw takes such a note back, and waits for that.
@@ -34,8 +34,8 @@ type Ledger interface {
 	// Records gives what a decision adds to its flush: itself, and the end of
 	// its attempt.
 	Records(partition int32, id string, d *event.Decision) ([]*kgo.Record, error)
-	// Remember keeps a decision from when it is made until it is read back;
-	// Forget drops it, for it will not be.
-	Remember(id string, d *event.Decision)
-	Forget(id string)
+	// AddPending keeps a decision from when it is made until it is read back;
+	// DropPending drops it, for it will not be.
+	AddPending(id string, d *event.Decision)
+	DropPending(id string)
 }

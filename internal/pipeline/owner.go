@@ -248,10 +248,10 @@ func (o *owner) settle(it *item, s settlement) {
 	if s.replayed {
 		o.logReplayed(it, s)
 	}
-	it.record, it.event, it.resend, it.answer, it.glimpse = nil, nil, nil, nil, event.Glimpse{}
+	it.record, it.event, it.resend, it.answer, it.glimpse = nil, nil, nil, nil, event.Snapshot{}
 	if s.decision != nil {
 		// The next copy of the event may come before this is read back.
-		o.p.ledger.Remember(s.id, s.decision)
+		o.p.ledger.AddPending(s.id, s.decision)
 	}
 	if len(s.records) == 0 {
 		o.p.conf.Metrics.settled(s)
@@ -277,14 +277,14 @@ func (o *owner) logReplayed(it *item, s settlement) {
 		return
 	}
 	o.log.LogAttrs(o.work, slog.LevelInfo, "event stays parked",
-		append(attrs, slog.String("reason", string(d.Parking.Reason)), slog.Time("parked_at", d.At))...)
+		append(attrs, slog.String("reason", string(d.ParkInfo.Reason)), slog.Time("parked_at", d.At))...)
 }
 
 // forget tells the ledger of decisions that will not be committed.
 func (p *Pipeline) forget(pending []settlement) {
 	for _, s := range pending {
 		if s.decision != nil {
-			p.ledger.Forget(s.id)
+			p.ledger.DropPending(s.id)
 		}
 	}
 }
@@ -295,7 +295,7 @@ func (o *owner) adjustIntake() {
 	var pause, resume []int32
 	// While nothing can be captured or committed, no more is read than there are
 	// captures to find out that it can again.
-	shut := o.commitsHold() != "" || (o.room() <= 0 && o.p.capturer.Shut() != "")
+	shut := o.commitsHold() != "" || (o.room() <= 0 && o.p.capturer.Blocked() != "")
 	for n, pt := range o.parts {
 		held := pt.held()
 		switch {
@@ -328,7 +328,7 @@ func (o *owner) drop(parts []*partition) {
 		numbers = append(numbers, pt.number)
 		pt.stopTries()
 		o.p.forget(pt.pending)
-		if !o.dropAll || !Anew(o.cause) {
+		if !o.dropAll || !Restartable(o.cause) {
 			pt.cancel()
 		}
 		if pt.window == nil {

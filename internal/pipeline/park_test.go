@@ -35,7 +35,7 @@ func TestParkKeepsARecordAsItWas(t *testing.T) {
 		Topic: "orders", Partition: 3, Offset: 77, Key: []byte("k"), Value: []byte(`{"x":1}`),
 		Headers: []kgo.RecordHeader{{Key: "ce_type", Value: []byte("t")}, {Key: "empty"}},
 	}
-	s := parkingPipeline(1<<20).parkedRecord(t.Context(), &item{record: r}, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
+	s := parkingPipeline(1<<20).parkedRecord(t.Context(), &item{record: r}, "e1", &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"})
 	if s.Topic != "parked" || string(s.Key) != "k" || string(s.Value) != `{"x":1}` {
 		t.Errorf("got %+v", s)
 	}
@@ -54,7 +54,7 @@ func TestParkKeepsARecordAsItWas(t *testing.T) {
 	if _, ok := h["parked_value_sha256"]; ok {
 		t.Error("a record that fits is parked by its digest")
 	}
-	s = parkingPipeline(1<<20).parkedRecord(t.Context(), &item{record: &kgo.Record{Key: []byte{}, Value: nil}}, "", &event.Parking{Reason: event.ParkInvalidEvent})
+	s = parkingPipeline(1<<20).parkedRecord(t.Context(), &item{record: &kgo.Record{Key: []byte{}, Value: nil}}, "", &event.ParkInfo{Reason: event.ParkInvalidEvent})
 	if s.Value != nil || s.Key == nil {
 		t.Errorf("key %#v and value %#v are not as they were: empty and null", s.Key, s.Value)
 	}
@@ -89,7 +89,7 @@ func TestParkNamesTheOrder(t *testing.T) {
 		r := &kgo.Record{Topic: "orders", Value: tc.value}
 		polled := p.decodeRecord(r)
 		it := &item{record: r, event: polled.event, invalid: polled.invalid}
-		h := headersOf(p.parkedRecord(t.Context(), it, cmp.Or(tc.as, polled.id), &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"}))
+		h := headersOf(p.parkedRecord(t.Context(), it, cmp.Or(tc.as, polled.id), &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"}))
 		order, named := h["parked_order_id"]
 		claimed, namedToo := h["parked_claimed_event_id"]
 		if order != tc.order || claimed != tc.claimed || named == tc.absent || namedToo == tc.absentToo {
@@ -120,7 +120,7 @@ func TestParkOversizeByDigest(t *testing.T) {
 		"headers": {Topic: "orders", Value: value[:1], Headers: []kgo.RecordHeader{{Key: long, Value: []byte(long)}}},
 	}
 	for name, r := range tests {
-		s := parkingPipeline(limit).parkedRecord(t.Context(), &item{record: r}, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
+		s := parkingPipeline(limit).parkedRecord(t.Context(), &item{record: r}, "e1", &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"})
 		if s.Value != nil || s.Key != nil {
 			t.Errorf("%s: key of %d and value of %d bytes are kept", name, len(s.Key), len(s.Value))
 		}
@@ -145,7 +145,7 @@ func TestParkAtTheLimit(t *testing.T) {
 	kept, digested := 0, 0
 	for size := 15_000; size < limit+100; size += 7 {
 		r := &kgo.Record{Topic: "orders", Key: []byte("key"), Value: make([]byte, size)}
-		s := parkingPipeline(limit).parkedRecord(t.Context(), &item{record: r}, "e1", &event.Parking{Reason: event.ParkInvalidEvent, Detail: "why"})
+		s := parkingPipeline(limit).parkedRecord(t.Context(), &item{record: r}, "e1", &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"})
 		if s.Value != nil {
 			kept++
 		} else {
@@ -188,7 +188,7 @@ func TestParkInvalidOfHostileRecords(t *testing.T) {
 			t.Logf("%s: not invalid", name)
 			continue
 		}
-		parked := p.parkedRecord(t.Context(), &item{record: r, invalid: got.invalid}, got.id, &event.Parking{Reason: event.ParkInvalidEvent, Detail: got.invalid.Error()})
+		parked := p.parkedRecord(t.Context(), &item{record: r, invalid: got.invalid}, got.id, &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: got.invalid.Error()})
 		if size := sizeOf(parked); size > limit {
 			t.Errorf("%s: parked with %d bytes, the limit is %d", name, size, limit)
 		}

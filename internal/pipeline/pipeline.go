@@ -30,39 +30,39 @@ type Capturer interface {
 	// this program, and the pipeline stops with it, offsets kept. When the hold
 	// is given up no further call is begun, but the one under way is finished;
 	// when ctx ends that one is broken off too.
-	Capture(ctx context.Context, e *event.ReadyToCapture, h Hold) (*event.Decision, error)
-	// Shut says why no call can be made now, whatever the event: then no more
+	Capture(ctx context.Context, e *event.ReadyToCapture, h Lease) (*event.Decision, error)
+	// Blocked says why no call can be made now, whatever the event: then no more
 	// is read than is needed to find out that one can. "" when calls are made.
-	Shut() string
+	Blocked() string
 	// Busy gives how many captures are calling, or wait before they call again: the
 	// others are on their way to a call.
 	Busy() int
-	// Changes gives a channel on which something arrives after Shut changed, or
+	// Changes gives a channel on which something arrives after Blocked changed, or
 	// Busy has grown.
 	Changes() <-chan struct{}
 }
 
-// Hold is this instance's claim to an event, as a capture sees it.
-type Hold interface {
+// Lease is this instance's claim to an event, as a capture sees it.
+type Lease interface {
 	// GiveUp is closed when no further call shall begin.
 	GiveUp() <-chan struct{}
 	// Current reports whether the group was heard of recently enough to be sure
 	// that the partition is still this instance's.
 	Current() bool
-	// Tell is told what the event waits for, and after how many calls.
-	Tell(waitsFor string, calls int)
-	// Tried gives the earliest attempt that was noted before and not decided;
+	// SetWaiting is told what the event waits for, and after how many calls.
+	SetWaiting(waitsFor string, calls int)
+	// PriorAttempt returns the earliest attempt that was noted before and not decided;
 	// nil: the event was never tried.
-	Tried() *event.Attempt
+	PriorAttempt() *event.Attempt
 	// Resent reports whether a person sent the event again, after it was parked.
 	Resent() bool
 	// Attempt notes durably that the event is about to be tried; Withdraw takes
 	// that back.
 	Attempt(ctx context.Context, a event.Attempt) error
 	Withdraw(ctx context.Context) error
-	// Under gives what is known of every event under the event's reference;
+	// UnderReference gives what is known of every event under the event's reference;
 	// CatchUp returns when that is all that was noted when it was called.
-	Under(ctx context.Context) ([]event.Known, error)
+	UnderReference(ctx context.Context) ([]event.Known, error)
 	CatchUp(ctx context.Context) error
 }
 
@@ -200,7 +200,7 @@ func (e *StoppedError) Unwrap() error { return e.Cause }
 // [kafka.ErrFenced] or [kafka.ErrRefused], or an error of the start.
 func (p *Pipeline) Run(ctx context.Context) error {
 	var committer *kafka.Committer
-	err := kafka.Patiently(ctx, StartPatience, p.conf.Log, func(ctx context.Context) error {
+	err := kafka.AwaitCluster(ctx, StartPatience, p.conf.Log, func(ctx context.Context) error {
 		if err := p.prepare(ctx); err != nil {
 			return err
 		}
@@ -234,7 +234,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 
 	close(p.started)
 	cause := o.run(ctx, stopPolling)
-	if !Anew(cause) {
+	if !Restartable(cause) {
 		cancelWork()
 	}
 	// The callbacks of the leaving find nothing owned. Where this process goes on,
@@ -249,13 +249,13 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	return nil
 }
 
-// Mend ends a transaction of this instance that hangs.
-func (p *Pipeline) Mend(ctx context.Context) error {
+// Reinitialise ends a transaction of this instance that hangs.
+func (p *Pipeline) Reinitialise(ctx context.Context) error {
 	c := p.committer.Load()
 	if c == nil {
 		return errors.New("this instance is about to take its transactional id, and ends it then")
 	}
-	return c.Mend(ctx)
+	return c.Reinitialise(ctx)
 }
 
 // leave closes the consumer while the owner's messages are still answered:

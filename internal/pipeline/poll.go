@@ -28,13 +28,13 @@ type polledRecord struct {
 	skip    bool             // a marker, or not meant for this service
 	skipped *event.SkipError // why it is not meant for this service; nil for a marker
 	invalid *event.InvalidError
-	id      string        // of the event, or what stands in for it where it is invalid
-	resend  *event.Resend // where a person sent it again
-	glimpse event.Glimpse // what was known of it then
-	answer  *settlement   // what follows from that, where it needs no call
+	id      string         // of the event, or what stands in for it where it is invalid
+	resend  *event.Resend  // where a person sent it again
+	glimpse event.Snapshot // what was known of it then
+	answer  *settlement    // what follows from that, where it needs no call
 	// unfit is why the record would be parked without a call, and good whether it
 	// may be called for; a record that is neither says nothing: see weigh.
-	unfit *event.Parking
+	unfit *event.ParkInfo
 	good  bool
 }
 

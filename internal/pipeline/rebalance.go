@@ -103,8 +103,8 @@ var ErrExpelled = errors.New("the group expelled this member while it was rejoin
 // it from a new one as long as the member is the same. Run a new pipeline.
 var ErrLateCommit = errors.New("a commit of offsets was not answered and may still arrive")
 
-// Anew reports whether an end of Run asks for a new pipeline in the same process.
-func Anew(err error) bool {
+// Restartable reports whether an end of Run asks for a new pipeline in the same process.
+func Restartable(err error) bool {
 	return errors.Is(err, ErrExpelled) || errors.Is(err, ErrLateCommit) || errors.Is(err, kafka.ErrReplaced)
 }
 

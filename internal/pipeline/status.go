@@ -170,8 +170,8 @@ func (o *owner) waitsFor(it *item) (reason string, calls int) {
 	case !it.inFlight:
 		return "room: CAPTURE_MAX_IN_FLIGHT bounds the captures under way", 0
 	}
-	told, calls := it.hold.told()
-	switch shut := o.p.capturer.Shut(); {
+	told, calls := it.lease.told()
+	switch shut := o.p.capturer.Blocked(); {
 	case reason != "":
 		return reason, calls
 	case shut != "":

@@ -28,7 +28,7 @@ func orderText(amount string) string {
 // TestSkippedBelow is the table of which records a committed offset may pass over.
 func TestSkippedBelow(t *testing.T) {
 	t.Parallel()
-	parked := event.History{Decision: &event.Decision{Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkInvalidEvent}}}}
+	parked := event.History{Decision: &event.Decision{Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkInvalidEvent}}}}
 	for name, test := range map[string]struct {
 		value   string
 		known   func(m event.Message, e *event.ReadyToCapture) map[string]event.History

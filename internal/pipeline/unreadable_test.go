@@ -27,7 +27,8 @@ func TestUnreadableRecords(t *testing.T) {
 	}
 	for _, err := range []error{
 		nil, io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, kerr.NotLeaderForPartition, kerr.CorruptMessage,
-		&tls.CertificateVerificationError{Err: errors.New("expired")}, tls.RecordHeaderError{Msg: "not TLS"},
+		&tls.CertificateVerificationError{Err: errors.New("expired")},
+		tls.RecordHeaderError{Msg: "not TLS"},
 		fmt.Errorf("dial: %w", &net.OpError{Op: "dial", Err: errors.New("refused")}), errors.New("whatever the next version returns"),
 	} {
 		ft := kgo.FetchTopicPartition{Topic: "orders", FetchPartition: kgo.FetchPartition{Partition: 2, Err: err}}

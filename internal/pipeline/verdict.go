@@ -17,7 +17,7 @@ import (
 // decided before, else by a capture. asking is ctx until the item is given up.
 func (p *Pipeline) settlementFor(ctx, asking context.Context, it *item) (settlement, error) {
 	if it.invalid != nil {
-		return p.parkOnce(ctx, asking, it, &event.Parking{Reason: event.ParkInvalidEvent, Detail: it.invalid.Error()})
+		return p.parkOnce(ctx, asking, it, &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: it.invalid.Error()})
 	}
 	e := it.event
 	h, err := p.known(asking, e.ID, it.glimpse)
@@ -46,17 +46,17 @@ func (p *Pipeline) settlementFor(ctx, asking context.Context, it *item) (settlem
 // for its time before that.
 func (p *Pipeline) evaluate(ctx context.Context, it *item, r rules.Response) (_ *event.Decision, until time.Time, _ error) {
 	e := it.event
-	if r.Tried == nil {
+	if r.Prior == nil {
 		until = p.conf.Rules.WaitUntil(e, r.Resent, time.Now())
 	}
 	switch {
 	case until.IsZero():
-		it.hold.event, it.hold.tried, it.hold.resent = e, r.Tried, r.Resent
-		d, err := p.capturer.Capture(ctx, e, it.hold)
+		it.lease.event, it.lease.tried, it.lease.resent = e, r.Prior, r.Resent
+		d, err := p.capturer.Capture(ctx, e, it.lease)
 		return d, time.Time{}, err
 	case it.crowded > 0:
 		return &event.Decision{
-			Verdict: event.Verdict{Parking: rules.Crowded(e, it.crowded)}, At: event.Now(), Attempt: event.AttemptOf(e),
+			Result: event.Result{ParkInfo: rules.Crowded(e, it.crowded)}, At: event.Now(), Attempt: event.AttemptOf(e),
 		}, time.Time{}, nil
 	}
 	return nil, until, nil
@@ -66,8 +66,8 @@ func (p *Pipeline) evaluate(ctx context.Context, it *item, r rules.Response) (_ 
 // if that still holds. A decision that this process made and has not read back may
 // yet come to nothing, if the partition that it was made for is lost before its
 // flush: it is waited for until it is read back, or dropped.
-func (p *Pipeline) known(asking context.Context, id string, seen event.Glimpse) (event.History, error) {
-	if p.ledger.Holds(id, seen) {
+func (p *Pipeline) known(asking context.Context, id string, seen event.Snapshot) (event.History, error) {
+	if p.ledger.IsCurrent(id, seen) {
 		return seen.History, nil
 	}
 	for {
@@ -93,10 +93,10 @@ const unreadPause = 10 * time.Millisecond
 
 // parkOnce parks a record that has no event id which could be trusted, unless a
 // copy of it was parked before, and was not sent again since.
-func (p *Pipeline) parkOnce(ctx, asking context.Context, it *item, parking *event.Parking) (settlement, error) {
+func (p *Pipeline) parkOnce(ctx, asking context.Context, it *item, parking *event.ParkInfo) (settlement, error) {
 	id, seen := it.id, it.glimpse
 	if it.invalid == nil { // its event's id is another event's
-		id, seen = event.RecordID(messageOf(it.record)), event.Glimpse{}
+		id, seen = event.RecordID(messageOf(it.record)), event.Snapshot{}
 	}
 	h, err := p.known(asking, id, seen)
 	if err != nil {
@@ -105,7 +105,7 @@ func (p *Pipeline) parkOnce(ctx, asking context.Context, it *item, parking *even
 	if d := h.Decision; d != nil && !it.resend.Undoes(d) {
 		return leave(rules.LeaveParked, d), nil
 	}
-	return p.settlementOf(ctx, it, id, &event.Decision{Verdict: event.Verdict{Parking: parking}, At: event.Now()})
+	return p.settlementOf(ctx, it, id, &event.Decision{Result: event.Result{ParkInfo: parking}, At: event.Now()})
 }
 
 // leave answers a record by nothing: it was parked before. d is the decision that
@@ -137,10 +137,10 @@ func (p *Pipeline) settlementOf(ctx context.Context, it *item, id string, d *eve
 	var first *kgo.Record
 	var err error
 	switch {
-	case d.Parking != nil:
-		first = p.parkedRecord(ctx, it, id, d.Parking)
+	case d.ParkInfo != nil:
+		first = p.parkedRecord(ctx, it, id, d.ParkInfo)
 		if wireSize(first) > kafka.LeastRecordBytes { // a produce request may turn out to have no room for it
-			s.digest = p.parkedDigest(it, id, d.Parking)
+			s.digest = p.parkedDigest(it, id, d.ParkInfo)
 		}
 	case d.Outcome != nil:
 		if first, err = p.outcomeRecord(it.record, d.Outcome); err != nil {
@@ -196,7 +196,7 @@ func (p *Pipeline) outcomeRecord(input *kgo.Record, outcome *event.Outcome) (*kg
 // parkedRecord writes a record for the parked topic. One that the topic would
 // not take is parked as its position, its size and its digest: a flush must not
 // fail by it, and the record itself is where it was.
-func (p *Pipeline) parkedRecord(ctx context.Context, it *item, id string, parking *event.Parking) *kgo.Record {
+func (p *Pipeline) parkedRecord(ctx context.Context, it *item, id string, parking *event.ParkInfo) *kgo.Record {
 	r, at := it.record, parkedPosition(it, id)
 	input := messageOf(r)
 	if wireSize(r)+parkedHeaders > int(p.commits.MaxBatchBytes[p.conf.Topics.Parked]) {
@@ -211,7 +211,7 @@ func (p *Pipeline) parkedRecord(ctx context.Context, it *item, id string, parkin
 
 // parkedDigest writes a record for the parked topic as its position, its size and
 // its digest.
-func (p *Pipeline) parkedDigest(it *item, id string, parking *event.Parking) *kgo.Record {
+func (p *Pipeline) parkedDigest(it *item, id string, parking *event.ParkInfo) *kgo.Record {
 	input := event.Digest(messageOf(it.record))
 	return recordOf(p.conf.Topics.Parked, event.EncodeParked(input, parkedPosition(it, id), parking))
 }

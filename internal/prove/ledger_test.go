@@ -55,7 +55,7 @@ func (e ledgerEntry) String() string {
 	case e.gone:
 		what = "no attempt"
 	case e.decision != nil && e.decision.Parked():
-		what = "parked " + string(e.decision.Parking.Reason)
+		what = "parked " + string(e.decision.ParkInfo.Reason)
 	case e.decision != nil:
 		what = strings.TrimSpace(e.decision.Outcome.Type + " " + e.decision.Outcome.Reason)
 	}
@@ -204,7 +204,7 @@ func (h *history) checkDecisions() {
 func (e ledgerEntry) says(v verdict) bool {
 	d := e.decision
 	if d.Parked() {
-		return v.kind == topicParked && v.reason == string(d.Parking.Reason)
+		return v.kind == topicParked && v.reason == string(d.ParkInfo.Reason)
 	}
 	return v.kind == map[string]string{event.TypeCaptured: topicCaptured, event.TypeRejected: topicRejected}[d.Outcome.Type] &&
 		v.paymentID == d.Outcome.PaymentID && v.reason == d.Outcome.Reason

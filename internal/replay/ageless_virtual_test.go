@@ -20,7 +20,7 @@ func TestAParkedRecordWithoutAnyTimeIsNotSent(t *testing.T) {
 		t := w.t
 		none := time.UnixMilli(-1)
 		park := func(r *kgo.Record) string {
-			p := &event.Parking{Reason: event.ParkInvalidEvent}
+			p := &event.ParkInfo{Reason: event.ParkInvalidEvent}
 			id := event.RecordID(messageOf(r))
 			out := event.EncodeParked(messageOf(r), event.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, ID: id}, p)
 			parked := &kgo.Record{Topic: parkedInto, Key: out.Key, Value: out.Value}

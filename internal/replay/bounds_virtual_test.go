@@ -58,7 +58,7 @@ func TestDigestOfAMarker(t *testing.T) {
 		}
 		from := *behind
 		from.Offset = 1
-		w.parkMessage(0, event.Digest(messageOf(behind)), &from, &event.Parking{Reason: event.ParkTooOld})
+		w.parkMessage(0, event.Digest(messageOf(behind)), &from, &event.ParkInfo{Reason: event.ParkTooOld})
 		time.Sleep(time.Second)
 		plan, result := w.replay(w.config(Selection{All: true, Parked: true}))
 		w.rows(plan, map[Class]string{DigestGone: "1/0/1"})

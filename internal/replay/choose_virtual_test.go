@@ -221,7 +221,7 @@ func TestPlanOfCorrectedEvents(t *testing.T) {
 		known, done := decoded(w.t, orders[6]), decoded(w.t, orders[9])
 		w.book.known["known"] = event.History{Decision: &event.Decision{
 			At: time.Now(), Attempt: event.AttemptOf(known), Content: known.Content(),
-			Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkTooOld}},
+			Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkTooOld}},
 		}}
 		w.book.decide(decoded(w.t, orders[10]), event.TypeCaptured, time.Now())
 		w.book.known["done"].Decision.Superseded = []event.Fingerprint{done.Content()}

@@ -140,8 +140,8 @@ func (c Case) parkOnce(as Class) Class {
 
 // evaluate classifies an event to which the rules are applied.
 func (s Rules) evaluate(c Case, r rules.Response, now time.Time) Class {
-	if r.Tried != nil {
-		return s.again(c, r.Tried, now)
+	if r.Prior != nil {
+		return s.again(c, r.Prior, now)
 	}
 	if unfit := s.Unfit(c.Event, r.Resent, now); unfit != nil {
 		switch unfit.Reason { //nolint:exhaustive // the reasons of [rules.Rules.Unfit]

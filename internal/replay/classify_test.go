@@ -61,12 +61,12 @@ func TestClassify(t *testing.T) {
 	}
 	ended := func(outcome string) event.History {
 		return event.History{Decision: &event.Decision{
-			At: now().Add(-day), Attempt: *tried(day), Verdict: event.Verdict{Outcome: &event.Outcome{Type: outcome}},
+			At: now().Add(-day), Attempt: *tried(day), Result: event.Result{Outcome: &event.Outcome{Type: outcome}},
 		}}
 	}
 	at := now().Add(-time.Hour)
 	parked := func(first time.Time) event.History {
-		d := &event.Decision{At: at, Attempt: event.Attempt{Event: e.Fingerprint()}, Verdict: event.Verdict{Parking: &event.Parking{}}}
+		d := &event.Decision{At: at, Attempt: event.Attempt{Event: e.Fingerprint()}, Result: event.Result{ParkInfo: &event.ParkInfo{}}}
 		if !first.IsZero() {
 			d.Attempt = *tried(now().Sub(first))
 		}
@@ -75,13 +75,13 @@ func TestClassify(t *testing.T) {
 	otherAmount := fresh(func(o *order) { o.amount = "11.00" })
 	uncalled := func(on *event.ReadyToCapture, superseded ...event.Fingerprint) event.History {
 		return event.History{Decision: &event.Decision{
-			At: at, Attempt: event.AttemptOf(on), Content: on.Content(), Superseded: superseded, Verdict: event.Verdict{Parking: &event.Parking{}},
+			At: at, Attempt: event.AttemptOf(on), Content: on.Content(), Superseded: superseded, Result: event.Result{ParkInfo: &event.ParkInfo{}},
 		}}
 	}
 	mark := func(parkedAt, first time.Time) *event.Resend {
 		return &event.Resend{ParkedAt: parkedAt, FirstAttempt: first}
 	}
-	onRecord := &event.Decision{At: at, Verdict: event.Verdict{Parking: &event.Parking{}}}
+	onRecord := &event.Decision{At: at, Result: event.Result{ParkInfo: &event.ParkInfo{}}}
 	once := rulesForTest()
 	once.OncePerReference = true
 	noAge := rulesForTest()
@@ -98,7 +98,7 @@ func TestClassify(t *testing.T) {
 		want  Class
 	}{
 		"captured":                         {c: Case{Event: e, History: ended(event.TypeCaptured)}, want: AnsweredCaptured},
-		"captured, old":                    {c: Case{Event: aged(400 * day), History: event.History{Decision: &event.Decision{Verdict: event.Verdict{Outcome: &event.Outcome{Type: event.TypeCaptured}}}}}, want: AnsweredCaptured},
+		"captured, old":                    {c: Case{Event: aged(400 * day), History: event.History{Decision: &event.Decision{Result: event.Result{Outcome: &event.Outcome{Type: event.TypeCaptured}}}}}, want: AnsweredCaptured},
 		"captured, and marked":             {c: Case{Event: e, History: ended(event.TypeCaptured), Resend: mark(now().Add(-day), none)}, want: AnsweredCaptured},
 		"rejected":                         {c: Case{Event: e, History: ended(event.TypeRejected)}, want: AnsweredRejected},
 		"parked":                           {c: Case{Event: e, History: parked(none)}, want: StaysParked},

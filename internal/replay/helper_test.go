@@ -66,7 +66,7 @@ func (b *book) Lookup(_ context.Context, id string) (event.History, error) {
 	return b.known[id], nil
 }
 
-func (b *book) Under(_ context.Context, reference string) ([]event.Known, error) {
+func (b *book) UnderReference(_ context.Context, reference string) ([]event.Known, error) {
 	return b.under[reference], nil
 }
 
@@ -84,6 +84,6 @@ func (b *book) decide(e *event.ReadyToCapture, outcome string, at time.Time) {
 func (b *book) park(id string, content event.Fingerprint, reason event.ParkReason, at, first time.Time) {
 	b.known[id] = event.History{Decision: &event.Decision{
 		At: at, Attempt: event.Attempt{First: first, Event: content},
-		Verdict: event.Verdict{Parking: &event.Parking{Reason: reason, FirstAttempt: first}},
+		Result: event.Result{ParkInfo: &event.ParkInfo{Reason: reason, FirstAttempt: first}},
 	}}
 }

@@ -132,7 +132,7 @@ func (r *Run) rival(ctx context.Context, e *event.ReadyToCapture, h event.Histor
 	if !r.conf.Rules.OncePerReference || (h.Decision != nil && !h.Decision.Parked()) {
 		return false, nil
 	}
-	known, err := r.conf.Ledger.Under(ctx, e.ExternalReference)
+	known, err := r.conf.Ledger.UnderReference(ctx, e.ExternalReference)
 	if err != nil {
 		return false, err
 	}

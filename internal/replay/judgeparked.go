@@ -42,7 +42,7 @@ func (r *Run) judgeParked(ctx context.Context, rec *kgo.Record) (*judged, error)
 	}
 	reason := p.reason
 	if standing != nil && standing.Parked() {
-		reason = standing.Parking.Reason
+		reason = standing.ParkInfo.Reason
 	}
 	if !r.state.Selection.hasReason(reason) {
 		return nil, nil //nolint:nilnil // likewise

@@ -134,7 +134,7 @@ func (p *parked) mark(d *event.Decision) *event.Resend {
 		return &event.Resend{ParkedAt: p.since, FirstAttempt: p.first}
 	}
 	first := d.Attempt.First
-	if t := d.Parking.FirstAttempt; first.IsZero() || (!t.IsZero() && t.Before(first)) {
+	if t := d.ParkInfo.FirstAttempt; first.IsZero() || (!t.IsZero() && t.Before(first)) {
 		first = t
 	}
 	return &event.Resend{ParkedAt: d.At, FirstAttempt: first}

@@ -18,12 +18,12 @@ func TestRestoreIsTheReverseOfParking(t *testing.T) {
 	at := event.Position{Topic: "orders", Partition: 3, Offset: 42}
 	named := at
 	named.ID, named.OrderID, named.ClaimedEventID = "sha256:0", "order-1", "e1"
-	tried := &event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: first.Add(456 * time.Microsecond), Tries: 2, HTTPStatus: 500, RequestID: "r"}
-	untried := &event.Parking{Reason: event.ParkTooOld}
+	tried := &event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: first.Add(456 * time.Microsecond), Tries: 2, HTTPStatus: 500, RequestID: "r"}
+	untried := &event.ParkInfo{Reason: event.ParkTooOld}
 	plain := event.Message{Key: []byte("k"), Value: []byte("v"), Headers: []event.Header{{Key: "a", Value: []byte("1")}, {Key: "a"}}}
 	for name, test := range map[string]struct {
 		input   event.Message
-		parking *event.Parking
+		parking *event.ParkInfo
 	}{
 		"plain":                  {plain, tried},
 		"never tried":            {plain, untried},
@@ -64,7 +64,7 @@ func TestRestoreLeavesMarksOut(t *testing.T) {
 	input := event.Message{Value: []byte("v"), Headers: []event.Header{{Key: "a"}}}
 	marked := input
 	marked.Headers = append(marked.Headers[:1:1], (event.Resend{ParkedAt: now(), FirstAttempt: now()}).Headers()...)
-	p, ok := restore(event.EncodeParked(marked, event.Position{Topic: "t"}, &event.Parking{Reason: event.ParkTooOld}))
+	p, ok := restore(event.EncodeParked(marked, event.Position{Topic: "t"}, &event.ParkInfo{Reason: event.ParkTooOld}))
 	if diff := cmp.Diff(input, p.message); !ok || diff != "" {
 		t.Errorf("got %t (-want +got):\n%s", ok, diff)
 	}
@@ -73,7 +73,7 @@ func TestRestoreLeavesMarksOut(t *testing.T) {
 func TestRestoreOfADigest(t *testing.T) {
 	t.Parallel()
 	input := event.Message{Key: []byte("k"), Value: []byte("large"), Headers: []event.Header{{Key: "a"}}}
-	p, ok := restore(event.EncodeParked(event.Digest(input), event.Position{Topic: "t", Partition: 1, Offset: 2}, &event.Parking{Reason: event.ParkTooOld}))
+	p, ok := restore(event.EncodeParked(event.Digest(input), event.Position{Topic: "t", Partition: 1, Offset: 2}, &event.ParkInfo{Reason: event.ParkTooOld}))
 	if !ok || p.digest == nil {
 		t.Fatalf("got %+v, %t", p, ok)
 	}
@@ -116,7 +116,7 @@ func TestMark(t *testing.T) {
 	p := parked{since: now(), first: now().Add(-time.Minute)}
 	at := now().Add(-time.Hour)
 	decision := func(attempt, parking time.Time) *event.Decision {
-		return &event.Decision{At: at, Attempt: event.Attempt{First: attempt}, Verdict: event.Verdict{Parking: &event.Parking{FirstAttempt: parking}}}
+		return &event.Decision{At: at, Attempt: event.Attempt{First: attempt}, Result: event.Result{ParkInfo: &event.ParkInfo{FirstAttempt: parking}}}
 	}
 	var none time.Time
 	for name, test := range map[string]struct {

@@ -45,7 +45,7 @@ func TestParkedIsMarked(t *testing.T) {
 		rs["resent"].Headers = append(rs["resent"].Headers, kgo.RecordHeader{Key: (event.Resend{ParkedAt: first}).Headers()[0].Key, Value: []byte(first.Format(time.RFC3339Nano))})
 		for id, r := range rs {
 			w.produce(r)
-			p := &event.Parking{Reason: event.ParkUndecided}
+			p := &event.ParkInfo{Reason: event.ParkUndecided}
 			if id == "tried" || id == "before-tried" {
 				p.FirstAttempt = first
 			}
@@ -93,7 +93,7 @@ func TestParkedIsChosen(t *testing.T) {
 		for i, id := range []string{"a", "b", "c"} {
 			r := fresh(int32(i), id)
 			w.produce(r)
-			w.parkRecord(int32(i)%2, r, &event.Parking{Reason: event.ParkTooOld})
+			w.parkRecord(int32(i)%2, r, &event.ParkInfo{Reason: event.ParkTooOld})
 			if id == "b" {
 				w.book.park(id, decoded(t, order{value: string(r.Value)}).Fingerprint(), event.ParkUndecided, time.Now(), time.Time{})
 			}
@@ -128,10 +128,10 @@ func TestParkedTwiceIsSentOnce(t *testing.T) {
 		t := w.t
 		twice, once := fresh(1, "twice"), fresh(1, "once")
 		w.produce(twice, once)
-		w.parkRecord(1, twice, &event.Parking{Reason: event.ParkTooOld})
-		w.parkRecord(1, once, &event.Parking{Reason: event.ParkTooOld})
+		w.parkRecord(1, twice, &event.ParkInfo{Reason: event.ParkTooOld})
+		w.parkRecord(1, once, &event.ParkInfo{Reason: event.ParkTooOld})
 		time.Sleep(time.Minute)
-		last := ms(w.parkRecord(0, twice, &event.Parking{Reason: event.ParkUndecided}).Timestamp)
+		last := ms(w.parkRecord(0, twice, &event.ParkInfo{Reason: event.ParkUndecided}).Timestamp)
 		before := w.all(input)
 		c := w.config(Selection{All: true, Parked: true})
 		plan, _ := w.replay(c)
@@ -166,13 +166,13 @@ func TestCorrectedIsNotSent(t *testing.T) {
 	inWorld(t, func(w *world) {
 		wrong, right := at(0, time.Now(), order{id: "e", amount: "1.00"}), at(0, time.Now(), order{id: "e", amount: "2.00"})
 		w.produce(wrong, right)
-		w.parkRecord(0, wrong, &event.Parking{Reason: event.ParkTooOld})
-		w.parkRecord(0, right, &event.Parking{Reason: event.ParkTooOld})
+		w.parkRecord(0, wrong, &event.ParkInfo{Reason: event.ParkTooOld})
+		w.parkRecord(0, right, &event.ParkInfo{Reason: event.ParkTooOld})
 		first, second := decoded(w.t, order{id: "e", amount: "1.00"}), decoded(w.t, order{id: "e", amount: "2.00"})
 		parkedAt := ms(time.Now())
 		w.book.known["e"] = event.History{Decision: &event.Decision{
 			At: parkedAt, Attempt: event.AttemptOf(second), Content: second.Content(), Superseded: []event.Fingerprint{first.Content()},
-			Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkTooOld}},
+			Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkTooOld}},
 		}}
 		time.Sleep(time.Second)
 		before := w.all(input)
@@ -193,7 +193,7 @@ func TestParkedAgainDuringTheRunIsLeft(t *testing.T) {
 		t := w.t
 		r := fresh(1, "e")
 		w.produce(r)
-		w.parkRecord(0, r, &event.Parking{Reason: event.ParkUndecided})
+		w.parkRecord(0, r, &event.ParkInfo{Reason: event.ParkUndecided})
 		mark := decoded(t, order{value: string(r.Value)}).Fingerprint()
 		w.book.park("e", mark, event.ParkUndecided, time.Now(), time.Time{})
 		time.Sleep(time.Second)
@@ -230,7 +230,7 @@ func TestDigestIsFetched(t *testing.T) {
 			case "beyond":
 				from.Offset = 99
 			}
-			w.parkMessage(0, event.Digest(m), &from, &event.Parking{Reason: event.ParkTooOld})
+			w.parkMessage(0, event.Digest(m), &from, &event.ParkInfo{Reason: event.ParkTooOld})
 		}
 		// The first one falls to retention.
 		if _, err := w.admin.DeleteRecords(t.Context(), offsetsOf(0, 1)); err != nil {
@@ -264,7 +264,7 @@ func TestHopelessIsLeft(t *testing.T) {
 		for r, reason := range map[*kgo.Record]event.ParkReason{
 			invalid: event.ParkInvalidEvent, formerly: event.ParkInvalidEvent, conflicting: event.ParkConflicting, euros: event.ParkWrongCurrency,
 		} {
-			w.parkRecord(0, r, &event.Parking{Reason: reason})
+			w.parkRecord(0, r, &event.ParkInfo{Reason: reason})
 			if r != euros {
 				w.book.park(event.RecordID(messageOf(r)), event.Fingerprint{}, reason, parkedAt, time.Time{})
 			}
@@ -308,7 +308,7 @@ func TestNoParkingInTheParkedTopic(t *testing.T) {
 		r.Topic = parkedInto
 		theirs := at(1, time.Now(), order{id: "theirs", account: "other"})
 		w.produce(r, theirs)
-		w.parkRecord(0, theirs, &event.Parking{Reason: event.ParkTooOld})
+		w.parkRecord(0, theirs, &event.ParkInfo{Reason: event.ParkTooOld})
 		plan, result := w.replay(w.config(Selection{All: true, Parked: true}))
 		w.rows(plan, map[Class]string{NoParking: "1/0/1", OtherAccount: "1/0/1"})
 		if result.Sent != 0 {
@@ -325,8 +325,8 @@ func TestTimeOfAParkedRecordThatIsGone(t *testing.T) {
 		written, first := ms(time.Now().Add(-2*time.Hour)), ms(time.Now().Add(-time.Hour))
 		there, gone := at(0, written, order{id: "there"}), at(0, written, order{id: "gone"})
 		w.produce(gone, there)
-		w.parkRecord(0, there, &event.Parking{Reason: event.ParkUndecided})
-		w.parkRecord(0, gone, &event.Parking{Reason: event.ParkUndecided, FirstAttempt: first})
+		w.parkRecord(0, there, &event.ParkInfo{Reason: event.ParkUndecided})
+		w.parkRecord(0, gone, &event.ParkInfo{Reason: event.ParkUndecided, FirstAttempt: first})
 		if _, err := w.admin.DeleteRecords(t.Context(), offsetsOf(0, 1)); err != nil {
 			t.Fatal(err)
 		}

@@ -24,8 +24,8 @@ import (
 type Ledger interface {
 	// Lookup gives what is known of an event.
 	Lookup(ctx context.Context, id string) (event.History, error)
-	// Under gives what is known of every event under an external reference.
-	Under(ctx context.Context, reference string) ([]event.Known, error)
+	// UnderReference gives what is known of every event under an external reference.
+	UnderReference(ctx context.Context, reference string) ([]event.Known, error)
 }
 
 // Progress is shown how far a run is. It is called by one goroutine.

@@ -70,7 +70,7 @@ func TestThePlanListsSkippedParkedRecords(t *testing.T) {
 	inWorld(t, func(w *world) {
 		theirs := at(1, time.Now(), order{id: "theirs", account: "north"})
 		w.produce(theirs)
-		w.parkRecord(0, theirs, &event.Parking{Reason: event.ParkTooOld})
+		w.parkRecord(0, theirs, &event.ParkInfo{Reason: event.ParkTooOld})
 		plan := w.plan(w.config(Selection{All: true, Parked: true}))
 		want := []skips.Count{{Reason: event.SkipOtherAccount, Records: 1, Names: []skips.Name{{Name: "north", Records: 1}}}}
 		if diff := cmp.Diff(want, plan.Skipped); diff != "" {

@@ -176,7 +176,7 @@ func TestOtherPartitions(t *testing.T) {
 		for _, r := range rs {
 			from := *r
 			from.Partition += partitions // of which one is the first that is not there
-			w.parkMessage(0, messageOf(r), &from, &event.Parking{Reason: event.ParkTooOld})
+			w.parkMessage(0, messageOf(r), &from, &event.ParkInfo{Reason: event.ParkTooOld})
 		}
 		before = w.all(input)
 		plan, _ = w.replay(w.config(Selection{All: true, Parked: true}))

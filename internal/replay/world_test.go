@@ -115,12 +115,12 @@ func (w *world) produce(rs ...*kgo.Record) {
 
 // parkRecord puts a record of the input, which lies there already, into a
 // partition of the parked topic, as the service does, and gives that one.
-func (w *world) parkRecord(partition int32, r *kgo.Record, p *event.Parking) *kgo.Record {
+func (w *world) parkRecord(partition int32, r *kgo.Record, p *event.ParkInfo) *kgo.Record {
 	w.t.Helper()
 	return w.parkMessage(partition, messageOf(r), r, p)
 }
 
-func (w *world) parkMessage(partition int32, m event.Message, from *kgo.Record, p *event.Parking) *kgo.Record {
+func (w *world) parkMessage(partition int32, m event.Message, from *kgo.Record, p *event.ParkInfo) *kgo.Record {
 	w.t.Helper()
 	out := event.EncodeParked(m, event.Position{Topic: from.Topic, Partition: from.Partition, Offset: from.Offset}, p)
 	r := &kgo.Record{Topic: parkedInto, Partition: partition, Key: out.Key, Value: out.Value}

@@ -22,8 +22,8 @@ const (
 // Response is the answer of [Respond].
 type Response struct {
 	Action Action
-	// Tried, of an evaluation, is the attempt to go on from; nil: no call is known.
-	Tried *event.Attempt
+	// Prior, of an evaluation, is the attempt to go on from; nil: no call is known.
+	Prior *event.Attempt
 	// Resent, of an evaluation: an operator accepted the time of the event.
 	Resent bool
 }
@@ -86,7 +86,7 @@ func evaluate(e *event.ReadyToCapture, resend *event.Resend, d *event.Decision, 
 	// Without the parking that it answers to, a mark says nothing about the time of the
 	// event: the record may be as old as a topic that is read from its start.
 	resent := d != nil && resend.Undoes(d) && !contradicts(d.Attempt, e)
-	return Response{Action: Evaluate, Tried: tried, Resent: resent}
+	return Response{Action: Evaluate, Prior: tried, Resent: resent}
 }
 
 // contradicts reports whether an attempt was for something else than the event.
@@ -103,10 +103,10 @@ func sameContent(d *event.Decision, e *event.ReadyToCapture) bool {
 }
 
 // Conflict returns why an event is parked to which [Respond] says ParkConflicting.
-func Conflict(e *event.ReadyToCapture, h event.History) *event.Parking {
+func Conflict(e *event.ReadyToCapture, h event.History) *event.ParkInfo {
 	d := h.Decision
 	if d != nil && d.Uncalled() && h.Attempt == nil {
-		return &event.Parking{
+		return &event.ParkInfo{
 			Reason: event.ParkConflicting,
 			Detail: "an event of this id was parked and corrected too often: send the order under a new event id",
 		}
@@ -120,7 +120,7 @@ func Conflict(e *event.ReadyToCapture, h event.History) *event.Parking {
 		known.OrderID, known.Amount, known.Reference = d.Outcome.OrderID, d.Outcome.Amount, d.Outcome.ExternalReference
 		before, state = &known, "ended as "+d.Outcome.Type
 	}
-	return &event.Parking{
+	return &event.ParkInfo{
 		Reason: event.ParkConflicting,
 		Detail: "an event of this id " + state + ", and was for something else: " + e.Differences(*before),
 	}

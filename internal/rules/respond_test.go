@@ -47,7 +47,7 @@ func tried(e *event.ReadyToCapture, at time.Time) event.Attempt {
 // parkedUncalled is a decision that parked an event without a call.
 func parkedUncalled(e *event.ReadyToCapture, at time.Time, superseded ...event.Fingerprint) *event.Decision {
 	return &event.Decision{
-		Verdict: event.Verdict{Parking: &event.Parking{Reason: event.ParkTooOld}}, At: at,
+		Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkTooOld}}, At: at,
 		Attempt: event.AttemptOf(e), Content: e.Content(), Superseded: superseded,
 	}
 }
@@ -60,13 +60,13 @@ func TestRespond(t *testing.T) {
 	otherAmount := eventForTest(t, func(e *event.ReadyToCapture) { e.Amount = amount(t, "1.00", "MXN") })
 	attempt := func(n int) event.Attempt { return tried(e, hour(n)) }
 	other := tried(otherAmount, hour(1))
-	captured := &event.Decision{Verdict: event.Verdict{Outcome: &event.Outcome{Type: event.TypeCaptured}}, At: hour(5), Attempt: attempt(4)}
-	parked := &event.Decision{Verdict: event.Verdict{Parking: &event.Parking{}}, At: hour(5), Attempt: attempt(4)}
-	conflicting := &event.Decision{Verdict: captured.Verdict, At: hour(5), Attempt: other}
+	captured := &event.Decision{Result: event.Result{Outcome: &event.Outcome{Type: event.TypeCaptured}}, At: hour(5), Attempt: attempt(4)}
+	parked := &event.Decision{Result: event.Result{ParkInfo: &event.ParkInfo{}}, At: hour(5), Attempt: attempt(4)}
+	conflicting := &event.Decision{Result: captured.Result, At: hour(5), Attempt: other}
 	uncalled := parkedUncalled(e, hour(5))
-	unknown := &event.Decision{Verdict: event.Verdict{Parking: &event.Parking{}}, At: hour(5), Attempt: event.Attempt{Event: e.Fingerprint()}}
-	corrected := &event.Decision{Verdict: captured.Verdict, At: hour(5), Attempt: other, Superseded: []event.Fingerprint{e.Content()}}
-	sameOrder := &event.Decision{Verdict: captured.Verdict, At: hour(5), Attempt: attempt(4), Superseded: []event.Fingerprint{e.Content()}}
+	unknown := &event.Decision{Result: event.Result{ParkInfo: &event.ParkInfo{}}, At: hour(5), Attempt: event.Attempt{Event: e.Fingerprint()}}
+	corrected := &event.Decision{Result: captured.Result, At: hour(5), Attempt: other, Superseded: []event.Fingerprint{e.Content()}}
+	sameOrder := &event.Decision{Result: captured.Result, At: hour(5), Attempt: attempt(4), Superseded: []event.Fingerprint{e.Content()}}
 	parkedAgain := parkedUncalled(otherAmount, hour(5), e.Content())
 	often := parkedUncalled(otherTime, hour(5), slices.Repeat([]event.Fingerprint{{1}}, event.MaxSuperseded)...)
 	that, another := &event.Resend{ParkedAt: hour(5)}, &event.Resend{ParkedAt: hour(6)}
@@ -134,10 +134,10 @@ func TestRespond(t *testing.T) {
 			if got.Action != test.want || got.Resent != test.resent {
 				t.Errorf("action %d, resent %t; want %d, %t", got.Action, got.Resent, test.want, test.resent)
 			}
-			if (got.Tried == nil) != test.first.IsZero() || (got.Tried != nil && !got.Tried.First.Equal(test.first)) {
-				t.Errorf("it goes on from %+v, want an attempt of %s", got.Tried, test.first)
+			if (got.Prior == nil) != test.first.IsZero() || (got.Prior != nil && !got.Prior.First.Equal(test.first)) {
+				t.Errorf("it goes on from %+v, want an attempt of %s", got.Prior, test.first)
 			}
-			if got.Tried != nil && test.history.Decision == parked && got.Tried.Body.IsZero() {
+			if got.Prior != nil && test.history.Decision == parked && got.Prior.Body.IsZero() {
 				t.Error("what was sent is not known any more")
 			}
 		})
@@ -150,7 +150,7 @@ func TestConclude(t *testing.T) {
 	first, second := eventForTest(t, nil), eventForTest(t, func(e *event.ReadyToCapture) { e.Time = hour(9) })
 	older := event.FingerprintOf([]byte("older"))
 	captured := func() *event.Decision {
-		return &event.Decision{Verdict: event.Verdict{Outcome: &event.Outcome{Type: event.TypeCaptured}}, At: hour(5), Attempt: tried(second, hour(4))}
+		return &event.Decision{Result: event.Result{Outcome: &event.Outcome{Type: event.TypeCaptured}}, At: hour(5), Attempt: tried(second, hour(4))}
 	}
 	for name, test := range map[string]struct {
 		decision *event.Decision
@@ -164,7 +164,7 @@ func TestConclude(t *testing.T) {
 		"corrected and parked":               {parkedUncalled(second, hour(5)), parkedUncalled(first, hour(2)), second.Content(), []event.Fingerprint{first.Content()}},
 		"corrected a second time":            {captured(), parkedUncalled(first, hour(2), older), event.Fingerprint{}, []event.Fingerprint{older, first.Content()}},
 		"resent":                             {captured(), parkedUncalled(second, hour(2), older), event.Fingerprint{}, []event.Fingerprint{older}},
-		"resent after it was parked, called": {captured(), &event.Decision{Verdict: event.Verdict{Parking: &event.Parking{}}, At: hour(2), Attempt: tried(second, hour(1)), Superseded: []event.Fingerprint{older}}, event.Fingerprint{}, []event.Fingerprint{older}},
+		"resent after it was parked, called": {captured(), &event.Decision{Result: event.Result{ParkInfo: &event.ParkInfo{}}, At: hour(2), Attempt: tried(second, hour(1)), Superseded: []event.Fingerprint{older}}, event.Fingerprint{}, []event.Fingerprint{older}},
 	} {
 		d := test.decision
 		d.Content = event.Fingerprint{}
@@ -187,10 +187,10 @@ func TestConflict(t *testing.T) {
 	attempt := tried(before, hour(1))
 	bare := attempt
 	bare.OrderID, bare.Amount = "", money.Amount{}
-	captured := &event.Decision{Attempt: bare, Verdict: event.Verdict{Outcome: &event.Outcome{
+	captured := &event.Decision{Attempt: bare, Result: event.Result{Outcome: &event.Outcome{
 		Type: event.TypeCaptured, OrderID: "o1", ExternalReference: "o1", Amount: before.Amount,
 	}}}
-	parked := &event.Decision{Attempt: attempt, Verdict: event.Verdict{Parking: &event.Parking{}}}
+	parked := &event.Decision{Attempt: attempt, Result: event.Result{ParkInfo: &event.ParkInfo{}}}
 	for name, test := range map[string]struct {
 		event   *event.ReadyToCapture
 		history event.History

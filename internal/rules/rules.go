@@ -27,21 +27,21 @@ type Rules struct {
 //
 // The age matters because it is the only evidence about attempts from before the
 // ledger existed, or from a ledger that was lost.
-func (r Rules) Unfit(e *event.ReadyToCapture, resent bool, now time.Time) *event.Parking {
+func (r Rules) Unfit(e *event.ReadyToCapture, resent bool, now time.Time) *event.ParkInfo {
 	age := now.Sub(e.Time)
 	switch {
 	case e.Amount.Currency() != r.Currency:
-		return &event.Parking{Reason: event.ParkWrongCurrency, Detail: fmt.Sprintf(
+		return &event.ParkInfo{Reason: event.ParkWrongCurrency, Detail: fmt.Sprintf(
 			"data.currency is %s, and this account charges in %s: the API would take the same number in the other currency",
 			e.Amount.Currency(), r.Currency)}
 	case resent:
 		return nil
 	case r.MaxEventAge > 0 && age > r.MaxEventAge:
-		return &event.Parking{Reason: event.ParkTooOld, Detail: fmt.Sprintf(
+		return &event.ParkInfo{Reason: event.ParkTooOld, Detail: fmt.Sprintf(
 			"time is %s, more than CAPTURE_MAX_EVENT_AGE (%s) ago, and the ledger knows of no attempt",
 			e.Time.UTC().Format(time.RFC3339), r.MaxEventAge)}
 	case age < -max(event.ClockTolerance, r.MaxEventLead):
-		return &event.Parking{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
+		return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
 			"time is %s, still to come: %s ahead of the service's clock (%s), so the age of the event cannot be told",
 			e.Time.UTC().Format(time.RFC3339), e.Time.Sub(now).Round(time.Second), now.UTC().Format(time.RFC3339))}
 	}
@@ -61,8 +61,8 @@ func (r Rules) WaitUntil(e *event.ReadyToCapture, resent bool, now time.Time) ti
 
 // Crowded returns why an event is parked that would have to wait for its time
 // beside more waiting records of its partition than limit.
-func Crowded(e *event.ReadyToCapture, limit int) *event.Parking {
-	return &event.Parking{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
+func Crowded(e *event.ReadyToCapture, limit int) *event.ParkInfo {
+	return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
 		"time is %s, which is still to come, and %d records of its partition wait for their time already, or behind one that does: no more may",
 		e.Time.UTC().Format(time.RFC3339), limit)}
 }

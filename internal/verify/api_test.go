@@ -156,7 +156,7 @@ func TestAnAPIThatDoesNotAnswerIsGivenUp(t *testing.T) {
 func TestAnAPIWithoutASearchIsAskedForTheRest(t *testing.T) {
 	t.Parallel()
 	w := newAPIWorld(t, simulator.Script{})
-	p := event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: time.Now().Add(-time.Minute)}
+	p := event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: time.Now().Add(-time.Minute)}
 	for i := range 40 {
 		s := w.send(order{id: fmt.Sprintf("a%d", i), at: time.Now()})
 		w.park(s.record, p)
@@ -199,7 +199,7 @@ func TestPaymentsOfParkedEventsAreSearchedFor(t *testing.T) {
 	t.Parallel()
 	w := newAPIWorld(t, simulator.Script{})
 	w.conf.API.Search = true
-	p := event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: time.Now().Add(-time.Minute)}
+	p := event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: time.Now().Add(-time.Minute)}
 	paid := w.send(order{id: "paid", at: time.Now()})
 	payment := w.charge(paid.event)
 	first := w.send(order{id: "first", reference: "shared", at: time.Now()})

@@ -39,10 +39,10 @@ func TestCopiesAroundTheLastStableOffset(t *testing.T) {
 		}, verify.OutcomeWithoutEvent},
 		"parked records": {func(w *world, e *event.ReadyToCapture, partition int32) {
 			r := &kgo.Record{Topic: input, Offset: 999, Value: order{id: e.ID}.value(w.t), Timestamp: noon}
-			w.park(r, event.Parking{Reason: event.ParkTooOld}, in(partition))
+			w.park(r, event.ParkInfo{Reason: event.ParkTooOld}, in(partition))
 		}, verify.OutcomeWithoutEvent},
 		"decisions": {func(w *world, e *event.ReadyToCapture, partition int32) {
-			w.decide(e.ID, event.Decision{Verdict: event.Verdict{Outcome: outcomeOf(e, event.TypeCaptured)}}, in(partition))
+			w.decide(e.ID, event.Decision{Result: event.Result{Outcome: outcomeOf(e, event.TypeCaptured)}}, in(partition))
 		}, verify.LedgerWithoutEvent},
 	} {
 		for _, at := range []struct {
@@ -102,7 +102,7 @@ func TestDecisionOfAFlushUnderWay(t *testing.T) {
 	w := newWorld(t)
 	w.clean(3)
 	s := w.send(order{id: "e1"})
-	p := event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}
+	p := event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}
 	w.park(s.record, p)
 	w.decideParked("e1", p, noon)
 	w.commit()
@@ -164,7 +164,7 @@ func TestPaymentThatBeginsWithAnothersID(t *testing.T) {
 				w.decideAs(s.event, o)
 			}
 			s := w.send(order{id: "parked"})
-			p := event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}
+			p := event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}
 			w.park(s.record, p)
 			w.decideParked("parked", p, noon.Add(time.Second))
 			w.commit()

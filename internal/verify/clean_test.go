@@ -18,7 +18,7 @@ import (
 // What is as it should be, odd as it looks, is no difference.
 func TestNoFalseDifferences(t *testing.T) {
 	t.Parallel()
-	undecided := event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}
+	undecided := event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}
 	at := noon.Add(time.Second)
 	replayed := func(w *world, o *event.Outcome) {
 		again := *o
@@ -88,7 +88,7 @@ func TestNoFalseDifferences(t *testing.T) {
 			s = w.send(order{id: "e1", partition: 1, resend: &event.Resend{ParkedAt: at}})
 			o := outcomeOf(s.event, event.TypeCaptured)
 			w.publish(o)
-			w.decide("e1", event.Decision{Verdict: event.Verdict{Outcome: o}}, func(r *kgo.Record) { r.Partition = 1 })
+			w.decide("e1", event.Decision{Result: event.Result{Outcome: o}}, func(r *kgo.Record) { r.Partition = 1 })
 		}},
 		"parked, sent again, parked again": {plant: func(w *world) {
 			s := w.send(order{id: "e1"})
@@ -104,11 +104,11 @@ func TestNoFalseDifferences(t *testing.T) {
 			w.decideParked("e1", undecided, at)
 			s = w.send(order{id: "e1", partition: 1, resend: &event.Resend{ParkedAt: at}})
 			w.park(s.record, undecided)
-			again := event.Decision{Verdict: event.Verdict{Parking: &undecided}, At: at.Add(time.Minute)}
+			again := event.Decision{Result: event.Result{ParkInfo: &undecided}, At: at.Add(time.Minute)}
 			w.decide("e1", again, func(r *kgo.Record) { r.Partition = 1 })
 		}},
 		"an invalid event, parked": {plant: func(w *world) {
-			p := event.Parking{Reason: event.ParkInvalidEvent, Detail: "d"}
+			p := event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "d"}
 			w.park(w.sendRaw("{}"), p)
 			w.sendRaw("{}") // a copy: answered by nothing
 			w.decideParked(recordID(), p, at)
@@ -155,7 +155,7 @@ func TestTimelessEventsAreInvalidIfATimeIsRequired(t *testing.T) {
 	w.clean(3)
 	timeless := w.sendRaw(`{"specversion":"1.0","id":"e1","source":"/orders","type":"order.ready_to_capture","data":{"order_id":"o1",` +
 		`"amount":"1.00","currency":"MXN","description":"d","payer":{"token":"t"}}}`)
-	p := event.Parking{Reason: event.ParkInvalidEvent, Detail: "time is missing"}
+	p := event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "time is missing"}
 	w.park(timeless, p)
 	w.decideParked(event.RecordID(event.Message{Key: timeless.Key, Value: timeless.Value, Timestamp: noon}), p, noon)
 	w.commit()
@@ -182,7 +182,7 @@ func TestConflictingEventThatIsParkedIsAWarning(t *testing.T) {
 	w.clean(3)
 	w.settle(w.send(order{id: "e1"}), event.TypeCaptured)
 	other := w.send(order{id: "e1", amount: "1.00"})
-	p := event.Parking{Reason: "conflicting_event", Detail: "d"}
+	p := event.ParkInfo{Reason: "conflicting_event", Detail: "d"}
 	w.park(other.record, p)
 	w.decideParked(event.RecordID(event.Message{Key: other.record.Key, Value: other.record.Value, Timestamp: noon}), p, noon)
 	w.commit()
@@ -296,7 +296,7 @@ func TestResendUnderWay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clean(3)
-	p, at := event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}, noon.Add(time.Second)
+	p, at := event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}, noon.Add(time.Second)
 	w.park(w.send(order{id: "e1"}).record, p)
 	w.decideParked("e1", p, at)
 	w.commit()
@@ -335,7 +335,7 @@ func TestTopicsThatAreOne(t *testing.T) {
 			t.Parallel()
 			w := newWorldOf(t, topics)
 			w.clean(6)
-			p := event.Parking{Reason: event.ParkInvalidEvent, Detail: "d"}
+			p := event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "d"}
 			w.park(w.sendRaw("{}"), p)
 			if topics.Ledger != "" {
 				w.decideParked(recordID(), p, noon)

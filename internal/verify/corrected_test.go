@@ -12,13 +12,13 @@ import (
 // under its id is no difference. What looks like it, and is none, is found.
 func TestCorrectedEvents(t *testing.T) {
 	t.Parallel()
-	old := event.Parking{Reason: event.ParkTooOld, Detail: "d"}
+	old := event.ParkInfo{Reason: event.ParkTooOld, Detail: "d"}
 	at := noon.Add(time.Second)
 	// park parks an event without a call, which superseded others.
 	park := func(w *world, s sent, at time.Time, superseded ...event.Fingerprint) {
 		w.park(s.record, old)
 		w.decide("e1", event.Decision{
-			Verdict: event.Verdict{Parking: &old}, At: at, Attempt: event.AttemptOf(s.event), Content: s.event.Content(), Superseded: superseded,
+			Result: event.Result{ParkInfo: &old}, At: at, Attempt: event.AttemptOf(s.event), Content: s.event.Content(), Superseded: superseded,
 		})
 	}
 	capture := func(w *world, s sent, superseded ...event.Fingerprint) {
@@ -26,7 +26,7 @@ func TestCorrectedEvents(t *testing.T) {
 		w.publish(o)
 		a := event.AttemptOf(s.event)
 		a.First = noon
-		w.decide("e1", event.Decision{Verdict: event.Verdict{Outcome: o}, At: at.Add(time.Second), Attempt: a, Superseded: superseded})
+		w.decide("e1", event.Decision{Result: event.Result{Outcome: o}, At: at.Add(time.Second), Attempt: a, Superseded: superseded})
 	}
 	testFaults(t, map[string]fault{
 		"captured, with another amount": {plant: func(w *world) {
@@ -56,7 +56,7 @@ func TestCorrectedEvents(t *testing.T) {
 			park(w, first, at)
 			capture(w, w.send(order{id: "e1"}), first.event.Content())
 			third := w.send(order{id: "e1", amount: "3.00"})
-			w.park(third.record, event.Parking{Reason: event.ParkConflicting, Detail: "d"})
+			w.park(third.record, event.ParkInfo{Reason: event.ParkConflicting, Detail: "d"})
 		}, want: []want{{verify.ConflictingEvent, "e1"}}, in: []string{"3.00 MXN"}},
 		"captured, and parked as it was captured": {plant: func(w *world) {
 			first := w.send(order{id: "e1", description: "Wrong"})
@@ -77,11 +77,11 @@ func TestCorrectionUnderWay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clean(1)
-	old := event.Parking{Reason: event.ParkTooOld, Detail: "d"}
+	old := event.ParkInfo{Reason: event.ParkTooOld, Detail: "d"}
 	s := w.send(order{id: "e1", amount: "1.00"})
 	w.park(s.record, old)
 	w.decide("e1", event.Decision{
-		Verdict: event.Verdict{Parking: &old}, At: noon.Add(time.Second), Attempt: event.AttemptOf(s.event), Content: s.event.Content(),
+		Result: event.Result{ParkInfo: &old}, At: noon.Add(time.Second), Attempt: event.AttemptOf(s.event), Content: s.event.Content(),
 	})
 	w.commit()
 	w.send(order{id: "e1"})

@@ -126,7 +126,7 @@ func fill(t *testing.T, broker, prefix string, events int) {
 		}
 		m := o.Encode(key, event.Structured)
 		send(topics.Captured, key, m.Value)
-		value, err := ledger.EncodeDecision(&event.Decision{Verdict: event.Verdict{Outcome: o}, At: noon.Add(-2 * time.Hour)})
+		value, err := ledger.EncodeDecision(&event.Decision{Result: event.Result{Outcome: o}, At: noon.Add(-2 * time.Hour)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -117,7 +117,7 @@ func TestForeignOffsetAmongContentsAndResends(t *testing.T) {
 	w.settle(w.send(order{id: "e1"}), event.TypeCaptured) // 1
 	w.send(order{id: "e1", amount: "1.00"})               // 2: neither parked nor decided
 	s := w.send(order{id: "e2"})                          // 3
-	p := event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}
+	p := event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}
 	w.park(s.record, p)
 	w.decideParked("e2", p, at)
 	w.send(order{id: "e2", resend: &event.Resend{ParkedAt: at}}) // 4

@@ -54,7 +54,7 @@ func (w *world) rawAt(value string, at time.Time) *kgo.Record {
 // parkAndDecide parks a record and decides, under the id that the service takes.
 func (w *world) parkAndDecide(of *kgo.Record, reason event.ParkReason) {
 	w.t.Helper()
-	p := event.Parking{Reason: reason, Detail: "d"}
+	p := event.ParkInfo{Reason: reason, Detail: "d"}
 	w.park(of, p)
 	w.decideParked(parkedID(of, p), p, noon.Add(time.Second))
 }
@@ -133,21 +133,21 @@ func TestParkedAsTheServiceDecodedIt(t *testing.T) {
 		"decided, and not parked": {
 			plant: func(w *world) {
 				r := w.rawAt(timeless(w.t, "e1"), noTime())
-				p := event.Parking{Reason: event.ParkInvalidEvent, Detail: "d"}
+				p := event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "d"}
 				w.decideParked(parkedID(r, p), p, noon.Add(time.Second))
 			},
 			want: []want{{verify.LedgerWithoutOutcome, event.RecordID(event.Message{Value: []byte(timeless(t, "e1"))})}}, in: []string{"no parked record"},
 		},
 		"parked under its id, and not decided": {
 			plant: func(w *world) {
-				w.park(w.rawAt(timeless(w.t, "e1"), noTime()), event.Parking{Reason: event.ParkInvalidEvent})
+				w.park(w.rawAt(timeless(w.t, "e1"), noTime()), event.ParkInfo{Reason: event.ParkInvalidEvent})
 			},
 			want: []want{{verify.OutcomeNotInLedger, event.RecordID(event.Message{Value: []byte(timeless(t, "e1"))})}}, in: []string{"parked (invalid_event)"},
 		},
 		"of no record": {
 			plant: func(w *world) {
 				r := &kgo.Record{Topic: input, Value: []byte(timeless(w.t, "e1")), Timestamp: noTime(), Offset: 40}
-				w.park(r, event.Parking{Reason: event.ParkInvalidEvent})
+				w.park(r, event.ParkInfo{Reason: event.ParkInvalidEvent})
 			},
 			want: []want{{verify.OutcomeWithoutEvent, "e1"}}, in: []string{"it is parked (invalid_event), and there is no record of the event"},
 		},
@@ -158,7 +158,7 @@ func TestParkedAsTheServiceDecodedIt(t *testing.T) {
 // otherwise.
 func (w *world) parkUnder(id string, of *kgo.Record, reason event.ParkReason) {
 	w.t.Helper()
-	p := event.Parking{Reason: reason, Detail: "d"}
+	p := event.ParkInfo{Reason: reason, Detail: "d"}
 	m := event.EncodeParked(event.Message{Key: of.Key, Value: of.Value}, event.Position{Topic: of.Topic, Partition: of.Partition, Offset: of.Offset, ID: id}, &p)
 	r := &kgo.Record{Topic: w.conf.Topics.Parked, Value: m.Value, Timestamp: noon.Add(2 * time.Second)}
 	for _, h := range m.Headers {
@@ -177,7 +177,7 @@ func TestParkedWithoutAnEventID(t *testing.T) {
 	w := newWorld(t)
 	w.clean(3)
 	for id, r := range map[string]*kgo.Record{"e1": w.send(order{id: "e1"}).record, recordID(): w.sendRaw("{}")} {
-		p := event.Parking{Reason: event.ParkInvalidEvent, Detail: "d"}
+		p := event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "d"}
 		w.parkUnder("", r, p.Reason)
 		w.decideParked(id, p, noon.Add(time.Second))
 	}
@@ -205,7 +205,7 @@ func TestCopiesOfDeletedRecords(t *testing.T) {
 	}
 	var parkings []*kgo.Record
 	for _, r := range records {
-		p := event.Parking{Reason: event.ParkInvalidEvent}
+		p := event.ParkInfo{Reason: event.ParkInvalidEvent}
 		m := event.EncodeParked(event.Message{Value: r.Value}, event.Position{Topic: input, Offset: r.Offset, ID: parkedID(r, p)}, &p)
 		out := &kgo.Record{Topic: parked, Value: m.Value, Timestamp: noon}
 		for _, h := range m.Headers {

@@ -116,7 +116,7 @@ func TestParkedRecordOfADeletedCopy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clean(3)
-	p := event.Parking{Reason: event.ParkInvalidEvent, Detail: "d"}
+	p := event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "d"}
 	w.park(w.sendRaw("{}"), p)
 	w.decideParked(recordID(), p, noon)
 	w.sendRaw("{}")

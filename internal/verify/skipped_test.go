@@ -34,7 +34,7 @@ func TestSkippedRecordsAreListed(t *testing.T) {
 	w.produce(&kgo.Record{Topic: input, Key: []byte("k")})
 	w.send(order{id: "theirs", account: "north"})
 	foreign := w.send(order{id: "parked", account: "south"})
-	w.park(foreign.record, event.Parking{Reason: event.ParkUndecided}) // of the parked topic: counted there
+	w.park(foreign.record, event.ParkInfo{Reason: event.ParkUndecided}) // of the parked topic: counted there
 	w.commit()
 	_, sum := w.expect()
 

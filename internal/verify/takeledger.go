@@ -75,7 +75,7 @@ func (v *verifier) takeDecision(b *batch, at position, r *kgo.Record, id string,
 	}
 	if d.Parked() {
 		e.flags |= flagParked
-		e.reason = string(d.Parking.Reason)
+		e.reason = string(d.ParkInfo.Reason)
 	} else {
 		if d.Outcome.Type == event.TypeCaptured {
 			e.flags |= flagCaptured

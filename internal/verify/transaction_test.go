@@ -127,8 +127,8 @@ func TestFlushAcrossTheEndsIsUnderWay(t *testing.T) {
 			func(w *world, s sent) { w.decideAs(s.event, outcomeOf(s.event, event.TypeCaptured)) },
 		},
 		"the parked record first": {
-			func(w *world, s sent) { w.park(s.record, event.Parking{Reason: event.ParkTooOld}) },
-			func(w *world, _ sent) { w.decideParked("e1", event.Parking{Reason: event.ParkTooOld}, noon) },
+			func(w *world, s sent) { w.park(s.record, event.ParkInfo{Reason: event.ParkTooOld}) },
+			func(w *world, _ sent) { w.decideParked("e1", event.ParkInfo{Reason: event.ParkTooOld}, noon) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -170,7 +170,7 @@ func TestFaultsOfOutcomes(t *testing.T) {
 
 func TestFaultsOfParkedRecords(t *testing.T) {
 	t.Parallel()
-	undecided := event.Parking{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}
+	undecided := event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}
 	at := noon.Add(time.Second)
 	testFaults(t, map[string]fault{
 		"beside an outcome": {func(w *world) {
@@ -191,10 +191,10 @@ func TestFaultsOfParkedRecords(t *testing.T) {
 		},
 		"for nothing": {func(w *world) {
 			r := *w.sendRaw("{}")
-			w.park(&r, event.Parking{Reason: event.ParkInvalidEvent})
-			w.decideParked(recordID(), event.Parking{Reason: event.ParkInvalidEvent}, at)
+			w.park(&r, event.ParkInfo{Reason: event.ParkInvalidEvent})
+			w.decideParked(recordID(), event.ParkInfo{Reason: event.ParkInvalidEvent}, at)
 			r.Offset += 40
-			w.park(&r, event.Parking{Reason: event.ParkInvalidEvent})
+			w.park(&r, event.ParkInfo{Reason: event.ParkInvalidEvent})
 		}, []want{{verify.OutcomeWithoutEvent, ""}}, []string{"orders/0@"}},
 		"for a record of another partition at its offset": {func(w *world) {
 			w.send(order{id: "e1", partition: 1})
@@ -202,13 +202,13 @@ func TestFaultsOfParkedRecords(t *testing.T) {
 			r := *w.sendRaw("{}")
 			w.parkAndDecide(&r, event.ParkInvalidEvent)
 			r.Partition = 1
-			w.park(&r, event.Parking{Reason: event.ParkInvalidEvent})
+			w.park(&r, event.ParkInfo{Reason: event.ParkInvalidEvent})
 		}, []want{{verify.OutcomeWithoutEvent, ""}}, []string{"orders/1@1"}},
 		"for another record at its place": {func(w *world) {
 			at := w.sendRaw("[]")
 			r := *w.sendRaw("{}")
 			r.Offset = at.Offset
-			w.park(&r, event.Parking{Reason: event.ParkInvalidEvent})
+			w.park(&r, event.ParkInfo{Reason: event.ParkInvalidEvent})
 		}, []want{{verify.OutcomeWithoutEvent, ""}, {verify.MissingOutcome, event.RecordID(event.Message{Value: []byte("[]"), Timestamp: noon})}}, []string{
 			"where there is no such record", "settled, and not parked",
 		}},
@@ -248,19 +248,19 @@ func TestFaultsOfTheLedger(t *testing.T) {
 		"parked, and there is an outcome": {func(w *world) {
 			s := w.send(order{id: "e1"})
 			w.publish(outcomeOf(s.event, event.TypeCaptured))
-			w.decideParked("e1", event.Parking{Reason: event.ParkUndecided}, noon)
+			w.decideParked("e1", event.ParkInfo{Reason: event.ParkUndecided}, noon)
 		}, []want{{verify.LedgerDiffers, "e1"}}, []string{"says parked (undecided)"}},
 		"on another event": {func(w *world) {
 			s := w.send(order{id: "e1"})
 			o := outcomeOf(s.event, event.TypeCaptured)
 			w.publish(o)
-			w.decide("e1", event.Decision{Verdict: event.Verdict{Outcome: o}, Attempt: event.Attempt{Event: event.FingerprintOf([]byte("x"))}})
+			w.decide("e1", event.Decision{Result: event.Result{Outcome: o}, Attempt: event.Attempt{Event: event.FingerprintOf([]byte("x"))}})
 		}, []want{{verify.LedgerDiffers, "e1"}}, []string{"than any record"}},
 		"two decisions": {func(w *world) {
 			s := w.send(order{id: "e1"})
 			o := w.settle(s, event.TypeCaptured)
 			o.PaymentID = "another"
-			w.decide("e1", event.Decision{Verdict: event.Verdict{Outcome: o}}, func(r *kgo.Record) { r.Partition = 2 })
+			w.decide("e1", event.Decision{Result: event.Result{Outcome: o}}, func(r *kgo.Record) { r.Partition = 2 })
 		}, []want{{verify.LedgerDiffers, "e1"}}, []string{"two partitions"}},
 		"a decision without an outcome": {func(w *world) {
 			s := w.send(order{id: "e1"})
@@ -268,18 +268,18 @@ func TestFaultsOfTheLedger(t *testing.T) {
 		}, []want{{verify.LedgerWithoutOutcome, "e1"}}, []string{"none is there"}},
 		"a parking without a record": {func(w *world) {
 			w.send(order{id: "e1"})
-			w.decideParked("e1", event.Parking{Reason: event.ParkTooOld}, noon)
+			w.decideParked("e1", event.ParkInfo{Reason: event.ParkTooOld}, noon)
 		}, []want{{verify.LedgerWithoutOutcome, "e1"}}, []string{"too_old"}},
 		"an outcome, and only a parking": {func(w *world) {
 			s := w.send(order{id: "e1"})
-			w.park(s.record, event.Parking{Reason: event.ParkUndecided})
+			w.park(s.record, event.ParkInfo{Reason: event.ParkUndecided})
 			w.decideAs(s.event, outcomeOf(s.event, event.TypeCaptured))
 		}, []want{{verify.LedgerWithoutOutcome, "e1"}}, []string{"only a parking"}},
 		"an outcome that it does not know": {func(w *world) {
 			w.publish(outcomeOf(w.send(order{id: "e1"}).event, event.TypeCaptured))
 		}, []want{{verify.OutcomeNotInLedger, "e1"}}, []string{"captured again"}},
 		"a parking that it does not know": {func(w *world) {
-			w.park(w.send(order{id: "e1"}).record, event.Parking{Reason: event.ParkUndecided})
+			w.park(w.send(order{id: "e1"}).record, event.ParkInfo{Reason: event.ParkUndecided})
 		}, []want{{verify.OutcomeNotInLedger, "e1"}}, []string{"undecided"}},
 		"an attempt and no more": {func(w *world) {
 			w.send(order{id: "e1"})

@@ -187,7 +187,7 @@ func (w *world) publish(o *event.Outcome, changes ...func(*kgo.Record)) {
 }
 
 // park writes a parked record for a record of the input.
-func (w *world) park(of *kgo.Record, p event.Parking, changes ...func(*kgo.Record)) {
+func (w *world) park(of *kgo.Record, p event.ParkInfo, changes ...func(*kgo.Record)) {
 	w.t.Helper()
 	m := event.Message{Key: of.Key, Value: of.Value}
 	for _, h := range of.Headers {
@@ -197,7 +197,7 @@ func (w *world) park(of *kgo.Record, p event.Parking, changes ...func(*kgo.Recor
 }
 
 // parkedID is the id that the service parks a record under.
-func parkedID(of *kgo.Record, p event.Parking) string {
+func parkedID(of *kgo.Record, p event.ParkInfo) string {
 	m := event.Message{Key: of.Key, Value: of.Value}
 	if of.Timestamp.UnixMilli() >= 0 {
 		m.Timestamp = of.Timestamp
@@ -211,7 +211,7 @@ func parkedID(of *kgo.Record, p event.Parking) string {
 	return event.RecordID(m)
 }
 
-func (w *world) parkAs(of *kgo.Record, m event.Message, p event.Parking, changes ...func(*kgo.Record)) {
+func (w *world) parkAs(of *kgo.Record, m event.Message, p event.ParkInfo, changes ...func(*kgo.Record)) {
 	w.t.Helper()
 	m = event.EncodeParked(m, event.Position{
 		Topic: of.Topic, Partition: of.Partition, Offset: of.Offset, ID: parkedID(of, p),
@@ -247,13 +247,13 @@ func (w *world) decide(id string, d event.Decision, changes ...func(*kgo.Record)
 // decideAs writes the decision that belongs to an outcome.
 func (w *world) decideAs(e *event.ReadyToCapture, o *event.Outcome) {
 	w.t.Helper()
-	w.decide(e.ID, event.Decision{Verdict: event.Verdict{Outcome: o}, Attempt: event.Attempt{First: noon, Event: e.Fingerprint(), Encoding: 1}})
+	w.decide(e.ID, event.Decision{Result: event.Result{Outcome: o}, Attempt: event.Attempt{First: noon, Event: e.Fingerprint(), Encoding: 1}})
 }
 
 // decideParked writes the decision that belongs to a parked record.
-func (w *world) decideParked(id string, p event.Parking, at time.Time) {
+func (w *world) decideParked(id string, p event.ParkInfo, at time.Time) {
 	w.t.Helper()
-	w.decide(id, event.Decision{Verdict: event.Verdict{Parking: &p}, At: at})
+	w.decide(id, event.Decision{Result: event.Result{ParkInfo: &p}, At: at})
 }
 
 // attempt writes an attempt into the ledger.
@@ -288,7 +288,7 @@ func (w *world) clean(n int) {
 		at := func(r *kgo.Record) { r.Timestamp = noon.Add(-4 * time.Hour) }
 		w.publish(o, at)
 		if w.conf.Topics.Ledger != "" {
-			w.decide(s.event.ID, event.Decision{Verdict: event.Verdict{Outcome: o}, At: noon.Add(-4 * time.Hour)}, at)
+			w.decide(s.event.ID, event.Decision{Result: event.Result{Outcome: o}, At: noon.Add(-4 * time.Hour)}, at)
 		}
 	}
 }

@@ -12,10 +12,10 @@ import (
 // that `payment-capture ledger get` writes.
 type Event struct {
 	ID        string    `json:"event_id"`
-	Verdict   Verdict   `json:"verdict"`
+	Decision  Decision  `json:"decision"`
 	DecidedAt time.Time `json:"decided_at,omitzero"`
 	Outcome   *Outcome  `json:"outcome,omitempty"`
-	Parking   *Parking  `json:"parking,omitempty"`
+	ParkInfo  *ParkInfo `json:"parking,omitempty"`
 	// Attempt is what the decision rests on; nil: no call was made, or the record
 	// is no event, or there is no decision.
 	Attempt *Attempt `json:"attempt,omitempty"`
@@ -27,16 +27,16 @@ type Event struct {
 	Next        Next     `json:"next"`
 }
 
-// Verdict is how an event ended, if it did.
-type Verdict string
+// Decision is how an event ended, if it did.
+type Decision string
 
 // The verdicts.
 const (
-	Captured  Verdict = "captured"
-	Rejected  Verdict = "rejected"
-	Parked    Verdict = "parked"
-	Undecided Verdict = "undecided" // attempted, and nothing more
-	Unknown   Verdict = "unknown"   // the ledger knows nothing of it
+	Captured  Decision = "captured"
+	Rejected  Decision = "rejected"
+	Parked    Decision = "parked"
+	Undecided Decision = "undecided" // attempted, and nothing more
+	Unknown   Decision = "unknown"   // the ledger knows nothing of it
 )
 
 // Outcome is the outcome of an event that was captured or rejected.
@@ -57,8 +57,8 @@ type Outcome struct {
 	Retry             event.Retry         `json:"retry,omitempty"`
 }
 
-// Parking is why an event waits for a person.
-type Parking struct {
+// ParkInfo is why an event waits for a person.
+type ParkInfo struct {
 	Reason       event.ParkReason `json:"reason"`
 	Detail       string           `json:"detail"`
 	FirstAttempt time.Time        `json:"first_attempt,omitzero"`
@@ -84,7 +84,7 @@ type Attempt struct {
 // Of gives what is known of an event, and what the service would do with it at
 // a time.
 func Of(id string, h event.History, rules Rules, now time.Time) Event {
-	e := Event{ID: id, Verdict: VerdictOf(h), Next: rules.next(h, now)}
+	e := Event{ID: id, Decision: DecisionOf(h), Next: rules.next(h, now)}
 	if h.Attempt != nil {
 		e.OpenAttempt = attemptOf(*h.Attempt)
 	}
@@ -93,8 +93,8 @@ func Of(id string, h event.History, rules Rules, now time.Time) Event {
 		return e
 	}
 	e.DecidedAt, e.Attempt, e.Superseded = d.At, attemptOf(d.Attempt), len(d.Superseded)
-	if p := d.Parking; p != nil {
-		e.Parking = &Parking{
+	if p := d.ParkInfo; p != nil {
+		e.ParkInfo = &ParkInfo{
 			Reason: p.Reason, Detail: p.Detail, FirstAttempt: p.FirstAttempt, Tries: p.Tries, HTTPStatus: p.HTTPStatus, RequestID: p.RequestID,
 		}
 	}
@@ -112,8 +112,8 @@ func Of(id string, h event.History, rules Rules, now time.Time) Event {
 	return e
 }
 
-// VerdictOf says how an event ended.
-func VerdictOf(h event.History) Verdict {
+// DecisionOf says how an event ended.
+func DecisionOf(h event.History) Decision {
 	switch d := h.Decision; {
 	case d == nil && h.Attempt == nil:
 		return Unknown

@@ -37,7 +37,7 @@ func amountOf(t testing.TB, text string, currency money.Currency) money.Amount {
 func captured(t testing.TB, text string, currency money.Currency) event.History {
 	t.Helper()
 	return event.History{Decision: &event.Decision{
-		Verdict: event.Verdict{Outcome: &event.Outcome{
+		Result: event.Result{Outcome: &event.Outcome{
 			Type: event.TypeCaptured, EventID: "e1", OrderID: "order-1", Subject: "order-1", Amount: amountOf(t, text, currency),
 			ExternalReference: "ref-1", PaymentID: "10458724", Time: now.Add(-time.Minute), CapturedAt: now.Add(-2 * time.Minute), ProviderReplayed: true,
 			Transactions: []event.Transaction{{ID: "77", Status: "approved", StatusDetail: "accredited", PaymentMethod: "visa", Amount: text}},
@@ -49,7 +49,7 @@ func captured(t testing.TB, text string, currency money.Currency) event.History 
 func rejected(t testing.TB) event.History {
 	t.Helper()
 	return event.History{Decision: &event.Decision{
-		Verdict: event.Verdict{Outcome: &event.Outcome{
+		Result: event.Result{Outcome: &event.Outcome{
 			Type: event.TypeRejected, EventID: "e1", OrderID: "order-1", Amount: amountOf(t, "9", "MXN"), ExternalReference: "order-1",
 			Time: now, Reason: "cc_rejected\x1b[31m", Category: event.CategoryDeclined, Retry: event.RetryLater,
 		}},
@@ -59,8 +59,8 @@ func rejected(t testing.TB) event.History {
 
 func parked(reason event.ParkReason, at time.Time) event.History {
 	return event.History{Decision: &event.Decision{
-		Verdict: event.Verdict{Parking: &event.Parking{Reason: reason, Detail: "nobody knows", FirstAttempt: now.Add(-time.Hour), Tries: 4, HTTPStatus: 500, RequestID: "r-9"}},
-		At:      at,
+		Result: event.Result{ParkInfo: &event.ParkInfo{Reason: reason, Detail: "nobody knows", FirstAttempt: now.Add(-time.Hour), Tries: 4, HTTPStatus: 500, RequestID: "r-9"}},
+		At:     at,
 	}}
 }
 
@@ -74,7 +74,7 @@ func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
 	both.Attempt = attempt(48 * time.Hour)
 	uncalled := func(reason event.ParkReason) event.History {
 		h := parked(reason, now)
-		h.Decision.Parking.FirstAttempt, h.Decision.Content = time.Time{}, event.FingerprintOf([]byte("c"))
+		h.Decision.ParkInfo.FirstAttempt, h.Decision.Content = time.Time{}, event.FingerprintOf([]byte("c"))
 		return h
 	}
 	corrected := uncalled(event.ParkTooOld)
@@ -82,11 +82,11 @@ func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
 	suppress, ageless := rules(), rules()
 	suppress.Suppress, ageless.MaxEventAge = true, 0
 	for name, test := range map[string]struct {
-		history event.History
-		rules   show.Rules
-		verdict show.Verdict
-		action  show.Action
-		says    string
+		history  event.History
+		rules    show.Rules
+		decision show.Decision
+		action   show.Action
+		says     string
 	}{
 		"captured":             {captured(t, "1", "MXN"), rules(), show.Captured, show.AnswerCaptured, "payment.captured is published again"},
 		"captured, suppressed": {captured(t, "1", "MXN"), suppress, show.Captured, show.Suppress, "REPLAYED_OUTCOMES"},
@@ -112,8 +112,8 @@ func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := show.Of("e1", test.history, test.rules, now)
-			if e.Verdict != test.verdict || e.Next.Action != test.action || !strings.Contains(e.Next.Detail, test.says) {
-				t.Errorf("got %s, %+v; want %s, %s, %q", e.Verdict, e.Next, test.verdict, test.action, test.says)
+			if e.Decision != test.decision || e.Next.Action != test.action || !strings.Contains(e.Next.Detail, test.says) {
+				t.Errorf("got %s, %+v; want %s, %s, %q", e.Decision, e.Next, test.decision, test.action, test.says)
 			}
 		})
 	}
@@ -143,13 +143,13 @@ func TestPrintShowsEverythingKnown(t *testing.T) {
 	both := parked(event.ParkUndecided, now)
 	both.Attempt = attempt(time.Minute)
 	untried := parked(event.ParkTooOld, now)
-	untried.Decision.Parking.FirstAttempt = time.Time{}
+	untried.Decision.ParkInfo.FirstAttempt = time.Time{}
 	for name, test := range map[string]struct {
 		history event.History
 		want    map[string]string
 	}{
 		"captured": {captured(t, "700.50", "MXN"), map[string]string{
-			"event": "e1", "verdict": "captured", "decided": "2026-11-24T11:59:00.000Z", "order": "order-1", "amount": "700.50 MXN", "reference": "ref-1",
+			"event": "e1", "decision": "captured", "decided": "2026-11-24T11:59:00.000Z", "order": "order-1", "amount": "700.50 MXN", "reference": "ref-1",
 			"payment": "10458724", "transaction": "77, approved (accredited), visa, 700.50", "captured": "2026-11-24T11:58:00.000Z",
 			"outcome":     event.TypeCaptured + " " + event.OutcomeID("e1", event.TypeCaptured).String(),
 			"answered by": "the API's memory of the key: an earlier try had reached it", "first attempt": "2026-11-24T11:57:00.000Z",
@@ -157,18 +157,18 @@ func TestPrintShowsEverythingKnown(t *testing.T) {
 			"if it came now": "answered from the ledger: payment.captured is published again, with the same id and replayed: true, without a call",
 		}},
 		"rejected": {rejected(t), map[string]string{
-			"verdict": "rejected", "payment": "none", "reason": "cc_rejected?[31m (category declined, retry later)",
+			"decision": "rejected", "payment": "none", "reason": "cc_rejected?[31m (category declined, retry later)",
 		}},
 		"parked": {both, map[string]string{
-			"verdict": "parked", "reason": "undecided", "detail": "nobody knows", "tries": "4", "last answer": "500", "request id": "r-9",
+			"decision": "parked", "reason": "undecided", "detail": "nobody knows", "tries": "4", "last answer": "500", "request id": "r-9",
 			"first attempt": "2026-11-24T11:00:00.000Z",
-			"open attempt":  "yes: it is being tried, or was and the effect is not known; the verdict counts", "opened": "2026-11-24T11:59:00.000Z",
+			"open attempt":  "yes: it is being tried, or was and the effect is not known; the decision counts", "opened": "2026-11-24T11:59:00.000Z",
 		}},
 		"parked without a call": {untried, map[string]string{
-			"verdict": "parked", "reason": "too_old", "first attempt": "none: no call was made", "open attempt": "no",
+			"decision": "parked", "reason": "too_old", "first attempt": "none: no call was made", "open attempt": "no",
 		}},
 		"undecided": {event.History{Attempt: attempt(time.Minute)}, map[string]string{
-			"verdict": "undecided", "open attempt": "yes: it is being tried, or was and the effect is not known", "opened": "2026-11-24T11:59:00.000Z",
+			"decision": "undecided", "open attempt": "yes: it is being tried, or was and the effect is not known", "opened": "2026-11-24T11:59:00.000Z",
 			"account": "main", "reference": "ref-1", "fingerprints": fingerprints, "if it came now": "tried again under the same key: it was first tried 1m ago",
 		}},
 	} {
@@ -191,9 +191,9 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got struct {
-		ID      string `json:"event_id"`
-		Verdict string `json:"verdict"`
-		Outcome struct {
+		ID       string `json:"event_id"`
+		Decision string `json:"decision"`
+		Outcome  struct {
 			Amount, Currency string
 			PaymentID        string `json:"payment_id"`
 		} `json:"outcome"`
@@ -203,7 +203,7 @@ func TestJSON(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.ID != "e1" || got.Verdict != "captured" || got.Outcome.Amount != "700.50" || got.Outcome.Currency != "MXN" ||
+	if got.ID != "e1" || got.Decision != "captured" || got.Outcome.Amount != "700.50" || got.Outcome.Currency != "MXN" ||
 		got.Outcome.PaymentID != "10458724" || !got.Attempt.First.Equal(now.Add(-3*time.Minute)) || got.Next.Action != "answer_captured" {
 		t.Errorf("got %+v of\n%s", got, out.String())
 	}
@@ -211,7 +211,7 @@ func TestJSON(t *testing.T) {
 	if err := show.JSON(&out, show.Of("e2", event.History{}, rules(), now)); err != nil {
 		t.Fatal(err)
 	}
-	if text := out.String(); strings.Contains(text, "attempt") || strings.Contains(text, "0001-01-01") || !strings.Contains(text, `"verdict": "unknown"`) {
+	if text := out.String(); strings.Contains(text, "attempt") || strings.Contains(text, "0001-01-01") || !strings.Contains(text, `"decision": "unknown"`) {
 		t.Errorf("of an unknown event:\n%s", text)
 	}
 }

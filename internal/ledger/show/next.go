@@ -41,7 +41,7 @@ const (
 )
 
 func (r Rules) next(h event.History, now time.Time) Next {
-	switch VerdictOf(h) {
+	switch DecisionOf(h) {
 	case Captured:
 		return r.answer(AnswerCaptured, event.TypeCaptured)
 	case Rejected:
@@ -70,7 +70,7 @@ func (r Rules) parked(h event.History, now time.Time) Next {
 		return Next{open.Action, "if it came as it was parked: nothing. The event of the open attempt, which was corrected or resent since, would be " + open.Detail}
 	}
 	again := "payment-capture replay --parked sends it again, under the same key"
-	switch reason := d.Parking.Reason; {
+	switch reason := d.ParkInfo.Reason; {
 	case correctable && reason == event.ParkWrongCurrency:
 		again = "its producer can send it corrected, under the same id: with other content it is evaluated anew"
 	case correctable:

@@ -17,8 +17,8 @@ import (
 // Stats are counts over all events of a ledger. They take the same memory
 // however many there are.
 type Stats struct {
-	Events   int64             `json:"events"`
-	Verdicts map[Verdict]int64 `json:"verdicts"`
+	Events    int64              `json:"events"`
+	Decisions map[Decision]int64 `json:"decisions"`
 	// Parked counts those that wait for a person, by reason.
 	Parked map[event.ParkReason]int64 `json:"parked"`
 	// Open counts attempts whose effect is not known, by the age of the first.
@@ -36,22 +36,22 @@ type Stats struct {
 // NewStats begins to count; the ages of attempts are those at a time.
 func NewStats(rules Rules, now time.Time) *Stats {
 	return &Stats{
-		Verdicts: map[Verdict]int64{Captured: 0, Rejected: 0, Parked: 0, Undecided: 0},
-		Parked:   make(map[event.ParkReason]int64),
-		Open:     map[Age]int64{Young: 0, Aged: 0, PastHorizon: 0, Future: 0},
-		Sums:     make(map[money.Currency]Sum),
-		rules:    rules, now: now,
+		Decisions: map[Decision]int64{Captured: 0, Rejected: 0, Parked: 0, Undecided: 0},
+		Parked:    make(map[event.ParkReason]int64),
+		Open:      map[Age]int64{Young: 0, Aged: 0, PastHorizon: 0, Future: 0},
+		Sums:      make(map[money.Currency]Sum),
+		rules:     rules, now: now,
 	}
 }
 
 // Add counts an event.
 func (s *Stats) Add(h event.History) {
-	verdict := VerdictOf(h)
-	if verdict == Unknown {
+	decision := DecisionOf(h)
+	if decision == Unknown {
 		return
 	}
 	s.Events++
-	s.Verdicts[verdict]++
+	s.Decisions[decision]++
 	if h.Attempt != nil {
 		s.Open[s.rules.age(*h.Attempt, s.now)]++
 	}
@@ -65,10 +65,10 @@ func (s *Stats) Add(h event.History) {
 	if d.At.After(s.Newest) {
 		s.Newest = d.At
 	}
-	if d.Parking != nil {
-		s.Parked[d.Parking.Reason]++
+	if d.ParkInfo != nil {
+		s.Parked[d.ParkInfo.Reason]++
 	}
-	if verdict == Captured {
+	if decision == Captured {
 		amount := d.Outcome.Amount
 		s.Sums[amount.Currency()] = s.Sums[amount.Currency()].plus(amount)
 	}
@@ -98,8 +98,8 @@ func (s *Stats) Print(w io.Writer) {
 	out.SetColumnConfigs([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}})
 	out.AppendRow(table.Row{"events", s.Events})
 	out.AppendSeparator()
-	for _, v := range []Verdict{Captured, Rejected, Parked, Undecided} {
-		out.AppendRow(table.Row{string(v), s.Verdicts[v]})
+	for _, v := range []Decision{Captured, Rejected, Parked, Undecided} {
+		out.AppendRow(table.Row{string(v), s.Decisions[v]})
 	}
 	out.AppendSeparator()
 	for _, reason := range slices.Sorted(maps.Keys(s.Parked)) {

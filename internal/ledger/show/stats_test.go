@@ -43,7 +43,7 @@ func TestStatsInJSON(t *testing.T) {
 	}
 	want := map[string]any{
 		"events":          10.0,
-		"verdicts":        map[string]any{"captured": 3.0, "rejected": 1.0, "parked": 3.0, "undecided": 3.0},
+		"decisions":       map[string]any{"captured": 3.0, "rejected": 1.0, "parked": 3.0, "undecided": 3.0},
 		"parked":          map[string]any{"too_old": 2.0, "undecided": 1.0},
 		"open_attempts":   map[string]any{"young": 1.0, "aged": 1.0, "past_horizon": 1.0, "future": 1.0},
 		"captured_sums":   map[string]any{"MXN": "700.60", "CLP": "15000"},

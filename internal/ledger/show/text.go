@@ -23,15 +23,15 @@ func JSON(w io.Writer, v any) error {
 func (e Event) Print(w io.Writer) error {
 	out := &lines{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
 	out.add("event", e.ID)
-	out.add("verdict", string(e.Verdict))
+	out.add("decision", string(e.Decision))
 	out.add("decided", format(e.DecidedAt))
 	if o := e.Outcome; o != nil {
 		o.print(out)
 	}
-	if p := e.Parking; p != nil {
+	if p := e.ParkInfo; p != nil {
 		p.print(out)
 	}
-	if e.Verdict != Unknown && e.Verdict != Undecided {
+	if e.Decision != Unknown && e.Decision != Undecided {
 		if e.Attempt == nil || e.Attempt.First.IsZero() {
 			out.add("first attempt", e.otherFirst())
 		}
@@ -41,8 +41,8 @@ func (e Event) Print(w io.Writer) error {
 		out.add("corrected", fmt.Sprintf("%d times: earlier contents under this id were parked without a call, and are answered by nothing", e.Superseded))
 	}
 	switch {
-	case e.OpenAttempt != nil && e.Verdict != Undecided:
-		out.add("open attempt", "yes: it is being tried, or was and the effect is not known; the verdict counts")
+	case e.OpenAttempt != nil && e.Decision != Undecided:
+		out.add("open attempt", "yes: it is being tried, or was and the effect is not known; the decision counts")
 	case e.OpenAttempt != nil:
 		out.add("open attempt", "yes: it is being tried, or was and the effect is not known")
 	default:
@@ -56,8 +56,8 @@ func (e Event) Print(w io.Writer) error {
 // otherFirst says when the first call was made, of a decision that notes no
 // attempt.
 func (e Event) otherFirst() string {
-	if e.Parking != nil && !e.Parking.FirstAttempt.IsZero() {
-		return format(e.Parking.FirstAttempt)
+	if e.ParkInfo != nil && !e.ParkInfo.FirstAttempt.IsZero() {
+		return format(e.ParkInfo.FirstAttempt)
 	}
 	return "none: no call was made"
 }
@@ -84,7 +84,7 @@ func (o *Outcome) print(out *lines) {
 	out.add("outcome", o.Type+" "+o.ID)
 }
 
-func (p *Parking) print(out *lines) {
+func (p *ParkInfo) print(out *lines) {
 	out.add("reason", string(p.Reason))
 	out.add("detail", p.Detail)
 	out.add("tries", fmt.Sprint(p.Tries))

@@ -7,7 +7,7 @@ func ledgerMutations() []mutation {
 		"internal/capture/attempt.go", "internal/ledger/intents.go"
 	return []mutation{
 		{
-			name: "an attempt is not noted", file: "internal/pipeline/hold.go",
+			name: "an attempt is not noted", file: "internal/pipeline/lease.go",
 			old: "	return j.ledger.Attempt(",
 			new: "	if !a.First.IsZero() {\n		return nil\n	}\n	return j.ledger.Attempt(",
 		},

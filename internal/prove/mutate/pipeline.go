@@ -66,7 +66,7 @@ func pipelineMutations() []mutation {
 			old: "	case o.parts[pt.number] != pt:",
 			new: "	case o.parts[pt.number] == nil:\n		o.p.conf.Metrics.stale()\n	case o.parts[pt.number] != pt && m.err == nil:\n		now := o.parts[pt.number]\n		now.pending, now.dirty = append(now.pending, m.settlement), true\n		now.unflushed++\n		now.unflushedBytes += m.settlement.bytes()\n	case o.parts[pt.number] != pt:",
 			// Else the call would have been broken off, and had no result.
-			also: &mutation{file: owner, old: "		if !o.dropAll || !Anew(o.cause) {\n			pt.cancel()", new: "		if o.dropAll && !Anew(o.cause) {\n			pt.cancel()"},
+			also: &mutation{file: owner, old: "		if !o.dropAll || !Restartable(o.cause) {\n			pt.cancel()", new: "		if o.dropAll && !Restartable(o.cause) {\n			pt.cancel()"},
 		},
 		{
 			name: "lost partitions are not dropped", file: rebalance,

@@ -32,7 +32,7 @@ func TestHeard(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var h heard
-				claim := hold{heard: &h, within: session, member: func() string { return "" }}
+				claim := lease{heard: &h, within: session, member: func() string { return "" }}
 				if claim.Current() {
 					t.Error("good before the group was heard of")
 				}

@@ -11,8 +11,8 @@ import (
 	"payment-capture/internal/event"
 )
 
-// hold is the claim to one event under which its capture runs.
-type hold struct {
+// lease is the claim to one event under which its capture runs.
+type lease struct {
 	giveUp <-chan struct{} // the partition's
 	heard  *heard
 	within time.Duration // the session time-out
@@ -35,7 +35,7 @@ type journal struct {
 	resent    bool
 }
 
-func (j *journal) Tried() *event.Attempt { return j.tried }
+func (j *journal) PriorAttempt() *event.Attempt { return j.tried }
 
 func (j *journal) Resent() bool { return j.resent }
 
@@ -47,8 +47,8 @@ func (j *journal) Withdraw(ctx context.Context) error {
 	return j.ledger.Withdraw(ctx, j.partition, j.event.ID)
 }
 
-func (j *journal) Under(context.Context) ([]event.Known, error) {
-	return j.ledger.Under(j.asking, j.event.ExternalReference) //nolint:contextcheck // as above
+func (j *journal) UnderReference(context.Context) ([]event.Known, error) {
+	return j.ledger.UnderReference(j.asking, j.event.ExternalReference) //nolint:contextcheck // as above
 }
 
 func (j *journal) CatchUp(context.Context) error {
@@ -60,16 +60,16 @@ type saying struct {
 	calls    int
 }
 
-func (h *hold) GiveUp() <-chan struct{} { return h.giveUp }
+func (h *lease) GiveUp() <-chan struct{} { return h.giveUp }
 
-// Current implements [Hold]. Another member id means that the group expelled
+// Current implements [Lease]. Another member id means that the group expelled
 // this instance since, and that others may have had the partition: what they
 // noted of the event must not be taken back.
-func (h *hold) Current() bool { return h.heard.within(h.within) && h.member() == h.assigned }
+func (h *lease) Current() bool { return h.heard.within(h.within) && h.member() == h.assigned }
 
-func (h *hold) Tell(waitsFor string, calls int) { h.saying.Store(&saying{waitsFor, calls}) }
+func (h *lease) SetWaiting(waitsFor string, calls int) { h.saying.Store(&saying{waitsFor, calls}) }
 
-func (h *hold) told() (waitsFor string, calls int) {
+func (h *lease) told() (waitsFor string, calls int) {
 	if h == nil {
 		return "", 0
 	}

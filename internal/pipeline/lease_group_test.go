@@ -14,7 +14,7 @@ func TestClaimOfAnEarlierMember(t *testing.T) {
 	t.Parallel()
 	var h heard
 	member := "member-1"
-	claim := hold{heard: &h, within: 10 * time.Second, member: func() string { return member }, assigned: "member-1"}
+	claim := lease{heard: &h, within: 10 * time.Second, member: func() string { return member }, assigned: "member-1"}
 	h.OnBrokerE2E(kgo.BrokerMetadata{}, kmsg.Heartbeat.Int16(), kgo.BrokerE2E{})
 	if !claim.Current() {
 		t.Fatal("not good")
