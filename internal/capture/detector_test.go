@@ -317,7 +317,7 @@ func TestManyBlockedEventsHalt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := refusing(forbidden(false))
-		c := newCapturer(a, runOf(0), func(c *capture.Config) { c.Deadline = time.Hour })
+		c := newCapturer(a, runOf(0), func(c *capture.Config) { c.Deadline, c.MaxTries = time.Hour, 1000 }) // 100 may be used up in 20 minutes
 		events := newArrivals(t, c)
 		events.comeEach("e", 9)
 		<-time.After(20 * time.Minute)
@@ -449,7 +449,7 @@ func TestDuplicateAfterAnUnknownTry(t *testing.T) {
 					payments = append(payments, seen(p, fmt.Sprint(i), time.Now().Add(-test.age).Add(time.Second)))
 				}
 				a.found = []mercadopago.Found{find(payments...)}
-				c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = 24 * time.Hour })
+				c := newCapturer(a, func(c *capture.Config) { c.KeyRetention = 24 * time.Hour })
 				d, err := c.Capture(t.Context(), e, h)
 				if err != nil || ending(d) != test.want {
 					t.Fatalf("got %q, %v; want %q", ending(d), err, test.want)
