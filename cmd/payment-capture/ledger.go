@@ -47,19 +47,19 @@ func newLedgerGet() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := config.ReadKafka()
+			c, err := config.ReadRules()
 			if err != nil {
 				return usageError{err}
 			}
-			var h event.History
+			var e show.Event
 			err = withLedger(cmd, c, func(ctx context.Context, l *ledger.Ledger) (err error) {
-				h, err = l.Lookup(ctx, args[0])
+				e, err = show.Lookup(ctx, l, args[0], rulesOf(c), time.Now())
 				return err
 			})
 			if err != nil {
 				return err
 			}
-			return printEvent(cmd.OutOrStdout(), c, args[0], h, asJSON)
+			return printEvent(cmd.OutOrStdout(), c.TopicLedger, e, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -101,15 +101,11 @@ func newLedgerStats() *cobra.Command {
 }
 
 func rulesOf(c config.Config) show.Rules {
-	return show.Rules{
-		Account: c.MercadoPagoAccount, LookUpAfter: event.LookFirstAfter, KeyHorizon: c.IdempotencyKeyHorizon,
-		MaxEventAge: c.CaptureMaxEventAge, Suppress: c.ReplayedOutcomes == config.ReplayedSuppress,
-	}
+	return show.Rules{Rules: app.Rules(c), Suppress: c.ReplayedOutcomes == config.ReplayedSuppress}
 }
 
 // printEvent shows what is known of an event. That nothing is known is an error.
-func printEvent(out io.Writer, c config.Config, id string, h event.History, asJSON bool) error {
-	e := show.Of(id, h, rulesOf(c), time.Now())
+func printEvent(out io.Writer, topic string, e show.Event, asJSON bool) error {
 	if asJSON {
 		if err := show.JSON(out, e); err != nil {
 			return err
@@ -117,7 +113,7 @@ func printEvent(out io.Writer, c config.Config, id string, h event.History, asJS
 	}
 	if e.Decision == show.Unknown {
 		return fmt.Errorf("the ledger (%s) knows nothing of event %q: %s. A record that is no valid event is known by its digest, "+
-			"which the log (event_id) and the parked record (parked_event_id) name: sha256:…", c.TopicLedger, id, e.Next.Detail)
+			"which the log (event_id) and the parked record (parked_event_id) name: sha256:…", topic, e.ID, e.Next.Detail)
 	}
 	if asJSON {
 		return nil

@@ -41,7 +41,7 @@ func newLedgerWorld(t *testing.T, variables ...string) *ledgerWorld {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.client.Close)
-	setEnv(t, append([]string{"KAFKA_BROKERS=" + cluster.ListenAddrs()[0], "TMPDIR=" + w.tmp, "MERCADOPAGO_ACCOUNT=main"}, variables...)...)
+	setEnv(t, append([]string{"KAFKA_BROKERS=" + cluster.ListenAddrs()[0], "TMPDIR=" + w.tmp, "MERCADOPAGO_ACCOUNT=main", "CURRENCY=MXN"}, variables...)...)
 	return w
 }
 
@@ -125,10 +125,10 @@ func TestLedgerGet(t *testing.T) {
 	for id, wants := range map[string][]string{
 		"captured": {`decision +captured\n`, `amount +700\.50 MXN\n`, `payment +10458724\n`, `order +order-captured\n`, `open attempt +no\n`, `payment.captured is published again`},
 		"rejected": {`decision +rejected\n`, `reason +cc_rejected_high_risk \(category fraud, retry never\)\n`, `payment.rejected is published again`},
-		"parked":   {`decision +parked\n`, `reason +undecided\n`, `detail +nobody knows\n`, `tries +5\n`, `waits for a person`},
-		"young":    {`decision +undecided\n`, `open attempt +yes`, `account +main\n`, `tried again under the same key`},
-		"aged":     {`decision +undecided\n`, `looked up at the API first, as it was first tried 2h`},
-		"old":      {`decision +undecided\n`, `parked where that does not tell`, `IDEMPOTENCY_KEY_HORIZON \(24h\)`},
+		"parked":   {`decision +parked\n`, `reason +undecided\n`, `detail +nobody knows\n`, `tries +5\n`, `waits for an operator`},
+		"young":    {`decision +undecided\n`, `open attempt +yes`, `account +main\n`, `called for again under the same key`},
+		"aged":     {`decision +undecided\n`, `looked up at the API first, because it was first attempted 2h`},
+		"old":      {`decision +undecided\n`, `parked if that does not decide`, `IDEMPOTENCY_KEY_HORIZON \(24h0m0s\)`},
 	} {
 		got := command(t, "ledger", "get", id)
 		if got.code != exitOK || got.stderr != "" {
@@ -157,7 +157,7 @@ func TestLedgerGetInJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &e); err != nil || got.code != exitOK {
 		t.Fatalf("%v: got %+v", err, got)
 	}
-	if e.ID != "captured" || e.Decision != "captured" || e.Next.Action != "suppress" {
+	if e.ID != "captured" || e.Decision != "captured" || e.Next.Action != "republish" {
 		t.Errorf("got %+v", e)
 	}
 }
@@ -167,7 +167,7 @@ func TestLedgerGetOfAnUnknownEvent(t *testing.T) {
 	w.fill()
 	for _, id := range []string{"nobody's", "withdrawn", "capture"} {
 		got := command(t, "ledger", "get", id)
-		if got.code != exitFailed || got.stdout != "" || !strings.Contains(got.stderr, "knows nothing of event") || !strings.Contains(got.stderr, "CAPTURE_MAX_EVENT_AGE is 168h") {
+		if got.code != exitFailed || got.stdout != "" || !strings.Contains(got.stderr, "knows nothing of event") || !strings.Contains(got.stderr, "over 168h ago (CAPTURE_MAX_EVENT_AGE)") {
 			t.Errorf("%s: got %+v", id, got)
 		}
 	}
@@ -253,7 +253,7 @@ func TestLedgerCommandsFail(t *testing.T) {
 }
 
 func TestLedgerUsage(t *testing.T) {
-	setEnv(t, "KAFKA_BROKERS=localhost:1")
+	setEnv(t, "KAFKA_BROKERS=localhost:1", "CURRENCY=MXN")
 	for name, args := range map[string][]string{
 		"no event":           {"ledger", "get"},
 		"an empty event":     {"ledger", "get", ""},

@@ -16,7 +16,6 @@ import (
 	"payment-capture/internal/app"
 	"payment-capture/internal/config"
 	"payment-capture/internal/ledger"
-	"payment-capture/internal/money"
 	"payment-capture/internal/replay"
 )
 
@@ -120,39 +119,11 @@ func (f *replayFlags) chosen(cmd *cobra.Command) string {
 	return ""
 }
 
-// replayRules reads what the service goes by from its variables.
-func replayRules(c config.Config) (replay.Rules, error) {
-	var all []error
-	if _, err := money.ParseCurrency(string(c.Currency)); err != nil {
-		all = append(all, fmt.Errorf("CURRENCY: %q %w: set it as for the service", c.Currency, err))
-	}
-	if c.CaptureOncePer != config.OncePerEvent && c.CaptureOncePer != config.OncePerReference {
-		all = append(all, fmt.Errorf("CAPTURE_ONCE_PER: %q is neither %s nor %s", c.CaptureOncePer, config.OncePerEvent, config.OncePerReference))
-	}
-	if c.CaptureMaxEventAge < 0 {
-		all = append(all, fmt.Errorf("CAPTURE_MAX_EVENT_AGE: is %s: it must be over zero, or 0 where no event is too old", c.CaptureMaxEventAge))
-	}
-	if c.CaptureMaxEventLead < 0 {
-		all = append(all, fmt.Errorf("CAPTURE_MAX_EVENT_LEAD: is %s: it must be over zero, or 0 if no event waits for its time", c.CaptureMaxEventLead))
-	}
-	if c.IdempotencyKeyHorizon <= 0 {
-		all = append(all, fmt.Errorf("IDEMPOTENCY_KEY_HORIZON: is %s: it must be over zero", c.IdempotencyKeyHorizon))
-	}
-	return replay.Rules{
-		Rules: app.Rules(c), Account: c.MercadoPagoAccount, Decoder: app.Decoder(c), KeyHorizon: c.IdempotencyKeyHorizon,
-		OncePerReference: c.CaptureOncePer == config.OncePerReference,
-	}, errors.Join(all...)
-}
-
 func (f *replayFlags) run(cmd *cobra.Command) error {
 	if err := f.read(cmd); err != nil {
 		return usageError{err}
 	}
-	c, err := config.ReadKafka()
-	if err != nil {
-		return usageError{err}
-	}
-	rules, err := replayRules(c)
+	c, err := config.ReadRules()
 	if err != nil {
 		return usageError{err}
 	}
@@ -165,7 +136,7 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 		return usageError{err}
 	}
 	conf := replay.Config{
-		Kafka: kafka, Input: c.TopicInput, Parked: c.TopicParked, Rules: rules, Selection: f.selection,
+		Kafka: kafka, Input: c.TopicInput, Parked: c.TopicParked, Rules: replay.Rules{Rules: app.Rules(c), Decoder: app.Decoder(c)}, Selection: f.selection,
 		Partitioner: replay.Partitioner(f.partitioner), Rate: f.rate, State: f.state, Resume: f.resume,
 		Progress: newSteps(cmd.ErrOrStderr(), told), Log: log,
 	}

@@ -55,10 +55,7 @@ func (p planner) replay(l *ledger.Ledger, s replay.Selection, send bool) *replay
 	p.rule(&c)
 	r, err := replay.New(ctx, replay.Config{
 		Kafka: p.kafkaConfig(), Input: p.topics.input, Parked: p.topics.parked, Selection: s, Partitioner: replay.SamePartition,
-		Rules: replay.Rules{
-			Rules: app.Rules(c), Account: c.MercadoPagoAccount, Decoder: app.Decoder(c), KeyHorizon: c.IdempotencyKeyHorizon,
-			OncePerReference: c.CaptureOncePer == config.OncePerReference,
-		},
+		Rules:  replay.Rules{Rules: app.Rules(c), Decoder: app.Decoder(c)},
 		Ledger: l, Scratch: "scratch", FS: vfs.NewMem(), State: filepath.Join(p.t.TempDir(), "state.json"),
 		Progress: silent{}, Log: slog.New(slog.NewJSONHandler(p.log, nil)),
 	})

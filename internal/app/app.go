@@ -95,8 +95,7 @@ func New(opts Options) (*Service, error) {
 		return nil, fmt.Errorf("KAFKA_ACCEPT_OFFSETS: %w", err)
 	}
 	s.capturer = capture.New(capture.Config{
-		Rules:   Rules(c),
-		Account: c.MercadoPagoAccount, OncePerReference: c.CaptureOncePer == config.OncePerReference, KeyHorizon: c.IdempotencyKeyHorizon,
+		Rules:    Rules(c),
 		Deadline: c.CaptureDeadline, MaxTries: c.CaptureMaxTries, ReconcileFor: c.CaptureReconcileFor,
 		MaxInFlight: c.MaxInFlight, RateLimit: c.CaptureRateLimit, RefusalRun: c.CaptureRefusalRun,
 		Credential: token.Version, Log: opts.Log, Metrics: capture.NewMetrics(s.registry),
@@ -149,7 +148,10 @@ func source(text secret.Text, variable, file string, log *slog.Logger) (*secret.
 
 // Rules returns what may be charged, by the configuration.
 func Rules(c config.Config) rules.Rules {
-	return rules.Rules{Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge, MaxEventLead: c.CaptureMaxEventLead}
+	return rules.Rules{
+		Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge, MaxEventLead: c.CaptureMaxEventLead, KeyRetention: c.IdempotencyKeyHorizon,
+		OncePerReference: c.CaptureOncePer == config.OncePerReference, Account: c.MercadoPagoAccount, Encoding: mercadopago.EncodingVersion,
+	}
 }
 
 // Decoder returns what reads the events, by the configuration.

@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/rules"
 )
 
 const (
@@ -24,8 +24,9 @@ type attempt struct {
 	event   *event.ReadyToCapture
 	request mercadopago.Request
 	subject subject
-	noted   event.Attempt // as the ledger has it; its First is zero while it has none
-	began   time.Time     // when the event came
+	noted   event.Attempt  // as the ledger has it; its First is zero while it has none
+	prior   *event.Attempt // of an earlier owner; nil: none
+	began   time.Time      // when the event came
 	budget  budget
 
 	calls     int             // made so far
@@ -63,63 +64,44 @@ func (b *budget) count(p pass, took time.Duration) (counts bool) {
 	return true
 }
 
-// begin prepares the tries of an event, or says why it is parked without one.
+// begin prepares the calls for an event, or returns why it is parked without one.
 func (c *Capturer) begin(e *event.ReadyToCapture, lease Lease) (*attempt, *event.ParkInfo) {
 	a := &attempt{
-		event: e, began: time.Now(), resent: lease.Resent(),
+		event: e, began: time.Now(), resent: lease.Resent(), prior: lease.PriorAttempt(),
 		subject: subject{order: e.OrderID, payer: sha256.Sum256([]byte(e.PayerToken.Reveal()))},
 		noted:   event.AttemptOf(e),
 	}
-	a.noted.Encoding, a.noted.Account = mercadopago.EncodingVersion, c.conf.Account
-	before := lease.PriorAttempt()
-	if before != nil {
+	a.noted.Encoding, a.noted.Account = c.conf.Encoding, c.conf.Account
+	if a.prior != nil {
 		a.inherited, a.unknown, a.doubtful = true, true, true
-		a.noted.First = before.First
-	} else if parking := c.unfit(a); parking != nil {
-		return a, parking
+		a.noted.First = a.prior.First
+	} else if unfit := c.overdue(a); unfit != nil {
+		return a, unfit
 	}
 	var err error
 	if a.request, err = mercadopago.NewRequest(e); err != nil {
-		parking := &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: err.Error()}
-		if before != nil {
-			parking.Reason, parking.FirstAttempt = event.ParkTriedOtherwise, before.First
+		why := &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: err.Error()}
+		if a.prior != nil {
+			why.Reason, why.FirstAttempt = event.ParkTriedOtherwise, a.prior.First
 		}
-		return a, parking
+		return a, why
 	}
 	a.noted.Body = event.FingerprintOf(a.request.Body)
-	if before != nil {
-		a.late = c.barred(a, before)
-	}
 	return a, nil
-}
-
-// unfit says why an event that was never attempted is parked without a call; nil:
-// it may be charged.
-func (c *Capturer) unfit(a *attempt) *event.ParkInfo {
-	return c.conf.Unfit(a.event, a.resent, time.Now())
 }
 
 // untried reports whether the attempt is noted and nobody can have called.
 func (a *attempt) untried() bool { return a.idle && !a.inherited }
 
-// overdue says why no further call may be made for an event: what the API has
-// forgotten, it charges again.
+// overdue returns why no call may be made for an event any more, or nil if one may.
+// It is asked right before each call: meanwhile the event has grown old, or the API
+// may have forgotten its key.
 func (c *Capturer) overdue(a *attempt) *event.ParkInfo {
-	first := a.noted.First
-	if first.IsZero() || a.untried() {
-		return c.unfit(a)
+	d := rules.Disposition{Resent: a.resent}
+	if !a.noted.First.IsZero() && !a.untried() {
+		d.Prior = &a.noted
 	}
-	switch since := passed(first); {
-	case c.conf.KeyHorizon > 0 && since > c.conf.KeyHorizon:
-		return &event.ParkInfo{Reason: event.ParkKeyExpired, Detail: fmt.Sprintf(
-			"it was first tried at %s, more than IDEMPOTENCY_KEY_HORIZON (%s) ago: the API may have forgotten its key",
-			first.UTC().Format(time.RFC3339), c.conf.KeyHorizon)}
-	case since < -event.ClockTolerance:
-		return &event.ParkInfo{Reason: event.ParkKeyExpired, Detail: fmt.Sprintf(
-			"the ledger says that it was first tried at %s, which is still to come: whether the API remembers its key cannot be told",
-			first.UTC().Format(time.RFC3339))}
-	}
-	return nil
+	return c.conf.Evaluate(a.event, a.noted.Body, d, nil, time.Now()).Why
 }
 
 // passed gives the time since t by the clock that shows more: of a machine

@@ -69,16 +69,11 @@ type Journal interface {
 // Config fixes a Capturer.
 type Config struct {
 	rules.Rules
-	Account string // the account's name, noted with each attempt
-	// OncePerReference parks an event under whose reference another one was
-	// captured.
-	OncePerReference bool
-	KeyHorizon       time.Duration // how long the API remembers a key; 0: for ever
-	Deadline         time.Duration // how long one event is tried
-	MaxTries         int           // how often one event is tried
-	MaxInFlight      int           // calls at once
-	RateLimit        float64       // calls a second; 0: no limit
-	RefusalRun       int           // how many refusals in a row halt; 0: none do
+	Deadline    time.Duration // how long one event is tried
+	MaxTries    int           // how often one event is tried
+	MaxInFlight int           // calls at once
+	RateLimit   float64       // calls a second; 0: no limit
+	RefusalRun  int           // how many refusals in a row halt; 0: none do
 	// ReconcileFor is how long a payment is searched for before an event is
 	// parked whose tries may have made one; 0: it is searched for once.
 	ReconcileFor time.Duration

@@ -163,7 +163,7 @@ func TestOverdueEventsAndProbes(t *testing.T) {
 			}
 			return captured()
 		})
-		c := newCapturer(a, func(c *capture.Config) { c.MaxEventAge, c.KeyHorizon, c.MaxInFlight = time.Hour, time.Hour, 64 })
+		c := newCapturer(a, func(c *capture.Config) { c.MaxEventAge, c.KeyRetention, c.MaxInFlight = time.Hour, time.Hour, 64 })
 		old := make(chan map[string]string)
 		go func() { old <- crowd(t, c, 200) }()
 		<-time.After(outage - time.Minute)

@@ -137,7 +137,7 @@ func (a *api) gaps() []time.Duration {
 // each change is applied to its configuration.
 func newCapturer(a capture.API, changes ...func(*capture.Config)) *capture.Capturer {
 	conf := capture.Config{
-		Rules: rules.Rules{Currency: "MXN", MaxEventAge: 24 * time.Hour}, Deadline: 15 * time.Minute, MaxTries: 100,
+		Rules: rules.Rules{Currency: "MXN", MaxEventAge: 24 * time.Hour, KeyRetention: 8760 * time.Hour, Encoding: mercadopago.EncodingVersion}, Deadline: 15 * time.Minute, MaxTries: 100,
 		MaxInFlight: 8, ReconcileFor: 3 * time.Minute,
 		Log: slog.New(slog.DiscardHandler), Metrics: capture.NewMetrics(prometheus.NewRegistry()),
 	}

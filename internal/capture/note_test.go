@@ -110,7 +110,7 @@ func TestHaltPastTheHorizon(t *testing.T) {
 				a.answers = []mercadopago.Answer{captured()}
 			}
 		}
-		c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon, c.MaxEventAge = 24*time.Hour, 168*time.Hour })
+		c := newCapturer(a, func(c *capture.Config) { c.KeyRetention, c.MaxEventAge = 24*time.Hour, 168*time.Hour })
 		d, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || ending(d) != isCaptured {
 			t.Errorf("got %q, %v", ending(d), err)
@@ -195,7 +195,7 @@ func TestInheritedAttempt(t *testing.T) {
 				}
 				// The event itself may be old: it was tried, and its age tells nothing.
 				e.Time = h.tried.First.Add(-1000 * time.Hour)
-				c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = 24 * time.Hour })
+				c := newCapturer(a, func(c *capture.Config) { c.KeyRetention = 24 * time.Hour })
 				d, err := c.Capture(t.Context(), e, h)
 				if err != nil || ending(d) != test.want || len(a.calls) != test.calls || len(a.searches) != test.searches {
 					t.Errorf("got %q, %v after %d calls and %d searches; want %q after %d and %d",
@@ -227,7 +227,7 @@ func TestPaymentOfAnotherEventIsNotFound(t *testing.T) {
 		h.under = []event.Known{knownOutcome(event.Outcome{Type: event.TypeCaptured, EventID: "another", PaymentID: "7"})}
 		a := newAPI()
 		a.found = []mercadopago.Found{find(seen(captured(), "7", h.tried.First.Add(time.Second)))}
-		d, err := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = 24 * time.Hour }).Capture(t.Context(), e, h)
+		d, err := newCapturer(a, func(c *capture.Config) { c.KeyRetention = 24 * time.Hour }).Capture(t.Context(), e, h)
 		if err != nil || ending(d) != "parked key_expired" {
 			t.Errorf("got %q, %v", ending(d), err)
 		}

@@ -72,7 +72,7 @@ func (c *Capturer) nextLook(s *search, found mercadopago.Found, p pass) time.Dur
 			s.failed.used += wait - f.RetryAfter
 		}
 		if f.Meaning == mercadopago.Park || s.failed.used > c.conf.ReconcileFor+c.conf.Deadline || s.failures >= maxSearches ||
-			(c.conf.KeyHorizon > 0 && passed(s.began) > c.conf.KeyHorizon) {
+			passed(s.began) > c.conf.KeyRetention {
 			return -1
 		}
 		return wait

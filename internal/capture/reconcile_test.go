@@ -153,7 +153,7 @@ func TestTooOldIsLookedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(noAnswer(), busyFor(61*time.Minute))
 		a.found = []mercadopago.Found{find(seen(captured(), "7", time.Now().Add(time.Second)))}
-		c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = time.Hour })
+		c := newCapturer(a, func(c *capture.Config) { c.KeyRetention = time.Hour })
 		verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || ending(verdict) != isCaptured || len(a.calls) != 2 {
 			t.Errorf("got %q, %v after %d calls", ending(verdict), err, len(a.calls))
@@ -166,7 +166,7 @@ func TestKeyHorizon(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(busyFor(10 * time.Minute))
-		c := newCapturer(a, func(c *capture.Config) { c.KeyHorizon, c.MaxEventAge = time.Hour, 0 })
+		c := newCapturer(a, func(c *capture.Config) { c.KeyRetention, c.MaxEventAge = time.Hour, 0 })
 		verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || ending(verdict) != "parked key_expired" || !strings.Contains(verdict.ParkInfo.Detail, "IDEMPOTENCY_KEY_HORIZON") {
 			t.Fatalf("got %q, %v: %+v", ending(verdict), err, verdict.ParkInfo)

@@ -156,7 +156,7 @@ func TestAnOldAttemptWithARivalIsTriedAgain(t *testing.T) {
 		h.tells[0][0].Attempt.First = h.tried.First
 		a := newAPI(captured())
 		a.found = []mercadopago.Found{find(seen(captured(), "7", h.tried.First.Add(time.Second)))}
-		d, err := newCapturer(a, func(c *capture.Config) { c.KeyHorizon = 24 * time.Hour }).Capture(t.Context(), e, h)
+		d, err := newCapturer(a, func(c *capture.Config) { c.KeyRetention = 24 * time.Hour }).Capture(t.Context(), e, h)
 		if err != nil || ending(d) != isCaptured || d.Outcome.PaymentID != "payment-1" || len(a.calls) != 1 || len(a.searches) != 1 {
 			t.Errorf("got %q, %v after %d calls and %d searches: %+v", ending(d), err, len(a.calls), len(a.searches), d)
 		}

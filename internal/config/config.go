@@ -88,13 +88,22 @@ func Read() (Config, error) {
 
 // ReadKafka reads the environment for a command that talks to Kafka alone:
 // what concerns the payment API is not checked.
-func ReadKafka() (Config, error) {
+func ReadKafka() (Config, error) { return readWith(Config.checkKafka) }
+
+// ReadRules returns the configuration of a command that reports what the service
+// would do with an event: it checks the variables of the cluster and of the rule
+// book.
+func ReadRules() (Config, error) { return readWith(Config.checkKafka, Config.checkRules) }
+
+func readWith(checks ...func(Config, report)) (Config, error) {
 	c, err := read()
 	if err != nil {
 		return c, err
 	}
 	all := misspelt(os.Environ())
-	c.checkKafka(collect(&all))
+	for _, check := range checks {
+		check(c, collect(&all))
+	}
 	return c, errors.Join(all...)
 }
 
@@ -148,6 +157,7 @@ func (c Config) problems() []error {
 	c.checkKafka(wrong)
 	c.checkAPI(wrong)
 	c.checkCapture(wrong)
+	c.checkRules(wrong)
 	if c.AdminAddr != AdminOff {
 		if _, _, err := net.SplitHostPort(c.AdminAddr); err != nil {
 			wrong("ADMIN_ADDR", "%q is no host:port; for none, set it to %s", c.AdminAddr, AdminOff)
@@ -254,9 +264,6 @@ func (c Config) checkAPI(wrong report) {
 	if c.MercadoPagoTimeout < time.Second {
 		wrong("MERCADOPAGO_TIMEOUT", "is %s: at least 1s, or a charge is given up before the API can answer", c.MercadoPagoTimeout)
 	}
-	if _, err := money.ParseCurrency(string(c.Currency)); err != nil {
-		wrong("CURRENCY", "%q %w: set it to that of the access token's site", c.Currency, err)
-	}
 }
 
 func (c Config) checkCapture(wrong report) {
@@ -284,6 +291,22 @@ func (c Config) checkCapture(wrong report) {
 	if c.CaptureMaxTries < 1 {
 		wrong("CAPTURE_MAX_TRIES", "is %d: at least 1", c.CaptureMaxTries)
 	}
+	if c.ReplayedOutcomes != ReplayedEmit && c.ReplayedOutcomes != ReplayedSuppress {
+		wrong("REPLAYED_OUTCOMES", "%q is neither %s nor %s", c.ReplayedOutcomes, ReplayedEmit, ReplayedSuppress)
+	}
+	if c.FlushInterval < 0 || c.FlushInterval > 10*time.Second {
+		wrong("FLUSH_INTERVAL", "is %s: 0s to 10s", c.FlushInterval)
+	}
+	if least := c.MercadoPagoTimeout + 5*time.Second; c.ShutdownTimeout < least {
+		wrong("SHUTDOWN_TIMEOUT", "is %s: at least MERCADOPAGO_TIMEOUT + 5s (%s), or a stop breaks off charges", c.ShutdownTimeout, least)
+	}
+}
+
+// checkRules checks the variables of the rule book.
+func (c Config) checkRules(wrong report) {
+	if _, err := money.ParseCurrency(string(c.Currency)); err != nil {
+		wrong("CURRENCY", "%q %w: set it to that of the access token's site", c.Currency, err)
+	}
 	if c.IdempotencyKeyHorizon <= 0 {
 		wrong("IDEMPOTENCY_KEY_HORIZON", "is %s: it must be over zero", c.IdempotencyKeyHorizon)
 	}
@@ -295,14 +318,5 @@ func (c Config) checkCapture(wrong report) {
 	}
 	if c.CaptureOncePer != OncePerEvent && c.CaptureOncePer != OncePerReference {
 		wrong("CAPTURE_ONCE_PER", "%q is neither %s nor %s", c.CaptureOncePer, OncePerEvent, OncePerReference)
-	}
-	if c.ReplayedOutcomes != ReplayedEmit && c.ReplayedOutcomes != ReplayedSuppress {
-		wrong("REPLAYED_OUTCOMES", "%q is neither %s nor %s", c.ReplayedOutcomes, ReplayedEmit, ReplayedSuppress)
-	}
-	if c.FlushInterval < 0 || c.FlushInterval > 10*time.Second {
-		wrong("FLUSH_INTERVAL", "is %s: 0s to 10s", c.FlushInterval)
-	}
-	if least := c.MercadoPagoTimeout + 5*time.Second; c.ShutdownTimeout < least {
-		wrong("SHUTDOWN_TIMEOUT", "is %s: at least MERCADOPAGO_TIMEOUT + 5s (%s), or a stop breaks off charges", c.ShutdownTimeout, least)
 	}
 }

@@ -104,9 +104,9 @@ func checkCorrected(t *testing.T, name string, h event.History, first, second *e
 		answer = rules.LeaveParked
 	}
 	if got := rules.Respond(first, nil, h).Action; got != rules.LeaveSuperseded {
-		t.Errorf("%s: to the first content it says %d", name, got)
+		t.Errorf("%s: to the first content it says %s", name, got)
 	}
 	if got := rules.Respond(second, nil, h).Action; got != answer {
-		t.Errorf("%s: to the corrected one it says %d, want %d", name, got, answer)
+		t.Errorf("%s: to the corrected one it says %s, want %s", name, got, answer)
 	}
 }

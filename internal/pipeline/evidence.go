@@ -25,11 +25,10 @@ func (p *Pipeline) weigh(r *polledRecord, now time.Time) {
 		return
 	}
 	response := rules.Respond(r.event, r.resend, r.glimpse.History)
-	switch response.Action {
-	case rules.Republish, rules.LeaveParked, rules.LeaveSuperseded:
-	case rules.ParkConflicting:
+	switch response.Action { //nolint:exhaustive // the others decide nothing here
+	case rules.Park:
 		if !p.parkedBefore(r) {
-			r.unfit = rules.Conflict(r.event, r.glimpse.History)
+			r.unfit = response.Why
 		}
 	case rules.Evaluate:
 		unfit := p.conf.Rules.Unfit(r.event, response.Resent, now)

@@ -24,7 +24,7 @@ func (p *Pipeline) foresee(records []*polledRecord) {
 			}
 			continue
 		}
-		switch a := rules.Respond(r.event, r.resend, g.History).Action; a {
+		switch a := rules.Respond(r.event, r.resend, g.History).Action; a { //nolint:exhaustive // the others take the whole way
 		case rules.LeaveParked, rules.LeaveSuperseded:
 			r.answer = new(leave(a, d))
 		case rules.Republish:
@@ -32,7 +32,6 @@ func (p *Pipeline) foresee(records []*polledRecord) {
 			if s, err := p.replayOf(r.record, d); err == nil {
 				r.answer = &s
 			}
-		case rules.Evaluate, rules.ParkConflicting:
 		}
 	}
 }

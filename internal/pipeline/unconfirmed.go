@@ -169,13 +169,13 @@ func (p *Pipeline) decided(ctx context.Context, r *kgo.Record) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		switch rules.Respond(e, event.ResendOf(m), h).Action {
+		switch rules.Respond(e, event.ResendOf(m), h).Action { //nolint:exhaustive // Respond returns these, and Park
 		case rules.Republish, rules.LeaveParked, rules.LeaveSuperseded:
 			return true, nil
 		case rules.Evaluate:
 			return false, nil
-		case rules.ParkConflicting: // parked by the id of its record
 		}
+		// It conflicts, and is known by the id of its record.
 	}
 	h, err := p.ledger.Lookup(ctx, event.RecordID(m))
 	return h.Decision != nil, err

@@ -25,14 +25,13 @@ func (p *Pipeline) settlementFor(ctx, asking context.Context, it *item) (settlem
 		return settlement{}, err
 	}
 	r := rules.Respond(e, it.resend, h)
-	switch r.Action {
+	switch r.Action { //nolint:exhaustive // Respond returns these, and Evaluate
 	case rules.Republish:
 		return p.replayOf(it.record, h.Decision)
 	case rules.LeaveParked, rules.LeaveSuperseded:
 		return leave(r.Action, h.Decision), nil
-	case rules.ParkConflicting:
-		return p.parkOnce(ctx, asking, it, rules.Conflict(e, h))
-	case rules.Evaluate:
+	case rules.Park:
+		return p.parkOnce(ctx, asking, it, r.Why)
 	}
 	d, until, err := p.evaluate(ctx, it, r)
 	if err != nil || !until.IsZero() {
@@ -44,10 +43,10 @@ func (p *Pipeline) settlementFor(ctx, asking context.Context, it *item) (settlem
 
 // evaluate takes an event to its decision, or returns until when it has to wait
 // for its time before that.
-func (p *Pipeline) evaluate(ctx context.Context, it *item, r rules.Response) (_ *event.Decision, until time.Time, _ error) {
+func (p *Pipeline) evaluate(ctx context.Context, it *item, r rules.Disposition) (_ *event.Decision, until time.Time, _ error) {
 	e := it.event
 	if r.Prior == nil {
-		until = p.conf.Rules.WaitUntil(e, r.Resent, time.Now())
+		until = p.conf.Rules.Evaluate(e, event.Fingerprint{}, r, nil, time.Now()).Until
 	}
 	switch {
 	case until.IsZero():
@@ -102,8 +101,8 @@ func (p *Pipeline) parkOnce(ctx, asking context.Context, it *item, parking *even
 	if err != nil {
 		return settlement{}, err
 	}
-	if d := h.Decision; d != nil && !it.resend.Undoes(d) {
-		return leave(rules.LeaveParked, d), nil
+	if d := rules.ParkOnce(parking, it.resend, h.Decision); d.Action == rules.LeaveParked {
+		return leave(d.Action, h.Decision), nil
 	}
 	return p.settlementOf(ctx, it, id, &event.Decision{Result: event.Result{ParkInfo: parking}, At: event.Now()})
 }

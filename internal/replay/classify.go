@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"payment-capture/internal/event"
-	"payment-capture/internal/mercadopago"
 	"payment-capture/internal/rules"
 )
 
@@ -72,109 +71,54 @@ func (c Class) hopeless() bool {
 	return slices.Contains([]Class{ParkInFuture, ParkWrongCurrency, ParkReference, ParkConflicting, ParkInvalid}, c)
 }
 
-// Rules are what the service goes by besides the ledger; its variables say so.
+// Rules configures what the service would do with a record, besides the ledger.
 type Rules struct {
 	rules.Rules
-	Account          string        // MERCADOPAGO_ACCOUNT
-	Decoder          event.Decoder // EVENT_TIME_REQUIRED
-	KeyHorizon       time.Duration // IDEMPOTENCY_KEY_HORIZON
-	OncePerReference bool          // CAPTURE_ONCE_PER is reference
+	Decoder event.Decoder // EVENT_TIME_REQUIRED
 }
 
-// Case is a record and what is known of it.
-type Case struct {
-	Event   *event.ReadyToCapture // nil: it is no valid event
-	Body    event.Fingerprint     // of the request that would be sent
-	Resend  *event.Resend         // the mark that it carries; nil: none
-	History event.History         // of the event
-	// Record is what was decided on the record itself, by its RecordID: for one
-	// that is invalid, or contradicts its event's history. nil: nothing.
-	Record *event.Decision
-	// Second: an event of its id that is for something else comes before it, and is
-	// called for.
-	Second bool
-	// Rival: another event was captured under its reference.
-	Rival bool
-}
-
-// Classify says what the service would do with a record that came now.
-func (s Rules) Classify(c Case, now time.Time) Class {
-	if c.Event == nil {
-		return c.parkOnce(ParkInvalid)
-	}
-	switch r := c.respond(); r.Action {
-	case rules.ParkConflicting:
-		return c.parkOnce(ParkConflicting)
-	case rules.LeaveParked:
-		return StaysParked
-	case rules.LeaveSuperseded:
-		return Corrected
+// Classify returns what the service would do with a record that came at now.
+func (r Rules) Classify(c rules.Case, now time.Time) Class {
+	switch d := r.Decide(c, now); d.Action {
 	case rules.Republish:
 		if c.History.Captured() != nil {
 			return AnsweredCaptured
 		}
 		return AnsweredRejected
-	case rules.Evaluate:
-		return s.evaluate(c, r, now)
+	case rules.LeaveParked:
+		return StaysParked
+	case rules.LeaveSuperseded:
+		return Corrected
+	case rules.Charge:
+		if d.Prior != nil {
+			return Again
+		}
+		return First
+	case rules.Wait:
+		return Waits
+	case rules.LookUpThenCharge:
+		return LookUpFirst
+	case rules.LookUpThenPark:
+		return LookUpThenPark
+	case rules.Park:
+		return parkedAs(d.Why.Reason)
+	case rules.Evaluate: // Decide never returns it
 	}
 	return ""
 }
 
-// respond returns what the history of an event says to it, as it will be when the
-// record comes.
-func (c Case) respond() rules.Response {
-	r := rules.Respond(c.Event, c.Resend, c.History)
-	if r.Action == rules.Evaluate && c.Second && c.History.NeverCalled() {
-		r.Action = rules.ParkConflicting
-	}
-	return r
-}
-
-// parkOnce parks a record, unless a copy of it was parked before.
-func (c Case) parkOnce(as Class) Class {
-	if c.Record != nil && !c.Resend.Undoes(c.Record) {
-		return StaysParked
-	}
-	return as
-}
-
-// evaluate classifies an event to which the rules are applied.
-func (s Rules) evaluate(c Case, r rules.Response, now time.Time) Class {
-	if r.Prior != nil {
-		return s.again(c, r.Prior, now)
-	}
-	if unfit := s.Unfit(c.Event, r.Resent, now); unfit != nil {
-		switch unfit.Reason { //nolint:exhaustive // the reasons of [rules.Rules.Unfit]
-		case event.ParkWrongCurrency:
-			return ParkWrongCurrency
-		case event.ParkTooOld:
-			return ParkTooOld
-		default:
-			return ParkInFuture
-		}
-	}
-	if s.OncePerReference && c.Rival {
+func parkedAs(reason event.ParkReason) Class {
+	switch reason { //nolint:exhaustive // the reasons for parking without a call
+	case event.ParkWrongCurrency:
+		return ParkWrongCurrency
+	case event.ParkTooOld:
+		return ParkTooOld
+	case event.ParkTimeInFuture:
+		return ParkInFuture
+	case event.ParkReferenceCaptured:
 		return ParkReference
+	case event.ParkConflicting:
+		return ParkConflicting
 	}
-	if !s.WaitUntil(c.Event, r.Resent, now).IsZero() {
-		return Waits
-	}
-	return First
-}
-
-// again is for an event that was tried, and may have charged.
-func (s Rules) again(c Case, tried *event.Attempt, now time.Time) Class {
-	age := now.Sub(tried.First)
-	switch {
-	case c.Event.Amount.Currency() != s.Currency,
-		s.KeyHorizon > 0 && age > s.KeyHorizon,
-		age < -event.ClockTolerance,
-		s.OncePerReference && c.Rival:
-		return LookUpThenPark
-	case !tried.Body.IsZero() && (tried.Account != s.Account || tried.Encoding != mercadopago.EncodingVersion || tried.Body != c.Body):
-		return LookUpThenPark
-	case age > event.LookFirstAfter:
-		return LookUpFirst
-	}
-	return Again
+	return ParkInvalid
 }

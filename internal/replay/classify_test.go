@@ -10,7 +10,9 @@ import (
 )
 
 func rulesForTest() Rules {
-	return Rules{Rules: rules.Rules{Currency: "MXN", MaxEventAge: 7 * 24 * time.Hour}, Account: "main", KeyHorizon: 24 * time.Hour}
+	return Rules{Rules: rules.Rules{
+		Currency: "MXN", MaxEventAge: 7 * 24 * time.Hour, KeyRetention: 24 * time.Hour, Account: "main", Encoding: mercadopago.EncodingVersion,
+	}}
 }
 
 // TestLookRequiresATime decodes as a service with EVENT_TIME_REQUIRED does.
@@ -86,96 +88,89 @@ func TestClassify(t *testing.T) {
 	once.OncePerReference = true
 	noAge := rulesForTest()
 	noAge.MaxEventAge = 0
-	forEver := rulesForTest()
-	forEver.KeyHorizon = 0
+	another := &event.Outcome{Type: event.TypeCaptured, EventID: "e0"}
 	patient := rulesForTest()
 	patient.MaxEventLead = time.Hour
 	var none time.Time
 
 	for name, test := range map[string]struct {
-		c     Case
+		c     rules.Case
 		rules Rules // zero: the usual ones
 		want  Class
 	}{
-		"captured":                         {c: Case{Event: e, History: ended(event.TypeCaptured)}, want: AnsweredCaptured},
-		"captured, old":                    {c: Case{Event: aged(400 * day), History: event.History{Decision: &event.Decision{Result: event.Result{Outcome: &event.Outcome{Type: event.TypeCaptured}}}}}, want: AnsweredCaptured},
-		"captured, and marked":             {c: Case{Event: e, History: ended(event.TypeCaptured), Resend: mark(now().Add(-day), none)}, want: AnsweredCaptured},
-		"rejected":                         {c: Case{Event: e, History: ended(event.TypeRejected)}, want: AnsweredRejected},
-		"parked":                           {c: Case{Event: e, History: parked(none)}, want: StaysParked},
-		"parked, another mark":             {c: Case{Event: e, History: parked(none), Resend: mark(at.Add(-time.Millisecond), none)}, want: StaysParked},
-		"parked, marked":                   {c: Case{Event: e, History: parked(none), Resend: mark(at, none)}, want: First},
-		"parked as too old, marked":        {c: Case{Event: aged(8 * day), History: event.History{Decision: onRecord}, Resend: mark(at, none)}, want: First},
-		"parked, marked, tried":            {c: Case{Event: e, Body: body, History: parked(now().Add(-time.Hour)), Resend: mark(at, none)}, want: Again},
-		"parked, marked, tried long ago":   {c: Case{Event: e, Body: body, History: parked(now().Add(-25 * time.Hour)), Resend: mark(at, none)}, want: LookUpThenPark},
-		"the mark's first attempt counts":  {c: Case{Event: e, History: parked(none), Resend: mark(at, now().Add(-25*time.Hour))}, want: LookUpThenPark},
-		"parked before the ledger":         {c: Case{Event: e, Resend: mark(at, none)}, want: First},
-		"parked before the ledger, old":    {c: Case{Event: aged(8 * day), Resend: mark(at, none)}, want: ParkTooOld},
-		"parked before the ledger, ahead":  {c: Case{Event: aged(-day), Resend: mark(at, none)}, want: ParkInFuture},
-		"parked in the future, marked":     {c: Case{Event: aged(-day), History: event.History{Decision: onRecord}, Resend: mark(at, none)}, want: First},
-		"parked before the ledger, tried":  {c: Case{Event: e, Resend: mark(at, now().Add(-2*time.Hour))}, want: LookUpFirst},
-		"tried, and the mark says later":   {c: Case{Event: e, History: event.History{Attempt: &event.Attempt{First: now().Add(-2 * time.Hour)}}, Resend: mark(at, now().Add(-time.Minute))}, want: LookUpFirst},
-		"tried, and the mark says earlier": {c: Case{Event: e, History: event.History{Attempt: &event.Attempt{First: now().Add(-time.Minute)}}, Resend: mark(at, now().Add(-2*time.Hour))}, want: LookUpFirst},
-		"parked in a wrong currency still": {c: Case{Event: fresh(func(o *order) { o.currency = "BRL" }), Resend: mark(at, none)}, want: ParkWrongCurrency},
+		"captured":                         {c: rules.Case{Event: e, History: ended(event.TypeCaptured)}, want: AnsweredCaptured},
+		"captured, old":                    {c: rules.Case{Event: aged(400 * day), History: event.History{Decision: &event.Decision{Result: event.Result{Outcome: &event.Outcome{Type: event.TypeCaptured}}}}}, want: AnsweredCaptured},
+		"captured, and marked":             {c: rules.Case{Event: e, History: ended(event.TypeCaptured), Resend: mark(now().Add(-day), none)}, want: AnsweredCaptured},
+		"rejected":                         {c: rules.Case{Event: e, History: ended(event.TypeRejected)}, want: AnsweredRejected},
+		"parked":                           {c: rules.Case{Event: e, History: parked(none)}, want: StaysParked},
+		"parked, another mark":             {c: rules.Case{Event: e, History: parked(none), Resend: mark(at.Add(-time.Millisecond), none)}, want: StaysParked},
+		"parked, marked":                   {c: rules.Case{Event: e, History: parked(none), Resend: mark(at, none)}, want: First},
+		"parked as too old, marked":        {c: rules.Case{Event: aged(8 * day), History: event.History{Decision: onRecord}, Resend: mark(at, none)}, want: First},
+		"parked, marked, tried":            {c: rules.Case{Event: e, Body: body, History: parked(now().Add(-time.Hour)), Resend: mark(at, none)}, want: Again},
+		"parked, marked, tried long ago":   {c: rules.Case{Event: e, Body: body, History: parked(now().Add(-25 * time.Hour)), Resend: mark(at, none)}, want: LookUpThenPark},
+		"the mark's first attempt counts":  {c: rules.Case{Event: e, History: parked(none), Resend: mark(at, now().Add(-25*time.Hour))}, want: LookUpThenPark},
+		"parked before the ledger":         {c: rules.Case{Event: e, Resend: mark(at, none)}, want: First},
+		"parked before the ledger, old":    {c: rules.Case{Event: aged(8 * day), Resend: mark(at, none)}, want: ParkTooOld},
+		"parked before the ledger, ahead":  {c: rules.Case{Event: aged(-day), Resend: mark(at, none)}, want: ParkInFuture},
+		"parked in the future, marked":     {c: rules.Case{Event: aged(-day), History: event.History{Decision: onRecord}, Resend: mark(at, none)}, want: First},
+		"parked before the ledger, tried":  {c: rules.Case{Event: e, Resend: mark(at, now().Add(-2*time.Hour))}, want: LookUpFirst},
+		"tried, and the mark says later":   {c: rules.Case{Event: e, History: event.History{Attempt: &event.Attempt{First: now().Add(-2 * time.Hour)}}, Resend: mark(at, now().Add(-time.Minute))}, want: LookUpFirst},
+		"tried, and the mark says earlier": {c: rules.Case{Event: e, History: event.History{Attempt: &event.Attempt{First: now().Add(-time.Minute)}}, Resend: mark(at, now().Add(-2*time.Hour))}, want: LookUpFirst},
+		"parked in a wrong currency still": {c: rules.Case{Event: fresh(func(o *order) { o.currency = "BRL" }), Resend: mark(at, none)}, want: ParkWrongCurrency},
 
-		"never tried":           {c: Case{Event: e}, want: First},
-		"as old as may be":      {c: Case{Event: aged(7 * day)}, want: First},
-		"too old":               {c: Case{Event: aged(7*day + time.Second)}, want: ParkTooOld},
-		"none is too old":       {c: Case{Event: aged(400 * day)}, rules: noAge, want: First},
-		"a little ahead":        {c: Case{Event: aged(-5 * time.Minute)}, want: First},
-		"in the future":         {c: Case{Event: aged(-5*time.Minute - time.Second)}, want: ParkInFuture},
-		"waits for its time":    {c: Case{Event: aged(-time.Hour)}, rules: patient, want: Waits},
-		"too far ahead to wait": {c: Case{Event: aged(-time.Hour - time.Second)}, rules: patient, want: ParkInFuture},
-		"waits, and a rival":    {c: Case{Event: aged(-time.Hour), Rival: true}, rules: func() Rules { r := patient; r.OncePerReference = true; return r }(), want: ParkReference},
-		"ahead, and tried":      {c: Case{Event: aged(-time.Hour), Body: body, History: event.History{Attempt: &event.Attempt{First: now()}}}, rules: patient, want: Again},
+		"never tried":           {c: rules.Case{Event: e}, want: First},
+		"as old as may be":      {c: rules.Case{Event: aged(7 * day)}, want: First},
+		"too old":               {c: rules.Case{Event: aged(7*day + time.Second)}, want: ParkTooOld},
+		"none is too old":       {c: rules.Case{Event: aged(400 * day)}, rules: noAge, want: First},
+		"a little ahead":        {c: rules.Case{Event: aged(-5 * time.Minute)}, want: First},
+		"in the future":         {c: rules.Case{Event: aged(-5*time.Minute - time.Second)}, want: ParkInFuture},
+		"waits for its time":    {c: rules.Case{Event: aged(-time.Hour)}, rules: patient, want: Waits},
+		"too far ahead to wait": {c: rules.Case{Event: aged(-time.Hour - time.Second)}, rules: patient, want: ParkInFuture},
+		"waits, and a rival":    {c: rules.Case{Event: aged(-time.Hour), Captured: another}, rules: func() Rules { r := patient; r.OncePerReference = true; return r }(), want: ParkReference},
+		"ahead, and tried":      {c: rules.Case{Event: aged(-time.Hour), Body: body, History: event.History{Attempt: &event.Attempt{First: now()}}}, rules: patient, want: Again},
 
-		"parked without a call":                {c: Case{Event: e, History: uncalled(e)}, want: StaysParked},
-		"its time corrected":                   {c: Case{Event: aged(time.Minute), History: uncalled(e)}, want: First},
-		"its amount corrected":                 {c: Case{Event: otherAmount, History: uncalled(e)}, want: First},
-		"corrected, and too old":               {c: Case{Event: aged(8 * day), History: uncalled(e)}, want: ParkTooOld},
-		"corrected, and that is parked":        {c: Case{Event: e, History: uncalled(otherAmount, e.Content())}, want: Corrected},
-		"corrected, and that is parked, mark":  {c: Case{Event: e, History: uncalled(otherAmount, e.Content()), Resend: mark(at, none)}, want: Corrected},
-		"corrected after another one called":   {c: Case{Event: otherAmount, History: uncalled(e), Second: true}, want: ParkConflicting},
-		"corrected after one called, parked":   {c: Case{Event: otherAmount, History: uncalled(e), Second: true, Record: onRecord}, want: StaysParked},
-		"tried, and another one called before": {c: Case{Event: e, Body: body, History: event.History{Attempt: tried(time.Minute)}, Second: true}, want: Again},
-		"another currency":                     {c: Case{Event: fresh(func(o *order) { o.currency = "BRL" })}, want: ParkWrongCurrency},
-		"another currency, and too old":        {c: Case{Event: fresh(func(o *order) { o.currency, o.time = "BRL", "2020-01-01T00:00:00Z" })}, want: ParkWrongCurrency},
-		"a rival":                              {c: Case{Event: e, Rival: true}, rules: once, want: ParkReference},
-		"a rival that does not matter":         {c: Case{Event: e, Rival: true}, want: First},
-		"a rival of one that was tried":        {c: Case{Event: e, Body: body, History: event.History{Attempt: tried(time.Minute)}, Rival: true}, rules: once, want: LookUpThenPark},
-		"a rival of one that is too old":       {c: Case{Event: aged(8 * day), Rival: true}, rules: once, want: ParkTooOld},
+		"parked without a call":               {c: rules.Case{Event: e, History: uncalled(e)}, want: StaysParked},
+		"its time corrected":                  {c: rules.Case{Event: aged(time.Minute), History: uncalled(e)}, want: First},
+		"its amount corrected":                {c: rules.Case{Event: otherAmount, History: uncalled(e)}, want: First},
+		"corrected, and too old":              {c: rules.Case{Event: aged(8 * day), History: uncalled(e)}, want: ParkTooOld},
+		"corrected, and that is parked":       {c: rules.Case{Event: e, History: uncalled(otherAmount, e.Content())}, want: Corrected},
+		"corrected, and that is parked, mark": {c: rules.Case{Event: e, History: uncalled(otherAmount, e.Content()), Resend: mark(at, none)}, want: Corrected},
+		"another currency":                    {c: rules.Case{Event: fresh(func(o *order) { o.currency = "BRL" })}, want: ParkWrongCurrency},
+		"another currency, and too old":       {c: rules.Case{Event: fresh(func(o *order) { o.currency, o.time = "BRL", "2020-01-01T00:00:00Z" })}, want: ParkWrongCurrency},
+		"a rival":                             {c: rules.Case{Event: e, Captured: another}, rules: once, want: ParkReference},
+		"a rival that does not matter":        {c: rules.Case{Event: e, Captured: another}, want: First},
+		"a rival of one that was tried":       {c: rules.Case{Event: e, Body: body, History: event.History{Attempt: tried(time.Minute)}, Captured: another}, rules: once, want: LookUpThenPark},
+		"a rival of one that is too old":      {c: rules.Case{Event: aged(8 * day), Captured: another}, rules: once, want: ParkTooOld},
 
-		"tried":                     {c: Case{Event: e, Body: body, History: event.History{Attempt: tried(time.Hour)}}, want: Again},
-		"tried, too old by its age": {c: Case{Event: aged(8 * day), Body: body, History: event.History{Attempt: &event.Attempt{First: now().Add(-time.Minute)}}}, want: Again},
-		"tried over an hour ago":    {c: Case{Event: e, Body: body, History: event.History{Attempt: tried(time.Hour + time.Millisecond)}}, want: LookUpFirst},
-		"tried at the horizon":      {c: Case{Event: e, Body: body, History: event.History{Attempt: tried(day)}}, want: LookUpFirst},
-		"tried past the horizon":    {c: Case{Event: e, Body: body, History: event.History{Attempt: tried(day + time.Millisecond)}}, want: LookUpThenPark},
-		"no horizon":                {c: Case{Event: e, Body: body, History: event.History{Attempt: tried(400 * day)}}, rules: forEver, want: LookUpFirst},
-		"tried a little ahead":      {c: Case{Event: e, Body: body, History: event.History{Attempt: tried(-5 * time.Minute)}}, want: Again},
-		"tried in the future":       {c: Case{Event: e, Body: body, History: event.History{Attempt: tried(-5*time.Minute - time.Second)}}, want: LookUpThenPark},
-		"tried, currency changed":   {c: Case{Event: fresh(func(o *order) { o.currency = "BRL" }), History: event.History{Attempt: &event.Attempt{First: now()}}}, want: LookUpThenPark},
-		"tried for another account": {c: Case{Event: e, Body: body, History: triedOtherwise(func(a *event.Attempt) { a.Account = "other" })}, want: LookUpThenPark},
-		"tried in another layout":   {c: Case{Event: e, Body: body, History: triedOtherwise(func(a *event.Attempt) { a.Encoding++ })}, want: LookUpThenPark},
-		"tried with another body":   {c: Case{Event: e, Body: event.FingerprintOf(nil), History: event.History{Attempt: tried(time.Minute)}}, want: LookUpThenPark},
-		"tried, nobody knows how":   {c: Case{Event: e, Body: body, History: triedOtherwise(func(a *event.Attempt) { a.Body = event.Fingerprint{} })}, want: Again},
+		"tried":                     {c: rules.Case{Event: e, Body: body, History: event.History{Attempt: tried(time.Hour)}}, want: Again},
+		"tried, too old by its age": {c: rules.Case{Event: aged(8 * day), Body: body, History: event.History{Attempt: &event.Attempt{First: now().Add(-time.Minute)}}}, want: Again},
+		"tried over an hour ago":    {c: rules.Case{Event: e, Body: body, History: event.History{Attempt: tried(time.Hour + time.Millisecond)}}, want: LookUpFirst},
+		"tried at the horizon":      {c: rules.Case{Event: e, Body: body, History: event.History{Attempt: tried(day)}}, want: LookUpFirst},
+		"tried past the horizon":    {c: rules.Case{Event: e, Body: body, History: event.History{Attempt: tried(day + time.Millisecond)}}, want: LookUpThenPark},
+		"tried a little ahead":      {c: rules.Case{Event: e, Body: body, History: event.History{Attempt: tried(-5 * time.Minute)}}, want: Again},
+		"tried in the future":       {c: rules.Case{Event: e, Body: body, History: event.History{Attempt: tried(-5*time.Minute - time.Second)}}, want: LookUpThenPark},
+		"tried, currency changed":   {c: rules.Case{Event: fresh(func(o *order) { o.currency = "BRL" }), History: event.History{Attempt: &event.Attempt{First: now()}}}, want: LookUpThenPark},
+		"tried for another account": {c: rules.Case{Event: e, Body: body, History: triedOtherwise(func(a *event.Attempt) { a.Account = "other" })}, want: LookUpThenPark},
+		"tried in another layout":   {c: rules.Case{Event: e, Body: body, History: triedOtherwise(func(a *event.Attempt) { a.Encoding++ })}, want: LookUpThenPark},
+		"tried with another body":   {c: rules.Case{Event: e, Body: event.FingerprintOf(nil), History: event.History{Attempt: tried(time.Minute)}}, want: LookUpThenPark},
+		"tried, nobody knows how":   {c: rules.Case{Event: e, Body: body, History: triedOtherwise(func(a *event.Attempt) { a.Body = event.Fingerprint{} })}, want: Again},
 
-		"another amount than decided":         {c: Case{Event: fresh(func(o *order) { o.amount = "11.00" }), History: ended(event.TypeCaptured)}, want: ParkConflicting},
-		"another amount than tried":           {c: Case{Event: fresh(func(o *order) { o.amount = "11.00" }), History: event.History{Attempt: tried(time.Minute)}}, want: ParkConflicting},
-		"another amount than one before it":   {c: Case{Event: e, Second: true}, want: ParkConflicting},
-		"a content before it, but not first":  {c: Case{Event: e, Second: true, History: ended(event.TypeCaptured)}, want: AnsweredCaptured},
-		"conflicting, parked":                 {c: Case{Event: fresh(func(o *order) { o.amount = "11.00" }), History: ended(event.TypeCaptured), Record: onRecord}, want: StaysParked},
-		"conflicting, parked, marked":         {c: Case{Event: fresh(func(o *order) { o.amount = "11.00" }), History: ended(event.TypeCaptured), Record: onRecord, Resend: mark(at, none)}, want: ParkConflicting},
-		"invalid":                             {c: Case{}, want: ParkInvalid},
-		"invalid, parked":                     {c: Case{Record: onRecord}, want: StaysParked},
-		"invalid, parked, marked":             {c: Case{Record: onRecord, Resend: mark(at, none)}, want: ParkInvalid},
-		"invalid, parked, marked for another": {c: Case{Record: onRecord, Resend: mark(at.Add(time.Second), none)}, want: StaysParked},
+		"another amount than decided":         {c: rules.Case{Event: fresh(func(o *order) { o.amount = "11.00" }), History: ended(event.TypeCaptured)}, want: ParkConflicting},
+		"another amount than tried":           {c: rules.Case{Event: fresh(func(o *order) { o.amount = "11.00" }), History: event.History{Attempt: tried(time.Minute)}}, want: ParkConflicting},
+		"conflicting, parked":                 {c: rules.Case{Event: fresh(func(o *order) { o.amount = "11.00" }), History: ended(event.TypeCaptured), Record: onRecord}, want: StaysParked},
+		"conflicting, parked, marked":         {c: rules.Case{Event: fresh(func(o *order) { o.amount = "11.00" }), History: ended(event.TypeCaptured), Record: onRecord, Resend: mark(at, none)}, want: ParkConflicting},
+		"invalid":                             {c: rules.Case{}, want: ParkInvalid},
+		"invalid, parked":                     {c: rules.Case{Record: onRecord}, want: StaysParked},
+		"invalid, parked, marked":             {c: rules.Case{Record: onRecord, Resend: mark(at, none)}, want: ParkInvalid},
+		"invalid, parked, marked for another": {c: rules.Case{Record: onRecord, Resend: mark(at.Add(time.Second), none)}, want: StaysParked},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rules := test.rules
-			if rules == (Rules{}) {
-				rules = rulesForTest()
+			book := test.rules
+			if book == (Rules{}) {
+				book = rulesForTest()
 			}
-			if got := rules.Classify(test.c, now()); got != test.want {
+			if got := book.Classify(test.c, now()); got != test.want {
 				t.Errorf("got %s, want %s", string(got), string(test.want))
 			}
 		})

@@ -79,12 +79,11 @@ func (r *Run) classify(ctx context.Context, j *judged) (first bool, err error) {
 
 // classifyAfter classifies a record that comes after others of its id.
 func (r *Run) classifyAfter(ctx context.Context, j *judged, before metBefore) error {
-	c, resent, err := r.caseOf(ctx, j, before.another(j.subject.identity()))
+	c, err := r.caseOf(ctx, j, before.another(j.subject.identity()))
 	if err != nil {
 		return err
 	}
 	now := time.Now()
-	j.forgiven = resent
 	j.class = r.conf.Rules.Classify(c, now)
 	switch {
 	case r.timeless(j, now):
@@ -97,46 +96,43 @@ func (r *Run) classifyAfter(ctx context.Context, j *judged, before metBefore) er
 	return nil
 }
 
-// caseOf asks the ledger. second: an event of its id that is for something else,
-// and is called for, was classified before. resent: an operator accepted its time.
-func (r *Run) caseOf(ctx context.Context, j *judged, second bool) (c Case, resent bool, err error) {
+// caseOf asks the ledger what is known about a record. second: an event of its id
+// that is for something else, and is called for, was classified before.
+func (r *Run) caseOf(ctx context.Context, j *judged, second bool) (c rules.Case, err error) {
 	s := &j.subject
 	j.byRecord = s.event == nil
-	c = Case{Event: s.event, Resend: j.resend, Second: second}
+	c = rules.Case{Event: s.event, Resend: j.resend}
 	if s.event != nil {
 		if c.History, err = r.conf.Ledger.Lookup(ctx, s.id); err != nil {
-			return c, false, err
+			return c, err
 		}
 		if c.History != (event.History{}) {
 			c.Body = s.body()
 		}
-		if c.Rival, err = r.rival(ctx, s.event, c.History); err != nil {
-			return c, false, err
+		d := rules.Respond(s.event, j.resend, c.History)
+		if second && d.Action == rules.Evaluate && c.History.NeverCalled() {
+			// The service will have attempted that event when this one comes.
+			other := event.FingerprintOf([]byte("another event of this id"))
+			c.History.Attempt = &event.Attempt{First: time.Now(), Event: other}
+			d = rules.Respond(s.event, j.resend, c.History)
 		}
-		response := c.respond()
-		j.byRecord, resent = response.Action == rules.ParkConflicting, response.Resent
+		j.byRecord, j.forgiven = d.Action == rules.Park, d.Resent
+		if d.Action == rules.Evaluate && r.conf.Rules.OncePerReference {
+			known, err := r.conf.Ledger.UnderReference(ctx, s.event.ExternalReference)
+			if err != nil {
+				return c, err
+			}
+			c.Captured = rules.CapturedByAnother(s.id, known)
+		}
 	}
 	if j.byRecord {
 		h, err := r.conf.Ledger.Lookup(ctx, event.RecordID(s.message))
 		if err != nil {
-			return c, false, err
+			return c, err
 		}
 		c.Record = h.Decision
 	}
-	return c, resent, nil
-}
-
-// rival reports whether another event was captured under an event's reference,
-// where that matters.
-func (r *Run) rival(ctx context.Context, e *event.ReadyToCapture, h event.History) (bool, error) {
-	if !r.conf.Rules.OncePerReference || (h.Decision != nil && !h.Decision.Parked()) {
-		return false, nil
-	}
-	known, err := r.conf.Ledger.UnderReference(ctx, e.ExternalReference)
-	if err != nil {
-		return false, err
-	}
-	return slices.ContainsFunc(known, func(k event.Known) bool { return k.EventID != e.ID && k.Captured() != nil }), nil
+	return c, nil
 }
 
 // timeless reports whether the copy of a record would be another thing than the

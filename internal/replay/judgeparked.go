@@ -118,7 +118,7 @@ func (r *Run) standing(ctx context.Context, p *parked, s *subject) (*event.Decis
 			return nil, err
 		}
 		switch a := rules.Respond(s.event, nil, h).Action; {
-		case a == rules.ParkConflicting:
+		case a == rules.Park:
 			byRecord = true
 		case a != rules.Evaluate:
 			return h.Decision, nil

@@ -80,15 +80,15 @@ func TestRespond(t *testing.T) {
 	}{
 		"never seen":                           {want: rules.Evaluate},
 		"tried":                                {history: event.History{Attempt: new(attempt(2))}, want: rules.Evaluate, first: hour(2)},
-		"tried, for something else":            {history: event.History{Attempt: &other}, want: rules.ParkConflicting},
+		"tried, for something else":            {history: event.History{Attempt: &other}, want: rules.Park},
 		"tried, and comes with another time":   {event: otherTime, history: event.History{Attempt: new(attempt(2))}, want: rules.Evaluate, first: hour(2)},
 		"captured":                             {history: event.History{Decision: captured}, want: rules.Republish},
 		"captured, and with another time":      {event: otherTime, history: event.History{Decision: captured}, want: rules.Republish},
 		"captured, sent again":                 {history: event.History{Decision: captured}, resend: that, want: rules.Republish},
-		"captured, for something else":         {history: event.History{Decision: conflicting}, want: rules.ParkConflicting},
+		"captured, for something else":         {history: event.History{Decision: conflicting}, want: rules.Park},
 		"parked":                               {history: event.History{Decision: parked}, want: rules.LeaveParked},
 		"parked, and with another time":        {event: otherTime, history: event.History{Decision: parked}, want: rules.LeaveParked},
-		"parked after a call, other amount":    {event: otherAmount, history: event.History{Decision: parked}, want: rules.ParkConflicting},
+		"parked after a call, other amount":    {event: otherAmount, history: event.History{Decision: parked}, want: rules.Park},
 		"parked, sent again":                   {history: event.History{Decision: parked}, resend: that, want: rules.Evaluate, first: hour(4), resent: true},
 		"parked, another parking sent again":   {history: event.History{Decision: parked}, resend: another, want: rules.LeaveParked},
 		"parked, sent again, and tried since":  {history: event.History{Decision: parked, Attempt: new(attempt(8))}, resend: that, want: rules.Evaluate, first: hour(4), resent: true},
@@ -108,17 +108,17 @@ func TestRespond(t *testing.T) {
 		"corrected, and that is being tried":                  {event: otherAmount, history: event.History{Decision: uncalled, Attempt: &other}, want: rules.Evaluate, first: hour(1)},
 		"corrected, that is being tried, the first again":     {history: event.History{Decision: uncalled, Attempt: &other}, want: rules.LeaveSuperseded},
 		"corrected, that is being tried, the first resent":    {history: event.History{Decision: uncalled, Attempt: &other}, resend: that, want: rules.LeaveSuperseded},
-		"corrected, that is being tried, a third one":         {event: eventForTest(t, func(e *event.ReadyToCapture) { e.OrderID = "o3" }), history: event.History{Decision: uncalled, Attempt: &other}, want: rules.ParkConflicting},
+		"corrected, that is being tried, a third one":         {event: eventForTest(t, func(e *event.ReadyToCapture) { e.OrderID = "o3" }), history: event.History{Decision: uncalled, Attempt: &other}, want: rules.Park},
 		"corrected and captured, the first again":             {history: event.History{Decision: corrected}, want: rules.LeaveSuperseded},
 		"corrected and captured, the first resent":            {history: event.History{Decision: corrected}, resend: that, want: rules.LeaveSuperseded},
 		"corrected and captured, the corrected one again":     {event: otherAmount, history: event.History{Decision: corrected}, want: rules.Republish},
-		"corrected and captured, a third one":                 {event: eventForTest(t, func(e *event.ReadyToCapture) { e.OrderID = "o3" }), history: event.History{Decision: corrected}, want: rules.ParkConflicting},
+		"corrected and captured, a third one":                 {event: eventForTest(t, func(e *event.ReadyToCapture) { e.OrderID = "o3" }), history: event.History{Decision: corrected}, want: rules.Park},
 		"the time corrected and captured, the first again":    {history: event.History{Decision: sameOrder}, want: rules.LeaveSuperseded},
 		"corrected and parked again, the first again":         {history: event.History{Decision: parkedAgain}, want: rules.LeaveSuperseded},
 		"corrected and parked again, the first resent":        {history: event.History{Decision: parkedAgain}, resend: that, want: rules.LeaveSuperseded},
 		"corrected and parked again, as it was":               {event: otherAmount, history: event.History{Decision: parkedAgain}, want: rules.LeaveParked},
 		"corrected and parked again, corrected once more":     {event: otherTime, history: event.History{Decision: parkedAgain}, want: rules.Evaluate},
-		"corrected as often as may be":                        {history: event.History{Decision: often}, want: rules.ParkConflicting},
+		"corrected as often as may be":                        {history: event.History{Decision: often}, want: rules.Park},
 		"corrected as often as may be, the last again":        {event: otherTime, history: event.History{Decision: often}, want: rules.LeaveParked},
 		"corrected as often as may be, the last sent again":   {event: otherTime, history: event.History{Decision: often}, resend: that, want: rules.Evaluate, resent: true},
 		"parked without a call, resent, and that is tried":    {history: event.History{Decision: uncalled, Attempt: new(attempt(7))}, resend: that, want: rules.Evaluate, first: hour(7), resent: true},
@@ -132,7 +132,7 @@ func TestRespond(t *testing.T) {
 			}
 			got := rules.Respond(of, test.resend, test.history)
 			if got.Action != test.want || got.Resent != test.resent {
-				t.Errorf("action %d, resent %t; want %d, %t", got.Action, got.Resent, test.want, test.resent)
+				t.Errorf("action %s, resent %t; want %s, %t", got.Action, got.Resent, test.want, test.resent)
 			}
 			if (got.Prior == nil) != test.first.IsZero() || (got.Prior != nil && !got.Prior.First.Equal(test.first)) {
 				t.Errorf("it goes on from %+v, want an attempt of %s", got.Prior, test.first)
@@ -232,7 +232,8 @@ func TestConflict(t *testing.T) {
 			"order_id was o1 and is o2 here",
 		},
 		"corrected too often": {
-			before, event.History{Decision: parkedUncalled(changed(func(e *event.ReadyToCapture) { e.OrderID = "o3" }), hour(1))}, "corrected too often",
+			before, event.History{Decision: parkedUncalled(changed(func(e *event.ReadyToCapture) { e.OrderID = "o3" }), hour(1),
+				slices.Repeat([]event.Fingerprint{{1}}, event.MaxSuperseded)...)}, "corrected too often",
 		},
 		"long": {
 			changed(func(e *event.ReadyToCapture) { e.OrderID = strings.Repeat("x", 256) }),
@@ -240,7 +241,7 @@ func TestConflict(t *testing.T) {
 			"order_id was o1 and is " + strings.Repeat("x", 80) + "... here",
 		},
 	} {
-		got := rules.Conflict(test.event, test.history)
+		got := rules.Respond(test.event, nil, test.history).Why
 		if got.Reason != event.ParkConflicting || !strings.HasSuffix(got.Detail, test.want) && !strings.Contains(got.Detail, test.want) {
 			t.Errorf("%s: %s: %q, want %q", name, got.Reason, got.Detail, test.want)
 		}

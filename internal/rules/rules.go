@@ -1,8 +1,12 @@
-// Package rules decides what may be charged, without I/O and without a clock of
-// its own: every function takes the event, what is known about it, and the time.
+// Package rules is the rule book: pure functions that decide what happens to an
+// event, without I/O and without a clock of their own.
 //
-// The service, replay --dry-run and ledger get use the same rules, so they cannot
-// disagree about an event.
+// [Rules.Decide] is the whole book. The service applies its two parts one after
+// the other, because it reads what they need at different times: [Respond] looks
+// at what the ledger knows of the event id, and [Rules.Evaluate] at the event
+// itself, at earlier attempts and at other events of its reference. The service
+// evaluates again right before each call. replay --dry-run and ledger get report
+// what the same functions return, so the three cannot disagree.
 package rules
 
 import (
@@ -18,11 +22,140 @@ type Rules struct {
 	Currency     money.Currency // CURRENCY: the currency of the account's site
 	MaxEventAge  time.Duration  // CAPTURE_MAX_EVENT_AGE; 0: no event is too old
 	MaxEventLead time.Duration  // CAPTURE_MAX_EVENT_LEAD; 0: no event waits for its time
+	// KeyRetention is how long the API remembers an idempotency key
+	// (IDEMPOTENCY_KEY_HORIZON). It must be over zero.
+	KeyRetention     time.Duration
+	OncePerReference bool   // CAPTURE_ONCE_PER is reference
+	Account          string // MERCADOPAGO_ACCOUNT
+	Encoding         int    // the version of the request body's layout
+}
+
+// Action is what happens to an event: a closed list. Its texts are those of
+// `ledger get --json`.
+type Action string
+
+// The actions.
+const (
+	Republish        Action = "republish"           // publish the recorded outcome again, without a call
+	LeaveParked      Action = "leave_parked"        // nothing: the event is parked
+	LeaveSuperseded  Action = "leave_superseded"    // nothing: it was parked, and a corrected event took its place
+	Park             Action = "park"                // park the record, without a call
+	Wait             Action = "wait"                // charge when the event's time has come
+	LookUpThenPark   Action = "look_up_then_park"   // search for a payment of earlier calls; park if that does not decide
+	LookUpThenCharge Action = "look_up_then_charge" // search likewise; charge under the same key if that does not decide
+	Charge           Action = "charge"              // call the API
+	// Evaluate is what [Respond] returns if the history does not decide.
+	Evaluate Action = "evaluate"
+)
+
+// Calls reports whether the API may be called to charge: money may move.
+func (a Action) Calls() bool { return a == Wait || a == LookUpThenCharge || a == Charge }
+
+// Disposition is what happens to an event.
+type Disposition struct {
+	Action Action
+	Why    *event.ParkInfo // of Park and LookUpThenPark
+	// Prior is the attempt to go on from; nil: no call is known.
+	Prior *event.Attempt
+	// Resent reports whether an operator accepted the time of the event.
+	Resent bool
+	Until  time.Time // of Wait
+}
+
+// Case is a record and what is known about it.
+type Case struct {
+	Event   *event.ReadyToCapture // nil: the record holds no valid event
+	Invalid string                // why; else ""
+	// As stands in for the event's own fingerprints if not nil: ledger get knows
+	// an event by them alone.
+	As      Identity
+	Body    event.Fingerprint // of the request that would be sent
+	Resend  *event.Resend     // the mark that the record carries; nil: none
+	History event.History     // of the event id
+	// Record is the decision on the record itself, by its [event.RecordID]. It counts
+	// for a record that is invalid or conflicts with its event's history. nil: none.
+	Record *event.Decision
+	// Captured is the outcome of another event that was captured under the event's
+	// reference; nil: none. It counts if OncePerReference is set.
+	Captured *event.Outcome
+}
+
+// Decide returns what happens to a record at now.
+func (r Rules) Decide(c Case, now time.Time) Disposition {
+	if c.Event == nil {
+		return ParkOnce(&event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: c.Invalid}, c.Resend, c.Record)
+	}
+	var as Identity = c.Event
+	if c.As != nil {
+		as = c.As
+	}
+	d := respond(c.Event, as, c.Resend, c.History)
+	switch d.Action { //nolint:exhaustive // the others are final
+	case Park:
+		return ParkOnce(d.Why, c.Resend, c.Record)
+	case Evaluate:
+		return r.Evaluate(c.Event, c.Body, d, c.Captured, now)
+	}
+	return d
+}
+
+// ParkOnce parks a record that has no event id of its own to be known by, unless a
+// copy of it was parked before and was not resent since. record is the decision on
+// the record by its [event.RecordID]; nil: none.
+func ParkOnce(why *event.ParkInfo, resend *event.Resend, record *event.Decision) Disposition {
+	if record != nil && !resend.Undoes(record) {
+		return Disposition{Action: LeaveParked}
+	}
+	return Disposition{Action: Park, Why: why}
+}
+
+// LookUpAfter is the age of an attempt above which its payment is looked up before
+// the call is repeated.
+const LookUpAfter = time.Hour
+
+// Evaluate returns what happens to an event that its history does not decide. body
+// is the fingerprint of the request that would be sent; so is what d returns of
+// [Respond]. captured is the outcome of another event of its reference; nil: none.
+//
+// Without an attempt the event itself decides. After an attempt the buyer may have
+// paid, so nothing of the event matters any more but whether the API would take the
+// call for the same one: the same key, not forgotten, with the same body.
+func (r Rules) Evaluate(e *event.ReadyToCapture, body event.Fingerprint, d Disposition, captured *event.Outcome, now time.Time) Disposition {
+	if !r.OncePerReference {
+		captured = nil
+	}
+	if d.Prior == nil {
+		return r.first(e, d, captured, now)
+	}
+	switch why := r.bars(e, body, *d.Prior, now); {
+	case captured != nil:
+		d.Action, d.Why = LookUpThenPark, referenceCaptured(captured)
+	case why != nil:
+		d.Action, d.Why = LookUpThenPark, why
+	case now.Sub(d.Prior.First) > LookUpAfter:
+		d.Action = LookUpThenCharge
+	default:
+		d.Action = Charge
+	}
+	return d
+}
+
+// first evaluates an event for which no call is known.
+func (r Rules) first(e *event.ReadyToCapture, d Disposition, captured *event.Outcome, now time.Time) Disposition {
+	d.Action = Charge
+	switch unfit := r.Unfit(e, d.Resent, now); {
+	case unfit != nil:
+		d.Action, d.Why = Park, unfit
+	case captured != nil:
+		d.Action, d.Why = Park, referenceCaptured(captured)
+	case !d.Resent && e.Time.Sub(now) > event.ClockTolerance:
+		d.Action, d.Until = Wait, e.Time
+	}
+	return d
 }
 
 // Unfit returns why an event that was never attempted must not be charged, at now
-// or later, or nil if it may be. An event that only has to wait for its time is not
-// unfit: see [Rules.WaitUntil]. An operator who resent a parked event has accepted
+// or later, or nil if it may be. An operator who resent a parked event has accepted
 // its time, so only its currency counts then.
 //
 // The age matters because it is the only evidence about attempts from before the
@@ -31,9 +164,7 @@ func (r Rules) Unfit(e *event.ReadyToCapture, resent bool, now time.Time) *event
 	age := now.Sub(e.Time)
 	switch {
 	case e.Amount.Currency() != r.Currency:
-		return &event.ParkInfo{Reason: event.ParkWrongCurrency, Detail: fmt.Sprintf(
-			"data.currency is %s, and this account charges in %s: the API would take the same number in the other currency",
-			e.Amount.Currency(), r.Currency)}
+		return r.wrongCurrency(e)
 	case resent:
 		return nil
 	case r.MaxEventAge > 0 && age > r.MaxEventAge:
@@ -48,15 +179,59 @@ func (r Rules) Unfit(e *event.ReadyToCapture, resent bool, now time.Time) *event
 	return nil
 }
 
-// WaitUntil returns the time before which an event that was never attempted must
-// not be charged: its own, if that is ahead of now by more than the clock tolerance
-// and by at most MaxEventLead. The zero time means that the event need not wait.
-func (r Rules) WaitUntil(e *event.ReadyToCapture, resent bool, now time.Time) time.Time {
-	ahead := e.Time.Sub(now)
-	if resent || ahead <= event.ClockTolerance || r.Unfit(e, resent, now) != nil {
-		return time.Time{}
+func (r Rules) wrongCurrency(e *event.ReadyToCapture) *event.ParkInfo {
+	return &event.ParkInfo{Reason: event.ParkWrongCurrency, Detail: fmt.Sprintf(
+		"data.currency is %s, and this account charges in %s: the API would take the same number in the other currency",
+		e.Amount.Currency(), r.Currency)}
+}
+
+// bars returns why an event that was attempted must not be charged again, or nil if
+// it may be: the API would charge twice if it has forgotten the key, or if the key
+// belongs to another account.
+func (r Rules) bars(e *event.ReadyToCapture, body event.Fingerprint, prior event.Attempt, now time.Time) *event.ParkInfo {
+	if e.Amount.Currency() != r.Currency {
+		return r.wrongCurrency(e)
 	}
-	return e.Time
+	first := prior.First.UTC().Format(time.RFC3339)
+	switch since := now.Sub(prior.First); {
+	case since > r.KeyRetention:
+		return &event.ParkInfo{Reason: event.ParkKeyExpired, Detail: fmt.Sprintf(
+			"it was first attempted at %s, more than IDEMPOTENCY_KEY_HORIZON (%s) ago: the API may have forgotten its key", first, r.KeyRetention)}
+	case since < -event.ClockTolerance:
+		return &event.ParkInfo{Reason: event.ParkKeyExpired, Detail: fmt.Sprintf(
+			"the ledger has its first attempt at %s, which is still to come: a clock is wrong, so whether the API remembers its key is not known", first)}
+	}
+	var differs string
+	switch {
+	case prior.Body.IsZero(): // a resend mark knows only when it was attempted
+		return nil
+	case prior.Account != r.Account:
+		differs = fmt.Sprintf("for account %q; this is %q (MERCADOPAGO_ACCOUNT)", prior.Account, r.Account)
+	case prior.Encoding != r.Encoding:
+		differs = fmt.Sprintf("with a body of layout %d; this version writes %d", prior.Encoding, r.Encoding)
+	case prior.Body != body:
+		differs = "with another body, of which the API may know the key"
+	default:
+		return nil
+	}
+	return &event.ParkInfo{Reason: event.ParkTriedOtherwise, Detail: fmt.Sprintf("it was first attempted at %s %s", first, differs)}
+}
+
+func referenceCaptured(o *event.Outcome) *event.ParkInfo {
+	return &event.ParkInfo{Reason: event.ParkReferenceCaptured, Detail: fmt.Sprintf(
+		"event %s was captured for external_reference %s already (payment %s, %s %s), and CAPTURE_ONCE_PER is reference",
+		o.EventID, o.ExternalReference, o.PaymentID, o.Amount, o.Amount.Currency())}
+}
+
+// CapturedByAnother returns the outcome of an event other than id that was captured,
+// of those known under a reference; nil: none was.
+func CapturedByAnother(id string, known []event.Known) *event.Outcome {
+	for _, k := range known {
+		if o := k.Captured(); o != nil && k.EventID != id {
+			return o
+		}
+	}
+	return nil
 }
 
 // Crowded returns why an event is parked that would have to wait for its time

@@ -81,11 +81,14 @@ func TestWaitUntil(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &event.ReadyToCapture{Time: now.Add(c.ahead), Amount: amount(t, "10", c.currency)}
-			got := c.rules.WaitUntil(e, c.resent, now)
+			until := func(at time.Time) time.Time {
+				return c.rules.Evaluate(e, event.Fingerprint{}, rules.Disposition{Resent: c.resent}, nil, at).Until
+			}
+			got := until(now)
 			if want := e.Time; c.want != got.Equal(want) || c.want == got.IsZero() {
 				t.Errorf("it waits until %s, its time is %s; want it to wait: %t", got, want, c.want)
 			}
-			if at := c.rules.WaitUntil(e, c.resent, e.Time); !at.IsZero() {
+			if at := until(e.Time); !at.IsZero() {
 				t.Errorf("at its time it waits until %s", at)
 			}
 		})

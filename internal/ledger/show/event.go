@@ -1,11 +1,13 @@
-// Package show gives what the ledger knows in a form to be read, by people and
-// by programs: of one event, and of all of them.
+// Package show renders what the ledger knows of one event, and of all events, for
+// operators and for programs.
 package show
 
 import (
+	"context"
 	"time"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/rules"
 )
 
 // Event is what the ledger knows of one event. Its fields are those of the JSON
@@ -30,7 +32,7 @@ type Event struct {
 // Decision is how an event ended, if it did.
 type Decision string
 
-// The verdicts.
+// The decisions.
 const (
 	Captured  Decision = "captured"
 	Rejected  Decision = "rejected"
@@ -57,7 +59,7 @@ type Outcome struct {
 	Retry             event.Retry         `json:"retry,omitempty"`
 }
 
-// ParkInfo is why an event waits for a person.
+// ParkInfo is why an event waits for an operator.
 type ParkInfo struct {
 	Reason       event.ParkReason `json:"reason"`
 	Detail       string           `json:"detail"`
@@ -67,7 +69,7 @@ type ParkInfo struct {
 	RequestID    string           `json:"request_id,omitempty"`
 }
 
-// Attempt is what was tried.
+// Attempt is the ledger's record of an attempt.
 type Attempt struct {
 	First    time.Time `json:"first,omitzero"` // absent: no call was made
 	Event    string    `json:"event_fingerprint,omitempty"`
@@ -81,10 +83,34 @@ type Attempt struct {
 	Currency  string `json:"currency,omitempty"`
 }
 
-// Of gives what is known of an event, and what the service would do with it at
-// a time.
-func Of(id string, h event.History, rules Rules, now time.Time) Event {
-	e := Event{ID: id, Decision: DecisionOf(h), Next: rules.next(h, now)}
+// Ledger is what [Lookup] reads.
+type Ledger interface {
+	Lookup(ctx context.Context, id string) (event.History, error)
+	UnderReference(ctx context.Context, reference string) ([]event.Known, error)
+}
+
+// Lookup returns what the ledger knows of an event, and what the service would do
+// if its record came at now.
+func Lookup(ctx context.Context, l Ledger, id string, r Rules, now time.Time) (Event, error) {
+	h, err := l.Lookup(ctx, id)
+	if err != nil {
+		return Event{}, err
+	}
+	var captured *event.Outcome
+	if a := h.Open(); a != nil && r.OncePerReference {
+		known, err := l.UnderReference(ctx, a.Reference)
+		if err != nil {
+			return Event{}, err
+		}
+		captured = rules.CapturedByAnother(id, known)
+	}
+	return Of(id, h, captured, r, now), nil
+}
+
+// Of returns the history of an event in a form to be shown. captured is the outcome
+// of another event of its reference; nil: none was captured.
+func Of(id string, h event.History, captured *event.Outcome, r Rules, now time.Time) Event {
+	e := Event{ID: id, Decision: DecisionOf(h), Next: r.next(h, captured, now)}
 	if h.Attempt != nil {
 		e.OpenAttempt = attemptOf(*h.Attempt)
 	}
@@ -112,7 +138,7 @@ func Of(id string, h event.History, rules Rules, now time.Time) Event {
 	return e
 }
 
-// DecisionOf says how an event ended.
+// DecisionOf returns how an event ended.
 func DecisionOf(h event.History) Decision {
 	switch d := h.Decision; {
 	case d == nil && h.Attempt == nil:

@@ -10,13 +10,14 @@ import (
 	"payment-capture/internal/event"
 	"payment-capture/internal/ledger/show"
 	"payment-capture/internal/money"
+	"payment-capture/internal/rules"
 )
 
 // now is the time at which these tests look.
 var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-func rules() show.Rules {
-	return show.Rules{Account: "main", LookUpAfter: time.Hour, KeyHorizon: 24 * time.Hour, MaxEventAge: 168 * time.Hour}
+func book() show.Rules {
+	return show.Rules{Rules: rules.Rules{Currency: "MXN", Account: "main", Encoding: 3, KeyRetention: 24 * time.Hour, MaxEventAge: 168 * time.Hour}}
 }
 
 func attempt(ago time.Duration) *event.Attempt {
@@ -69,6 +70,9 @@ func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
 	open := func(ago time.Duration) event.History { return event.History{Attempt: attempt(ago)} }
 	ofAnother := open(time.Minute)
 	ofAnother.Attempt.Account = "other"
+	ofLayout, inBRL := open(time.Minute), open(time.Minute)
+	ofLayout.Attempt.Encoding = 2
+	inBRL.Attempt.OrderID, inBRL.Attempt.Amount = "o1", amountOf(t, "1", "BRL")
 	ofNobody := event.History{Attempt: &event.Attempt{First: now.Add(-time.Minute)}}
 	both := parked(event.ParkUndecided, now)
 	both.Attempt = attempt(48 * time.Hour)
@@ -79,39 +83,41 @@ func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
 	}
 	corrected := uncalled(event.ParkTooOld)
 	corrected.Attempt = attempt(2 * time.Hour)
-	suppress, ageless := rules(), rules()
+	suppress, ageless := book(), book()
 	suppress.Suppress, ageless.MaxEventAge = true, 0
 	for name, test := range map[string]struct {
 		history  event.History
 		rules    show.Rules
 		decision show.Decision
-		action   show.Action
+		action   rules.Action
 		says     string
 	}{
-		"captured":             {captured(t, "1", "MXN"), rules(), show.Captured, show.AnswerCaptured, "payment.captured is published again"},
-		"captured, suppressed": {captured(t, "1", "MXN"), suppress, show.Captured, show.Suppress, "REPLAYED_OUTCOMES"},
-		"rejected":             {rejected(t), rules(), show.Rejected, show.AnswerRejected, "payment.rejected is published again"},
-		"rejected, suppressed": {rejected(t), suppress, show.Rejected, show.Suppress, "REPLAYED_OUTCOMES"},
-		"parked":               {parked(event.ParkTooOld, now), suppress, show.Parked, show.LeaveParked, "replay --parked"},
-		"parked as invalid":    {parked(event.ParkInvalidEvent, now), rules(), show.Parked, show.LeaveParked, "have its producer send a new event"},
-		"parked, no call":      {uncalled(event.ParkTooOld), rules(), show.Parked, show.LeaveParked, "replay --parked sends it again, under the same key; and its producer can send it corrected"},
-		"in a wrong currency":  {uncalled(event.ParkWrongCurrency), rules(), show.Parked, show.LeaveParked, "its producer can send it corrected, under the same id"},
-		"corrected, and open":  {corrected, rules(), show.Parked, show.LookUpThenTry, "if it came as it was parked: nothing. The event of the open attempt"},
-		"parked and open":      {both, rules(), show.Parked, show.LeaveParked, "waits for a person"},
-		"just tried":           {open(time.Minute), rules(), show.Undecided, show.TryAgain, "1m ago"},
-		"tried an hour ago":    {open(time.Hour), rules(), show.Undecided, show.TryAgain, "1h ago"},
-		"tried over an hour":   {open(time.Hour + 1), rules(), show.Undecided, show.LookUpThenTry, "looked up at the API first"},
-		"tried at the horizon": {open(24 * time.Hour), rules(), show.Undecided, show.LookUpThenTry, "24h ago (over 1h)"},
-		"tried before it":      {open(24*time.Hour + 1), rules(), show.Undecided, show.LookUpThenPark, "IDEMPOTENCY_KEY_HORIZON (24h)"},
-		"tried in the future":  {open(-10 * time.Minute), rules(), show.Undecided, show.LookUpThenPark, "future"},
-		"another account":      {ofAnother, rules(), show.Undecided, show.LookUpThenPark, `"other"`},
-		"only that it was":     {ofNobody, rules(), show.Undecided, show.TryAgain, "same key"},
-		"unknown":              {event.History{}, rules(), show.Unknown, show.CaptureOrTooOld, "after 2026-11-17T12:00:00.000Z"},
-		"unknown, of any age":  {event.History{}, ageless, show.Unknown, show.CaptureFirstTime, "CAPTURE_MAX_EVENT_AGE is 0"},
+		"captured":             {captured(t, "1", "MXN"), book(), show.Captured, rules.Republish, "payment.captured is published again"},
+		"captured, suppressed": {captured(t, "1", "MXN"), suppress, show.Captured, rules.Republish, "REPLAYED_OUTCOMES"},
+		"rejected":             {rejected(t), book(), show.Rejected, rules.Republish, "payment.rejected is published again"},
+		"rejected, suppressed": {rejected(t), suppress, show.Rejected, rules.Republish, "REPLAYED_OUTCOMES"},
+		"parked":               {parked(event.ParkTooOld, now), suppress, show.Parked, rules.LeaveParked, "replay --parked"},
+		"parked as invalid":    {parked(event.ParkInvalidEvent, now), book(), show.Parked, rules.LeaveParked, "have its producer send a new event"},
+		"parked, no call":      {uncalled(event.ParkTooOld), book(), show.Parked, rules.LeaveParked, "replay --parked sends it again, under the same key; and its producer can send it corrected"},
+		"in a wrong currency":  {uncalled(event.ParkWrongCurrency), book(), show.Parked, rules.LeaveParked, "its producer can send it corrected, under the same id"},
+		"corrected, and open":  {corrected, book(), show.Parked, rules.LookUpThenCharge, "if it came as it was parked: nothing. The event of the open attempt"},
+		"parked and open":      {both, book(), show.Parked, rules.LeaveParked, "waits for an operator"},
+		"just tried":           {open(time.Minute), book(), show.Undecided, rules.Charge, "1m ago"},
+		"tried an hour ago":    {open(time.Hour), book(), show.Undecided, rules.Charge, "1h ago"},
+		"tried over an hour":   {open(time.Hour + 1), book(), show.Undecided, rules.LookUpThenCharge, "looked up at the API first"},
+		"tried at the horizon": {open(24 * time.Hour), book(), show.Undecided, rules.LookUpThenCharge, "24h ago (over 1h)"},
+		"tried before it":      {open(24*time.Hour + 1), book(), show.Undecided, rules.LookUpThenPark, "IDEMPOTENCY_KEY_HORIZON (24h0m0s)"},
+		"tried in the future":  {open(-10 * time.Minute), book(), show.Undecided, rules.LookUpThenPark, "still to come"},
+		"another account":      {ofAnother, book(), show.Undecided, rules.LookUpThenPark, `"other"`},
+		"another layout":       {ofLayout, book(), show.Undecided, rules.LookUpThenPark, "layout 2"},
+		"another currency":     {inBRL, book(), show.Undecided, rules.LookUpThenPark, "data.currency is BRL"},
+		"only that it was":     {ofNobody, book(), show.Undecided, rules.Charge, "same key"},
+		"unknown":              {event.History{}, book(), show.Unknown, rules.Charge, "parked as too_old if its time is over 168h ago"},
+		"unknown, of any age":  {event.History{}, ageless, show.Unknown, rules.Charge, "CAPTURE_MAX_EVENT_AGE is 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := show.Of("e1", test.history, test.rules, now)
+			e := show.Of("e1", test.history, nil, test.rules, now)
 			if e.Decision != test.decision || e.Next.Action != test.action || !strings.Contains(e.Next.Detail, test.says) {
 				t.Errorf("got %s, %+v; want %s, %s, %q", e.Decision, e.Next, test.decision, test.action, test.says)
 			}
@@ -123,7 +129,7 @@ func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
 func print(t *testing.T, h event.History) map[string]string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := show.Of("e1", h, rules(), now).Print(&out); err != nil {
+	if err := show.Of("e1", h, nil, book(), now).Print(&out); err != nil {
 		t.Fatal(err)
 	}
 	lines := make(map[string]string)
@@ -169,7 +175,7 @@ func TestPrintShowsEverythingKnown(t *testing.T) {
 		}},
 		"undecided": {event.History{Attempt: attempt(time.Minute)}, map[string]string{
 			"decision": "undecided", "open attempt": "yes: it is being tried, or was and the effect is not known", "opened": "2026-11-24T11:59:00.000Z",
-			"account": "main", "reference": "ref-1", "fingerprints": fingerprints, "if it came now": "tried again under the same key: it was first tried 1m ago",
+			"account": "main", "reference": "ref-1", "fingerprints": fingerprints, "if it came now": "called for again under the same key: it was first attempted 1m ago",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -187,7 +193,7 @@ func TestPrintShowsEverythingKnown(t *testing.T) {
 func TestJSON(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	if err := show.JSON(&out, show.Of("e1", captured(t, "700.50", "MXN"), rules(), now)); err != nil {
+	if err := show.JSON(&out, show.Of("e1", captured(t, "700.50", "MXN"), nil, book(), now)); err != nil {
 		t.Fatal(err)
 	}
 	var got struct {
@@ -204,11 +210,11 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.ID != "e1" || got.Decision != "captured" || got.Outcome.Amount != "700.50" || got.Outcome.Currency != "MXN" ||
-		got.Outcome.PaymentID != "10458724" || !got.Attempt.First.Equal(now.Add(-3*time.Minute)) || got.Next.Action != "answer_captured" {
+		got.Outcome.PaymentID != "10458724" || !got.Attempt.First.Equal(now.Add(-3*time.Minute)) || got.Next.Action != "republish" {
 		t.Errorf("got %+v of\n%s", got, out.String())
 	}
 	out.Reset()
-	if err := show.JSON(&out, show.Of("e2", event.History{}, rules(), now)); err != nil {
+	if err := show.JSON(&out, show.Of("e2", event.History{}, nil, book(), now)); err != nil {
 		t.Fatal(err)
 	}
 	if text := out.String(); strings.Contains(text, "attempt") || strings.Contains(text, "0001-01-01") || !strings.Contains(text, `"decision": "unknown"`) {
@@ -233,7 +239,7 @@ func TestCorrectedIsShown(t *testing.T) {
 		{h, []string{"corrected", "2 times"}, `"superseded": 2`},
 		{open, []string{"order-7", "9.00 MXN"}, `"order_id": "order-7"`},
 	} {
-		e := show.Of("e1", test.history, rules(), now)
+		e := show.Of("e1", test.history, nil, book(), now)
 		var text, doc bytes.Buffer
 		if err := e.Print(&text); err != nil {
 			t.Fatal(err)

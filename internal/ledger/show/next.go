@@ -6,147 +6,119 @@ import (
 	"time"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/money"
+	"payment-capture/internal/rules"
 )
 
-// Rules are what the service goes by besides the ledger.
+// Rules configures what the service would do with an event.
 type Rules struct {
-	Account     string        // MERCADOPAGO_ACCOUNT
-	LookUpAfter time.Duration // an attempt older than this is looked up at the API before it is tried again
-	KeyHorizon  time.Duration // IDEMPOTENCY_KEY_HORIZON
-	MaxEventAge time.Duration // CAPTURE_MAX_EVENT_AGE; 0: none is too old
-	Suppress    bool          // REPLAYED_OUTCOMES is suppress
+	rules.Rules
+	Suppress bool // REPLAYED_OUTCOMES is suppress
 }
 
-// Next is what the service would do with an event if its record came now, as
-// it was.
+// Next is what the service would do with an event if its record came now, as it
+// was.
 type Next struct {
-	Action Action `json:"action"`
-	Detail string `json:"detail"` // for a person
+	Action rules.Action     `json:"action"`
+	Reason event.ParkReason `json:"reason,omitempty"` // why it would be parked
+	Detail string           `json:"detail"`           // for an operator
 }
 
-// Action is what would be done: a closed list.
-type Action string
+// asRecorded is an event of which only the ledger's fingerprints are known.
+type asRecorded struct{ fingerprint, content event.Fingerprint }
 
-// The actions.
-const (
-	AnswerCaptured   Action = "answer_captured"    // its outcome is published again, without a call
-	AnswerRejected   Action = "answer_rejected"    // likewise
-	Suppress         Action = "suppress"           // it is settled and nothing is published
-	LeaveParked      Action = "leave_parked"       // it is settled: it waits for a person
-	TryAgain         Action = "try_again"          // the call is made again under the same key
-	LookUpThenTry    Action = "look_up_then_try"   // the API is searched first
-	LookUpThenPark   Action = "look_up_then_park"  // the API is searched, and no call is made
-	CaptureOrTooOld  Action = "capture_or_too_old" // by its time
-	CaptureFirstTime Action = "capture_first_time" // whatever its time
-)
+// Fingerprint implements [rules.Identity].
+func (a asRecorded) Fingerprint() event.Fingerprint { return a.fingerprint }
 
-func (r Rules) next(h event.History, now time.Time) Next {
-	switch DecisionOf(h) {
-	case Captured:
-		return r.answer(AnswerCaptured, event.TypeCaptured)
-	case Rejected:
-		return r.answer(AnswerRejected, event.TypeRejected)
-	case Parked:
-		return r.parked(h, now)
-	case Undecided:
-		return r.tryAgain(*h.Attempt, now)
-	case Unknown:
+// Content implements [rules.Identity].
+func (a asRecorded) Content() event.Fingerprint { return a.content }
+
+// dispose returns what the rules decide on the event that an attempt was made for,
+// at now. content is the event's, if the ledger has it.
+func (r Rules) dispose(a event.Attempt, content event.Fingerprint, h event.History, captured *event.Outcome, now time.Time) rules.Disposition {
+	e := &event.ReadyToCapture{OrderID: a.OrderID, ExternalReference: a.Reference, Amount: a.Amount, Time: now}
+	if a.OrderID == "" { // an attempt whose event the ledger does not have: assume ours
+		e.Amount, _ = money.Parse("1", r.Currency) // zero if CURRENCY is not set, which equals it
 	}
-	if r.MaxEventAge == 0 {
-		return Next{CaptureFirstTime, "it would be captured for the first time, whatever its time (CAPTURE_MAX_EVENT_AGE is 0)"}
-	}
-	return Next{CaptureOrTooOld, fmt.Sprintf("it would be captured for the first time if its time is after %s, and parked as %s if not (CAPTURE_MAX_EVENT_AGE is %s)",
-		format(now.Add(-r.MaxEventAge)), event.ParkTooOld, short(r.MaxEventAge))}
+	return r.Decide(rules.Case{
+		Event: e, As: asRecorded{a.Event, content}, Body: a.Body, History: h, Captured: captured,
+	}, now)
 }
 
-// parked is for an event that was parked: as it was nothing happens. If that was
-// without a call, it may come corrected under the same id.
-func (r Rules) parked(h event.History, now time.Time) Next {
-	const nothing = "nothing: it waits for a person. The record is settled without a call, and is not parked a second time; "
+func (r Rules) next(h event.History, captured *event.Outcome, now time.Time) Next {
 	d := h.Decision
-	correctable := d.Uncalled() && !d.Content.IsZero()
-	if correctable && h.Attempt != nil {
-		open := r.tryAgain(*h.Attempt, now)
-		return Next{open.Action, "if it came as it was parked: nothing. The event of the open attempt, which was corrected or resent since, would be " + open.Detail}
+	if d == nil && h.Attempt == nil {
+		return r.unknown()
 	}
-	again := "payment-capture replay --parked sends it again, under the same key"
+	if d == nil {
+		return r.describe(r.dispose(*h.Attempt, event.Fingerprint{}, h, captured, now), h, now)
+	}
+	next := r.describe(r.dispose(d.Attempt, d.Content, h, captured, now), h, now)
+	if correctable(d) && h.Attempt != nil {
+		open := r.describe(r.dispose(*h.Attempt, event.Fingerprint{}, h, captured, now), h, now)
+		open.Detail = "if it came as it was parked: nothing. The event of the open attempt, which was corrected or resent since, would be " + open.Detail
+		return open
+	}
+	return next
+}
+
+func (r Rules) unknown() Next {
+	if r.MaxEventAge == 0 {
+		return Next{Action: rules.Charge, Detail: "it would be captured for the first time, whatever its time (CAPTURE_MAX_EVENT_AGE is 0)"}
+	}
+	return Next{Action: rules.Charge, Detail: fmt.Sprintf("it would be captured for the first time, or parked as %s if its time is over %s ago (CAPTURE_MAX_EVENT_AGE)",
+		event.ParkTooOld, short(r.MaxEventAge))}
+}
+
+// describe renders a disposition for an operator.
+func (r Rules) describe(d rules.Disposition, h event.History, now time.Time) Next {
+	next := Next{Action: d.Action}
+	if d.Why != nil {
+		next.Reason = d.Why.Reason
+	}
+	var ago string
+	if d.Prior != nil {
+		ago = short(now.Sub(d.Prior.First))
+	}
+	switch d.Action {
+	case rules.Republish:
+		next.Detail = fmt.Sprintf("answered from the ledger: %s is published again, with the same id and replayed: true, without a call", h.Decision.Outcome.Type)
+		if r.Suppress {
+			next.Detail = "nothing: the record is completed without a call, and its outcome is not published again (REPLAYED_OUTCOMES is suppress)"
+		}
+	case rules.LeaveParked, rules.LeaveSuperseded:
+		next.Detail = "nothing: it waits for an operator. The record is completed without a call, and is not parked a second time; " + resendAdvice(h.Decision)
+	case rules.LookUpThenPark:
+		next.Detail = "looked up at the API, and parked if that does not decide, without a call: " + d.Why.Detail
+	case rules.LookUpThenCharge:
+		next.Detail = fmt.Sprintf("looked up at the API first, because it was first attempted %s ago (over %s); then called for again under the same key", ago, short(rules.LookUpAfter))
+	case rules.Charge, rules.Wait:
+		next.Detail = fmt.Sprintf("called for again under the same key: it was first attempted %s ago", ago)
+	case rules.Park, rules.Evaluate:
+		next.Detail = "parked: " + d.Why.Detail
+	}
+	return next
+}
+
+// correctable reports whether a parked event may come with other content under its
+// id.
+func correctable(d *event.Decision) bool { return d.Uncalled() && !d.Content.IsZero() }
+
+// resendAdvice returns what an operator can do about a parked event.
+func resendAdvice(d *event.Decision) string {
+	const resend = "payment-capture replay --parked sends it again, under the same key"
 	switch reason := d.ParkInfo.Reason; {
-	case correctable && reason == event.ParkWrongCurrency:
-		again = "its producer can send it corrected, under the same id: with other content it is evaluated anew"
-	case correctable:
-		again += "; and its producer can send it corrected, under the same id: with other content it is evaluated anew"
+	case correctable(d) && reason == event.ParkWrongCurrency:
+		return "its producer can send it corrected, under the same id: other content is evaluated again"
+	case correctable(d):
+		return resend + "; and its producer can send it corrected, under the same id: other content is evaluated again"
 	case reason == event.ParkInvalidEvent || reason == event.ParkWrongCurrency:
-		again = "payment-capture replay --parked sends it again once a newer version or mended variables take it; else it would only be parked again: have its producer send a new event"
+		return "payment-capture replay --parked sends it again once a newer version or other variables accept it; otherwise it would only be parked again: have its producer send a new event"
 	}
-	return Next{LeaveParked, nothing + again}
+	return resend
 }
 
-func (r Rules) answer(with Action, outcome string) Next {
-	if r.Suppress {
-		return Next{Suppress, "nothing: the record is settled without a call, and its outcome is not published again (REPLAYED_OUTCOMES is suppress)"}
-	}
-	return Next{with, fmt.Sprintf("answered from the ledger: %s is published again, with the same id and replayed: true, without a call", outcome)}
-}
-
-// tryAgain is for an attempt whose effect is not known.
-func (r Rules) tryAgain(a event.Attempt, now time.Time) Next {
-	const park = "looked up at the API, and parked where that does not tell, without a call: "
-	ago := short(now.Sub(a.First))
-	age := r.age(a, now)
-	switch {
-	case age == Future:
-		return Next{LookUpThenPark, park + "its first attempt lies in the future, so a clock is wrong"}
-	case age == PastHorizon:
-		return Next{LookUpThenPark, fmt.Sprintf(park+"it was first tried %s ago, longer than IDEMPOTENCY_KEY_HORIZON (%s), "+
-			"so the API may have forgotten its key", ago, short(r.KeyHorizon))}
-	case !a.Body.IsZero() && a.Account != r.Account: // else it is known only that it was tried
-		return Next{LookUpThenPark, fmt.Sprintf(park+"it was tried for account %q, and MERCADOPAGO_ACCOUNT is %q here", a.Account, r.Account)}
-	case age == Aged:
-		return Next{LookUpThenTry, fmt.Sprintf("looked up at the API first, as it was first tried %s ago (over %s); "+
-			"then tried again under the same key", ago, short(r.LookUpAfter))}
-	}
-	return Next{TryAgain, fmt.Sprintf("tried again under the same key: it was first tried %s ago", ago)}
-}
-
-// Age is how old an attempt is, by what is done with it.
-type Age string
-
-// The ages.
-const (
-	Young       Age = "young"        // tried again
-	Aged        Age = "aged"         // looked up first
-	PastHorizon Age = "past_horizon" // looked up, and then parked
-	Future      Age = "future"       // likewise: a clock is wrong
-)
-
-// age says how old an attempt is. One in the future is past the horizon: how
-// old it is in truth nobody knows.
-func (r Rules) age(a event.Attempt, now time.Time) Age {
-	switch age := now.Sub(a.First); {
-	case age < -event.ClockTolerance:
-		return Future
-	case age > r.KeyHorizon:
-		return PastHorizon
-	case age > r.LookUpAfter:
-		return Aged
-	}
-	return Young
-}
-
-func (r Rules) ageText(a Age) string {
-	switch a {
-	case Young:
-		return fmt.Sprintf("up to %s old", short(r.LookUpAfter))
-	case Aged:
-		return fmt.Sprintf("up to %s old", short(r.KeyHorizon))
-	case PastHorizon:
-		return "older"
-	case Future:
-	}
-	return "from the future"
-}
-
-// short gives a time in few letters: 168h, 1h30m, 4.2s.
+// short formats a duration in few letters: 168h, 1h30m, 4.2s.
 func short(d time.Duration) string {
 	if d < time.Minute {
 		return d.Round(100 * time.Millisecond).String()

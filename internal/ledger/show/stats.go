@@ -1,6 +1,7 @@
 package show
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/money"
+	"payment-capture/internal/rules"
 )
 
 // Stats are counts over all events of a ledger. They take the same memory
@@ -34,13 +36,13 @@ type Stats struct {
 }
 
 // NewStats begins to count; the ages of attempts are those at a time.
-func NewStats(rules Rules, now time.Time) *Stats {
+func NewStats(r Rules, now time.Time) *Stats {
 	return &Stats{
 		Decisions: map[Decision]int64{Captured: 0, Rejected: 0, Parked: 0, Undecided: 0},
 		Parked:    make(map[event.ParkReason]int64),
 		Open:      map[Age]int64{Young: 0, Aged: 0, PastHorizon: 0, Future: 0},
 		Sums:      make(map[money.Currency]Sum),
-		rules:     rules, now: now,
+		rules:     r, now: now,
 	}
 }
 
@@ -72,6 +74,42 @@ func (s *Stats) Add(h event.History) {
 		amount := d.Outcome.Amount
 		s.Sums[amount.Currency()] = s.Sums[amount.Currency()].plus(amount)
 	}
+}
+
+// Age is how old an attempt is, by what the rules do with it.
+type Age string
+
+// The ages.
+const (
+	Young       Age = "young"        // called for again
+	Aged        Age = "aged"         // looked up first
+	PastHorizon Age = "past_horizon" // looked up, and then parked
+	Future      Age = "future"       // likewise: a clock is wrong
+)
+
+func (r Rules) age(a event.Attempt, now time.Time) Age {
+	switch age := now.Sub(a.First); {
+	case age < -event.ClockTolerance:
+		return Future
+	case age > r.KeyRetention:
+		return PastHorizon
+	case age > rules.LookUpAfter:
+		return Aged
+	}
+	return Young
+}
+
+func (r Rules) ageText(a Age) string {
+	switch a {
+	case Young:
+		return fmt.Sprintf("up to %s old", short(rules.LookUpAfter))
+	case Aged:
+		return fmt.Sprintf("up to %s old", short(r.KeyRetention))
+	case PastHorizon:
+		return "older"
+	case Future:
+	}
+	return "from the future"
 }
 
 // Sum is money of one currency, without the bound that an amount has.

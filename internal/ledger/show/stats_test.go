@@ -15,7 +15,7 @@ import (
 
 func statsForTest(t *testing.T) *show.Stats {
 	t.Helper()
-	stats := show.NewStats(rules(), now)
+	stats := show.NewStats(book(), now)
 	resent := parked(event.ParkUndecided, now.Add(-48*time.Hour))
 	resent.Attempt = attempt(2 * time.Hour)
 	for _, h := range []event.History{
@@ -73,7 +73,7 @@ func TestStatsAsATable(t *testing.T) {
 func TestStatsOfAnEmptyLedger(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	show.NewStats(rules(), now).Print(&out)
+	show.NewStats(book(), now).Print(&out)
 	if !regexp.MustCompile(`decisions +\| +none`).Match(out.Bytes()) || regexp.MustCompile("0001|parked:").Match(out.Bytes()) {
 		t.Errorf("got\n%s", out.String())
 	}
@@ -82,7 +82,7 @@ func TestStatsOfAnEmptyLedger(t *testing.T) {
 // A sum is not bounded as an amount is: 200,000 of the largest.
 func TestSumsDoNotOverflow(t *testing.T) {
 	t.Parallel()
-	stats := show.NewStats(rules(), now)
+	stats := show.NewStats(book(), now)
 	h := captured(t, "999999999999.99", "MXN")
 	for range 200_000 {
 		stats.Add(h)

@@ -58,7 +58,7 @@ func ledgerMutations() []mutation {
 		},
 		{
 			name: "the horizon is counted from this process on", file: attempt,
-			old: "		a.noted.First = before.First\n",
+			old: "		a.noted.First = a.prior.First\n",
 			new: "		a.noted.First = now()\n",
 		},
 		{
@@ -73,8 +73,8 @@ func ledgerMutations() []mutation {
 		},
 		{
 			name: "another event of the same id is not noticed", file: answers,
-			old: "	case contradicts(d.Attempt, e):",
-			new: "	case d.At.IsZero() && contradicts(d.Attempt, e):",
+			old: "	case contradicts(d.Attempt, as):",
+			new: "	case d.At.IsZero() && contradicts(d.Attempt, as):",
 		},
 		{
 			name: "a record that is sent again undoes any parking", file: answers,
