@@ -45,7 +45,7 @@ func TestAllocationsOfAGlimpse(t *testing.T) { //nolint:paralleltest // AllocsPe
 			for i := range ids {
 				order[i], seen[i] = i, event.Snapshot{Mark: 1}
 			}
-			if err := s.glimpse(ids, order, seen); err != nil {
+			if err := s.snapshots(ids, order, seen); err != nil {
 				t.Fatal(err)
 			}
 		}) / events; n > tt.most {

@@ -15,14 +15,14 @@ import (
 // benchEvents is how many events the benchmarks' stores hold.
 const benchEvents = 200_000
 
-// benchID gives the ids that a shop might use, spread as random ones are.
+// benchID returns the ids that a shop might use, spread as random ones are.
 func benchID(i int) string {
 	r := rand.New(rand.NewPCG(uint64(i), 7))
 	a, b := r.Uint64(), r.Uint64()
 	return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", a>>32, uint16(a>>16), uint16(a), b>>48, b&(1<<48-1))
 }
 
-// benchEntries gives what a ledger has of n events: the attempt, and in the
+// benchEntries returns what a ledger has of n events: the attempt, and in the
 // flush's transaction its tombstone and the decision.
 func benchEntries(b *testing.B, from, n int) []entry {
 	b.Helper()
@@ -49,7 +49,7 @@ func benchEntries(b *testing.B, from, n int) []entry {
 	return es
 }
 
-// benchStore gives a store on the disk that holds the benchmarks' events.
+// benchStore returns a store on the disk that holds the benchmarks' events.
 func benchStore(b *testing.B) *store {
 	b.Helper()
 	s, err := openStore(b.Context(), storeConfigForTest(vfs.Default, b.TempDir()))
@@ -114,7 +114,7 @@ func BenchmarkStoreGlimpse(b *testing.B) {
 					ids[i], order[i], seen[i] = benchID(absent+next), i, event.Snapshot{Mark: 1}
 				}
 				b.StartTimer()
-				if err := s.glimpse(ids, order, seen); err != nil {
+				if err := s.snapshots(ids, order, seen); err != nil {
 					b.Fatal(err)
 				}
 				for i, g := range seen {

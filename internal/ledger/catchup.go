@@ -22,7 +22,7 @@ func (l *Ledger) CatchUp(ctx context.Context) error {
 		return errClosed
 	}
 	for {
-		if err := l.gate.await(ctx); err != nil {
+		if err := l.availability.await(ctx); err != nil {
 			return err
 		}
 		ends, err := l.ends(ctx)
@@ -33,13 +33,13 @@ func (l *Ledger) CatchUp(ctx context.Context) error {
 			return err
 		}
 		// The store may have been lost meanwhile, or the topic.
-		if l.gate.open.Load() {
+		if l.availability.open.Load() {
 			return nil
 		}
 	}
 }
 
-// ends asks until it is told how far each partition of the topic goes, the
+// ends lists the ends of all partitions, repeating until that succeeds, the
 // high watermarks. Partitions that are new are read from then on.
 func (l *Ledger) ends(ctx context.Context) (map[int32]int64, error) {
 	for {
@@ -73,14 +73,14 @@ func (l *Ledger) listEnds(ctx context.Context) (map[int32]int64, error) {
 			l.log.InfoContext(ctx, "the ledger has a new partition", slog.Int64("partition", int64(o.Partition)))
 		}
 	}
-	for partition, at := range l.marks.at() {
+	for partition, at := range l.watermarks.at() {
 		// A leader that is new may not know the end yet. If the records are
 		// lost, reading finds out.
 		if end, ok := ends[partition]; !ok || at > end {
 			return nil, fmt.Errorf("partition %d was read up to offset %d, and ends at %d", partition, at, end)
 		}
 	}
-	l.marks.saw(ends)
+	l.watermarks.saw(ends)
 	return ends, nil
 }
 
@@ -111,8 +111,8 @@ func (l *Ledger) reach(ctx context.Context, ends map[int32]int64) error {
 	var before map[int32]int64
 	open := make(map[int32]time.Time) // from when on a partition was kept by a transaction
 	for {
-		look, cancel := context.WithTimeout(ctx, stalled)
-		err := l.marks.wait(look, ends)
+		waiting, cancel := context.WithTimeout(ctx, stalled)
+		err := l.watermarks.wait(waiting, ends)
 		cancel()
 		if err == nil {
 			return nil
@@ -120,7 +120,7 @@ func (l *Ledger) reach(ctx context.Context, ends map[int32]int64) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		short, _ := l.marks.short(ends)
+		short, _ := l.watermarks.short(ends)
 		for partition, at := range short {
 			last, ok := before[partition]
 			if !ok || last != at || !l.stepOver(ctx, partition, at, ends[partition]) {
@@ -152,12 +152,12 @@ func (l *Ledger) stepOver(ctx context.Context, partition int32, at, end int64) (
 	if next > at {
 		l.log.DebugContext(ctx, "the ledger has no records here any more",
 			slog.Int64("partition", int64(partition)), slog.Int64("from", at), slog.Int64("to", min(next, end)-1))
-		l.marks.advance(map[int32]position{partition: {next: min(next, end)}}, 0)
+		l.watermarks.advance(map[int32]position{partition: {next: min(next, end)}}, 0)
 	}
 	return isOpen
 }
 
-// nothingFrom fetches by hand, and gives the offset below which there is nothing
+// nothingFrom fetches by hand, and returns the offset below which there is nothing
 // from an offset on; the same offset where there is a record, or where a
 // transaction is still open.
 func (l *Ledger) nothingFrom(ctx context.Context, partition int32, at int64) (next int64, isOpen bool, err error) {

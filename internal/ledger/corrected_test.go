@@ -66,7 +66,7 @@ func TestCorrectedEventStays(t *testing.T) {
 	}
 }
 
-// laterFirst gives entries with those of the highest partition first; of one
+// laterFirst returns entries with those of the highest partition first; of one
 // partition they stay in order.
 func laterFirst(entries []entry) []entry {
 	sorted := slices.Clone(entries)

@@ -136,7 +136,7 @@ func TestNoMomentWithout(t *testing.T) {
 		w.caughtUp(l)
 		cancel()
 		asking.Wait()
-		if n := l.over.events.Load(); n != 0 {
+		if n := l.pending.events.Load(); n != 0 {
 			t.Errorf("%d events are not read back", n)
 		}
 		ids := 0

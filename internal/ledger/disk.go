@@ -42,7 +42,7 @@ type diskState struct {
 	text   string    // what failed, its cause and the remedy; guarded by mu
 	since  time.Time // when the first of them failed; guarded by mu
 	logged time.Time // when this was logged last; guarded by mu
-	told   bool      // recovery is worth a line; guarded by mu
+	warned bool      // a failure was logged, so recovery is logged too; guarded by mu
 }
 
 func newDiskState(log *slog.Logger) *diskState {
@@ -65,7 +65,7 @@ func (s *diskState) failed(text string) time.Duration {
 		wait = min(wait, diskPauseFirst<<(s.fails-1))
 	}
 	if s.logged.IsZero() || now.Sub(s.logged) >= diskLogEvery {
-		s.logged, s.told = now, true
+		s.logged, s.warned = now, true
 		s.log.Warn("local store of the ledger cannot be written", slog.String("error", text),
 			slog.Int("failures", s.fails), slog.Float64("retry_seconds", wait.Seconds()))
 	}
@@ -84,8 +84,8 @@ func (s *diskState) succeeded() {
 	}
 	s.fails, s.text = 0, ""
 	s.failing.Store(false)
-	if s.told {
-		s.told = false
+	if s.warned {
+		s.warned = false
 		s.log.Info("local store of the ledger can be written again", slog.Float64("failed_seconds", time.Since(s.since).Seconds()))
 	}
 }
@@ -135,7 +135,7 @@ func (d *disk) freeze() {
 // Unwrap implements [vfs.FS].
 func (d *disk) Unwrap() vfs.FS { return d.FS }
 
-// isFull reports whether an error says that there is no room.
+// isFull reports whether an error means that the disk is full.
 func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
@@ -286,7 +286,7 @@ func (d *disk) MkdirAll(dir string, perm os.FileMode) error {
 	return d.do(func() error { return d.FS.MkdirAll(dir, perm) })
 }
 
-// Lock implements [vfs.FS]. A frozen disk gives no lock.
+// Lock implements [vfs.FS]. A frozen disk refuses it.
 func (d *disk) Lock(name string) (lock io.Closer, err error) {
 	err = d.do(func() error {
 		lock, err = d.FS.Lock(name)

@@ -143,7 +143,7 @@ func (l *lines) with(text string) (n int) {
 	return n
 }
 
-// onSmallDisk gives a ledger on a disk that can be full, and its log. It is not
+// onSmallDisk returns a ledger on a disk that can be full, and its log. It is not
 // started.
 func (w *world) onSmallDisk() (*Ledger, *smallDisk, *lines) {
 	disk, ok := w.fs.(*smallDisk)

@@ -10,7 +10,7 @@ import (
 // Empty reports whether nothing was ever attempted or decided. A withdrawn
 // attempt counts as one. It waits as [Ledger.Lookup] does.
 func (l *Ledger) Empty(ctx context.Context) (bool, error) {
-	return ask(ctx, l, (*store).empty)
+	return withStore(ctx, l, (*store).empty)
 }
 
 func (s *store) empty() (bool, error) {

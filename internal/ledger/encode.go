@@ -9,14 +9,14 @@ import (
 	"payment-capture/internal/money"
 )
 
-// EncodeAttempt gives the value of an attempt's record. It holds no secret.
+// EncodeAttempt returns the value of an attempt's record. It holds no secret.
 func EncodeAttempt(a event.Attempt) []byte {
 	w := cborWriter{out: make([]byte, 0, 128)}
 	w.attempt(a)
 	return w.out
 }
 
-// EncodeDecision gives the value of a decision's record, all that the outcome
+// EncodeDecision returns the value of a decision's record, all that the outcome
 // needs to be published again. It holds no secret.
 func EncodeDecision(d *event.Decision) ([]byte, error) {
 	if (d.Outcome == nil) == (d.ParkInfo == nil) {
@@ -48,7 +48,7 @@ func EncodeDecision(d *event.Decision) ([]byte, error) {
 	return w.out, nil
 }
 
-// besides returns an attempt without what the outcome says as well.
+// besides returns an attempt without the fields that the outcome repeats.
 func besides(a event.Attempt, o *event.Outcome) event.Attempt {
 	if o == nil {
 		return a

@@ -12,7 +12,7 @@ import (
 	"payment-capture/internal/event"
 )
 
-// byTheLibrary gives a decision's value as the library writes it.
+// byTheLibrary returns a decision's value as the library writes it.
 func byTheLibrary(t *testing.T, d *event.Decision) []byte {
 	t.Helper()
 	valid := func(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }

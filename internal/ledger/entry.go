@@ -2,7 +2,7 @@
 // topic, and on each instance a local store that follows it. It is what
 // recognises an event that comes again after the payment API has forgotten it.
 //
-// An attempt is noted before the first call, a decision in the transaction that
+// An attempt is written before the first call, a decision in the transaction that
 // carries the outcome. The two have different keys, so that compaction never
 // lets one erase the other.
 package ledger
@@ -31,14 +31,14 @@ const (
 // The keys are "a/" or "d/" and the event id.
 const separator = '/'
 
-// Key gives the key of an entry's record.
+// Key returns the key of an entry's record.
 func (k Kind) Key(id string) []byte {
 	key := make([]byte, 0, 2+len(id))
 	key = append(key, byte(k), separator)
 	return append(key, id...)
 }
 
-// ErrUnreadable says that a record of the ledger is none of this version's: a
+// ErrUnreadable reports that this version cannot read a record of the ledger: a
 // newer one wrote it, or something that is no ledger. It is never passed over,
 // for it may say that an event was charged.
 var ErrUnreadable = errors.New("a record of the ledger cannot be read")
@@ -65,7 +65,7 @@ type wireAttempt struct {
 	Body      []byte `cbor:"3,keyasint,omitempty"`
 	Encoding  int    `cbor:"4,keyasint,omitempty"`
 	Account   string `cbor:"5,keyasint,omitempty"`
-	Reference string `cbor:"6,keyasint,omitempty"` // left out where an outcome says it, as are the following
+	Reference string `cbor:"6,keyasint,omitempty"` // left out if an outcome repeats it, like the following
 	OrderID   string `cbor:"7,keyasint,omitempty"` // left out where it is the reference
 	Amount    string `cbor:"8,keyasint,omitempty"`
 	Currency  string `cbor:"9,keyasint,omitempty"`
@@ -122,7 +122,7 @@ type wireParking struct {
 // DecodeAttempt reads the value of an attempt's record. The error is
 // [ErrUnreadable].
 func DecodeAttempt(value []byte) (*event.Attempt, error) {
-	if g, ok := glanceAttempt(string(value)); ok {
+	if g, ok := scanAttempt(string(value)); ok {
 		if a, ok := g.attempt(); ok {
 			return &a, nil
 		}
@@ -198,7 +198,7 @@ func readAmount(text, code string) (money.Amount, error) {
 // DecodeDecision reads the value of the record of a decision on an event. The
 // error is [ErrUnreadable].
 func DecodeDecision(id string, value []byte) (*event.Decision, error) {
-	if g, ok := glanceDecision(string(value)); ok {
+	if g, ok := scanDecision(string(value)); ok {
 		if d, ok := g.decision(id); ok {
 			return d, nil
 		}
@@ -246,7 +246,8 @@ func readWireDecision(id string, value []byte) (*event.Decision, error) {
 	return d, err
 }
 
-// fillFrom gives an attempt what was left out because the outcome says it.
+// fillFrom sets the fields of an attempt that its outcome repeats, and which were left
+// out for that.
 func fillFrom(a *event.Attempt, o *event.Outcome) {
 	a.Reference = cmp.Or(a.Reference, o.ExternalReference)
 	a.OrderID = cmp.Or(a.OrderID, o.OrderID)

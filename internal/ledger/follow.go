@@ -102,7 +102,7 @@ func pause(ctx context.Context, d time.Duration) {
 // reopen opens the store, after it removed the damaged one that was open, until
 // ctx ends.
 func (l *Ledger) reopen(ctx context.Context) {
-	l.gate.restore()
+	l.availability.restore()
 	defer l.changes.ofAll()
 	l.mu.Lock()
 	if l.store != nil {
@@ -122,7 +122,7 @@ func (l *Ledger) reopen(ctx context.Context) {
 	}
 }
 
-// follow reads the topic into the store. The error says why it ended.
+// follow reads the topic into the store. The error is why it ended.
 func (l *Ledger) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -131,8 +131,8 @@ func (l *Ledger) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.over.reset(read)
-	l.marks.reset(read)
+	l.pending.reset(read)
+	l.watermarks.reset(read)
 	known, from := make(map[int32]bool), make(map[int32]kgo.Offset)
 	for partition := range l.partitions {
 		read[partition] = at(read, partition)
@@ -144,7 +144,7 @@ func (l *Ledger) follow(ctx context.Context) error {
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{l.conf.Topic: from}),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		// Markers are records to us: they tell how far the topic was read.
+		// Markers count as records here: they show how far the topic was read.
 		kgo.KeepControlRecords(),
 		// Much is written here, little at a time; what this process wrote it knows
 		// before it is read back.
@@ -207,8 +207,8 @@ func at(read map[int32]position, partition int32) position {
 // apply puts what was fetched into the store. The error halts, or is the
 // store's.
 func (l *Ledger) apply(w *writer, fetches kgo.Fetches) error {
-	// What this process wrote was in the overlay before it was in the topic.
-	ours := l.over.events.Load() > 0
+	// What this process wrote was in the pendingWrites before it was in the topic.
+	ours := l.pending.events.Load() > 0
 	read := make(map[int32]position)
 	records := 0
 	w.begin()
@@ -240,18 +240,18 @@ func (l *Ledger) apply(w *writer, fetches kgo.Fetches) error {
 	for _, r := range w.rows {
 		l.changes.ofKey(r.id)
 	}
-	if err := l.over.readBack(w.entries, read); err != nil {
+	if err := l.pending.readBack(w.entries, read); err != nil {
 		return err
 	}
 	ends := make(map[int32]int64)
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) { ends[p.Partition] = p.HighWatermark })
-	l.marks.saw(ends)
-	l.marks.advance(read, records)
-	l.conf.Metrics.read(records, l.marks.progress().behind)
+	l.watermarks.saw(ends)
+	l.watermarks.advance(read, records)
+	l.conf.Metrics.read(records, l.watermarks.progress().behind)
 	return nil
 }
 
-// readErrors looks at what could not be fetched. What is likely to pass is
+// readErrors handles fetch errors. What is likely to pass is
 // waited out, and shown meanwhile; the error ends the session.
 func (l *Ledger) readErrors(ctx context.Context, fetches kgo.Fetches) error {
 	for _, e := range fetches.Errors() {
@@ -273,13 +273,13 @@ func (l *Ledger) readErrors(ctx context.Context, fetches kgo.Fetches) error {
 // lost is the halt of a ledger that lost records.
 func (l *Ledger) lost(what string) error {
 	return &haltError{causeLost, fmt.Sprintf("%v: topic %q: %s: events that were charged would be taken for new: "+
-		"restore the topic from a backup, or see ledger_missing in docs/ledger.md", ErrMissing, l.conf.Topic, what)}
+		"restore the topic from a backup, or see ledger_missing in docs/runbook.md", ErrMissing, l.conf.Topic, what)}
 }
 
-// outOfRange says which records are lost when a partition cannot be read where
+// outOfRange returns which records are lost if a partition cannot be read where
 // it was read to. It waits for the broker to say it.
 func (l *Ledger) outOfRange(ctx context.Context, partition int32) error {
-	at := l.marks.at()[partition]
+	at := l.watermarks.at()[partition]
 	for ctx.Err() == nil {
 		start, end, err := l.bounds(ctx, partition)
 		switch {

@@ -55,7 +55,7 @@ func TestHalts(t *testing.T) {
 		says    string
 	}{
 		"the topic is deleted":   {(*world).deleteTopic, "ledger_missing: topic \"ledger\": it was deleted:"},
-		"the topic is made anew": {func(w *world) { w.deleteTopic(); w.createTopic() }, "ledger_missing: topic \"ledger\": it was deleted and made anew:"},
+		"the topic is made anew": {func(w *world) { w.deleteTopic(); w.createTopic() }, "ledger_missing: topic \"ledger\": it was deleted and recreated:"},
 		"the policy deletes":     {func(w *world) { w.setPolicy("delete") }, "ledger_missing: topic \"ledger\" has cleanup.policy=delete"},
 		"an unreadable value": {
 			func(w *world) { w.plain(record(1, KindDecision, "e1", []byte("{}"))) },

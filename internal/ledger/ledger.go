@@ -16,12 +16,12 @@ import (
 	"payment-capture/internal/kafka"
 )
 
-// ErrMissing says that the ledger is not what it was: another topic under its
+// ErrMissing reports that the ledger is not what it was: another topic under its
 // name, records gone, or a policy that deletes. It must not be read as "never
 // attempted".
 var ErrMissing = errors.New("ledger_missing")
 
-// Config fixes a Ledger.
+// Config configures a Ledger.
 type Config struct {
 	Kafka kafka.Config
 	Topic string
@@ -33,7 +33,7 @@ type Config struct {
 	Log     *slog.Logger
 	Metrics *Metrics // nil: none
 	// EndHanging ends a transaction that a producer id has had open for so long, if
-	// the broker has forgotten it. The error says why it is still open, and what to
+	// the broker has forgotten it. The error is why it is still open, and what to
 	// do. nil: none is ended from here.
 	EndHanging func(ctx context.Context, producer int64, openFor time.Duration) error
 }
@@ -45,17 +45,17 @@ const storeDir = "store"
 // follows all of its partitions, and what this process wrote and has not read
 // back. It is safe for use by many goroutines.
 type Ledger struct {
-	conf    Config
-	log     *slog.Logger
-	gate    *gate
-	marks   *marks
-	over    *overlay
-	changes *changes // the overlay's
-	writes  *intents
-	faults  faults
-	disk    *diskState
-	ending  sync.Mutex // a transaction that hangs
-	fresh   freshness
+	conf         Config
+	log          *slog.Logger
+	availability *availability
+	watermarks   *watermarks
+	pending      *pendingWrites
+	changes      *changes // the pendingWrites's
+	writes       *attemptWriter
+	faults       faults
+	disk         *diskState
+	ending       sync.Mutex // a transaction that hangs
+	fresh        freshness
 
 	// Since Start.
 	client     *kgo.Client // asks
@@ -80,13 +80,13 @@ func New(conf Config) *Ledger {
 	if conf.Log == nil {
 		conf.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Ledger{conf: conf, log: conf.Log, gate: newGate(), marks: newMarks(), over: newOverlay(), disk: newDiskState(conf.Log)}
-	l.changes, l.writes = l.over.changes, newIntents(l)
+	l := &Ledger{conf: conf, log: conf.Log, availability: newAvailability(), watermarks: newWatermarks(), pending: newPendingWrites(), disk: newDiskState(conf.Log)}
+	l.changes, l.writes = l.pending.changes, newAttemptWriter(l)
 	return l
 }
 
-// Start looks at the topic and begins to open the local store and to follow. After
-// an error it can be called again. The errors: what [kafka.Inspect] gives where the
+// Start checks the topic and begins to open the local store and to follow. After
+// an error it can be called again. The errors: what [kafka.Inspect] returns if the
 // topic is not there, [ErrMissing] where its policy deletes records.
 func (l *Ledger) Start(ctx context.Context) (err error) {
 	if l.client, err = l.conf.Kafka.NewClient(); err != nil {
@@ -101,7 +101,7 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 	info, err := kafka.Inspect(ctx, l.admin, l.conf.Topic)
 	if err != nil {
 		if kafka.Absent(err) {
-			return fmt.Errorf("the ledger: if it was there before, do not make it anew, but see ledger_missing in docs/ledger.md: %w", err)
+			return fmt.Errorf("the ledger: if it was there before, do not recreate it: see ledger_missing in docs/runbook.md: %w", err)
 		}
 		return fmt.Errorf("the ledger: %w", err)
 	}
@@ -123,12 +123,12 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// open opens the store, and sets the marks to what it holds.
+// open opens the store, and sets the watermarks to what it holds.
 func (l *Ledger) open(ctx context.Context) error {
 	s, err := openStore(ctx, storeConfig{
 		fs: l.conf.FS, dir: l.conf.FS.PathJoin(l.conf.Dir, storeDir), tags: l.tags, log: l.log, damaged: l.session.end, disk: l.disk,
 		failed: func(err error) {
-			if l.disk.reason() == "" { // else it is told already
+			if l.disk.reason() == "" { // else it was logged already
 				l.fault("the local store of the ledger fails", err)
 			}
 		},
@@ -142,7 +142,7 @@ func (l *Ledger) open(ctx context.Context) error {
 	return nil
 }
 
-// Close stops following, gives what is written a moment to be acknowledged, and
+// Close stops following, waits briefly for writes to be acknowledged, and
 // closes the store.
 func (l *Ledger) Close() error {
 	if l.stop == nil {
@@ -166,34 +166,34 @@ func (l *Ledger) Close() error {
 // TopicID is the topic's id at Start.
 func (l *Ledger) TopicID() [16]byte { return l.tags.topicID }
 
-// Partition gives the ledger's partition for what belongs to a partition of the
+// Partition returns the ledger's partition for what belongs to a partition of the
 // input: its number modulo the ledger's count at Start.
 func (l *Ledger) Partition(input int32) int32 { return input % l.partitions }
 
 // errClosed is the answer of a ledger that is closed, or was not started.
 var errClosed = errors.New("the ledger is closed")
 
-// Lookup gives what is known of an event: by the store, and by what this process
+// Lookup returns what is known of an event: by the store, and by what this process
 // wrote since. It waits while the store is being read again, and while the
 // ledger is halted.
 func (l *Ledger) Lookup(ctx context.Context, id string) (event.History, error) {
-	return ask(ctx, l, func(s *store) (event.History, error) { return l.lookup(s, id) })
+	return withStore(ctx, l, func(s *store) (event.History, error) { return l.lookup(s, id) })
 }
 
 func (l *Ledger) lookup(s *store, id string) (event.History, error) {
-	var k knowledge
-	withdrawn := l.over.look(id, &k) // before the store: see overlay
+	var k historyBuilder
+	withdrawn := l.pending.addTo(id, &k) // before the store: see pendingWrites
 	if err := s.get(id, k.addExcept(withdrawn)); err != nil {
 		return event.History{}, err
 	}
 	return k.history(id)
 }
 
-// All gives every event that the store knows of to a function, in the order of
-// their ids, until that gives an error. What this process wrote and has not read
+// All returns every event that the store knows of to a function, in the order of
+// their ids, until it returns an error. What this process wrote and has not read
 // back is not among them.
 func (l *Ledger) All(ctx context.Context, use func(id string, h event.History) error) error {
-	if err := l.gate.await(ctx); err != nil {
+	if err := l.availability.await(ctx); err != nil {
 		return err
 	}
 	l.mu.RLock()
@@ -204,15 +204,15 @@ func (l *Ledger) All(ctx context.Context, use func(id string, h event.History) e
 	return errors.Join(l.store.all(ctx, use), l.store.usable())
 }
 
-// replacing is the time between two looks for a store that is being replaced.
+// replacing is the polling interval while the store is being replaced.
 const replacing = 10 * time.Millisecond
 
 // ask asks the store when it holds what it must. Damage that shows is no answer:
 // the store is read again, and asked again.
-func ask[T any](ctx context.Context, l *Ledger, question func(*store) (T, error)) (T, error) {
+func withStore[T any](ctx context.Context, l *Ledger, question func(*store) (T, error)) (T, error) {
 	for {
 		var answer T
-		if err := l.gate.await(ctx); err != nil {
+		if err := l.availability.await(ctx); err != nil {
 			return answer, err
 		}
 		l.mu.RLock()
@@ -234,7 +234,7 @@ func ask[T any](ctx context.Context, l *Ledger, question func(*store) (T, error)
 		case errors.Is(err, ErrUnreadable):
 			l.halt(causeUnreadable, fmt.Sprintf("ledger_unreadable: %v", err))
 		default:
-			l.gate.restore()
+			l.availability.restore()
 			l.session.end(err)
 		}
 	}
@@ -253,17 +253,17 @@ type Health struct {
 	Restore     float64 `json:"restored"` // how much of what there was to read at the start is read, 0 to 1
 }
 
-// Health gives the state.
+// Health returns the state.
 func (l *Ledger) Health() Health {
-	p := l.marks.progress()
+	p := l.watermarks.progress()
 	h := Health{Read: p.records, Behind: p.behind, Restore: p.part}
-	h.State, h.Reason, h.Since = l.gate.look()
+	h.State, h.Reason, h.Since = l.availability.current()
 	disk := l.disk.reason()
 	h.DiskFailing = disk != ""
 	if h.Reason == "" {
 		h.Reason = disk
 	}
-	for _, reason := range []func() string{l.writes.trouble, l.faults.reason} {
+	for _, reason := range []func() string{l.writes.problem, l.faults.reason} {
 		if h.Reason == "" {
 			h.Reason = reason()
 		}

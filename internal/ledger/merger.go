@@ -44,6 +44,6 @@ func (m *merging) Finish(includesBase bool) ([]byte, io.Closer, error) {
 	if !includesBase {
 		return m.change, nil, nil
 	}
-	state, err := settle(m.change)
+	state, err := canonical(m.change)
 	return state, nil, err
 }

@@ -50,9 +50,7 @@ func (s *store) options() *pebble.Options {
 			},
 		},
 	}
-	// A compaction that waits is begun when another one ends. Pebble's default
-	// also looks ten times a second, which costs virtual time dearly.
-	o.Experimental.CompactionScheduler = scheduler{pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest(), s.disk}
+	o.Experimental.CompactionScheduler = newCompactionScheduler(s.disk)
 	if s.conf.memTable > 0 {
 		o.MemTableSize = s.conf.memTable
 	}
@@ -66,44 +64,10 @@ func (s *store) options() *pebble.Options {
 	return o
 }
 
-// scheduler begins no compaction on a frozen disk: it would read tables that were
-// dropped.
-type scheduler struct {
-	pebble.CompactionScheduler
-	disk *disk
-}
-
-// Register implements [pebble.CompactionScheduler].
-func (s scheduler) Register(goroutines int, db pebble.DBForCompaction) {
-	s.CompactionScheduler.Register(goroutines, scheduled{db, s.disk})
-}
-
-// TrySchedule implements [pebble.CompactionScheduler].
-func (s scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
-	if s.disk.frozen.Load() {
-		return false, nil
-	}
-	return s.CompactionScheduler.TrySchedule()
-}
-
-// scheduled is the database whose compactions a scheduler begins.
-type scheduled struct {
-	pebble.DBForCompaction
-	disk *disk
-}
-
-// GetWaitingCompaction implements [pebble.DBForCompaction].
-func (d scheduled) GetWaitingCompaction() (bool, pebble.WaitingCompaction) {
-	if d.disk.frozen.Load() {
-		return false, pebble.WaitingCompaction{}
-	}
-	return d.DBForCompaction.GetWaitingCompaction()
-}
-
-// storeLog takes what Pebble says.
+// storeLog receives Pebble's log.
 type storeLog struct {
 	log  *slog.Logger
-	fail func(error) // marks the store as unusable
+	fail func(error) // watermarks the store as unusable
 }
 
 // Infof implements [pebble.Logger]. Every file that is written is news to it.

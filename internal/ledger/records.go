@@ -6,8 +6,8 @@ import (
 	"payment-capture/internal/event"
 )
 
-// Records gives what a decision on an event of a partition of the input adds to
-// its flush: itself, and a tombstone for its attempt, if one was noted.
+// Records returns the records that a decision adds to its flush: the decision, and a
+// tombstone for its attempt if there is one. input is the event's partition.
 func (l *Ledger) Records(input int32, id string, d *event.Decision) ([]*kgo.Record, error) {
 	value, err := EncodeDecision(d)
 	if err != nil {

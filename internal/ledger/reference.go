@@ -6,12 +6,12 @@ import (
 	"payment-capture/internal/event"
 )
 
-// UnderReference gives what is known of every event that was tried, or has a payment,
-// under an external reference, in the order of their ids. It is asked like
-// Lookup: what other instances wrote since [Ledger.CatchUp] may be missing.
+// UnderReference returns the histories of the events with an attempt or a payment
+// under an external reference, in the order of their ids. Like Lookup, it may miss
+// what other instances wrote since [Ledger.CatchUp].
 func (l *Ledger) UnderReference(ctx context.Context, reference string) ([]event.Known, error) {
-	return ask(ctx, l, func(s *store) ([]event.Known, error) {
-		ids := l.over.underReference(reference) // before the store: see overlay
+	return withStore(ctx, l, func(s *store) ([]event.Known, error) {
+		ids := l.pending.underReference(reference) // before the store: see pendingWrites
 		stored, err := s.underReference(reference)
 		if err != nil {
 			return nil, err
@@ -41,7 +41,7 @@ func under(reference string, h event.History) bool {
 	return h != event.History{}
 }
 
-// referenceOf gives the reference under which a decision is to be found; "":
+// referenceOf returns the reference under which a decision is to be found; "":
 // none, for it was not tried and has no payment.
 func referenceOf(d *event.Decision) string {
 	switch o := d.Outcome; {

@@ -13,10 +13,10 @@ import (
 func TestQuestionWhileTheStoreIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Config{})
-		l.gate.restored() // it is past the gate, and finds the store gone
+		l.availability.restored() // it is past the gate, and finds the store gone
 		go func() {
 			time.Sleep(time.Second)
-			l.gate.restore()
+			l.availability.restore()
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

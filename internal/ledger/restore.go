@@ -13,7 +13,7 @@ import (
 
 // restore opens the gate when all is read that is in the topic now.
 func (l *Ledger) restore(ctx context.Context, read map[int32]position, end context.CancelCauseFunc) {
-	start, first := time.Now(), l.marks.progress().records
+	start, first := time.Now(), l.watermarks.progress().records
 	if err := l.compareEpochs(ctx, read); err != nil {
 		end(err)
 		return
@@ -23,25 +23,25 @@ func (l *Ledger) restore(ctx context.Context, read map[int32]position, end conte
 	if err != nil {
 		return // ctx ended
 	}
-	if behind := l.marks.progress().behind; behind > 0 {
+	if behind := l.watermarks.progress().behind; behind > 0 {
 		l.log.InfoContext(ctx, "the ledger is being read", slog.String("topic", l.conf.Topic), slog.Int64("behind", behind))
 	}
-	told := make(chan struct{})
+	logged := make(chan struct{})
 	go func() {
-		defer close(told)
-		l.tellProgress(ctx, start, first)
+		defer close(logged)
+		l.logProgress(ctx, start, first)
 	}()
 	err = l.reach(ctx, ends)
 	if err == nil {
-		if l.marks.progress().records-first > manyRecords {
+		if l.watermarks.progress().records-first > manyRecords {
 			debug.FreeOSMemory() // from here on little is needed
 		}
 		l.fresh.set(asked)
-		l.gate.restored()
+		l.availability.restored()
 		l.log.InfoContext(ctx, "the ledger is read", slog.String("topic", l.conf.Topic),
-			slog.Int64("records", l.marks.progress().records-first), slog.Duration("took", time.Since(start)))
+			slog.Int64("records", l.watermarks.progress().records-first), slog.Duration("took", time.Since(start)))
 	}
-	<-told
+	<-logged
 }
 
 // manyRecords is from how many on reading them takes memory that is worth giving
@@ -51,14 +51,14 @@ const manyRecords = 100_000
 // tellEvery is how often a long reading is logged.
 const tellEvery = 5 * time.Second
 
-// tellProgress logs how far reading has come, until it is done.
-func (l *Ledger) tellProgress(ctx context.Context, start time.Time, first int64) {
+// logProgress logs how far reading has come, until it is done.
+func (l *Ledger) logProgress(ctx context.Context, start time.Time, first int64) {
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
 	for {
-		l.gate.mu.Lock()
-		restoring, changed := l.gate.restoring, l.gate.changed
-		l.gate.mu.Unlock()
+		l.availability.mu.Lock()
+		restoring, changed := l.availability.restoring, l.availability.changed
+		l.availability.mu.Unlock()
 		if !restoring {
 			return
 		}
@@ -69,7 +69,7 @@ func (l *Ledger) tellProgress(ctx context.Context, start time.Time, first int64)
 			continue
 		case <-tick.C:
 		}
-		now := l.marks.progress()
+		now := l.watermarks.progress()
 		records := now.records - first
 		rate := float64(records) / time.Since(start).Seconds()
 		attrs := []any{slog.Int64("records", records), slog.Int64("behind", now.behind), slog.Int("percent", int(100*now.part)), slog.Int("records_per_second", int(rate))}

@@ -55,7 +55,7 @@ func readSchema(t *testing.T, file string) []byte {
 	return content
 }
 
-// asJSON gives a value of CBOR as the schemas see it.
+// asJSON returns a value of CBOR as the schemas see it.
 func asJSON(v any) any {
 	switch v := v.(type) {
 	case map[any]any:

@@ -29,7 +29,7 @@ const (
 	rankCaptured
 )
 
-// rankOf gives a decision's rank.
+// rankOf returns a decision's rank.
 func rankOf(d *event.Decision) rank {
 	switch {
 	case d.ParkInfo != nil:
@@ -40,8 +40,8 @@ func rankOf(d *event.Decision) rank {
 	return rankRejected
 }
 
-// verdict is a decision as far as decisions are compared.
-type verdict struct {
+// decision is a decision as far as decisions are compared.
+type decisionValue struct {
 	rank  rank
 	at    int64 // Unix milliseconds
 	value []byte
@@ -49,9 +49,9 @@ type verdict struct {
 
 // over reports whether a decision stands against another one, or is the same:
 // captured against rejected against parked; the outcome that came first, which
-// was published first, and the parking that came last, which is what a person
+// was published first, and the parking that came last, which is what an operator
 // sees.
-func (v verdict) over(other verdict) bool {
+func (v decisionValue) supersedes(other decisionValue) bool {
 	switch {
 	case v.rank != other.rank:
 		return v.rank > other.rank
@@ -62,12 +62,12 @@ func (v verdict) over(other verdict) bool {
 	return bytes.Compare(v.value, other.value) >= 0
 }
 
-// slot is what one partition says of an event, or a change of it.
+// slot is what one partition holds on an event, or a change of that.
 type slot struct {
 	partition int32
 	flags     slotFlags
 	attempt   []byte // the value of the attempt's record
-	verdict   verdict
+	decision  decisionValue
 }
 
 type slotFlags uint8
@@ -75,7 +75,7 @@ type slotFlags uint8
 const (
 	hasAttempt  slotFlags = 1 << iota
 	hasDecision           // the best one since the last that was taken back
-	// In a change: what an older change says of it counts no more.
+	// In a change: it replaces what an older change holds.
 	endsAttempt
 	endsDecision
 )
@@ -91,21 +91,21 @@ func attempted(partition int32, value []byte) slot {
 
 func attemptGone(partition int32) slot { return slot{partition: partition, flags: endsAttempt} }
 
-func decided(partition int32, v verdict) slot {
-	return slot{partition: partition, flags: hasDecision, verdict: v}
+func decided(partition int32, v decisionValue) slot {
+	return slot{partition: partition, flags: hasDecision, decision: v}
 }
 
 func decisionGone(partition int32) slot { return slot{partition: partition, flags: endsDecision} }
 
-// after gives the change that makes both, the older one first.
+// after returns the change that applies both, the older one first.
 func (s slot) after(older slot) slot {
 	if s.flags&endsAttempt == 0 {
 		s.attempt = older.attempt
 		s.flags |= older.flags & (hasAttempt | endsAttempt)
 	}
 	if s.flags&endsDecision == 0 {
-		if older.flags&hasDecision != 0 && (s.flags&hasDecision == 0 || older.verdict.over(s.verdict)) {
-			s.verdict = older.verdict
+		if older.flags&hasDecision != 0 && (s.flags&hasDecision == 0 || older.decision.supersedes(s.decision)) {
+			s.decision = older.decision
 		}
 		s.flags |= older.flags & (hasDecision | endsDecision)
 	}
@@ -121,18 +121,18 @@ func (s slot) append(to []byte) []byte {
 		to = append(to, s.attempt...)
 	}
 	if s.flags&hasDecision != 0 {
-		to = append(to, byte(s.verdict.rank))
-		to = binary.AppendVarint(to, s.verdict.at)
-		to = binary.AppendUvarint(to, uint64(len(s.verdict.value)))
-		to = append(to, s.verdict.value...)
+		to = append(to, byte(s.decision.rank))
+		to = binary.AppendVarint(to, s.decision.at)
+		to = binary.AppendUvarint(to, uint64(len(s.decision.value)))
+		to = append(to, s.decision.value...)
 	}
 	return to
 }
 
-// errState says that what the store holds was not written by this code.
+// errState reports that the store holds a value that this code did not write.
 var errState = errors.New("the local store holds what cannot be read")
 
-// nextSlot reads the first slot of a state, and gives the rest. The slot points
+// nextSlot reads the first slot of a state, and returns the rest. The slot points
 // into the state.
 func nextSlot(state []byte) (s slot, rest []byte, err error) {
 	r := reader{rest: state}
@@ -142,17 +142,17 @@ func nextSlot(state []byte) (s slot, rest []byte, err error) {
 		s.attempt = r.bytes()
 	}
 	if s.flags&hasDecision != 0 {
-		s.verdict.rank = rank(r.byte())
-		s.verdict.at = r.varint()
-		s.verdict.value = r.bytes()
+		s.decision.rank = rank(r.byte())
+		s.decision.at = r.varint()
+		s.decision.value = r.bytes()
 	}
-	if r.failed || s.flags > hasAttempt|hasDecision|ends || s.verdict.rank > rankCaptured {
+	if r.failed || s.flags > hasAttempt|hasDecision|ends || s.decision.rank > rankCaptured {
 		return slot{}, nil, fmt.Errorf("%w: a slot of %d bytes", errState, len(state))
 	}
 	return s, r.rest, nil
 }
 
-// reader takes a state apart; failed says that it ended too soon.
+// reader takes a state apart; failed is set if it ended too soon.
 type reader struct {
 	rest   []byte
 	failed bool
@@ -233,9 +233,9 @@ func merge(to, newer, older []byte) ([]byte, error) {
 	}
 }
 
-// settle gives the state that a change makes of nothing, in place: empty when
+// canonical returns the state that a change makes of nothing, in place: empty if
 // nothing is left.
-func settle(change []byte) ([]byte, error) {
+func canonical(change []byte) ([]byte, error) {
 	state := change[:0]
 	for len(change) > 0 {
 		s, rest, err := nextSlot(change)

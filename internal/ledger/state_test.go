@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// drawn gives the changes of one event that a partition has, in their order.
+// drawn returns the changes of one event that a partition has, in their order.
 func drawn(r *rand.Rand, partition int32) []slot {
 	changes := make([]slot, r.IntN(6))
 	for i := range changes {
@@ -22,13 +22,13 @@ func drawn(r *rand.Rand, partition int32) []slot {
 		case 4:
 			changes[i] = decisionGone(partition)
 		default:
-			changes[i] = decided(partition, verdict{rank: rank(1 + r.IntN(3)), at: int64(r.IntN(3)), value: value})
+			changes[i] = decided(partition, decisionValue{rank: rank(1 + r.IntN(3)), at: int64(r.IntN(3)), value: value})
 		}
 	}
 	return changes
 }
 
-// interleaved gives the changes of several partitions in some order that keeps
+// interleaved returns the changes of several partitions in some order that keeps
 // each partition's.
 func interleaved(r *rand.Rand, partitions [][]slot) (all []slot) {
 	rest := slices.Clone(partitions)
@@ -123,10 +123,10 @@ func TestMergingDoesNotDependOnTheOrderOfPartitions(t *testing.T) {
 func checkState(t *testing.T, seed uint64, partitions [][]slot, state []byte) {
 	t.Helper()
 	var attempts int
-	var best verdict
+	var best decisionValue
 	for _, p := range partitions {
 		var attempt []byte
-		var mine verdict
+		var mine decisionValue
 		for _, c := range p {
 			switch {
 			case c.flags&hasAttempt != 0:
@@ -134,20 +134,20 @@ func checkState(t *testing.T, seed uint64, partitions [][]slot, state []byte) {
 			case c.flags&endsAttempt != 0:
 				attempt = nil
 			case c.flags&endsDecision != 0:
-				mine = verdict{}
-			case mine.rank == rankNone || c.verdict.over(mine):
-				mine = c.verdict
+				mine = decisionValue{}
+			case mine.rank == rankNone || c.decision.supersedes(mine):
+				mine = c.decision
 			}
 		}
 		if attempt != nil {
 			attempts++
 		}
-		if mine.rank != rankNone && (best.rank == rankNone || mine.over(best)) {
+		if mine.rank != rankNone && (best.rank == rankNone || mine.supersedes(best)) {
 			best = mine
 		}
 	}
 	gotAttempts := 0
-	var k knowledge
+	var k historyBuilder
 	if err := eachSlot(state, func(s slot) error {
 		if s.flags&ends != 0 {
 			t.Errorf("seed %d: the state has the flags %b", seed, s.flags)
@@ -167,16 +167,16 @@ func checkState(t *testing.T, seed uint64, partitions [][]slot, state []byte) {
 
 func TestWhichDecisionStands(t *testing.T) {
 	for _, c := range []struct {
-		better, worse verdict
+		better, worse decisionValue
 	}{
-		{verdict{rank: rankCaptured, at: 9}, verdict{rank: rankRejected, at: 1}},
-		{verdict{rank: rankRejected, at: 1}, verdict{rank: rankParked, at: 9}},
-		{verdict{rank: rankCaptured, at: 1}, verdict{rank: rankCaptured, at: 2}},
-		{verdict{rank: rankRejected, at: 1}, verdict{rank: rankRejected, at: 2}},
-		{verdict{rank: rankParked, at: 2}, verdict{rank: rankParked, at: 1}},
-		{verdict{rank: rankParked, at: 1, value: []byte("b")}, verdict{rank: rankParked, at: 1, value: []byte("a")}},
+		{decisionValue{rank: rankCaptured, at: 9}, decisionValue{rank: rankRejected, at: 1}},
+		{decisionValue{rank: rankRejected, at: 1}, decisionValue{rank: rankParked, at: 9}},
+		{decisionValue{rank: rankCaptured, at: 1}, decisionValue{rank: rankCaptured, at: 2}},
+		{decisionValue{rank: rankRejected, at: 1}, decisionValue{rank: rankRejected, at: 2}},
+		{decisionValue{rank: rankParked, at: 2}, decisionValue{rank: rankParked, at: 1}},
+		{decisionValue{rank: rankParked, at: 1, value: []byte("b")}, decisionValue{rank: rankParked, at: 1, value: []byte("a")}},
 	} {
-		if !c.better.over(c.worse) || c.worse.over(c.better) {
+		if !c.better.supersedes(c.worse) || c.worse.supersedes(c.better) {
 			t.Errorf("%+v does not stand against %+v", c.better, c.worse)
 		}
 	}
@@ -184,7 +184,7 @@ func TestWhichDecisionStands(t *testing.T) {
 
 // What was not written by this code is damage, never nothing.
 func TestDamagedStates(t *testing.T) {
-	whole := decided(7, verdict{rank: rankParked, at: 5, value: []byte("value")}).append(attempted(3, []byte("attempt")).append(nil))
+	whole := decided(7, decisionValue{rank: rankParked, at: 5, value: []byte("value")}).append(attempted(3, []byte("attempt")).append(nil))
 	if err := eachSlot(whole, func(slot) error { return nil }); err != nil {
 		t.Fatal(err)
 	}

@@ -26,18 +26,18 @@ type store struct {
 	temp   bool // the directory is this store's alone, and goes with it
 }
 
-// storeConfig fixes a store.
+// storeConfig configures a store.
 type storeConfig struct {
 	fs   vfs.FS
 	dir  string
 	tags tags
 	log  *slog.Logger
-	// damaged is told of damage that is found in the background; it must not
+	// damaged is called when damage is found in the background; it must not
 	// wait.
 	damaged func(error)
-	// failed is told of work in the background that failed and is tried again.
+	// failed is called when work in the background failed and will be repeated.
 	failed func(error)
-	// disk is told of writes that fail, and of those that succeed again.
+	// disk records writes that fail, and those that succeed again.
 	disk *diskState
 	// memTable is how many bytes are gathered before they are written to the
 	// disk; 0: the default.
@@ -118,7 +118,7 @@ func openIn(ctx context.Context, conf storeConfig) (_ *store, err error) {
 	return s, nil
 }
 
-// open opens what the directory holds, or makes it; the error says why it is of
+// open opens what the directory holds, or creates it; the error is why it is of
 // no use.
 func (s *store) open() error {
 	db, err := pebble.Open(s.conf.dir, s.options())
@@ -146,7 +146,7 @@ func (s *store) usable() error {
 	return nil
 }
 
-// fail marks the store as unusable.
+// fail watermarks the store as unusable.
 func (s *store) fail(err error) {
 	if s.broken.CompareAndSwap(nil, &err) {
 		s.conf.damaged(err)
@@ -159,7 +159,7 @@ func (s *store) checkTags() error {
 	want := s.conf.tags.String()
 	got, closer, err := s.db.Get([]byte(tagsKey))
 	if err == nil {
-		defer closer.Close() //nolint:errcheck // it only gives back memory
+		defer closer.Close() //nolint:errcheck // it only releases memory
 		if string(got) != want {
 			return fmt.Errorf("it is of %s, not of %s", got, want)
 		}

@@ -57,10 +57,10 @@ func put(t testing.TB, s *store, entries ...entry) {
 	}
 }
 
-// has gives what a store has of an event.
+// has returns what a store has of an event.
 func has(t testing.TB, s *store, id string) event.History {
 	t.Helper()
-	var k knowledge
+	var k historyBuilder
 	if err := s.get(id, k.add); err != nil {
 		t.Fatal(err)
 	}

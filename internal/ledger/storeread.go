@@ -11,7 +11,7 @@ import (
 	"payment-capture/internal/event"
 )
 
-// The keys of the store. One letter says what kind of thing follows.
+// The keys of the store. The first byte is the kind of the rest.
 const (
 	eventPrefix     = 'e' // and the event id: its state
 	referencePrefix = 'r' // and the external reference, a zero byte, and the event id: nothing
@@ -23,9 +23,9 @@ const tagsKey = "\x00tags"
 
 func eventKey(to []byte, id string) []byte { return append(append(to, eventPrefix), id...) }
 
-// referenceKey is the key that says that an event under a reference was tried,
+// referenceKey is the key of an event under a reference that was attempted,
 // or ended with a payment; with no id, what all of the reference begin with. It
-// stays when the attempt is withdrawn: whoever reads it looks the event up.
+// stays when the attempt is withdrawn: a reader looks the event up.
 func referenceKey[T string | []byte](to []byte, reference, id T) []byte {
 	to = append(append(to, referencePrefix), reference...)
 	return append(append(to, 0), id...)
@@ -45,7 +45,7 @@ func (p position) append(to []byte) []byte {
 	return binary.AppendVarint(binary.AppendVarint(to, p.next), int64(p.epoch))
 }
 
-// positions gives where each partition is to be read on; a partition that was
+// positions returns where reading continues in each partition; a partition that was
 // never read has none.
 func (s *store) positions() (map[int32]position, error) {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{positionPrefix}, UpperBound: []byte{positionPrefix + 1}})
@@ -69,7 +69,7 @@ func (s *store) positions() (map[int32]position, error) {
 	return found, errors.Join(err, it.Error(), it.Close())
 }
 
-// get gives the slots of an event to a function; none when nothing is known. They are
+// get calls a function with each slot of an event. They are
 // good until it returns.
 func (s *store) get(id string, use func(slot) error) error {
 	var room [72]byte // more than an event id needs
@@ -97,7 +97,7 @@ func eachSlot(state []byte, use func(slot) error) error {
 	return nil
 }
 
-// underReference gives the ids of the events that were ever tried, or ended with
+// underReference returns the ids of the events that were ever tried, or ended with
 // a payment, under a reference.
 func (s *store) underReference(reference string) (ids []string, err error) {
 	lower := referenceKey(nil, reference, "")
@@ -113,8 +113,8 @@ func (s *store) underReference(reference string) (ids []string, err error) {
 	return ids, errors.Join(it.Error(), it.Close())
 }
 
-// all gives what is known of every event, in the order of the ids, until use
-// gives an error.
+// all returns what is known of every event, in the order of the ids, until use
+// returns an error.
 func (s *store) all(ctx context.Context, use func(id string, h event.History) error) error {
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: []byte{eventPrefix}, UpperBound: []byte{eventPrefix + 1}})
 	if err != nil {
@@ -125,12 +125,12 @@ func (s *store) all(ctx context.Context, use func(id string, h event.History) er
 			break
 		}
 		id := string(it.Key()[1:])
-		var known knowledge
+		var known historyBuilder
 		var state []byte
 		if state, err = it.ValueAndErr(); err != nil {
 			break
 		}
-		if err = eachSlot(state, known.see); err != nil {
+		if err = eachSlot(state, known.addShared); err != nil {
 			break
 		}
 		var h event.History

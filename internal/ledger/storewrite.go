@@ -69,8 +69,8 @@ func (w *writer) add(e entry) error {
 	case e.value == nil:
 		change = decisionGone(e.partition)
 	default:
-		var v verdict
-		if v, reference, err = readVerdict(id, e.value); err != nil {
+		var v decisionValue
+		if v, reference, err = readDecisionValue(id, e.value); err != nil {
 			return err
 		}
 		change = decided(e.partition, v)
@@ -127,7 +127,7 @@ func (w *writer) commit(read map[int32]position) error {
 	return nil
 }
 
-// drop gives the batch up.
+// drop returns the batch up.
 func (w *writer) drop() {
 	if w.batch != nil {
 		_ = w.batch.Close() // nothing is written

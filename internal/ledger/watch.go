@@ -21,7 +21,7 @@ const (
 	policyEvery = time.Minute
 )
 
-// watch looks at the topic until ctx ends.
+// watch checks the topic until ctx ends.
 func (l *Ledger) watch(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -33,33 +33,33 @@ func (l *Ledger) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		l.lookAtAge(ctx)
-		l.lookAtTopic(ctx)
+		l.checkAge(ctx)
+		l.checkTopic(ctx)
 		if time.Since(policy) >= policyEvery {
 			policy = time.Now()
-			l.lookAtPolicy(ctx)
+			l.checkPolicy(ctx)
 		}
-		l.over.sweep()
+		l.pending.sweep()
 	}
 }
 
 func (l *Ledger) showState() {
-	state, _, _ := l.gate.look()
+	state, _, _ := l.availability.current()
 	l.conf.Metrics.state(state)
-	l.conf.Metrics.read(0, l.marks.progress().behind)
+	l.conf.Metrics.read(0, l.watermarks.progress().behind)
 }
 
-// sureAfter is how many looks in a row must say that the topic is gone, and
+// sureAfter is how many checks in a row must find the topic gone, and
 // lookPause the time between: a broker that has just started may not know it yet.
 const (
 	sureAfter = 5
 	lookPause = time.Second
 )
 
-// lookAtTopic halts when the topic is gone or another one; else it notices new
+// checkTopic halts when the topic is gone or another one; else it notices new
 // partitions, and how far the topic goes.
-func (l *Ledger) lookAtTopic(ctx context.Context) {
-	for look := 1; ; look++ {
+func (l *Ledger) checkTopic(ctx context.Context) {
+	for check := 1; ; check++ {
 		state := kafka.CheckTopic(ctx, l.client, l.conf.Topic, l.tags.topicID)
 		switch state {
 		case kafka.TopicThere:
@@ -71,10 +71,10 @@ func (l *Ledger) lookAtTopic(ctx context.Context) {
 			return
 		case kafka.TopicGone, kafka.TopicReplaced:
 		}
-		if look == sureAfter {
+		if check == sureAfter {
 			what := "it was deleted"
 			if state == kafka.TopicReplaced {
-				what = "it was deleted and made anew"
+				what = "it was deleted and recreated"
 			}
 			l.session.end(l.lost(what))
 			return
@@ -86,8 +86,8 @@ func (l *Ledger) lookAtTopic(ctx context.Context) {
 	}
 }
 
-// lookAtPolicy halts while the topic's policy deletes records.
-func (l *Ledger) lookAtPolicy(ctx context.Context) {
+// checkPolicy halts while the topic's policy deletes records.
+func (l *Ledger) checkPolicy(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	configs, err := l.admin.DescribeTopicConfigs(ctx, l.conf.Topic)
@@ -98,7 +98,7 @@ func (l *Ledger) lookAtPolicy(ctx context.Context) {
 		err = configs[0].Err
 	}
 	if err != nil {
-		// Not to be allowed to look is no fault.
+		// A missing permission to describe it is no fault.
 		if !errors.Is(err, kerr.TopicAuthorizationFailed) && !errors.Is(err, kerr.ClusterAuthorizationFailed) {
 			l.log.DebugContext(ctx, "the configuration of the ledger's topic cannot be read", slog.Any("error", err))
 		}
@@ -110,12 +110,12 @@ func (l *Ledger) lookAtPolicy(ctx context.Context) {
 	}
 	if reason := unfitPolicy(l.conf.Topic, config); reason != "" {
 		l.halt(causePolicy, fmt.Sprintf("%v: %s", ErrMissing, reason))
-	} else if l.gate.mended(causePolicy) {
-		l.log.InfoContext(ctx, "the policy of the ledger's topic is mended", slog.String("topic", l.conf.Topic))
+	} else if l.availability.recovered(causePolicy) {
+		l.log.InfoContext(ctx, "ledger topic's cleanup policy is right again", slog.String("topic", l.conf.Topic))
 	}
 }
 
-// unfitPolicy says what is wrong with the topic's policy; "" when nothing is, or
+// unfitPolicy returns what is wrong with the topic's policy; "" if nothing is, or
 // when it may not be read.
 func unfitPolicy(topic string, config map[string]string) string {
 	const key, want = "cleanup.policy", "compact"
@@ -126,9 +126,9 @@ func unfitPolicy(topic string, config map[string]string) string {
 	return fmt.Sprintf("topic %q has %s=%s, which deletes records: set it to %s", topic, key, got, want)
 }
 
-// halt closes the gate, for good unless the cause is one that can be mended.
+// halt makes the ledger unavailable, for good unless the cause is one that can recover.
 func (l *Ledger) halt(c cause, reason string) {
-	if l.gate.halt(c, reason) {
+	if l.availability.halt(c, reason) {
 		l.log.Error("the ledger is halted: nothing is captured", slog.String("reason", reason))
 	}
 	l.showState()

@@ -83,7 +83,7 @@ func (l testLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// started gives a ledger that has caught up, and is closed with the test.
+// started returns a ledger that has caught up, and is closed with the test.
 func (w *world) started(dir string) *Ledger {
 	w.t.Helper()
 	l := w.ledger(dir)

@@ -4,7 +4,7 @@ package main
 // it.
 func ledgerMutations() []mutation {
 	const records, answers, attempt, intents = "internal/ledger/records.go", "internal/rules/respond.go",
-		"internal/capture/attempt.go", "internal/ledger/intents.go"
+		"internal/capture/attempt.go", "internal/ledger/attempts.go"
 	return []mutation{
 		{
 			name: "an attempt is not noted", file: "internal/pipeline/lease.go",
@@ -48,7 +48,7 @@ func ledgerMutations() []mutation {
 		},
 		{
 			name: "what is decided and not read back is forgotten", file: intents,
-			old: "{ l.over.remember(id, d) }",
+			old: "{ l.pending.addDecision(id, d) }",
 			new: "{ _, _ = id, d }",
 		},
 		{
@@ -87,12 +87,12 @@ func ledgerMutations() []mutation {
 			new: "	case len(d.Superseded) > event.MaxSuperseded && slices.Contains",
 		},
 		{
-			name: "what was seen of an event is used though it has changed", file: "internal/ledger/glimpse.go",
-			old: "	return g.Mark != 0 && g.Mark == l.changes.mark(id) && l.gate.open.Load()\n",
-			new: "	return g.Mark != 0 && l.gate.open.Load()\n",
+			name: "what was seen of an event is used though it has changed", file: "internal/ledger/snapshot.go",
+			old: "	return g.Mark != 0 && g.Mark == l.changes.mark(id) && l.availability.open.Load()\n",
+			new: "	return g.Mark != 0 && l.availability.open.Load()\n",
 		},
 		{
-			name: "what a flush decided is not noticed by what was seen before", file: "internal/ledger/overlay.go",
+			name: "what a flush decided is not noticed by what was seen before", file: "internal/ledger/pendingwrites.go",
 			old: "		o.events.Add(1)\n	}\n	o.changes.of(id)\n",
 			new: "		o.events.Add(1)\n	}\n",
 		},

@@ -14,7 +14,7 @@ import (
 // agree checks that what is looked through is what the library decodes.
 func agree(t *testing.T, value []byte) (glanced bool) {
 	t.Helper()
-	g, ok := glanceDecision(value)
+	g, ok := scanDecision(value)
 	if !ok {
 		return false
 	}
@@ -41,7 +41,7 @@ func agree(t *testing.T, value []byte) (glanced bool) {
 // agreeOnAttempt is agree for an attempt.
 func agreeOnAttempt(t *testing.T, value []byte) (glanced bool) {
 	t.Helper()
-	a, ok := glanceAttempt(value)
+	a, ok := scanAttempt(value)
 	if !ok {
 		return false
 	}
@@ -111,8 +111,8 @@ func TestWhatIsFoundUnderAReference(t *testing.T) {
 		if !agree(t, value) || referenceOf(test.decision) != test.want {
 			t.Errorf("%s: under %q, want %q", name, referenceOf(test.decision), test.want)
 		}
-		// With a key that the peeker does not know it is decoded.
-		_, decoded, err := readVerdict([]byte("e1"), withAKey(t, value))
+		// With a key that the scanner does not know it is decoded.
+		_, decoded, err := readDecisionValue([]byte("e1"), withAKey(t, value))
 		if err != nil || string(decoded) != test.want {
 			t.Errorf("%s: decoded it is under %q, %v; want %q", name, decoded, err, test.want)
 		}
@@ -179,7 +179,7 @@ func BenchmarkReadVerdict(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := readVerdict(nil, value); err != nil {
+		if _, _, err := readDecisionValue(nil, value); err != nil {
 			b.Fatal(err)
 		}
 	}

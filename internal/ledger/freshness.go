@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// What other instances wrote reaches this one only as long as it reads. One that
-// has not for long would say "never attempted" of what another one captured,
-// when the API has forgotten it: so it says nothing until it has read again.
+// An instance learns what others wrote by reading the topic. If it has not read for
+// long, it would call events "never attempted" that others captured, when the API has
+// forgotten their keys. So it answers nothing until it has read again.
 
 // staleAfter is how long it may not have read all: far less than the API
 // remembers a key.
@@ -20,8 +20,8 @@ const staleAfter = 10 * time.Minute
 // never.
 type freshness struct{ at atomic.Pointer[time.Time] }
 
-// set notes that all was read that was in the topic at a time. An earlier one than
-// the noted one is passed over: who waited long to have it read tells it late.
+// set records that everything was read that was in the topic at a time. It ignores a
+// time that is earlier than the recorded one: a slow reader reports late.
 func (f *freshness) set(t time.Time) {
 	for {
 		known := f.at.Load()
@@ -34,8 +34,8 @@ func (f *freshness) set(t time.Time) {
 	}
 }
 
-// age gives how long that is ago, by the clock that shows more: of a machine
-// that was suspended one stands still.
+// age returns the time since then, by the clock that shows more: after a machine was
+// suspended, the monotonic clock lags.
 func (f *freshness) age() time.Duration {
 	t := f.at.Load()
 	if t == nil {
@@ -57,23 +57,23 @@ func (l *Ledger) keepFresh(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			l.log.DebugContext(ctx, "whether the ledger is read to its end cannot be told", slog.Any("error", err))
+			l.log.DebugContext(ctx, "checking the end of the ledger failed", slog.Any("error", err))
 		default:
 			l.fresh.set(asked)
-			l.lookAtAge(ctx)
+			l.checkAge(ctx)
 		}
 		pause(ctx, watchEvery)
 	}
 }
 
-// lookAtAge halts while the store is not what it was lately in the topic.
-func (l *Ledger) lookAtAge(ctx context.Context) {
-	state, _, _ := l.gate.look()
+// checkAge halts while the store is not what it was lately in the topic.
+func (l *Ledger) checkAge(ctx context.Context) {
+	state, _, _ := l.availability.current()
 	if age := l.fresh.age(); state != stateRestoring && age > staleAfter {
 		l.halt(causeStale, fmt.Sprintf("ledger_stale: topic %q was last read to its end %s ago: what other instances captured since is not known here. "+
-			"It goes on by itself when it can be read: look at the brokers, at the permission to read the topic, and for a transaction that hangs on it",
+			"It recovers by itself when the topic can be read: check the brokers, the permission to read the topic, and hanging transactions in it",
 			l.conf.Topic, age.Round(time.Second)))
-	} else if l.gate.mended(causeStale) {
-		l.log.InfoContext(ctx, "the ledger is read to its end again", slog.String("topic", l.conf.Topic))
+	} else if l.availability.recovered(causeStale) {
+		l.log.InfoContext(ctx, "ledger is read to its end again", slog.String("topic", l.conf.Topic))
 	}
 }

@@ -20,7 +20,7 @@ func states() []string { return []string{stateRestoring, stateFollowing, stateHa
 
 // gate lets questions through while the store holds what it must. It never lets
 // one through that would be answered "never attempted" for want of records.
-type gate struct {
+type availability struct {
 	open atomic.Bool
 
 	mu        sync.Mutex
@@ -37,7 +37,8 @@ type halt struct {
 }
 
 // cause is what a halt comes from. That of a policy ends when the policy is
-// mended, that of what is not read when it is; the others with the process.
+// repaired, that of a stale store when it is read again; the others last until the
+// process ends.
 type cause uint8
 
 const (
@@ -47,12 +48,12 @@ const (
 	causeStale
 )
 
-func newGate() *gate {
-	return &gate{restoring: true, since: time.Now(), changed: make(chan struct{})}
+func newAvailability() *availability {
+	return &availability{restoring: true, since: time.Now(), changed: make(chan struct{})}
 }
 
 // set changes the gate and wakes those who wait at it.
-func (g *gate) set(change func()) {
+func (g *availability) set(change func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before := g.state()
@@ -65,7 +66,7 @@ func (g *gate) set(change func()) {
 	g.changed = make(chan struct{})
 }
 
-func (g *gate) state() string {
+func (g *availability) state() string {
 	switch {
 	case len(g.halts) > 0:
 		return stateHalted
@@ -75,12 +76,12 @@ func (g *gate) state() string {
 	return stateFollowing
 }
 
-func (g *gate) restore()  { g.set(func() { g.restoring = true }) }
-func (g *gate) restored() { g.set(func() { g.restoring = false }) }
+func (g *availability) restore()  { g.set(func() { g.restoring = true }) }
+func (g *availability) restored() { g.set(func() { g.restoring = false }) }
 
 // halt closes the gate for a cause; the first reason of each stands. It reports
 // whether it is new.
-func (g *gate) halt(c cause, reason string) (isNew bool) {
+func (g *availability) halt(c cause, reason string) (isNew bool) {
 	g.set(func() {
 		if !slices.ContainsFunc(g.halts, func(h halt) bool { return h.cause == c }) {
 			g.halts, isNew = append(g.halts, halt{c, reason}), true
@@ -89,8 +90,8 @@ func (g *gate) halt(c cause, reason string) (isNew bool) {
 	return isNew
 }
 
-// mended ends what a cause halted.
-func (g *gate) mended(c cause) (was bool) {
+// recovered ends the halt of a cause.
+func (g *availability) recovered(c cause) (was bool) {
 	g.set(func() {
 		n := len(g.halts)
 		g.halts = slices.DeleteFunc(g.halts, func(h halt) bool { return h.cause == c })
@@ -99,8 +100,8 @@ func (g *gate) mended(c cause) (was bool) {
 	return was
 }
 
-// look gives the state, since when, and why it is halted.
-func (g *gate) look() (state, reason string, since time.Time) {
+// current returns the state, why it is halted, and since when.
+func (g *availability) current() (state, reason string, since time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.halts) > 0 {
@@ -110,7 +111,7 @@ func (g *gate) look() (state, reason string, since time.Time) {
 }
 
 // await waits until the gate is open. The error is ctx's.
-func (g *gate) await(ctx context.Context) error {
+func (g *availability) await(ctx context.Context) error {
 	for !g.open.Load() {
 		g.mu.Lock()
 		changed, open := g.changed, g.state() == stateFollowing

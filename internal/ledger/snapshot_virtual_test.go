@@ -42,7 +42,7 @@ func TestGlimpseHoldsUntilAChange(t *testing.T) {
 	captured := func(w *world) *event.Decision { return decisionsForTest(w.t)["captured"] }
 	for name, change := range map[string]func(w *world, l *Ledger){
 		"an attempt is about to be written": func(_ *world, l *Ledger) {
-			l.over.intend(&intent{id: "e1", attempt: new(attemptAt(5))})
+			l.pending.addWrite(&attemptWrite{id: "e1", attempt: new(attemptAt(5))})
 		},
 		"an attempt is written": func(w *world, l *Ledger) {
 			if err := l.Attempt(w.t.Context(), 0, "e1", attemptAt(5)); err != nil {
@@ -67,9 +67,9 @@ func TestGlimpseHoldsUntilAChange(t *testing.T) {
 			w.plain(record(1, KindAttempt, "e1", nil))
 			w.caughtUp(l)
 		},
-		"the ledger is halted": func(_ *world, l *Ledger) { l.gate.halt(causeStale, "for the test") },
+		"the ledger is halted": func(_ *world, l *Ledger) { l.availability.halt(causeStale, "for the test") },
 		"the store is damaged": func(w *world, l *Ledger) {
-			l.gate.restore()
+			l.availability.restore()
 			l.session.end(errState)
 			w.caughtUp(l)
 		},
@@ -108,7 +108,7 @@ func TestNoGlimpseOfWhatIsNotReadBack(t *testing.T) {
 		if seen := l.Snapshot([]string{"e1"}); !l.IsCurrent("e1", seen[0]) {
 			w.t.Error("it does not hold when the decision is forgotten")
 		}
-		l.gate.halt(causeStale, "for the test")
+		l.availability.halt(causeStale, "for the test")
 		if seen := l.Snapshot([]string{"e1"}); seen != nil {
 			w.t.Errorf("a halted ledger shows %+v", seen)
 		}

@@ -8,25 +8,25 @@ import (
 	"payment-capture/internal/event"
 )
 
-// written is an overlay and the store's part of the test: what was read back.
+// written is an pendingWrites and the store's part of the test: what was read back.
 type written struct {
 	t *testing.T
-	o *overlay
+	o *pendingWrites
 }
 
-func (w written) attempt(partition int32, ms int64) *intent {
+func (w written) attempt(partition int32, ms int64) *attemptWrite {
 	w.t.Helper()
 	a := attemptForTest()
 	a.First = aTime(ms)
 	value := EncodeAttempt(a)
-	in := &intent{id: "e1", partition: partition, attempt: &a, value: value}
-	w.o.intend(in)
+	in := &attemptWrite{id: "e1", partition: partition, attempt: &a, value: value}
+	w.o.addWrite(in)
 	return in
 }
 
-func (w written) withdrawal() *intent {
-	in := &intent{id: "e1"}
-	w.o.intend(in)
+func (w written) withdrawal() *attemptWrite {
+	in := &attemptWrite{id: "e1"}
+	w.o.addWrite(in)
 	return in
 }
 
@@ -47,11 +47,11 @@ func (w written) decisionRead(d *event.Decision) {
 	w.readBack(50, KindDecision.Key("e1"), value)
 }
 
-// shows checks what the overlay adds to what the store has.
+// shows checks what the pendingWrites adds to what the store has.
 func (w written) shows(want string) {
 	w.t.Helper()
-	var k knowledge
-	withdrawn := w.o.look("e1", &k)
+	var k historyBuilder
+	withdrawn := w.o.addTo("e1", &k)
 	got := ""
 	if k.attempt != nil {
 		got += fmt.Sprintf("attempt %d ", k.attempt.First.Sub(aTime(0)).Milliseconds())
@@ -185,7 +185,7 @@ func TestOverlay(t *testing.T) {
 			w.shows("")
 		},
 		"decided": func(w written) {
-			w.o.remember("e1", ds["rejected"])
+			w.o.addDecision("e1", ds["rejected"])
 			w.shows("decided 2 ")
 			w.decisionRead(ds["parked"])
 			w.shows("decided 2 ")
@@ -193,32 +193,32 @@ func TestOverlay(t *testing.T) {
 			w.shows("")
 		},
 		"decided better by another instance": func(w written) {
-			w.o.remember("e1", ds["rejected"])
+			w.o.addDecision("e1", ds["rejected"])
 			w.decisionRead(ds["captured"])
 			w.shows("")
 		},
 		"forgotten": func(w written) {
-			w.o.remember("e1", ds["rejected"])
-			w.o.forget("e1")
-			w.o.forget("e1")
+			w.o.addDecision("e1", ds["rejected"])
+			w.o.dropDecision("e1")
+			w.o.dropDecision("e1")
 			w.shows("")
 		},
 		"forgotten, and the one before is not read back": func(w written) {
-			w.o.remember("e1", ds["parked"])
-			w.o.remember("e1", ds["captured"])
+			w.o.addDecision("e1", ds["parked"])
+			w.o.addDecision("e1", ds["captured"])
 			w.shows("decided 3 ")
-			w.o.forget("e1")
+			w.o.dropDecision("e1")
 			w.shows("decided 1 ")
 		},
 		"parked again": func(w written) {
-			w.o.remember("e1", ds["parked"])
-			w.o.remember("e1", &later)
+			w.o.addDecision("e1", ds["parked"])
+			w.o.addDecision("e1", &later)
 			w.decisionRead(ds["parked"])
 			w.shows("decided 1 ")
 			w.decisionRead(&later)
 			w.shows("")
 		},
 	} {
-		t.Run(name, func(t *testing.T) { test(written{t, newOverlay()}) })
+		t.Run(name, func(t *testing.T) { test(written{t, newPendingWrites()}) })
 	}
 }

@@ -5,24 +5,24 @@ import (
 	"payment-capture/internal/money"
 )
 
-// readVerdict reads of a decision's value what the store needs, and under which
+// readDecisionValue reads of a decision's value what the store needs, and under which
 // reference it is to be found; nil: none, for it was not tried and has no payment. They
 // point into the value. The error is [ErrUnreadable].
-func readVerdict(id, value []byte) (v verdict, reference []byte, err error) {
-	if g, ok := glanceDecision(value); ok {
-		return verdict{rank: g.rank(), at: g.at, value: value}, g.reference(), nil
+func readDecisionValue(id, value []byte) (v decisionValue, reference []byte, err error) {
+	if g, ok := scanDecision(value); ok {
+		return decisionValue{rank: g.rank(), at: g.at, value: value}, g.reference(), nil
 	}
 	d, err := readWireDecision(string(id), value)
 	if err != nil {
-		return verdict{}, nil, err
+		return decisionValue{}, nil, err
 	}
-	return verdict{rank: rankOf(d), at: milli(d.At), value: value}, []byte(referenceOf(d)), nil
+	return decisionValue{rank: rankOf(d), at: milli(d.At), value: value}, []byte(referenceOf(d)), nil
 }
 
 // readAttempt reads of an attempt's value the reference under which it is to be
 // found, which points into the value; empty: none. The error is [ErrUnreadable].
 func readAttempt(value []byte) (reference []byte, err error) {
-	if a, ok := glanceAttempt(value); ok {
+	if a, ok := scanAttempt(value); ok {
 		return a.reference, nil
 	}
 	a, err := readWireAttempt(value)
@@ -32,8 +32,8 @@ func readAttempt(value []byte) (reference []byte, err error) {
 	return []byte(a.Reference), nil
 }
 
-// attemptGlance is an attempt as it lies in a record.
-type attemptGlance[T string | []byte] struct {
+// scannedAttempt is an attempt as it lies in a record.
+type scannedAttempt[T string | []byte] struct {
 	first              int64
 	event, body        event.Fingerprint
 	encoding           int64
@@ -42,20 +42,20 @@ type attemptGlance[T string | []byte] struct {
 	amount, currency   T // empty: not known
 }
 
-// decisionGlance is a decision as it lies in a record.
-type decisionGlance[T string | []byte] struct {
+// scannedDecision is a decision as it lies in a record.
+type scannedDecision[T string | []byte] struct {
 	at      int64
 	tried   bool
-	attempt attemptGlance[T]
+	attempt scannedAttempt[T]
 	decided bool // by an outcome; else by a parking
-	outcome outcomeGlance[T]
-	parking parkingGlance[T]
+	outcome scannedOutcome[T]
+	parking scannedParkInfo[T]
 
 	content    event.Fingerprint
 	superseded T // one after the other
 }
 
-type outcomeGlance[T string | []byte] struct {
+type scannedOutcome[T string | []byte] struct {
 	captured, providerReplayed               bool
 	order, amount, currency, reference       T
 	payment, reason, category, retry, parent T
@@ -64,20 +64,20 @@ type outcomeGlance[T string | []byte] struct {
 	time, capturedAt                         int64
 }
 
-type parkingGlance[T string | []byte] struct {
+type scannedParkInfo[T string | []byte] struct {
 	reason, detail, request T
 	first, tries, status    int64
 }
 
-// glanceAttempt looks through an attempt. It is ok only where [readWireAttempt]
-// can read it, and finds the same.
-func glanceAttempt[T string | []byte](value T) (a attemptGlance[T], ok bool) {
-	p := peeker[T]{rest: value}
+// scanAttempt reads an attempt without allocating. ok is true only if [readWireAttempt] can read
+// it, with the same result.
+func scanAttempt[T string | []byte](value T) (a scannedAttempt[T], ok bool) {
+	p := scanner[T]{rest: value}
 	p.attempt(&a)
 	return a, !p.unsure && len(p.rest) == 0
 }
 
-func (p *peeker[T]) attempt(a *attemptGlance[T]) {
+func (p *scanner[T]) attempt(a *scannedAttempt[T]) {
 	versioned := false
 	p.fields(func(key uint64) {
 		switch key {
@@ -114,11 +114,11 @@ func (p *peeker[T]) attempt(a *attemptGlance[T]) {
 	}
 }
 
-// glanceDecision looks through a decision. It is ok only where
-// [readWireDecision] can read it, and finds the same.
-func glanceDecision[T string | []byte](value T) (g decisionGlance[T], ok bool) {
-	p := peeker[T]{rest: value}
-	versioned, verdicts := false, 0
+// scanDecision reads a decision without allocating. ok is true only if [readWireDecision] can read
+// it, with the same result.
+func scanDecision[T string | []byte](value T) (g scannedDecision[T], ok bool) {
+	p := scanner[T]{rest: value}
+	versioned, results := false, 0
 	p.fields(func(key uint64) {
 		switch key {
 		case 0:
@@ -130,11 +130,11 @@ func glanceDecision[T string | []byte](value T) (g decisionGlance[T], ok bool) {
 			g.tried = true
 			p.attempt(&g.attempt)
 		case 3:
-			verdicts++
+			results++
 			g.decided = true
 			p.outcome(&g.outcome)
 		case 4:
-			verdicts++
+			results++
 			p.parking(&g.parking)
 		case 5:
 			g.content = p.fingerprint()
@@ -145,10 +145,10 @@ func glanceDecision[T string | []byte](value T) (g decisionGlance[T], ok bool) {
 			p.unsure = true
 		}
 	})
-	return g, !p.unsure && versioned && verdicts == 1 && len(p.rest) == 0
+	return g, !p.unsure && versioned && results == 1 && len(p.rest) == 0
 }
 
-func (p *peeker[T]) outcome(o *outcomeGlance[T]) {
+func (p *scanner[T]) outcome(o *scannedOutcome[T]) {
 	p.fields(func(key uint64) {
 		switch key {
 		case 0:
@@ -191,7 +191,7 @@ func (p *peeker[T]) outcome(o *outcomeGlance[T]) {
 	}
 }
 
-func (p *peeker[T]) transactions(o *outcomeGlance[T]) {
+func (p *scanner[T]) transactions(o *scannedOutcome[T]) {
 	n := p.head(cborArray)
 	if n > mostTransactions {
 		p.unsure = true
@@ -208,7 +208,7 @@ func (p *peeker[T]) transactions(o *outcomeGlance[T]) {
 // mostTransactions is more than the service notes, and less than the library reads.
 const mostTransactions = 1 << 10
 
-func (p *peeker[T]) transaction() (texts [5]T) {
+func (p *scanner[T]) transaction() (texts [5]T) {
 	if p.head(cborArray) != uint64(len(texts)) {
 		p.unsure = true
 		return texts
@@ -219,7 +219,7 @@ func (p *peeker[T]) transaction() (texts [5]T) {
 	return texts
 }
 
-func (p *peeker[T]) parking(k *parkingGlance[T]) {
+func (p *scanner[T]) parking(k *scannedParkInfo[T]) {
 	p.fields(func(key uint64) {
 		switch key {
 		case 0:
@@ -240,8 +240,8 @@ func (p *peeker[T]) parking(k *parkingGlance[T]) {
 	})
 }
 
-// rank is what [rankOf] gives for the decision.
-func (g *decisionGlance[T]) rank() rank {
+// rank returns what [rankOf] returns for the decision.
+func (g *scannedDecision[T]) rank() rank {
 	switch {
 	case !g.decided:
 		return rankParked
@@ -251,8 +251,8 @@ func (g *decisionGlance[T]) rank() rank {
 	return rankRejected
 }
 
-// reference is what [referenceOf] gives for the decision.
-func (g *decisionGlance[T]) reference() (reference T) {
+// reference returns what [referenceOf] returns for the decision.
+func (g *scannedDecision[T]) reference() (reference T) {
 	switch {
 	case g.attempt.first == 0 && (!g.decided || len(g.outcome.payment) == 0):
 		return reference
@@ -262,8 +262,8 @@ func (g *decisionGlance[T]) reference() (reference T) {
 	return g.attempt.reference
 }
 
-// attempt gives what was looked through, if its amount is one.
-func (a *attemptGlance[T]) attempt() (_ event.Attempt, ok bool) {
+// attempt returns the scanned attempt, if its amount is valid.
+func (a *scannedAttempt[T]) attempt() (_ event.Attempt, ok bool) {
 	w := event.Attempt{
 		First: fromMilli(a.first), Event: a.event, Body: a.body, Encoding: int(a.encoding),
 		Account: string(a.account), Reference: string(a.reference), OrderID: string(a.order),
@@ -278,8 +278,8 @@ func (a *attemptGlance[T]) attempt() (_ event.Attempt, ok bool) {
 	return w, true
 }
 
-// decision gives what was looked through, if its amount is one.
-func (g *decisionGlance[T]) decision(id string) (d *event.Decision, ok bool) {
+// decision returns the scanned decision, if its amount is valid.
+func (g *scannedDecision[T]) decision(id string) (d *event.Decision, ok bool) {
 	d = &event.Decision{At: fromMilli(g.at), Content: g.content}
 	if g.tried {
 		if d.Attempt, ok = g.attempt.attempt(); !ok {
@@ -305,7 +305,7 @@ func (g *decisionGlance[T]) decision(id string) (d *event.Decision, ok bool) {
 	return d, ok
 }
 
-func (g *outcomeGlance[T]) outcome(id string) (*event.Outcome, bool) {
+func (g *scannedOutcome[T]) outcome(id string) (*event.Outcome, bool) {
 	w := wireOutcome{
 		Captured: g.captured, OrderID: string(g.order), Amount: string(g.amount), Currency: string(g.currency), Reference: string(g.reference),
 		PaymentID: string(g.payment), Time: g.time, CapturedAt: g.capturedAt, ProviderReplayed: g.providerReplayed,
@@ -315,7 +315,7 @@ func (g *outcomeGlance[T]) outcome(id string) (*event.Outcome, bool) {
 	if err != nil {
 		return nil, false
 	}
-	p := peeker[T]{rest: g.transactions}
+	p := scanner[T]{rest: g.transactions}
 	for range g.transactionCount {
 		t := p.transaction()
 		o.Transactions = append(o.Transactions, event.Transaction{

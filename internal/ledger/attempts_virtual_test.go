@@ -43,13 +43,13 @@ func TestRefusedAttempt(t *testing.T) {
 			t.Errorf("health %+v", h)
 		}
 		w.knows(l, "e1", known{attempted: 5})
-		if n := l.over.events.Load(); n != 0 {
+		if n := l.pending.events.Load(); n != 0 {
 			t.Errorf("%d events are not read back", n)
 		}
 	})
 }
 
-// Who gives up waiting is told so; the attempt is written all the same when it
+// Who returns up waiting is told so; the attempt is written all the same when it
 // can be, and known meanwhile.
 func TestAttemptThatIsNotWaitedFor(t *testing.T) {
 	inWorld(t, func(w *world) {
@@ -69,7 +69,7 @@ func TestAttemptThatIsNotWaitedFor(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.caughtUp(l)
 		w.knows(w.started("b"), "e1", known{attempted: 5})
-		if n := l.over.events.Load(); n != 0 {
+		if n := l.pending.events.Load(); n != 0 {
 			t.Errorf("%d events are not read back", n)
 		}
 	})

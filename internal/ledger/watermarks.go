@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// marks are how far each partition was read, and how far it goes.
-type marks struct {
+// watermarks are the offsets up to which each partition was read, and its end.
+type watermarks struct {
 	mu      sync.Mutex
 	read    map[int32]int64
 	ends    map[int32]int64
@@ -16,12 +16,12 @@ type marks struct {
 	changed chan struct{}
 }
 
-func newMarks() *marks {
-	return &marks{read: make(map[int32]int64), ends: make(map[int32]int64), changed: make(chan struct{})}
+func newWatermarks() *watermarks {
+	return &watermarks{read: make(map[int32]int64), ends: make(map[int32]int64), changed: make(chan struct{})}
 }
 
-// reset says that reading begins at these positions.
-func (m *marks) reset(read map[int32]position) {
+// reset records that reading begins at these positions.
+func (m *watermarks) reset(read map[int32]position) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.read)
@@ -32,8 +32,8 @@ func (m *marks) reset(read map[int32]position) {
 	m.wake()
 }
 
-// advance says that the store holds what is below these positions.
-func (m *marks) advance(read map[int32]position, records int) {
+// advance records that the store holds everything below these positions.
+func (m *watermarks) advance(read map[int32]position, records int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for partition, p := range read {
@@ -43,8 +43,8 @@ func (m *marks) advance(read map[int32]position, records int) {
 	m.wake()
 }
 
-// saw says how far partitions go.
-func (m *marks) saw(ends map[int32]int64) {
+// saw records the ends of partitions.
+func (m *watermarks) saw(ends map[int32]int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for partition, end := range ends {
@@ -53,12 +53,12 @@ func (m *marks) saw(ends map[int32]int64) {
 	m.first = max(m.first, m.behind())
 }
 
-func (m *marks) wake() {
+func (m *watermarks) wake() {
 	close(m.changed)
 	m.changed = make(chan struct{})
 }
 
-func (m *marks) behind() (n int64) {
+func (m *watermarks) behind() (n int64) {
 	for partition, end := range m.ends {
 		n += max(0, end-m.read[partition])
 	}
@@ -72,7 +72,7 @@ type progress struct {
 	part    float64 // of what there was to read at the beginning, from 0 to 1
 }
 
-func (m *marks) progress() progress {
+func (m *watermarks) progress() progress {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := progress{records: m.records, behind: m.behind(), part: 1}
@@ -82,9 +82,9 @@ func (m *marks) progress() progress {
 	return p
 }
 
-// short gives the positions of the partitions that are not read up to their
-// targets, and what is closed when that changes.
-func (m *marks) short(targets map[int32]int64) (map[int32]int64, <-chan struct{}) {
+// short returns the positions of the partitions that are not read up to their
+// targets, and a channel that is closed when that changes.
+func (m *watermarks) short(targets map[int32]int64) (map[int32]int64, <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	short := make(map[int32]int64)
@@ -96,8 +96,8 @@ func (m *marks) short(targets map[int32]int64) (map[int32]int64, <-chan struct{}
 	return short, m.changed
 }
 
-// wait returns when all is read up to the targets, or when told to stop.
-func (m *marks) wait(ctx context.Context, targets map[int32]int64) error {
+// wait returns when everything up to the targets is read, or ctx ends.
+func (m *watermarks) wait(ctx context.Context, targets map[int32]int64) error {
 	for {
 		short, changed := m.short(targets)
 		if len(short) == 0 {
@@ -111,8 +111,8 @@ func (m *marks) wait(ctx context.Context, targets map[int32]int64) error {
 	}
 }
 
-// at gives how far each partition was read.
-func (m *marks) at() map[int32]int64 {
+// at returns how far each partition was read.
+func (m *watermarks) at() map[int32]int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return maps.Clone(m.read)

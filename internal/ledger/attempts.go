@@ -13,25 +13,25 @@ import (
 	"payment-capture/internal/event"
 )
 
-// intents writes attempts and withdrawals, outside of any transaction: an
+// attemptWriter writes attempts and withdrawals outside of transactions, because an
 // attempt must be in the topic before the first call.
-type intents struct {
+type attemptWriter struct {
 	l *Ledger
 
 	sending sync.Mutex // one sends at a time, in the order in which they were queued
 
 	mu      sync.Mutex
 	client  *kgo.Client
-	waiting map[*intent]time.Time // what is being written, since when
-	fault   string                // why the last write failed; "": it did not
-	queue   []queued              // to be sent together
-	sent    time.Time             // when something was sent last
-	timed   bool                  // a timer will send it
-	lost    map[string]time.Time  // when a withdrawal of an event was given up, which may arrive yet
+	waiting map[*attemptWrite]time.Time // what is being written, since when
+	fault   string                      // why the last write failed; "": it did not
+	queue   []queued                    // to be sent together
+	sent    time.Time                   // when something was sent last
+	timed   bool                        // a timer will send it
+	lost    map[string]time.Time        // when a withdrawal of an event was given up, which may arrive yet
 }
 
 type queued struct {
-	in   *intent
+	in   *attemptWrite
 	done func(error)
 }
 
@@ -39,13 +39,13 @@ type queued struct {
 // many share a request. One that comes alone does not wait.
 const sendEvery = 4 * time.Millisecond
 
-func newIntents(l *Ledger) *intents {
-	return &intents{l: l, waiting: make(map[*intent]time.Time), lost: make(map[string]time.Time)}
+func newAttemptWriter(l *Ledger) *attemptWriter {
+	return &attemptWriter{l: l, waiting: make(map[*attemptWrite]time.Time), lost: make(map[string]time.Time)}
 }
 
-// producer gives the client, and makes it at the first use: who only reads needs
-// none.
-func (w *intents) producer() (*kgo.Client, error) {
+// producer returns the producing client. It creates the client on first use, so
+// that read-only users never have one.
+func (w *attemptWriter) producer() (*kgo.Client, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.client != nil {
@@ -61,22 +61,22 @@ func (w *intents) producer() (*kgo.Client, error) {
 	return client, err
 }
 
-// Attempt notes durably that an event is tried; input is the partition that it
-// came from. Lookup knows of it from then on, also where there is an error: it
-// may have been written all the same. The error may pass by itself; while it
-// does not, no call may be made.
+// Attempt records durably that an event is about to be called for; input is the
+// partition that the event came from. Lookup knows of it from then on, also after
+// an error, because it may have been written all the same. No call may be made
+// after an error; repeat Attempt first.
 func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.Attempt) error {
-	if state, reason, _ := l.gate.look(); state == stateHalted {
-		return fmt.Errorf("note the attempt on event %s: the ledger is halted: %s", id, reason)
+	if state, reason, _ := l.availability.current(); state == stateHalted {
+		return fmt.Errorf("record the attempt on event %s: the ledger is halted: %s", id, reason)
 	}
-	if wait := l.writes.mayArrive(id); wait > 0 {
-		return fmt.Errorf("note the attempt on event %s: the withdrawal of an earlier one was not acknowledged, and would erase this one if it came late: it is waited for another %s",
+	if wait := l.writes.mayStillArrive(id); wait > 0 {
+		return fmt.Errorf("record the attempt on event %s: the withdrawal of an earlier one was not acknowledged, and would erase this one if it came late: it is waited for another %s",
 			id, wait.Round(time.Second))
 	}
 	start := time.Now()
-	in := &intent{id: id, partition: l.Partition(input), attempt: &a, value: EncodeAttempt(a)}
+	in := &attemptWrite{id: id, partition: l.Partition(input), attempt: &a, value: EncodeAttempt(a)}
 	done := make(chan error, 1)
-	// It is not taken back when the caller gives up: it may have been sent.
+	// The write goes on if the caller gives up, because it may have been sent.
 	if _, err := l.writes.write(in, func(err error) { done <- err }); err != nil { //nolint:contextcheck // as said
 		return err
 	}
@@ -87,7 +87,7 @@ func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.At
 		err = ctx.Err()
 	}
 	if err != nil {
-		return fmt.Errorf("note the attempt on event %s in the ledger: %w", id, err)
+		return fmt.Errorf("record the attempt on event %s in the ledger: %w", id, err)
 	}
 	l.conf.Metrics.attempted(time.Since(start))
 	return nil
@@ -97,17 +97,17 @@ func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.At
 // topic when another instance has the event, and erase that one's attempt.
 const withdrawFor = 3 * time.Second
 
-// Withdraw takes an attempt back that had no effect, for certain, and waits: an
-// event is handed over only when it is known that the withdrawal comes before
-// its next owner's attempt. After an error the attempt may stand, which is the
-// safe side.
+// Withdraw takes back an attempt that certainly had no effect. It waits for the
+// acknowledgement, because the event may be handed over only when the withdrawal
+// lies before its next owner's attempt. After an error the attempt may stand,
+// which is the safe side.
 //
-// One that is not acknowledged in time is given up with its client, so that it
-// is not sent again: the library goes on with what was sent once, whatever
-// becomes of the record's context.
+// A withdrawal that is not acknowledged in time is given up together with its
+// client, so that it is not sent again: the library repeats a request that was sent
+// once, even if the record's context has ended.
 func (l *Ledger) Withdraw(ctx context.Context, input int32, id string) error {
 	done := make(chan error, 1)
-	client, err := l.writes.write(&intent{id: id, partition: l.Partition(input)}, func(err error) { done <- err }) //nolint:contextcheck // see above
+	client, err := l.writes.write(&attemptWrite{id: id, partition: l.Partition(input)}, func(err error) { done <- err }) //nolint:contextcheck // see above
 	if err == nil {
 		timer := time.NewTimer(withdrawFor)
 		defer timer.Stop()
@@ -126,9 +126,9 @@ func (l *Ledger) Withdraw(ctx context.Context, input int32, id string) error {
 	return nil
 }
 
-// giveUp closes a client; another one is made when it is needed. What else it
-// was writing is told that it failed, and written again. nil: that was done.
-func (w *intents) giveUp(client *kgo.Client, done <-chan error) error {
+// giveUp closes a client; the next write creates another one. Its other writes
+// fail, and their callers repeat them. It does nothing if client is nil.
+func (w *attemptWriter) giveUp(client *kgo.Client, done <-chan error) error {
 	if client == nil {
 		return <-done
 	}
@@ -145,9 +145,9 @@ func (w *intents) giveUp(client *kgo.Client, done <-chan error) error {
 // is handled: brokers hang up, and collect garbage, for less.
 const arrivesWithin = 30 * time.Second
 
-// mayArrive gives how long a withdrawal of an event that was given up may still
+// mayStillArrive returns how long a withdrawal of an event that was given up may still
 // arrive.
-func (w *intents) mayArrive(id string) time.Duration {
+func (w *attemptWriter) mayStillArrive(id string) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at, ok := w.lost[id]
@@ -157,8 +157,8 @@ func (w *intents) mayArrive(id string) time.Duration {
 	return arrivesWithin - time.Since(at)
 }
 
-// gaveUp notes that a withdrawal was given up.
-func (w *intents) gaveUp(id string) {
+// abandoned records that a withdrawal was given up.
+func (w *attemptWriter) abandoned(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	maps.DeleteFunc(w.lost, func(_ string, at time.Time) bool { return time.Since(at) > arrivesWithin })
@@ -166,20 +166,20 @@ func (w *intents) gaveUp(id string) {
 }
 
 func (l *Ledger) withdrawalLost(id string, err error) {
-	l.writes.gaveUp(id)
+	l.writes.abandoned(id)
 	l.conf.Metrics.withdrawalLost()
-	l.log.Warn("an attempt without effect could not be withdrawn from the ledger: the event counts as attempted",
+	l.log.Warn("withdrawing an attempt failed; event counts as attempted",
 		slog.String("event_id", id), slog.Any("error", err))
 }
 
-// write puts an intent into the overlay and then under way. The function is
-// called when it is written, or perhaps is not.
-func (w *intents) write(in *intent, done func(error)) (*kgo.Client, error) {
+// write adds a write to the pending ones and sends it. done is called when it was
+// acknowledged or has failed; after a failure it may have been written.
+func (w *attemptWriter) write(in *attemptWrite, done func(error)) (*kgo.Client, error) {
 	client, err := w.producer()
 	if err != nil {
 		return nil, err
 	}
-	w.l.over.intend(in)
+	w.l.pending.addWrite(in)
 	w.mu.Lock()
 	now := time.Now()
 	w.waiting[in] = now
@@ -188,7 +188,7 @@ func (w *intents) write(in *intent, done func(error)) (*kgo.Client, error) {
 	atOnce := wait <= 0 || in.attempt == nil
 	if !atOnce && !w.timed {
 		w.timed = true
-		time.AfterFunc(wait, func() { _, _ = w.send() }) // whoever waits is told of an error
+		time.AfterFunc(wait, func() { _, _ = w.send() }) // the waiting writers get the error
 	}
 	w.mu.Unlock()
 	if atOnce {
@@ -197,9 +197,9 @@ func (w *intents) write(in *intent, done func(error)) (*kgo.Client, error) {
 	return client, nil
 }
 
-// send sends what is queued, in its order. It gives the client that was used; nil
-// where that was given up since.
-func (w *intents) send() (*kgo.Client, error) {
+// send sends the queued writes in their order. It returns the client that it used;
+// nil if that was given up since.
+func (w *attemptWriter) send() (*kgo.Client, error) {
 	w.sending.Lock()
 	defer w.sending.Unlock()
 	w.mu.Lock()
@@ -226,12 +226,12 @@ func (w *intents) send() (*kgo.Client, error) {
 	return client, err
 }
 
-func (w *intents) written(in *intent, r *kgo.Record, err error) {
+func (w *attemptWriter) written(in *attemptWrite, r *kgo.Record, err error) {
 	if err != nil {
-		w.l.over.failed(in)
+		w.l.pending.failed(in)
 		w.l.conf.Metrics.writeFailed()
 	} else {
-		w.l.over.acked(in, r.Offset)
+		w.l.pending.acked(in, r.Offset)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -242,11 +242,11 @@ func (w *intents) written(in *intent, r *kgo.Record, err error) {
 	}
 }
 
-// slowAfter is from when on a write that is under way is worth telling.
+// slowAfter is the age at which a write under way is reported as a problem.
 const slowAfter = 3 * time.Second
 
-// trouble says why attempts cannot be written; "" when they can.
-func (w *intents) trouble() string {
+// problem returns why attempts cannot be written; "" if they can.
+func (w *attemptWriter) problem() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.fault != "" {
@@ -261,13 +261,13 @@ func (w *intents) trouble() string {
 	return ""
 }
 
-// closeFor is how long what is under way is waited for at the end.
+// closeFor bounds the wait for writes under way when the ledger is closed.
 const closeFor = 2 * time.Second
 
-func (w *intents) close() {
+func (w *attemptWriter) close() {
 	client, err := w.send() // what is queued
 	if err != nil {
-		w.l.log.Warn("what was to be written to the ledger is not", slog.Any("error", err))
+		w.l.log.Warn("writing queued attempts on close failed", slog.Any("error", err))
 	}
 	if client == nil {
 		return
@@ -275,15 +275,14 @@ func (w *intents) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeFor)
 	defer cancel()
 	if err := client.Flush(ctx); err != nil {
-		w.l.log.Warn("what was being written to the ledger was not acknowledged in time", slog.Any("error", err))
+		w.l.log.Warn("attempts not acknowledged before close", slog.Any("error", err))
 	}
 	client.Close()
 }
 
-// AddPending keeps a decision that will be in the topic soon, until it is read
-// back.
-func (l *Ledger) AddPending(id string, d *event.Decision) { l.over.remember(id, d) }
+// AddPending keeps a decision until it is read back from the topic.
+func (l *Ledger) AddPending(id string, d *event.Decision) { l.pending.addDecision(id, d) }
 
-// DropPending drops what was remembered last of an event: its transaction will not
-// be.
-func (l *Ledger) DropPending(id string) { l.over.forget(id) }
+// DropPending drops the decision that was added last for an event, because its
+// transaction was not committed.
+func (l *Ledger) DropPending(id string) { l.pending.dropDecision(id) }

@@ -11,10 +11,10 @@ import (
 // time. So the form that this package writes is looked through without that;
 // what differs from it is decoded by the library.
 
-// peeker looks through CBOR of one form: maps of small numbers in rising order,
-// of the kinds that this package writes. unsure says that it met anything else.
-// What it gives are parts of what it reads.
-type peeker[T string | []byte] struct {
+// scanner reads CBOR of one form: maps of small numbers in rising order,
+// of the kinds that this package writes. unsure is set if it met anything else.
+// Its results point into its input.
+type scanner[T string | []byte] struct {
 	rest   T
 	unsure bool
 }
@@ -32,7 +32,7 @@ const (
 )
 
 // head reads a value's type and its number or length.
-func (p *peeker[T]) head(major byte) uint64 {
+func (p *scanner[T]) head(major byte) uint64 {
 	if len(p.rest) == 0 || p.rest[0]&0xe0 != major {
 		p.unsure = true
 		return 0
@@ -56,7 +56,7 @@ func (p *peeker[T]) head(major byte) uint64 {
 }
 
 // number reads a number that fits in 53 bits, as times do.
-func (p *peeker[T]) number() int64 {
+func (p *scanner[T]) number() int64 {
 	n := p.head(cborUint)
 	if n >= 1<<53 {
 		p.unsure = true
@@ -65,7 +65,7 @@ func (p *peeker[T]) number() int64 {
 	return int64(n)
 }
 
-func (p *peeker[T]) span(major byte) (s T) {
+func (p *scanner[T]) span(major byte) (s T) {
 	n := p.head(major)
 	if n > uint64(len(p.rest)) {
 		p.unsure = true
@@ -76,7 +76,7 @@ func (p *peeker[T]) span(major byte) (s T) {
 	return s
 }
 
-func (p *peeker[T]) text() T {
+func (p *scanner[T]) text() T {
 	s := p.span(cborText)
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
@@ -87,7 +87,7 @@ func (p *peeker[T]) text() T {
 	return s
 }
 
-func (p *peeker[T]) fingerprint() (f event.Fingerprint) {
+func (p *scanner[T]) fingerprint() (f event.Fingerprint) {
 	s := p.span(cborBytes)
 	if len(s) != 0 && len(s) != len(f) {
 		p.unsure = true
@@ -97,7 +97,7 @@ func (p *peeker[T]) fingerprint() (f event.Fingerprint) {
 	return f
 }
 
-func (p *peeker[T]) yes() bool {
+func (p *scanner[T]) yes() bool {
 	if len(p.rest) == 0 || p.rest[0] != cborFalse && p.rest[0] != cborTrue {
 		p.unsure = true
 		return false
@@ -109,7 +109,7 @@ func (p *peeker[T]) yes() bool {
 
 // fields reads a map: its keys in rising order, and the value of each by the
 // function.
-func (p *peeker[T]) fields(value func(key uint64)) {
+func (p *scanner[T]) fields(value func(key uint64)) {
 	last := -1
 	for n := p.head(cborMap); n > 0 && !p.unsure; n-- {
 		key := p.head(cborUint)
@@ -122,7 +122,7 @@ func (p *peeker[T]) fields(value func(key uint64)) {
 	}
 }
 
-func (p *peeker[T]) version() {
+func (p *scanner[T]) version() {
 	if p.number() != version {
 		p.unsure = true
 	}

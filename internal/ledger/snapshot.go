@@ -11,9 +11,9 @@ import (
 	"payment-capture/internal/event"
 )
 
-// Many events are looked up at once where they come many at once: in the order
-// of the store, by one iterator, which costs a third of looking up each. What
-// was seen so is used a moment later, if nothing has changed since.
+// A poll's events are looked up together: in the order of the store, by one iterator,
+// which costs a third of looking up each. The snapshots are used a moment later, if
+// nothing has changed since.
 
 // changes count, for each of many groups of ids, how often something that is
 // known of an event of the group changed.
@@ -31,13 +31,13 @@ func newChanges() *changes { return &changes{seed: maphash.MakeSeed()} }
 
 func (c *changes) group(hash uint64) *atomic.Uint32 { return &c.groups[hash%changeGroups] }
 
-// of says that something about an event changed. It is called when the change can
-// be seen, and before anybody is told of it.
+// of records that something about an event changed. It is called when the change can
+// be seen, and before anyone waiting for it is woken.
 func (c *changes) of(id string) { c.group(maphash.String(c.seed, id)).Add(1) }
 
 func (c *changes) ofKey(id []byte) { c.group(maphash.Bytes(c.seed, id)).Add(1) }
 
-// ofAll says that everything may have changed.
+// ofAll records that everything may have changed.
 func (c *changes) ofAll() { c.all.Add(1) }
 
 // mark stands for the state in which what is known of an event is; never zero.
@@ -46,11 +46,11 @@ func (c *changes) mark(id string) uint64 {
 	return never | uint64(c.all.Load()&(1<<31-1))<<32 | uint64(c.group(maphash.String(c.seed, id)).Load())
 }
 
-// Snapshot gives what is known now of each of many events, without waiting. Where that
-// cannot be said at once, or is about to change, the glimpse is none; nil: it
-// cannot be said of any.
+// Snapshot returns the present histories of many events without waiting. A snapshot
+// without a mark is empty: the history is about to change. nil: the ledger cannot
+// answer now.
 func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
-	if !l.gate.open.Load() {
+	if !l.availability.open.Load() {
 		return nil
 	}
 	l.mu.RLock()
@@ -63,21 +63,20 @@ func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 	for i, id := range ids {
 		order[i], seen[i].Mark = i, l.changes.mark(id)
 	}
-	l.over.hide(ids, seen) // before the store: see overlay
-	if err := l.store.glimpse(ids, order, seen); err != nil {
-		return nil // whoever looks one of them up is told
+	l.pending.hide(ids, seen) // before the store: see pendingWrites
+	if err := l.store.snapshots(ids, order, seen); err != nil {
+		return nil // Lookup returns the error
 	}
 	return seen
 }
 
-// IsCurrent reports whether what a glimpse showed of an event is still all that is
-// known of it.
+// IsCurrent reports whether a snapshot of an event still holds.
 func (l *Ledger) IsCurrent(id string, g event.Snapshot) bool {
-	return g.Mark != 0 && g.Mark == l.changes.mark(id) && l.gate.open.Load()
+	return g.Mark != 0 && g.Mark == l.changes.mark(id) && l.availability.open.Load()
 }
 
-// hide makes those glimpses none whose event this process has not read back.
-func (o *overlay) hide(ids []string, seen []event.Snapshot) {
+// hide empties the snapshots of events with pending writes.
+func (o *pendingWrites) hide(ids []string, seen []event.Snapshot) {
 	if o.events.Load() == 0 {
 		return
 	}
@@ -90,9 +89,9 @@ func (o *overlay) hide(ids []string, seen []event.Snapshot) {
 	}
 }
 
-// glimpse looks up the events of those glimpses that are not none. It puts order,
-// their numbers, into the order of their ids.
-func (s *store) glimpse(ids []string, order []int, seen []event.Snapshot) (err error) {
+// snapshots fills the snapshots that have a mark. It sorts order, the indexes of the
+// ids, by id.
+func (s *store) snapshots(ids []string, order []int, seen []event.Snapshot) (err error) {
 	slices.SortFunc(order, func(a, b int) int { return strings.Compare(ids[a], ids[b]) })
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{eventPrefix}, UpperBound: []byte{eventPrefix + 1}})
 	if err != nil {
@@ -119,8 +118,8 @@ func (s *store) glimpse(ids []string, order []int, seen []event.Snapshot) (err e
 		if err != nil {
 			return err
 		}
-		var k knowledge
-		if err := eachSlot(state, k.see); err != nil {
+		var k historyBuilder
+		if err := eachSlot(state, k.addShared); err != nil {
 			return err
 		}
 		if seen[i].History, err = k.history(ids[i]); err != nil {
