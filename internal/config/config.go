@@ -1,4 +1,5 @@
-// Package config reads the environment. Nothing else does.
+// Package config reads the configuration from the environment; no other package
+// reads it.
 package config
 
 import (
@@ -19,65 +20,66 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// Config is the configuration as the environment gives it. The tags are the
-// single source of the names, the defaults and the table in the README.
+// Config is the configuration of the service. Its tags are the single source of the
+// variables' names, defaults and descriptions, and of the table in
+// docs/configuration.md.
 type Config struct {
-	KafkaBrokers          []string      `envconfig:"KAFKA_BROKERS" default:"localhost:9092" desc:"brokers to begin with, as host:port, separated by commas"`
-	KafkaGroup            string        `envconfig:"KAFKA_GROUP" default:"payment-capture" desc:"consumer group; with INSTANCE_ID it makes the transactional id"`
-	KafkaStartAt          string        `envconfig:"KAFKA_START_AT" desc:"where a group without committed offsets begins: earliest, latest or an RFC 3339 time; required then, unused later"`
-	KafkaAcceptOffsets    string        `envconfig:"KAFKA_ACCEPT_OFFSETS" desc:"committed offsets to accept although they skip records, as partition:offset, separated by commas; the message of a halted partition names the value"`
-	KafkaStaticMembership bool          `envconfig:"KAFKA_STATIC_MEMBERSHIP" default:"false" desc:"a restart under the same INSTANCE_ID keeps its partitions"`
-	KafkaSessionTimeout   time.Duration `envconfig:"KAFKA_SESSION_TIMEOUT" default:"45s" desc:"after this time without a heartbeat the group gives an instance's partitions to others"`
-	KafkaTLS              bool          `envconfig:"KAFKA_TLS_ENABLED" default:"false" desc:"TLS to the brokers, version 1.2 or later"`
-	KafkaTLSCA            string        `envconfig:"KAFKA_TLS_CA_FILE" desc:"PEM file of the authorities to trust instead of the system's; read again when it changes"`
-	KafkaTLSCert          string        `envconfig:"KAFKA_TLS_CERT_FILE" desc:"PEM file of the client certificate; read again when it changes"`
-	KafkaTLSKey           string        `envconfig:"KAFKA_TLS_KEY_FILE" desc:"PEM file of its key; read again when it changes"`
-	KafkaSASLMechanism    string        `envconfig:"KAFKA_SASL_MECHANISM" desc:"PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; empty: none"`
+	KafkaBrokers          []string      `envconfig:"KAFKA_BROKERS" default:"localhost:9092" desc:"bootstrap brokers as host:port, separated by commas"`
+	KafkaGroup            string        `envconfig:"KAFKA_GROUP" default:"payment-capture" desc:"consumer group; also the first part of the transactional id"`
+	KafkaStartAt          string        `envconfig:"KAFKA_START_AT" desc:"start of a group without committed offsets: earliest, latest or an RFC 3339 time; required for such a start, ignored otherwise"`
+	KafkaAcceptOffsets    string        `envconfig:"KAFKA_ACCEPT_OFFSETS" desc:"foreign committed offsets to accept although they skip undecided records, as partition:offset, separated by commas; the log names the value"`
+	KafkaStaticMembership bool          `envconfig:"KAFKA_STATIC_MEMBERSHIP" default:"false" desc:"static group membership: a restart under the same INSTANCE_ID keeps its partitions"`
+	KafkaSessionTimeout   time.Duration `envconfig:"KAFKA_SESSION_TIMEOUT" default:"45s" desc:"time without a heartbeat after which the group reassigns the partitions of an instance"`
+	KafkaTLS              bool          `envconfig:"KAFKA_TLS_ENABLED" default:"false" desc:"connect to the brokers by TLS, version 1.2 or later"`
+	KafkaTLSCA            string        `envconfig:"KAFKA_TLS_CA_FILE" desc:"PEM file of the trusted authorities, instead of those of the system; reloaded when it changes"`
+	KafkaTLSCert          string        `envconfig:"KAFKA_TLS_CERT_FILE" desc:"PEM file of the client certificate; reloaded when it changes"`
+	KafkaTLSKey           string        `envconfig:"KAFKA_TLS_KEY_FILE" desc:"PEM file of the client certificate's key; reloaded when it changes"`
+	KafkaSASLMechanism    string        `envconfig:"KAFKA_SASL_MECHANISM" desc:"PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; empty disables SASL"`
 	KafkaSASLUser         string        `envconfig:"KAFKA_SASL_USER" desc:"user name for PLAIN and SCRAM"`
-	KafkaSASLPassword     secret.Text   `envconfig:"KAFKA_SASL_PASSWORD" desc:"password, or for OAUTHBEARER the token"`
-	KafkaSASLPasswordFile string        `envconfig:"KAFKA_SASL_PASSWORD_FILE" desc:"file that holds it instead; read again when it changes"`
-	KafkaMaxRequestBytes  int           `envconfig:"KAFKA_MAX_REQUEST_BYTES" default:"1000000" desc:"largest produce request; parked records that do not fit in one are parked as their position and SHA-256"`
-	InstanceID            string        `envconfig:"INSTANCE_ID" desc:"name of this instance, stable over restarts and different for each; default: the host name"`
+	KafkaSASLPassword     secret.Text   `envconfig:"KAFKA_SASL_PASSWORD" desc:"password; for OAUTHBEARER, the token"`
+	KafkaSASLPasswordFile string        `envconfig:"KAFKA_SASL_PASSWORD_FILE" desc:"file with the password or token, instead of KAFKA_SASL_PASSWORD; reloaded when it changes"`
+	KafkaMaxRequestBytes  int           `envconfig:"KAFKA_MAX_REQUEST_BYTES" default:"1000000" desc:"maximum size of a produce request; larger parked records are replaced by their position, size and SHA-256"`
+	InstanceID            string        `envconfig:"INSTANCE_ID" desc:"name of this instance: unique in the group and stable over restarts; default: the host name"`
 
-	TopicInput      string `envconfig:"TOPIC_ORDER_READY_TO_CAPTURE" default:"order.ready_to_capture" desc:"topic to read"`
-	TopicCaptured   string `envconfig:"TOPIC_PAYMENT_CAPTURED" default:"payment.captured" desc:"topic of payment.captured"`
-	TopicRejected   string `envconfig:"TOPIC_PAYMENT_REJECTED" default:"payment.rejected" desc:"topic of payment.rejected; may be that of payment.captured"`
-	TopicParked     string `envconfig:"TOPIC_PARKED" default:"payment-capture.parked" desc:"topic of records that wait for a person"`
-	TopicLedger     string `envconfig:"TOPIC_LEDGER" default:"payment-capture.ledger" desc:"topic of what was attempted and decided, by event id; compacted, and none of the others"`
-	LedgerDir       string `envconfig:"LEDGER_DIR" desc:"directory of the local copy of the ledger, of this instance alone; made by the service, read anew from the topic where it is lost; default: one of KAFKA_GROUP and INSTANCE_ID in the system's temporary directory"`
-	CloudEventsMode string `envconfig:"CLOUDEVENTS_MODE" default:"structured" desc:"how outcomes are written: structured or binary; both are read"`
+	TopicInput      string `envconfig:"TOPIC_ORDER_READY_TO_CAPTURE" default:"order.ready_to_capture" desc:"input topic, with order.ready_to_capture events"`
+	TopicCaptured   string `envconfig:"TOPIC_PAYMENT_CAPTURED" default:"payment.captured" desc:"topic for payment.captured events"`
+	TopicRejected   string `envconfig:"TOPIC_PAYMENT_REJECTED" default:"payment.rejected" desc:"topic for payment.rejected events; may be the same as TOPIC_PAYMENT_CAPTURED"`
+	TopicParked     string `envconfig:"TOPIC_PARKED" default:"payment-capture.parked" desc:"dead-letter topic, for records that wait for an operator"`
+	TopicLedger     string `envconfig:"TOPIC_LEDGER" default:"payment-capture.ledger" desc:"ledger topic of attempts and decisions; compacted, and different from the other topics"`
+	LedgerDir       string `envconfig:"LEDGER_DIR" desc:"directory for the local store of the ledger; restored from the topic if it is lost; default: payment-capture in the system's temporary directory"`
+	CloudEventsMode string `envconfig:"CLOUDEVENTS_MODE" default:"structured" desc:"content mode of published outcomes: structured or binary; the service reads both"`
 
-	MercadoPagoURL             string         `envconfig:"MERCADOPAGO_URL" default:"https://api.mercadopago.com" desc:"address of the API"`
-	MercadoPagoAccount         string         `envconfig:"MERCADOPAGO_ACCOUNT" desc:"name of this account in events; events that name another one are skipped"`
-	MercadoPagoAccessToken     secret.Text    `envconfig:"MERCADOPAGO_ACCESS_TOKEN" desc:"access token; this or the file is required"`
-	MercadoPagoAccessTokenFile string         `envconfig:"MERCADOPAGO_ACCESS_TOKEN_FILE" desc:"file that holds it instead; read again when it changes"`
-	MercadoPagoTimeout         time.Duration  `envconfig:"MERCADOPAGO_TIMEOUT" default:"30s" desc:"how long one call may take"`
-	Currency                   money.Currency `envconfig:"CURRENCY" desc:"required: the currency of the token's site; events in another one are parked"`
+	MercadoPagoURL             string         `envconfig:"MERCADOPAGO_URL" default:"https://api.mercadopago.com" desc:"base URL of the API"`
+	MercadoPagoAccount         string         `envconfig:"MERCADOPAGO_ACCOUNT" desc:"account of this deployment; events for another data.account are skipped"`
+	MercadoPagoAccessToken     secret.Text    `envconfig:"MERCADOPAGO_ACCESS_TOKEN" desc:"access token; required unless MERCADOPAGO_ACCESS_TOKEN_FILE is set"`
+	MercadoPagoAccessTokenFile string         `envconfig:"MERCADOPAGO_ACCESS_TOKEN_FILE" desc:"file with the access token; reloaded when it changes"`
+	MercadoPagoTimeout         time.Duration  `envconfig:"MERCADOPAGO_TIMEOUT" default:"30s" desc:"timeout of one call"`
+	Currency                   money.Currency `envconfig:"CURRENCY" desc:"required: currency of the access token's site; events in another currency are parked"`
 
-	MaxInFlight           int           `envconfig:"CAPTURE_MAX_IN_FLIGHT" default:"256" desc:"calls to the API at once; lowered for a while when it answers 429 or 503"`
-	CaptureRateLimit      float64       `envconfig:"CAPTURE_RATE_LIMIT" default:"0" desc:"calls to the API a second; 0: no limit"`
-	CaptureDeadline       time.Duration `envconfig:"CAPTURE_DEADLINE" default:"15m" desc:"how long one event is tried before it is parked"`
-	CaptureMaxTries       int           `envconfig:"CAPTURE_MAX_TRIES" default:"100" desc:"how often one event is tried before it is parked"`
-	CaptureMaxEventAge    time.Duration `envconfig:"CAPTURE_MAX_EVENT_AGE" default:"168h" desc:"events older than this that the ledger does not know are parked, not charged; 0: none is too old"`
-	CaptureMaxEventLead   time.Duration `envconfig:"CAPTURE_MAX_EVENT_LEAD" default:"1h" desc:"events whose time is further ahead than the clock tolerance (5m), but at most this, wait for it; those further ahead are parked; 0: none waits"`
-	EventTimeRequired     bool          `envconfig:"EVENT_TIME_REQUIRED" default:"false" desc:"park events without a time of their own as invalid; otherwise the record's timestamp stands in"`
-	CaptureOncePer        string        `envconfig:"CAPTURE_ONCE_PER" default:"event" desc:"what is charged at most once: event, by its id; or reference, also by its external reference, under whatever event id"`
-	ReplayedOutcomes      string        `envconfig:"REPLAYED_OUTCOMES" default:"emit" desc:"the outcome of an event that was decided before and comes again: emit it once more, marked replayed, or suppress it"`
-	IdempotencyKeyHorizon time.Duration `envconfig:"IDEMPOTENCY_KEY_HORIZON" default:"24h" desc:"how long the API is trusted to remember an idempotency key; an event first tried longer ago is looked up, not called for again"`
-	CaptureReconcileFor   time.Duration `envconfig:"CAPTURE_RECONCILE_FOR" default:"3m" desc:"how long the API is searched for a payment before an event is parked that may have made one"`
-	CaptureRefusalRun     int           `envconfig:"CAPTURE_REFUSAL_RUN" default:"20" desc:"consecutive refusals, over different payers or orders and without a payment between, that halt the service; 0 disables"`
-	InvalidEventRun       int           `envconfig:"INVALID_EVENT_RUN" default:"100" desc:"consecutive records of one partition that would be parked without a call, from which on such records are held before they are parked; 0 disables"`
-	InvalidEventHold      time.Duration `envconfig:"INVALID_EVENT_HOLD" default:"15m" desc:"how long such a run is held, for an operator to look, before its records are parked; 0: none are held"`
-	FlushInterval         time.Duration `envconfig:"FLUSH_INTERVAL" default:"25ms" desc:"the least time between two transactions under load"`
-	ShutdownTimeout       time.Duration `envconfig:"SHUTDOWN_TIMEOUT" default:"45s" desc:"how long a stop may take; at least MERCADOPAGO_TIMEOUT + 5s"`
+	MaxInFlight           int           `envconfig:"CAPTURE_MAX_IN_FLIGHT" default:"256" desc:"maximum concurrent calls; reduced temporarily after 429 and 503 answers"`
+	CaptureRateLimit      float64       `envconfig:"CAPTURE_RATE_LIMIT" default:"0" desc:"maximum calls per second; 0 disables"`
+	CaptureDeadline       time.Duration `envconfig:"CAPTURE_DEADLINE" default:"15m" desc:"time budget of one event; then the payment is looked up, and the record parked if that does not decide"`
+	CaptureMaxTries       int           `envconfig:"CAPTURE_MAX_TRIES" default:"100" desc:"maximum calls for one event, likewise"`
+	CaptureMaxEventAge    time.Duration `envconfig:"CAPTURE_MAX_EVENT_AGE" default:"168h" desc:"maximum age of an event that the ledger does not know; older ones are parked, not charged; 0 disables"`
+	CaptureMaxEventLead   time.Duration `envconfig:"CAPTURE_MAX_EVENT_LEAD" default:"1h" desc:"maximum distance of an event time in the future; events more than 5m ahead wait for their time, events beyond this are parked; 0: none waits"`
+	EventTimeRequired     bool          `envconfig:"EVENT_TIME_REQUIRED" default:"false" desc:"park events without a time attribute as invalid, instead of using the record timestamp"`
+	CaptureOncePer        string        `envconfig:"CAPTURE_ONCE_PER" default:"event" desc:"charge at most once per event id (event) or also per external reference (reference)"`
+	ReplayedOutcomes      string        `envconfig:"REPLAYED_OUTCOMES" default:"emit" desc:"outcomes of events that were decided before: emit publishes them again, marked replayed; suppress does not"`
+	IdempotencyKeyHorizon time.Duration `envconfig:"IDEMPOTENCY_KEY_HORIZON" default:"24h" desc:"assumed key retention of the API; an event first attempted longer ago is looked up, not charged again"`
+	CaptureReconcileFor   time.Duration `envconfig:"CAPTURE_RECONCILE_FOR" default:"3m" desc:"time to look up a payment of unknown result before the record is parked"`
+	CaptureRefusalRun     int           `envconfig:"CAPTURE_REFUSAL_RUN" default:"20" desc:"consecutive refusals, over different payers or orders, that halt the service; 0 disables"`
+	InvalidEventRun       int           `envconfig:"INVALID_EVENT_RUN" default:"100" desc:"consecutive invalid events in a partition after which the next ones are held before they are parked; 0 disables"`
+	InvalidEventHold      time.Duration `envconfig:"INVALID_EVENT_HOLD" default:"15m" desc:"maximum time for which invalid events are held; 0 disables"`
+	FlushInterval         time.Duration `envconfig:"FLUSH_INTERVAL" default:"25ms" desc:"minimum time between two transactions under load"`
+	ShutdownTimeout       time.Duration `envconfig:"SHUTDOWN_TIMEOUT" default:"45s" desc:"maximum duration of a graceful stop; at least MERCADOPAGO_TIMEOUT + 5s"`
 
-	AdminAddr string     `envconfig:"ADMIN_ADDR" default:"localhost:8080" desc:"address of /livez, /readyz, /status and /metrics; off: none"`
+	AdminAddr string     `envconfig:"ADMIN_ADDR" default:"localhost:8080" desc:"address of /livez, /readyz, /status and /metrics; off disables"`
 	LogLevel  slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 }
 
-// Read reads and checks the environment. The error lists everything that is
-// wrong, each with the variable's name and what to do. Where some values cannot
-// be read it lists those alone: the others are checked against them.
+// Read reads and checks the environment. The error lists every wrong variable, with
+// its name and the remedy. If some values cannot be parsed, the error lists only
+// those, because the other checks depend on them.
 func Read() (Config, error) {
 	c, err := read()
 	if err != nil {
@@ -86,8 +88,8 @@ func Read() (Config, error) {
 	return c, errors.Join(append(c.problems(), misspelt(os.Environ())...)...)
 }
 
-// ReadKafka reads the environment for a command that talks to Kafka alone:
-// what concerns the payment API is not checked.
+// ReadKafka reads the environment for a command that uses only Kafka: it does not
+// check the variables of the payment API.
 func ReadKafka() (Config, error) { return readWith(Config.checkKafka) }
 
 // ReadRules returns the configuration of a command that reports what the service
@@ -107,11 +109,11 @@ func readWith(checks ...func(Config, report)) (Config, error) {
 	return c, errors.Join(all...)
 }
 
-// ReadAdmin gives ADMIN_ADDR.
+// ReadAdmin returns ADMIN_ADDR.
 func ReadAdmin() (string, error) {
 	c, err := read()
 	if err == nil && c.AdminAddr == AdminOff {
-		err = errors.New("ADMIN_ADDR: is off, so there is nothing to ask")
+		err = errors.New("ADMIN_ADDR: is off, so the service has no admin address")
 	}
 	return c.AdminAddr, err
 }
@@ -121,7 +123,7 @@ func read() (Config, error) {
 	var all []error
 	v := reflect.ValueOf(&c).Elem()
 	for i := range v.NumField() {
-		// One at a time, for the library stops at the first error.
+		// One field at a time, because the library stops at the first error.
 		one := reflect.New(reflect.StructOf([]reflect.StructField{v.Type().Field(i)}))
 		err := envconfig.Process("", one.Interface())
 		v.Field(i).Set(one.Elem().Field(0))
@@ -144,7 +146,7 @@ func read() (Config, error) {
 	return c, nil
 }
 
-// collect gives a report that appends to a list.
+// collect returns a report that appends to a list.
 func collect(all *[]error) report {
 	return func(name, format string, args ...any) {
 		*all = append(*all, fmt.Errorf("%s: %w", name, fmt.Errorf(format, args...)))
@@ -160,13 +162,13 @@ func (c Config) problems() []error {
 	c.checkRules(wrong)
 	if c.AdminAddr != AdminOff {
 		if _, _, err := net.SplitHostPort(c.AdminAddr); err != nil {
-			wrong("ADMIN_ADDR", "%q is no host:port; for none, set it to %s", c.AdminAddr, AdminOff)
+			wrong("ADMIN_ADDR", "%q is not host:port; set it to %s to disable it", c.AdminAddr, AdminOff)
 		}
 	}
 	return all
 }
 
-// AdminOff as ADMIN_ADDR means that no admin address is listened on.
+// AdminOff as ADMIN_ADDR disables the admin address.
 const AdminOff = "off"
 
 // The values of CAPTURE_ONCE_PER.
@@ -181,6 +183,7 @@ const (
 	ReplayedSuppress = "suppress"
 )
 
+// report adds a problem of a variable.
 type report func(name, format string, args ...any)
 
 func (c Config) checkKafka(wrong report) {
@@ -189,7 +192,7 @@ func (c Config) checkKafka(wrong report) {
 	}
 	for _, b := range c.KafkaBrokers {
 		if _, _, err := net.SplitHostPort(b); err != nil {
-			wrong("KAFKA_BROKERS", "%q is no host:port", address(b))
+			wrong("KAFKA_BROKERS", "%q is not host:port", address(b))
 		}
 	}
 	if c.KafkaGroup == "" {
@@ -202,18 +205,18 @@ func (c Config) checkKafka(wrong report) {
 		wrong("KAFKA_ACCEPT_OFFSETS", "%w", err)
 	}
 	if c.KafkaSessionTimeout < time.Second {
-		wrong("KAFKA_SESSION_TIMEOUT", "is %s: at least 1s", c.KafkaSessionTimeout)
+		wrong("KAFKA_SESSION_TIMEOUT", "is %s: must be at least 1s", c.KafkaSessionTimeout)
 	}
 	if n := c.KafkaMaxRequestBytes; n < kafka.LeastMaxRequestBytes || n > kafka.MostMaxRequestBytes {
-		wrong("KAFKA_MAX_REQUEST_BYTES", "is %d: %d to %d", n, kafka.LeastMaxRequestBytes, kafka.MostMaxRequestBytes)
+		wrong("KAFKA_MAX_REQUEST_BYTES", "is %d: must be %d to %d", n, kafka.LeastMaxRequestBytes, kafka.MostMaxRequestBytes)
 	}
 	if !c.KafkaTLS && (c.KafkaTLSCA != "" || c.KafkaTLSCert != "" || c.KafkaTLSKey != "") {
-		wrong("KAFKA_TLS_ENABLED", "is false, but files for TLS are named: set it to true, or unset them")
+		wrong("KAFKA_TLS_ENABLED", "is false, but KAFKA_TLS_*_FILE is set: set it to true, or unset the files")
 	}
 	switch c.KafkaSASLMechanism {
 	case "":
 		if c.KafkaSASLUser != "" || !c.KafkaSASLPassword.IsZero() || c.KafkaSASLPasswordFile != "" {
-			wrong("KAFKA_SASL_MECHANISM", "is empty, but a user or a password is set: name the mechanism")
+			wrong("KAFKA_SASL_MECHANISM", "is empty, but a user or a password is set: set the mechanism")
 		}
 	case "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512":
 		if c.KafkaSASLUser == "" {
@@ -222,10 +225,10 @@ func (c Config) checkKafka(wrong report) {
 		fallthrough
 	case "OAUTHBEARER":
 		if c.KafkaSASLPassword.IsZero() == (c.KafkaSASLPasswordFile == "") {
-			wrong("KAFKA_SASL_PASSWORD", "set either it or KAFKA_SASL_PASSWORD_FILE")
+			wrong("KAFKA_SASL_PASSWORD", "set exactly one of KAFKA_SASL_PASSWORD and KAFKA_SASL_PASSWORD_FILE")
 		}
 	default:
-		wrong("KAFKA_SASL_MECHANISM", "%q is none of %v", c.KafkaSASLMechanism, kafka.SASLMechanisms())
+		wrong("KAFKA_SASL_MECHANISM", "%q is not one of %v", c.KafkaSASLMechanism, kafka.SASLMechanisms())
 	}
 	c.checkTopics(wrong)
 	if m := event.Mode(c.CloudEventsMode); m != event.Structured && m != event.Binary {
@@ -244,77 +247,77 @@ func (c Config) checkTopics(wrong report) {
 		if t.topic == "" {
 			wrong(t.name, "is empty")
 		} else if t.topic == c.TopicLedger && t.name != "TOPIC_LEDGER" {
-			wrong("TOPIC_LEDGER", "is %s, the topic of %s too: the ledger is compacted, so records of another kind "+
-				"would vanish from it, and it would be read as damaged; give it a topic of its own", c.TopicLedger, t.name)
+			wrong("TOPIC_LEDGER", "is %s, which is also %s: the ledger is compacted, so it would lose records of another kind "+
+				"and be unreadable; use a separate topic", c.TopicLedger, t.name)
 		}
 	}
 	if c.TopicParked == c.TopicInput {
-		wrong("TOPIC_PARKED", "is the topic that is read: a parked record would be read, and parked, for ever")
+		wrong("TOPIC_PARKED", "is the input topic: the service would read and park every parked record again; use a separate topic")
 	}
 }
 
 func (c Config) checkAPI(wrong report) {
 	u, err := url.Parse(c.MercadoPagoURL)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		wrong("MERCADOPAGO_URL", "must be an address such as https://api.mercadopago.com, without a user, a query or a fragment")
+		wrong("MERCADOPAGO_URL", "must be a URL such as https://api.mercadopago.com, without user, query or fragment")
 	}
 	if c.MercadoPagoAccessToken.IsZero() == (c.MercadoPagoAccessTokenFile == "") {
-		wrong("MERCADOPAGO_ACCESS_TOKEN", "set either it or MERCADOPAGO_ACCESS_TOKEN_FILE")
+		wrong("MERCADOPAGO_ACCESS_TOKEN", "set exactly one of MERCADOPAGO_ACCESS_TOKEN and MERCADOPAGO_ACCESS_TOKEN_FILE")
 	}
 	if c.MercadoPagoTimeout < time.Second {
-		wrong("MERCADOPAGO_TIMEOUT", "is %s: at least 1s, or a charge is given up before the API can answer", c.MercadoPagoTimeout)
+		wrong("MERCADOPAGO_TIMEOUT", "is %s: must be at least 1s, so that the API can answer", c.MercadoPagoTimeout)
 	}
 }
 
 func (c Config) checkCapture(wrong report) {
 	if c.MaxInFlight < 1 || c.MaxInFlight > 10_000 {
-		wrong("CAPTURE_MAX_IN_FLIGHT", "is %d: 1 to 10000", c.MaxInFlight)
+		wrong("CAPTURE_MAX_IN_FLIGHT", "is %d: must be 1 to 10000", c.MaxInFlight)
 	}
-	if !(c.CaptureRateLimit >= 0 && c.CaptureRateLimit <= 1e6) { // nor is NaN a limit
-		wrong("CAPTURE_RATE_LIMIT", "is %g: 0 for no limit, or up to 1000000 calls a second", c.CaptureRateLimit)
+	if !(c.CaptureRateLimit >= 0 && c.CaptureRateLimit <= 1e6) { // excludes NaN
+		wrong("CAPTURE_RATE_LIMIT", "is %g: must be 0 (no limit) to 1000000 calls per second", c.CaptureRateLimit)
 	}
 	if c.CaptureReconcileFor < 0 || c.CaptureReconcileFor > time.Hour {
-		wrong("CAPTURE_RECONCILE_FOR", "is %s: 0s to 1h", c.CaptureReconcileFor)
+		wrong("CAPTURE_RECONCILE_FOR", "is %s: must be 0s to 1h", c.CaptureReconcileFor)
 	}
 	if c.CaptureRefusalRun < 0 {
-		wrong("CAPTURE_REFUSAL_RUN", "is %d: 0 or more", c.CaptureRefusalRun)
+		wrong("CAPTURE_REFUSAL_RUN", "is %d: must be 0 or more", c.CaptureRefusalRun)
 	}
 	if c.InvalidEventRun < 0 {
-		wrong("INVALID_EVENT_RUN", "is %d: 0 or more", c.InvalidEventRun)
+		wrong("INVALID_EVENT_RUN", "is %d: must be 0 or more", c.InvalidEventRun)
 	}
 	if c.InvalidEventHold < 0 || c.InvalidEventHold > 24*time.Hour {
-		wrong("INVALID_EVENT_HOLD", "is %s: 0s to 24h", c.InvalidEventHold)
+		wrong("INVALID_EVENT_HOLD", "is %s: must be 0s to 24h", c.InvalidEventHold)
 	}
 	if c.CaptureDeadline < time.Second {
-		wrong("CAPTURE_DEADLINE", "is %s: at least 1s", c.CaptureDeadline)
+		wrong("CAPTURE_DEADLINE", "is %s: must be at least 1s", c.CaptureDeadline)
 	}
 	if c.CaptureMaxTries < 1 {
-		wrong("CAPTURE_MAX_TRIES", "is %d: at least 1", c.CaptureMaxTries)
+		wrong("CAPTURE_MAX_TRIES", "is %d: must be at least 1", c.CaptureMaxTries)
 	}
 	if c.ReplayedOutcomes != ReplayedEmit && c.ReplayedOutcomes != ReplayedSuppress {
 		wrong("REPLAYED_OUTCOMES", "%q is neither %s nor %s", c.ReplayedOutcomes, ReplayedEmit, ReplayedSuppress)
 	}
 	if c.FlushInterval < 0 || c.FlushInterval > 10*time.Second {
-		wrong("FLUSH_INTERVAL", "is %s: 0s to 10s", c.FlushInterval)
+		wrong("FLUSH_INTERVAL", "is %s: must be 0s to 10s", c.FlushInterval)
 	}
 	if least := c.MercadoPagoTimeout + 5*time.Second; c.ShutdownTimeout < least {
-		wrong("SHUTDOWN_TIMEOUT", "is %s: at least MERCADOPAGO_TIMEOUT + 5s (%s), or a stop breaks off charges", c.ShutdownTimeout, least)
+		wrong("SHUTDOWN_TIMEOUT", "is %s: must be at least MERCADOPAGO_TIMEOUT + 5s (%s), or a stop cancels calls", c.ShutdownTimeout, least)
 	}
 }
 
 // checkRules checks the variables of the rule book.
 func (c Config) checkRules(wrong report) {
 	if _, err := money.ParseCurrency(string(c.Currency)); err != nil {
-		wrong("CURRENCY", "%q %w: set it to that of the access token's site", c.Currency, err)
+		wrong("CURRENCY", "%q %w: set it to the currency of the access token's site", c.Currency, err)
 	}
 	if c.IdempotencyKeyHorizon <= 0 {
-		wrong("IDEMPOTENCY_KEY_HORIZON", "is %s: it must be over zero", c.IdempotencyKeyHorizon)
+		wrong("IDEMPOTENCY_KEY_HORIZON", "is %s: must be over zero", c.IdempotencyKeyHorizon)
 	}
 	if c.CaptureMaxEventAge < 0 {
-		wrong("CAPTURE_MAX_EVENT_AGE", "is %s: it must be over zero, or 0 where no event is too old", c.CaptureMaxEventAge)
+		wrong("CAPTURE_MAX_EVENT_AGE", "is %s: must be over zero, or 0 for no limit", c.CaptureMaxEventAge)
 	}
 	if lead := c.CaptureMaxEventLead; lead != 0 && (lead <= event.ClockTolerance || lead > 24*time.Hour) {
-		wrong("CAPTURE_MAX_EVENT_LEAD", "is %s: over %s and at most 24h, or 0 if no event shall wait for its time", lead, event.ClockTolerance)
+		wrong("CAPTURE_MAX_EVENT_LEAD", "is %s: must be over %s and at most 24h, or 0 if no event may wait for its time", lead, event.ClockTolerance)
 	}
 	if c.CaptureOncePer != OncePerEvent && c.CaptureOncePer != OncePerReference {
 		wrong("CAPTURE_ONCE_PER", "%q is neither %s nor %s", c.CaptureOncePer, OncePerEvent, OncePerReference)

@@ -219,7 +219,7 @@ func TestUnreadableValuesAreNotQuoted(t *testing.T) {
 func TestMisspeltNamesTheRightOne(t *testing.T) {
 	setEnv(t, "CAPTURE_DEADLIN=1m")
 	_, err := config.Read()
-	if err == nil || !strings.Contains(err.Error(), "CAPTURE_DEADLINE is") {
+	if err == nil || !strings.Contains(err.Error(), "similar to CAPTURE_DEADLINE:") {
 		t.Errorf("got %v", err)
 	}
 }

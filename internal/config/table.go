@@ -41,8 +41,8 @@ func (c Config) Table() []Row {
 	return rows
 }
 
-// address gives an address as it can be shown: one that names a user, which is
-// refused, may hold a password.
+// address returns an address as it may be shown. An address with a user may hold a
+// password, so it is redacted; the checks refuse it.
 func address(text string) string {
 	if strings.Contains(text, "@") {
 		return secret.Redacted
@@ -50,14 +50,14 @@ func address(text string) string {
 	return text
 }
 
-// later lists variables of features that are not there yet. Setting one must
-// not look as if it had an effect.
+// later lists the variables of features that do not exist yet. A start with one of
+// them fails, so that it cannot seem to have an effect.
 func later() []string {
 	return []string{"KAFKA_GROUP_PROTOCOL"}
 }
 
-// misspelt finds variables that are set and are within two edits of one of
-// ours. Others are none of our business: a cluster injects many.
+// misspelt returns an error for each variable that is within two edits of one of
+// ours. It ignores all others, because clusters inject many.
 func misspelt(environ []string) []error {
 	known := make(map[string]bool)
 	for _, row := range (Config{}).Table() {
@@ -68,7 +68,7 @@ func misspelt(environ []string) []error {
 		known[name] = true
 		for _, kv := range environ {
 			if n, _, _ := strings.Cut(kv, "="); n == name {
-				all = append(all, fmt.Errorf("%s: is not supported yet: unset it", name))
+				all = append(all, fmt.Errorf("%s: not supported yet: unset it", name))
 			}
 		}
 	}
@@ -79,7 +79,7 @@ func misspelt(environ []string) []error {
 		}
 		for _, row := range (Config{}).Table() {
 			if levenshtein.ComputeDistance(name, row.Name) <= 2 {
-				all = append(all, fmt.Errorf("%s: is not a variable of this service; %s is: correct it, or unset it", name, row.Name))
+				all = append(all, fmt.Errorf("%s: unknown variable, similar to %s: correct it, or unset it", name, row.Name))
 			}
 		}
 	}

@@ -10,18 +10,18 @@ import (
 	"payment-capture/internal/config"
 )
 
-// TestReadmeListsTheVariables holds the README's table to the code. To renew
-// it, paste the output of `payment-capture config --markdown`.
-func TestReadmeListsTheVariables(t *testing.T) {
+// TestDocumentListsTheVariables compares the table in docs/configuration.md with the
+// code. To update the document, paste the output of `payment-capture config --markdown`.
+func TestDocumentListsTheVariables(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
+	document, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, after, begins := strings.Cut(string(readme), "<!-- config:begin -->\n")
+	_, after, begins := strings.Cut(string(document), "<!-- config:begin -->\n")
 	table, _, ends := strings.Cut(after, "<!-- config:end -->")
 	if !begins || !ends {
-		t.Fatal("README.md has no table between <!-- config:begin --> and <!-- config:end -->")
+		t.Fatal("docs/configuration.md has no table between <!-- config:begin --> and <!-- config:end -->")
 	}
 	got := strings.Split(strings.TrimSpace(table), "\n")
 	want := []string{"| variable | default | meaning |", "| --- | --- | --- |"}
@@ -29,6 +29,6 @@ func TestReadmeListsTheVariables(t *testing.T) {
 		want = append(want, "| `"+row.Name+"` | "+row.Default+" | "+row.Description+" |")
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the README's table is not that of the code; paste the output of config --markdown (-code +README):\n%s", diff)
+		t.Errorf("the table differs from the code; paste the output of config --markdown (-code +document):\n%s", diff)
 	}
 }
