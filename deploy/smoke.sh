@@ -118,8 +118,8 @@ done
 # The ledger knows both, and its local copy lies on the volume.
 for id in "$structured" "$binary"; do
     known=$(compose exec -T payment-capture /payment-capture ledger get "$id")
-    if ! grep -q '^verdict *captured$' <<<"$known"; then
-        echo "smoke: of $id the ledger has: $known" >&2
+    if ! grep -q '^decision *captured$' <<<"$known"; then
+        echo "smoke: the ledger has for $id: $known" >&2
         exit 1
     fi
 done
