@@ -115,7 +115,7 @@ for id in "$structured" "$binary"; do
         exit 1
     fi
 done
-# The ledger knows both, and its local copy lies on the volume.
+# The ledger knows both, and its local store is on the volume.
 for id in "$structured" "$binary"; do
     known=$(compose exec -T payment-capture /payment-capture ledger get "$id")
     if ! grep -q '^decision *captured$' <<<"$known"; then
