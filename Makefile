@@ -10,7 +10,7 @@ IMAGE ?= payment-capture:local
 EVENTS ?= 2000
 FUZZTIME ?= 20s
 CHAOS_MINUTES ?= 3
-HISTORIES ?= 1000
+RUNS ?= 1000
 SEED ?= 1
 MIX ?= base,latency0,slow,replay
 ROUNDS ?= 5
@@ -56,14 +56,14 @@ chaos: ## Kill, suspend and cut off instances and broker: CHAOS_MINUTES=3 SEED= 
 		$(RACE) -tags $(ALL_TAGS) -count=1 -timeout $$(($(CHAOS_MINUTES) + 15))m -run '^TestChaos$$' -artifacts -outputdir "$(CURDIR)/bin" ./internal/acceptance
 
 .PHONY: prove
-prove: ## Prove the promises in drawn histories of faults and kills: HISTORIES=1000 SEED=1, or one: HISTORY=7
+prove: ## Run the simulation test with faults and kills: RUNS=1000 SEED=1, or one run of a seed: RUN=7
 	@mkdir -p bin
-	go test -tags $(UNIT_TAGS) -c -o bin/prove.test ./internal/prove
-	bin/prove.test -test.run '^TestProve$$' -test.timeout 0 -histories $(HISTORIES) -seed $(SEED) $(if $(HISTORY),-history $(HISTORY))
+	go test -tags $(UNIT_TAGS) -c -o bin/simtest.test ./internal/simtest
+	bin/simtest.test -test.run '^TestSimulation$$' -test.timeout 0 -runs $(RUNS) -seed $(SEED) $(if $(RUN),-index $(RUN))
 
 .PHONY: mutants
-mutants: ## Plant bugs, one at a time, and see the prover catch each: HISTORIES=1000 SEED=1
-	go run ./internal/prove/mutate -histories $(HISTORIES) -seed $(SEED)
+mutants: ## Plant bugs, one at a time, which the simulation test must catch: RUNS=1000 SEED=1
+	go run ./internal/simtest/mutate -runs $(RUNS) -seed $(SEED)
 
 .PHONY: bench
 bench: ## Measure the service beside plain loops on a real broker: MIX=base,latency0,slow,replay ROUNDS=5 (needs Docker)

@@ -1,6 +1,6 @@
 //go:build synctests
 
-package prove
+package simtest
 
 import (
 	"context"
@@ -16,17 +16,18 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// trouble is what happens to the broker and to the token.
-func (h *history) trouble(ctx context.Context) {
+// injectFaults injects the faults that concern no single process: those of the
+// broker, of transactional ids and of the access token.
+func (h *harness) injectFaults(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, f := range h.plan.broker {
 		all.Go(func() {
 			time.Sleep(f.at)
 			err := kerr.TypedErrorForCode(f.code)
 			fault := h.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{f.key}, Err: err, Count: f.count})
-			defer fault.Remove() // the reader of the outcomes shall not meet it
+			defer fault.Remove() // it must not hit the reader of the outcomes
 			defer func() { <-h.over }()
-			h.note(nil, fmt.Sprintf("broker: %s to %s, %d times", err.Message, f.key.Name(), f.count))
+			h.annotate(nil, fmt.Sprintf("broker: %s to %s, %d times", err.Message, f.key.Name(), f.count))
 		})
 	}
 	for _, f := range h.plan.fences {
@@ -36,24 +37,24 @@ func (h *history) trouble(ctx context.Context) {
 			id := h.group + "/" + f.instance
 			req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch = &id, 10_000, -1, -1
 			_, err := req.RequestWith(ctx, h.client)
-			h.note(nil, fmt.Sprintf("the transactional id %s is taken by another: %v", id, err))
+			h.annotate(nil, fmt.Sprintf("another process initialises the transactional id %s: %v", id, err))
 		})
 	}
 	if e := h.plan.expiry; e != nil {
 		all.Go(func() {
 			time.Sleep(e.at)
-			h.note(nil, "the access token is refused")
+			h.annotate(nil, "the API refuses the access token")
 			h.sim.SetAccessToken("", simulator.TokenExpired)
 			time.Sleep(e.lasts)
-			h.note(nil, "the access token is good again")
+			h.annotate(nil, "the API accepts the access token again")
 			h.sim.SetAccessToken("", simulator.TokenOK)
 		})
 	}
 	if h.plan.brokers > 1 {
 		all.Go(func() {
 			time.Sleep(h.plan.latency * 10)
-			// Not those of the input: the library and the fake broker then fetch
-			// without a pause, and time stands still.
+			// Not those of the input: the library and the fake broker would fetch
+			// without a pause, and virtual time would not pass.
 			for _, topic := range []string{topicCaptured, topicRejected, topicParked} {
 				for _, info := range h.cluster.PartitionInfos(topic) {
 					leader := int32(0)
@@ -66,15 +67,15 @@ func (h *history) trouble(ctx context.Context) {
 				}
 			}
 			h.cluster.RehashCoordinators()
-			h.note(nil, "leaders and coordinators move")
+			h.annotate(nil, "leaders and coordinators move")
 		})
 	}
 	all.Wait()
 }
 
-// brokerVersions are what the broker speaks: a release's, without the clients'
-// metrics, which cost more time than all else, or those of one before
-// transaction.version 2.
+// brokerVersions returns the API versions of the broker: those of a current
+// release, or of one without transaction.version 2. Client metrics are left out
+// because they take more time than everything else.
 func brokerVersions(old bool) *kversion.Versions {
 	if old {
 		return oldVersions()

@@ -1,6 +1,6 @@
 //go:build synctests
 
-package prove
+package simtest
 
 import (
 	"context"
@@ -18,18 +18,18 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// slot is where one process after another runs, as a supervisor starts them.
+// slot runs one process after another, as a supervisor does.
 type slot struct {
-	h       *history
-	process *process
-	disk    *vfs.MemFS // where the local store of the ledger lies; it outlives a process
-	lives   int
-	settled chan struct{} // closed when the last life has begun
-	mu      sync.Mutex    // guards process in the last life, when it may be started anew
-	done    bool
+	h         *harness
+	process   *process
+	disk      *vfs.MemFS // has the local store of the ledger, which outlives a process
+	lifetimes int
+	lastBegan chan struct{} // closed when the last lifetime has begun
+	mu        sync.Mutex    // guards process and done in the last lifetime, when the process may be restarted
+	done      bool
 }
 
-func (h *history) config(instance string) config.Config {
+func (h *harness) config(instance string) config.Config {
 	p := h.plan
 	replayed := config.ReplayedEmit
 	if p.suppress {
@@ -43,7 +43,7 @@ func (h *history) config(instance string) config.Config {
 		CloudEventsMode: "structured", MercadoPagoURL: "http://api.test", MercadoPagoAccessToken: secret.New(accessToken),
 		MercadoPagoTimeout: p.timeout, Currency: "MXN", MercadoPagoAccount: "main",
 		MaxInFlight: p.maxInFlight, CaptureDeadline: p.deadline, CaptureMaxTries: p.maxTries,
-		InvalidEventRun: 2, InvalidEventHold: 5 * time.Second, // so that short runs are held, and kills come meanwhile
+		InvalidEventRun: 2, InvalidEventHold: 5 * time.Second, // so that few invalid events are held, and kills hit while they are
 		CaptureMaxEventAge: p.maxEventAge, IdempotencyKeyHorizon: p.horizon,
 		FlushInterval: 25 * time.Millisecond, ShutdownTimeout: 8 * time.Second, AdminAddr: config.AdminOff,
 	}
@@ -52,14 +52,15 @@ func (h *history) config(instance string) config.Config {
 // start starts a process of the service.
 func (s *slot) start(instance string, number int) {
 	h := s.h
-	s.lives++
+	s.lifetimes++
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{
-		h: h, name: fmt.Sprintf("%c%d", 'a'+number, s.lives), instance: instance, cancel: cancel,
-		killed: make(chan struct{}), ended: make(chan struct{}), counts: make(map[step]int), members: make(map[string]bool), under: make(map[string]int),
+		h: h, name: fmt.Sprintf("%c%d", 'a'+number, s.lifetimes), instance: instance, cancel: cancel,
+		killed: make(chan struct{}), ended: make(chan struct{}),
+		counts: make(map[step]int), members: make(map[string]bool), inFlight: make(map[string]int),
 	}
 	service, err := app.New(app.Options{
-		Config: h.config(instance), Version: "prove", Log: h.logger(p), DialKafka: p.dialKafka, DialAPI: p.dialAPI, LedgerFS: s.disk,
+		Config: h.config(instance), Version: "simulation", Log: h.logger(p), DialKafka: p.dialKafka, DialAPI: p.dialAPI, LedgerFS: s.disk,
 	})
 	if err != nil {
 		panic(err)
@@ -67,63 +68,60 @@ func (s *slot) start(instance string, number int) {
 	h.mu.Lock()
 	h.processes = append(h.processes, p)
 	h.mu.Unlock()
-	h.note(p, "starts as "+instance)
+	h.annotate(p, "starts as "+instance)
 	s.process = p
 	go func() {
 		defer close(p.ended)
 		p.err = service.Run(ctx)
-		p.goes()
+		p.closeConnections()
 		cancel()
-		h.note(p, fmt.Sprintf("has ended: %v", p.err))
+		h.annotate(p, fmt.Sprintf("ended: %v", p.err))
 	}()
 }
 
 // stop stops the process as SIGTERM does.
 func (s *slot) stop(p *process) error {
-	p.mu.Lock()
-	p.stopped = true
-	p.mu.Unlock()
-	s.h.note(p, "is told to stop")
+	s.h.annotate(p, "stopping")
 	p.cancel()
 	select {
 	case <-p.ended:
 		return p.err
 	case <-time.After(patience):
-		return errors.New("no end")
+		return errors.New("the process does not end")
 	}
 }
 
-// supervise plays the lives of a slot, one after the other.
-func (s *slot) supervise(lives []fate, number int) {
+// supervise runs the lifetimes of a slot, one after the other.
+func (s *slot) supervise(lifetimes []lifetime, number int) {
 	s.mu.Lock()
 	p := s.process // of the calm phase
 	s.mu.Unlock()
-	for _, f := range lives {
+	for _, f := range lifetimes {
 		if p == nil {
 			time.Sleep(f.pause)
 			if p = s.begin(f.instance, number); p == nil {
 				return
 			}
 		}
-		p.arm(f.orders)
+		p.arm(f.faults)
 		for _, o := range f.outages {
-			sufferer := p
+			target := p
 			s.h.background.Go(func() {
 				time.Sleep(o.at)
-				sufferer.suffer(o)
+				target.cutOff(o)
 			})
 		}
 		if f.end == endLast {
-			close(s.settled)
-			s.keepUp(p, f, number)
+			close(s.lastBegan)
+			s.keepRunning(p, f, number)
 			return
 		}
-		s.play(p, f, number)
+		s.runLifetime(p, f, number)
 		p = nil
 	}
 }
 
-// begin starts a process, unless the slot is to be empty now.
+// begin starts a process, unless the slot must stay empty.
 func (s *slot) begin(instance string, number int) *process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,15 +132,15 @@ func (s *slot) begin(instance string, number int) *process {
 	return s.process
 }
 
-// crash leaves of the disk what a machine that loses its power leaves, or part
-// of what it would have written.
+// crash removes unsynced writes from the disk, as a power failure does; the given
+// percentage of them survives.
 func (s *slot) crash(unsynced int) {
 	p := s.h.plan
-	s.disk = s.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: rand.New(rand.NewPCG(p.seed, uint64(s.lives)))})
+	s.disk = s.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: rand.New(rand.NewPCG(p.seed, uint64(s.lifetimes)))})
 }
 
-// die kills what runs; nothing takes its place.
-func (s *slot) die() {
+// killProcess kills the process and starts no other one.
+func (s *slot) killProcess() {
 	s.mu.Lock()
 	s.done = true
 	p := s.process
@@ -152,41 +150,41 @@ func (s *slot) die() {
 	}
 }
 
-// reset makes the slot ready for other lives.
+// reset prepares the slot for other lifetimes.
 func (s *slot) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.process, s.done, s.settled = nil, false, make(chan struct{})
+	s.process, s.done, s.lastBegan = nil, false, make(chan struct{})
 }
 
-// sleep takes the process its voice, until it is woken.
-func (s *slot) sleep() {
+// suspend suspends the process until it is resumed.
+func (s *slot) suspend() {
 	s.mu.Lock()
 	p := s.process
 	s.mu.Unlock()
 	if p != nil {
-		p.sleep()
-		s.h.note(p, "falls asleep")
+		p.suspend()
+		s.h.annotate(p, "suspended")
 	}
 }
 
-// wake lets the process speak again that sleeps, if one does; else the slot is
-// made ready for other lives.
-func (s *slot) wake() bool {
+// resume resumes a suspended process and reports whether there is one; if not, it
+// prepares the slot for other lifetimes.
+func (s *slot) resume() bool {
 	s.mu.Lock()
 	p := s.process
-	sleeps := p != nil && !s.done
+	suspended := p != nil && !s.done
 	s.mu.Unlock()
-	if !sleeps {
+	if !suspended {
 		s.reset()
 		return false
 	}
-	p.wake()
+	p.resume()
 	return true
 }
 
-// play lives one life to its end.
-func (s *slot) play(p *process, f fate, number int) {
+// runLifetime waits until the lifetime ends, and ends it as planned.
+func (s *slot) runLifetime(p *process, f lifetime, number int) {
 	var stop <-chan time.Time
 	if f.end == endStopped {
 		stop = time.After(f.endAt)
@@ -203,17 +201,17 @@ func (s *slot) play(p *process, f fate, number int) {
 			}
 			s.exited(p)
 			time.Sleep(restartPause)
-			pending := p.pending() // what made it end shall not do so for ever
+			pending := p.pending() // without the faults that it has met, which may have ended it
 			if p = s.begin(f.instance, number); p == nil {
 				return
 			}
 			p.arm(pending)
 		case <-stop:
-			s.stopInPeace(p)
+			s.stopGracefully(p)
 			return
 		case <-s.h.force:
 			if f.end == endStopped {
-				s.stopInPeace(p)
+				s.stopGracefully(p)
 				return
 			}
 			s.h.mu.Lock()
@@ -226,19 +224,19 @@ func (s *slot) play(p *process, f fate, number int) {
 	}
 }
 
-// restartPause is how long the platform waits before it starts a process again
-// that ended by itself.
+// restartPause is how long the supervisor waits before it restarts a process that
+// ended by itself.
 const restartPause = 300 * time.Millisecond
 
-// stopInPeace stops the process, which may be killed at it.
-func (s *slot) stopInPeace(p *process) {
+// stopGracefully stops the process; a fault may kill it meanwhile.
+func (s *slot) stopGracefully(p *process) {
 	if err := s.stop(p); err != nil && !p.isDead() {
 		s.exited(p)
 	}
 }
 
-// keepUp keeps the last life going until all are to end.
-func (s *slot) keepUp(p *process, f fate, number int) {
+// keepRunning restarts the last process until the slot is done.
+func (s *slot) keepRunning(p *process, f lifetime, number int) {
 	for {
 		<-p.ended
 		s.mu.Lock()
@@ -255,7 +253,7 @@ func (s *slot) keepUp(p *process, f fate, number int) {
 	}
 }
 
-// finish stops the last process at the end of the history.
+// finish stops the last process at the end of a phase.
 func (s *slot) finish() {
 	s.mu.Lock()
 	s.done = true
@@ -282,7 +280,8 @@ func (s *slot) finish() {
 	}
 }
 
-// exited notes a process that ended by itself. Some ends are right.
+// exited records that a process ended by itself, which is a violation unless a fault
+// may have caused it.
 func (s *slot) exited(p *process) {
 	s.h.mu.Lock()
 	s.h.exits = append(s.h.exits, fmt.Sprintf("%s: %v", p.name, p.err))
@@ -291,10 +290,10 @@ func (s *slot) exited(p *process) {
 		return
 	}
 	p.mu.Lock()
-	touched := p.touched
+	disturbed := p.disturbed
 	p.mu.Unlock()
-	if !touched && len(s.h.plan.broker) == 0 {
-		s.h.violate("%s, which nothing had happened to, ended with: %v", p.name, p.err)
+	if !disturbed && len(s.h.plan.broker) == 0 {
+		s.h.violate("%s ended without a fault: %v", p.name, p.err)
 	}
 }
 

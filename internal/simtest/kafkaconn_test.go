@@ -1,6 +1,6 @@
 //go:build synctests
 
-package prove
+package simtest
 
 import (
 	"context"
@@ -16,38 +16,38 @@ import (
 // dialKafka opens a connection to a broker for the process.
 func (p *process) dialKafka(ctx context.Context, network, address string) (net.Conn, error) {
 	return p.dial(ctx, sideKafka, func() (net.Conn, error) { return p.h.network.DialContext(ctx, network, address) },
-		func(inner net.Conn) cuttable { return &kafkaConn{line: newLine(p, inner)} })
+		func(inner net.Conn) cuttable { return &kafkaConn{connection: newConnection(p, inner)} })
 }
 
-// kafkaConn takes the stream apart into requests ([int32 size][int16 key]
-// [int16 version][int32 correlation id]…) and answers ([int32 size][int32
-// correlation id]…), so that each can be a step.
+// kafkaConn splits the stream into requests ([int32 size][int16 key][int16 version]
+// [int32 correlation id]…) and answers ([int32 size][int32 correlation id]…), so that
+// a fault can hit each of them.
 type kafkaConn struct {
-	line
-	out []byte // said, not a whole request yet; of the writer
+	connection
+	partial []byte // the beginning of a request; used by the writer only
 
-	mu    sync.Mutex
-	asked []question // not answered yet, in order: a broker answers in order
-	group int        // of them, those that wait for the group
+	mu      sync.Mutex
+	awaited []awaited // requests without an answer, in order, because a broker answers in order
+	group   int       // how many of them wait for the group
 
-	in []byte // an answer, partly handed out; of the reader
+	in []byte // the unread rest of an answer; used by the reader only
 }
 
-// question is a request that an answer is awaited for.
-type question struct {
+// awaited is a request without an answer yet.
+type awaited struct {
 	correlation uint32
 	group       bool // JoinGroup or SyncGroup
-	order       *order
-	entry       *entry // in the trace; nil where it is not traced
+	fault       *fault
+	entry       *entry // in the trace; nil if the request is not traced
 }
 
 const frameHeader = 4 + 2 + 2 + 4
 
 func (c *kafkaConn) Write(b []byte) (int, error) {
 	data := b
-	if len(c.out) > 0 {
-		data = append(c.out, b...)
-		c.out = nil
+	if len(c.partial) > 0 {
+		data = append(c.partial, b...)
+		c.partial = nil
 	}
 	for len(data) > 0 {
 		if len(data) < frameHeader {
@@ -57,79 +57,80 @@ func (c *kafkaConn) Write(b []byte) (int, error) {
 		if len(data) < size {
 			break
 		}
-		if err := c.ask(data[:size]); err != nil {
+		if err := c.send(data[:size]); err != nil {
 			return 0, err
 		}
 		data = data[size:]
 	}
 	if len(data) > 0 {
-		c.out = append([]byte(nil), data...)
+		c.partial = append([]byte(nil), data...)
 	}
 	return len(b), nil
 }
 
-// ask sends one whole request, or does with it what an order says.
-func (c *kafkaConn) ask(frame []byte) error {
+// send sends one whole request, unless a fault hits it.
+func (c *kafkaConn) send(frame []byte) error {
 	if !c.p.pass(c.closed) {
 		c.cut()
 		return errCut
 	}
 	key := int16(binary.BigEndian.Uint16(frame[4:]))
-	q := question{
+	q := awaited{
 		correlation: binary.BigEndian.Uint32(frame[8:]),
 		group:       kmsg.Key(key) == kmsg.JoinGroup || kmsg.Key(key) == kmsg.SyncGroup,
 	}
 	if traced(key) {
 		var n int
 		s := step(key)
-		n, q.order = c.p.request(s)
-		q.entry = c.p.h.trace.request(c.p, s, n, int16(binary.BigEndian.Uint16(frame[6:])), q.order)
+		n, q.fault = c.p.request(s)
+		q.entry = c.p.h.trace.request(c.p, s, n, int16(binary.BigEndian.Uint16(frame[6:])), q.fault)
 	}
-	if o := q.order; o != nil {
-		switch o.how {
+	if f := q.fault; f != nil {
+		switch f.effect {
 		case notApplied:
-			c.p.carryOut(o, c)
+			c.p.inject(f, c)
 			return errCut
 		case late:
-			defer c.p.carryOut(o, c)
-			c.giveUp(append([]byte(nil), frame...), o.after)
+			defer c.p.inject(f, c)
+			c.deliverLate(append([]byte(nil), frame...), f.after)
 			return errCut
 		case inFlight:
-			c.await(q)
+			c.expectAnswer(q)
 			if _, err := c.Conn.Write(frame); err != nil {
 				return err
 			}
-			c.p.carryOut(o, c)
+			c.p.inject(f, c)
 			return errCut
 		case swallowed, answered:
 		}
 	}
-	c.await(q)
+	c.expectAnswer(q)
 	_, err := c.Conn.Write(frame)
 	return err
 }
 
-func (c *kafkaConn) await(q question) {
+func (c *kafkaConn) expectAnswer(q awaited) {
 	if q.group {
-		c.p.joins(q.entry.step == step(kmsg.SyncGroup))
+		c.p.setSyncing(q.entry.step == step(kmsg.SyncGroup))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.asked = append(c.asked, q)
+	c.awaited = append(c.awaited, q)
 	if q.group {
 		c.group++
 	}
 }
 
-// cut loses the connection. A broker does not see that of a member that waits
-// for its group; the fake one would then never expel it, for it begins to wait
-// for heartbeats when it has answered. So such an answer is still taken.
+// cut closes the connection. While a member waits for its group, the connection
+// stays open for the broker and the answer is discarded: the fake broker begins to
+// count the session time-out when it has answered, and would never remove a member
+// whose answer it cannot write.
 func (c *kafkaConn) cut() {
 	c.mu.Lock()
 	waits := c.group > 0
 	c.mu.Unlock()
 	if !waits {
-		c.line.cut()
+		c.connection.cut()
 		return
 	}
 	c.once.Do(func() {
@@ -141,7 +142,7 @@ func (c *kafkaConn) cut() {
 
 func (c *kafkaConn) Read(b []byte) (int, error) {
 	if len(c.in) == 0 {
-		if err := c.hear(); err != nil {
+		if err := c.receive(); err != nil {
 			return 0, err
 		}
 	}
@@ -150,8 +151,8 @@ func (c *kafkaConn) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// hear reads one whole answer.
-func (c *kafkaConn) hear() error {
+// receive reads one whole answer.
+func (c *kafkaConn) receive() error {
 	var size [4]byte
 	if _, err := io.ReadFull(c.Conn, size[:]); err != nil {
 		return err
@@ -171,11 +172,11 @@ func (c *kafkaConn) hear() error {
 	default:
 	}
 	c.mu.Lock()
-	var q question
-	for i, asked := range c.asked {
-		if asked.correlation == binary.BigEndian.Uint32(frame[4:]) {
-			q = asked
-			c.asked = append(c.asked[:i], c.asked[i+1:]...)
+	var q awaited
+	for i, a := range c.awaited {
+		if a.correlation == binary.BigEndian.Uint32(frame[4:]) {
+			q = a
+			c.awaited = append(c.awaited[:i], c.awaited[i+1:]...)
 			if q.group {
 				c.group--
 			}
@@ -184,23 +185,23 @@ func (c *kafkaConn) hear() error {
 	}
 	c.mu.Unlock()
 	if q.group {
-		c.p.joins(false)
+		c.p.setSyncing(false)
 		if q.entry.step == step(kmsg.JoinGroup) {
-			c.p.learn(q.entry.version, frame[8:])
+			c.p.addMember(q.entry.version, frame[8:])
 		}
 	}
 	if q.entry != nil {
-		c.p.h.trace.answer(q.entry, frame[8:], q.order != nil && q.order.how == swallowed)
+		c.p.h.trace.answer(q.entry, frame[8:], q.fault != nil && q.fault.effect == swallowed)
 	}
-	if o := q.order; o != nil {
-		if o.how == answered && !o.kill {
-			// The answer is heard, and the connection lost after it.
-			c.p.h.hit()
-			time.AfterFunc(o.after, c.cut)
+	if f := q.fault; f != nil {
+		if f.effect == answered && !f.kill {
+			// The connection is lost after the process has read the answer.
+			c.p.h.countLoss()
+			time.AfterFunc(f.after, c.cut)
 		} else {
-			c.p.carryOut(o, c)
+			c.p.inject(f, c)
 		}
-		if o.how == swallowed {
+		if f.effect == swallowed {
 			c.cut()
 			return errCut
 		}
@@ -215,8 +216,8 @@ func (c *kafkaConn) Close() error {
 	return nil
 }
 
-// traced says which requests are steps: all but the polling ones and those
-// that only read what the cluster is like.
+// traced reports whether a request is a step: all are, except fetches and requests
+// that only read metadata.
 func traced(key int16) bool {
 	switch kmsg.Key(key) {
 	case kmsg.Produce, kmsg.OffsetCommit, kmsg.OffsetFetch, kmsg.JoinGroup, kmsg.Heartbeat, kmsg.LeaveGroup, kmsg.SyncGroup,

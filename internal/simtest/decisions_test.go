@@ -1,6 +1,6 @@
 //go:build synctests
 
-package prove
+package simtest
 
 import (
 	"bytes"
@@ -15,20 +15,20 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// verdict is a record of an outcome topic or the parked one.
-type verdict struct {
-	kind      string // captured, rejected, parked
-	reason    string
-	event     string
-	outcomeID string
-	content   string // all of an outcome, but for how it was come by
-	paymentID string
-	amount    string
-	from      position // of a parked record: where it lay
-	at        position
-	showsPlan bool // a planted secret is in it
-	replayed  bool // it is marked as one that was published before
-	written   time.Time
+// decision is a record of an outcome topic or of the dead-letter topic.
+type decision struct {
+	kind        string // captured, rejected, parked
+	reason      string
+	event       string
+	outcomeID   string
+	content     string // of an outcome, without the fields that say how it was obtained
+	paymentID   string
+	amount      string
+	from        position // of a parked record: its position in the input
+	at          position
+	showsSecret bool // it contains a planted secret
+	replayed    bool // it is marked as published before
+	written     time.Time
 }
 
 type position struct {
@@ -36,13 +36,13 @@ type position struct {
 	offset    int64
 }
 
-// word is the verdict as plans name it.
-func (v verdict) word() string { return strings.TrimSpace(v.kind + " " + v.reason) }
+// word returns the decision as plans name it.
+func (v decision) word() string { return strings.TrimSpace(v.kind + " " + v.reason) }
 
-func (v verdict) String() string {
+func (v decision) String() string {
 	s := fmt.Sprintf("%s %s at %s/%d@%d", v.event, v.word(), v.kind, v.at.partition, v.at.offset)
 	if v.kind == "parked" {
-		return s + fmt.Sprintf(", was at %d@%d", v.from.partition, v.from.offset)
+		return s + fmt.Sprintf(", from %d@%d", v.from.partition, v.from.offset)
 	}
 	if v.replayed {
 		s += ", replayed"
@@ -50,29 +50,30 @@ func (v verdict) String() string {
 	return s + fmt.Sprintf(", id %s, payment %s", v.outcomeID, v.paymentID)
 }
 
-// readVerdicts reads the outcome topics as a read-committed consumer does.
-func (h *history) readVerdicts(ctx context.Context) {
+// readDecisions reads the outcome and dead-letter topics as a read-committed
+// consumer does.
+func (h *harness) readDecisions(ctx context.Context) {
 	for _, topic := range []string{topicCaptured, topicRejected, topicParked} {
 		for _, r := range h.read(ctx, topic) {
-			v, err := parseVerdict(r)
+			v, err := parseDecision(r)
 			if err != nil {
-				h.violate("%s/%d@%d cannot be read: %v", r.Topic, r.Partition, r.Offset, err)
+				h.violate("read %s/%d@%d: %v", r.Topic, r.Partition, r.Offset, err)
 			}
-			h.verdicts = append(h.verdicts, v)
+			h.decisions = append(h.decisions, v)
 		}
 	}
 }
 
 // read reads all committed records of a topic.
-func (h *history) read(ctx context.Context, topic string) (all []*kgo.Record) {
+func (h *harness) read(ctx context.Context, topic string) (all []*kgo.Record) {
 	for _, p := range h.cluster.PartitionInfos(topic) {
 		for at := int64(0); at < p.LastStableOffset; {
 			records, next, err := h.fetch(ctx, topic, p.Leader, p.Partition, at)
-			for try := 0; err != nil && try < 5; try++ { // a fault of the plan's met us
+			for try := 0; err != nil && try < 5; try++ { // a fault of the plan has hit the reader
 				records, next, err = h.fetch(ctx, topic, p.Leader, p.Partition, at)
 			}
 			if err != nil || next <= at {
-				h.violate("reading %s/%d at %d: %v", topic, p.Partition, at, err)
+				h.violate("read %s/%d at %d: %v", topic, p.Partition, at, err)
 				return all
 			}
 			all = append(all, records...)
@@ -82,8 +83,8 @@ func (h *history) read(ctx context.Context, topic string) (all []*kgo.Record) {
 	return all
 }
 
-// fetch reads the committed records of a partition from an offset on.
-func (h *history) fetch(ctx context.Context, topic string, leader, partition int32, at int64) ([]*kgo.Record, int64, error) {
+// fetch reads committed records of a partition from an offset on.
+func (h *harness) fetch(ctx context.Context, topic string, leader, partition int32, at int64) ([]*kgo.Record, int64, error) {
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxBytes, req.IsolationLevel, req.SessionEpoch, req.MaxWaitMillis = 8<<20, 1, -1, 0
 	t := kmsg.NewFetchRequestTopic()
@@ -106,8 +107,8 @@ func (h *history) fetch(ctx context.Context, topic string, leader, partition int
 	return fetched.Records, next, fetched.Err
 }
 
-func parseVerdict(r *kgo.Record) (verdict, error) {
-	v := verdict{kind: r.Topic, at: position{r.Partition, r.Offset}, written: r.Timestamp}
+func parseDecision(r *kgo.Record) (decision, error) {
+	v := decision{kind: r.Topic, at: position{r.Partition, r.Offset}, written: r.Timestamp}
 	if r.Topic == topicParked {
 		for _, header := range r.Headers {
 			n, _ := strconv.ParseInt(string(header.Value), 10, 64)
@@ -122,7 +123,7 @@ func parseVerdict(r *kgo.Record) (verdict, error) {
 		}
 		return v, nil
 	}
-	v.showsPlan = bytes.Contains(r.Value, []byte(payerTokens)) || bytes.Contains(r.Value, []byte(accessToken))
+	v.showsSecret = bytes.Contains(r.Value, []byte(payerTokens)) || bytes.Contains(r.Value, []byte(accessToken))
 	var doc map[string]any
 	if err := json.Unmarshal(r.Value, &doc); err != nil {
 		return v, err
@@ -137,7 +138,7 @@ func parseVerdict(r *kgo.Record) (verdict, error) {
 	delete(data, "provider_replayed")
 	delete(data, "replayed")
 	if r.Topic == topicRejected {
-		delete(doc, "time") // the API tells no date with a rejection, so it is that of the answer
+		delete(doc, "time") // the API dates no rejection, so it has the time of the answer
 	}
 	content, err := json.Marshal(doc)
 	v.content = string(content)

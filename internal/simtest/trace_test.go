@@ -1,6 +1,6 @@
 //go:build synctests
 
-package prove
+package simtest
 
 import (
 	"bytes"
@@ -14,8 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// trace is what was seen of a history, in order. It is only written down while
-// the history runs, and made readable if it has to be shown.
+// trace records the requests of a run, in order. They are formatted only if the run
+// fails.
 type trace struct {
 	began time.Time
 
@@ -26,20 +26,20 @@ type trace struct {
 
 const traceLimit = 20_000
 
-// entry is one external request with what became of it, or a note.
+// entry is one request of a process with its answer, or a note.
 type entry struct {
-	at      time.Time
-	p       *process // nil: of the history itself
-	note    string   // instead of all below
-	step    step
-	n       int
-	version int16
-	key     string  // the idempotency key of a POST
-	ends    []int64 // how far the ledger's partitions went at it
-	order   *order
-	heard   time.Time // zero: no answer was seen
-	lost    bool      // the answer was seen, and kept from the process
-	answer  []byte
+	at         time.Time
+	p          *process // nil: the harness
+	note       string   // instead of the fields below
+	step       step
+	n          int
+	version    int16
+	key        string  // the idempotency key of a POST
+	ends       []int64 // the end offsets of the ledger when a POST was sent
+	fault      *fault
+	answeredAt time.Time // zero: there was no answer
+	lost       bool      // the answer did not reach the process
+	answer     []byte
 }
 
 func (t *trace) add(e *entry) *entry {
@@ -54,22 +54,22 @@ func (t *trace) add(e *entry) *entry {
 	return e
 }
 
-func (t *trace) request(p *process, s step, n int, version int16, o *order) *entry {
-	return t.add(&entry{p: p, step: s, n: n, version: version, order: o})
+func (t *trace) request(p *process, s step, n int, version int16, f *fault) *entry {
+	return t.add(&entry{p: p, step: s, n: n, version: version, fault: f})
 }
 
-func (t *trace) call(p *process, s step, n int, key string, ends []int64, o *order) *entry {
-	return t.add(&entry{p: p, step: s, n: n, key: key, ends: ends, order: o})
+func (t *trace) call(p *process, s step, n int, key string, ends []int64, f *fault) *entry {
+	return t.add(&entry{p: p, step: s, n: n, key: key, ends: ends, fault: f})
 }
 
 func (t *trace) answer(e *entry, body []byte, lost bool) {
 	body = append([]byte(nil), body[:min(len(body), 400)]...)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e.heard, e.lost, e.answer = time.Now(), lost, body
+	e.answeredAt, e.lost, e.answer = time.Now(), lost, body
 }
 
-// calls gives the POSTs of an event in order.
+// calls returns the POSTs of an event in order.
 func (t *trace) calls(key string) []entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -82,7 +82,7 @@ func (t *trace) calls(key string) []entry {
 	return all
 }
 
-// posts gives all POSTs.
+// posts returns all POSTs.
 func (t *trace) posts() []entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -95,9 +95,9 @@ func (t *trace) posts() []entry {
 	return all
 }
 
-// status is the HTTP status that the process heard, or "".
+// status returns the HTTP status that reached the process, or "".
 func (e entry) status() string {
-	if e.lost || e.heard.IsZero() || !bytes.HasPrefix(e.answer, []byte("HTTP/1.1 ")) || len(e.answer) < 12 {
+	if e.lost || e.answeredAt.IsZero() || !bytes.HasPrefix(e.answer, []byte("HTTP/1.1 ")) || len(e.answer) < 12 {
 		return ""
 	}
 	return string(e.answer[9:12])
@@ -132,20 +132,20 @@ func (e *entry) describe() string {
 		what += " " + e.key
 	}
 	switch {
-	case e.order != nil && e.order.how <= inFlight:
-		return fmt.Sprintf("%s → %s", what, e.order.how)
-	case e.heard.IsZero():
+	case e.fault != nil && e.fault.effect <= inFlight:
+		return fmt.Sprintf("%s → %s", what, e.fault.effect)
+	case e.answeredAt.IsZero():
 		return what + " → no answer"
 	}
-	what += fmt.Sprintf(" → %s after %s", e.said(), e.heard.Sub(e.at))
+	what += fmt.Sprintf(" → %s after %s", e.summary(), e.answeredAt.Sub(e.at))
 	if e.lost {
-		what += ", not heard"
+		what += ", lost"
 	}
 	return what
 }
 
-// said tells an answer in short: the HTTP status, or the error codes.
-func (e *entry) said() string {
+// summary returns the HTTP status or the error codes of the answer.
+func (e *entry) summary() string {
 	if e.step >= stepPOST {
 		return string(e.answer)
 	}
@@ -153,7 +153,7 @@ func (e *entry) said() string {
 	resp.SetVersion(e.version)
 	body := e.answer
 	if resp.IsFlexible() && len(body) > 0 {
-		body = body[1:] // no tagged fields in the header
+		body = body[1:] // the header has no tagged fields
 	}
 	if err := resp.ReadFrom(body); err != nil {
 		return "an answer of over 400 bytes"
@@ -165,7 +165,7 @@ func (e *entry) said() string {
 	return strings.Join(codes, ",")
 }
 
-// errorCodes finds the error codes in a response, whatever its layout.
+// errorCodes returns the error codes in a response of any layout.
 func errorCodes(v reflect.Value, codes []string) []string {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -191,11 +191,11 @@ func errorCodes(v reflect.Value, codes []string) []string {
 	return codes
 }
 
-// logRing keeps the last of what the services logged.
+// logRing keeps the latest part of the services' logs.
 type logRing struct {
 	mu      sync.Mutex
 	buf     []byte
-	secrets map[string]bool // planted ones that were seen
+	secrets map[string]bool // planted secrets that were logged
 }
 
 const logLimit = 1 << 20
@@ -224,7 +224,7 @@ func (l *logRing) String() string {
 	return string(l.buf)
 }
 
-// shown gives the planted secrets that the log has shown.
+// shown returns the planted secrets that were logged.
 func (l *logRing) shown() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,6 +1,6 @@
 //go:build synctests
 
-package prove
+package simtest
 
 import (
 	"bytes"
@@ -18,32 +18,32 @@ import (
 // dialAPI opens a connection to the simulator for the process.
 func (p *process) dialAPI(ctx context.Context, _, _ string) (net.Conn, error) {
 	return p.dial(ctx, sideAPI, func() (net.Conn, error) { return p.h.api.dial(ctx, p) },
-		func(inner net.Conn) cuttable { return &apiConn{line: newLine(p, inner)} })
+		func(inner net.Conn) cuttable { return &apiConn{connection: newConnection(p, inner)} })
 }
 
-// apiConn is an HTTP/1.1 connection: one request at a time. Its head and its
-// body are written apart; what is a step is the whole.
+// apiConn is an HTTP/1.1 connection: one request at a time. The client writes head and
+// body separately; the step is the whole request.
 type apiConn struct {
-	line
-	said []byte // of a request that is not whole yet; of the writer
+	connection
+	partial []byte // the beginning of a request; used by the writer only
 
 	mu    sync.Mutex
-	order *order // of the request under way
+	fault *fault // of the request in flight
 	entry *entry
-	under []string // what it is for, while it is under way
+	names []string // the order and the event of a POST in flight
 }
 
 func (c *apiConn) Write(b []byte) (int, error) {
-	c.said = append(c.said, b...)
-	if !whole(c.said) {
+	c.partial = append(c.partial, b...)
+	if !whole(c.partial) {
 		return len(b), nil
 	}
-	request := c.said
-	c.said = nil
-	return len(b), c.ask(request)
+	request := c.partial
+	c.partial = nil
+	return len(b), c.send(request)
 }
 
-// whole reports whether a request has all of its body.
+// whole reports whether a request has its whole body.
 func whole(request []byte) bool {
 	head, body, ok := bytes.Cut(request, []byte("\r\n\r\n"))
 	if !ok {
@@ -53,8 +53,8 @@ func whole(request []byte) bool {
 	return len(body) >= length
 }
 
-// ask sends one whole request, or does with it what an order says.
-func (c *apiConn) ask(request []byte) error {
+// send sends one whole request, unless a fault hits it.
+func (c *apiConn) send(request []byte) error {
 	if !c.p.pass(c.closed) {
 		c.cut()
 		return errCut
@@ -67,33 +67,33 @@ func (c *apiConn) ask(request []byte) error {
 	if s == stepPOST {
 		ends = c.p.h.ledgerEnds()
 	}
-	n, o := c.p.request(s)
-	e := c.p.h.trace.call(c.p, s, n, headerIn(request, "X-Idempotency-Key: "), ends, o)
+	n, f := c.p.request(s)
+	e := c.p.h.trace.call(c.p, s, n, headerIn(request, "X-Idempotency-Key: "), ends, f)
 	if s == stepPOST {
 		c.enter(request)
 	}
-	if o != nil {
-		switch o.how {
+	if f != nil {
+		switch f.effect {
 		case notApplied:
-			c.p.carryOut(o, c)
+			c.p.inject(f, c)
 			return errCut
 		case late:
-			defer c.p.carryOut(o, c)
+			defer c.p.inject(f, c)
 			c.leave()
-			c.giveUp(request, o.after)
+			c.deliverLate(request, f.after)
 			return errCut
 		case inFlight:
 			if _, err := c.Conn.Write(request); err != nil {
-				c.leave() // it was cut by an earlier order
+				c.leave() // an earlier fault has closed the connection
 				return err
 			}
-			c.p.carryOut(o, c)
+			c.p.inject(f, c)
 			return errCut
 		case swallowed, answered:
 		}
 	}
 	c.mu.Lock()
-	c.order, c.entry = o, e
+	c.fault, c.entry = f, e
 	c.mu.Unlock()
 	_, err := c.Conn.Write(request)
 	if err != nil {
@@ -111,41 +111,41 @@ func headerIn(request []byte, name string) string {
 	return string(value)
 }
 
-// enter notes that a POST is under way, and looks for another one of the same
-// process for the same order or event. It is over when it is answered or when
-// the process has hung up, which is sooner than the API knows of it.
+// enter records a POST in flight, and reports another one of the same process for the
+// same order or event. The POST is over when it is answered or when the process has
+// closed the connection, which the API may learn later.
 func (c *apiConn) enter(request []byte) {
 	_, rest, _ := bytes.Cut(request, []byte(`"external_reference":"`))
 	reference, _, _ := bytes.Cut(rest, []byte(`"`))
-	under := []string{"order " + string(reference), "event " + headerIn(request, "X-Idempotency-Key: ")}
+	names := []string{"order " + string(reference), "event " + headerIn(request, "X-Idempotency-Key: ")}
 	c.mu.Lock()
-	c.under = under
+	c.names = names
 	c.mu.Unlock()
 	c.p.mu.Lock()
 	defer c.p.mu.Unlock()
-	for _, what := range under {
-		c.p.under[what]++
-		if c.p.under[what] > 1 {
-			c.p.h.overlap(what + " by " + c.p.name)
+	for _, name := range names {
+		c.p.inFlight[name]++
+		if c.p.inFlight[name] > 1 {
+			c.p.h.overlap(name + " by " + c.p.name)
 		}
 	}
 }
 
 func (c *apiConn) leave() {
 	c.mu.Lock()
-	under := c.under
-	c.under = nil
+	names := c.names
+	c.names = nil
 	c.mu.Unlock()
 	c.p.mu.Lock()
 	defer c.p.mu.Unlock()
-	for _, what := range under {
-		c.p.under[what]--
+	for _, name := range names {
+		c.p.inFlight[name]--
 	}
 }
 
 func (c *apiConn) cut() {
 	c.leave()
-	c.line.cut()
+	c.connection.cut()
 }
 
 func (c *apiConn) Read(b []byte) (int, error) {
@@ -158,21 +158,21 @@ func (c *apiConn) Read(b []byte) (int, error) {
 		return 0, errCut
 	}
 	c.mu.Lock()
-	o, e := c.order, c.entry
-	c.order, c.entry = nil, nil
+	f, e := c.fault, c.entry
+	c.fault, c.entry = nil, nil
 	c.mu.Unlock()
 	c.leave()
 	if e != nil {
-		c.p.h.trace.answer(e, b[:min(n, 12)], o != nil && o.how == swallowed)
+		c.p.h.trace.answer(e, b[:min(n, 12)], f != nil && f.effect == swallowed)
 	}
-	if o != nil {
-		if o.how == answered && !o.kill {
-			c.p.h.hit()
-			time.AfterFunc(o.after, c.cut)
+	if f != nil {
+		if f.effect == answered && !f.kill {
+			c.p.h.countLoss()
+			time.AfterFunc(f.after, c.cut)
 		} else {
-			c.p.carryOut(o, c)
+			c.p.inject(f, c)
 		}
-		if o.how == swallowed {
+		if f.effect == swallowed {
 			c.cut()
 			return 0, errCut
 		}
@@ -186,7 +186,7 @@ func (c *apiConn) Close() error {
 	return nil
 }
 
-// api serves the simulator and keeps a record of each POST before it.
+// api serves the simulator and records each POST before it does.
 type api struct {
 	handler http.Handler
 	conns   chan net.Conn
@@ -208,7 +208,7 @@ func newAPI(handler http.Handler) *api {
 	return &api{handler: handler, conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// tagged is a connection whose process is known to the server.
+// tagged is a connection with its process.
 type tagged struct {
 	net.Conn
 	p *process
@@ -228,7 +228,7 @@ func (a *api) dial(ctx context.Context, p *process) (net.Conn, error) {
 	}
 }
 
-// Accept, Close and Addr make it a listener.
+// Accept, Close and Addr implement net.Listener.
 func (a *api) Accept() (net.Conn, error) {
 	select {
 	case c := <-a.conns:
@@ -278,7 +278,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		panic(http.ErrAbortHandler) // half a request is none
+		panic(http.ErrAbortHandler) // an incomplete request has no effect
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	a.record(p, r.Header.Get("X-Idempotency-Key"), body)

@@ -1,6 +1,6 @@
 //go:build synctests
 
-package prove
+package simtest
 
 import (
 	"context"
@@ -28,15 +28,15 @@ const (
 
 	// patience bounds every wait, in virtual time.
 	patience = 5 * time.Minute
-	// trafficEvery is between two events that come while others wait.
+	// trafficEvery is the time between two events of the plan's traffic.
 	trafficEvery = 30 * time.Second
-	// look is how often a condition is looked at. It costs next to nothing:
-	// the fake broker is asked in the process.
-	look = 20 * time.Millisecond
+	// pollInterval is the time between two checks of a condition. A check is cheap
+	// because the fake broker runs in this process.
+	pollInterval = 20 * time.Millisecond
 )
 
-// history is one run of a plan.
-type history struct {
+// harness carries out the plan of one run.
+type harness struct {
 	plan    *plan
 	began   time.Time
 	lasted  time.Duration
@@ -49,39 +49,39 @@ type history struct {
 	log     logRing
 
 	group       string
-	second      time.Time           // when the second part began; zero: it has not
-	decided     map[string]bool     // by then
-	resent      map[string]int      // how often a person sent what was parked, by id
-	corrected   map[string]*planned // of events that were parked without a call: what took their place, by id
-	halted      bool                // the ledger is gone, and nothing is to be done
+	secondBegan time.Time                // when the second phase began; zero before that
+	decided     map[string]bool          // events that the first phase decided, by id
+	resent      map[string]int           // how often an operator resent an event, by id
+	corrected   map[string]*plannedEvent // corrections of events that were parked without a call, by id
+	halted      bool                     // the ledger was recreated, so the service must do nothing
 	slots       []*slot
-	sent        []*sent
-	force       chan struct{} // closed when kills that have not come shall come
+	sent        []*sentRecord
+	force       chan struct{} // closed when processes whose kill has not come must be killed
 	over        chan struct{} // closed when the last process has ended
-	hung        atomic.Bool   // the fake broker does not answer the group any more
+	groupStuck  atomic.Bool   // the fake broker no longer answers the group
 	background  sync.WaitGroup
 	supervisors sync.WaitGroup
 
 	mu         sync.Mutex
 	processes  []*process
 	kills      int
-	idleKills  int      // of them, those at rest, for their step had not come
-	losses     int      // connections lost by order
-	exits      []string // ends that nobody asked for
+	idleKills  int      // kills at rest, because no request had met the fault
+	losses     int      // connections that a fault has lost
+	exits      []string // processes that ended by themselves
 	violations []string
-	stacks     string // of a history that is stuck
-	verdicts   []verdict
+	stacks     string // of a run that is stuck
+	decisions  []decision
 	entries    []ledgerEntry
-	atOnce     int // events that two instances decided in the same moment
+	atOnce     int // events that two instances decided at once
 }
 
 // run carries out a plan in a bubble of its own.
 func run(t *testing.T, p *plan) (r result) {
 	t.Helper()
-	h := &history{plan: p}
+	h := &harness{plan: p}
 	defer func() {
-		// A bubble in which all wait for ever panics; that is a violation as
-		// good as any, and the campaign goes on.
+		// A bubble in which all goroutines are blocked panics. That counts as a
+		// violation, and the other runs continue.
 		if stuck := recover(); stuck != nil {
 			h.violations = append(h.violations, fmt.Sprintf("stuck: %v", stuck))
 			h.stacks = stacks()
@@ -89,43 +89,44 @@ func run(t *testing.T, p *plan) (r result) {
 		}
 	}()
 	synctest.Test(t, func(t *testing.T) {
-		h.live(t.Context())
+		h.execute(t.Context())
 		r = h.result()
 	})
 	return r
 }
 
-func (h *history) violate(format string, args ...any) {
+func (h *harness) violate(format string, args ...any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.violations = append(h.violations, fmt.Sprintf(format, args...))
 }
 
-func (h *history) note(p *process, text string) { h.trace.add(&entry{p: p, note: text}) }
+func (h *harness) annotate(p *process, text string) { h.trace.add(&entry{p: p, note: text}) }
 
-// hit counts a connection that was lost by order.
-func (h *history) hit() {
+// countLoss counts a connection that a fault has lost.
+func (h *harness) countLoss() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.losses++
 }
 
-func (h *history) died(p *process) {
-	h.note(p, "dies")
+func (h *harness) countKill(p *process) {
+	h.annotate(p, "killed")
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.kills++
 }
 
-// live runs the history from its beginning to its end.
-func (h *history) live(ctx context.Context) {
+// execute carries out the plan from its beginning to its end.
+func (h *harness) execute(ctx context.Context) {
 	p := h.plan
 	h.began = time.Now()
-	h.group, h.resent = "prove", make(map[string]int)
-	h.force, h.over = make(chan struct{}), make(chan struct{}) // channels of outside would keep time from passing
+	h.group, h.resent = "simulation", make(map[string]int)
+	h.force, h.over = make(chan struct{}), make(chan struct{}) // channels from outside the bubble would keep virtual time from passing
 	h.trace.began = h.began
 	h.network = &kfake.VirtualNetwork{}
-	cluster, err := kfake.NewCluster(kfake.Ports([]int{9092, 9093}[:p.brokers]...), kfake.ListenFn(h.network.Listen), kfake.GroupMinSessionTimeout(1),
+	cluster, err := kfake.NewCluster(kfake.Ports([]int{9092, 9093}[:p.brokers]...),
+		kfake.ListenFn(h.network.Listen), kfake.GroupMinSessionTimeout(1),
 		kafkatest.Uncompacted(), kfake.MaxVersions(brokerVersions(p.oldBroker)),
 		kfake.SeedTopics(p.partitions, topicInput), kfake.SeedTopics(p.outPartitions, topicCaptured, topicRejected, topicParked))
 	if err != nil {
@@ -145,41 +146,42 @@ func (h *history) live(ctx context.Context) {
 		panic(err)
 	}
 	defer h.client.Close()
-	if _, err := kadm.NewClient(h.client).CreateTopic(ctx, p.ledgerPartitions, 1, map[string]*string{"cleanup.policy": new("compact")}, topicLedger); err != nil {
+	compacted := map[string]*string{"cleanup.policy": new("compact")}
+	if _, err := kadm.NewClient(h.client).CreateTopic(ctx, p.ledgerPartitions, 1, compacted, topicLedger); err != nil {
 		panic(err)
 	}
 	for range p.slots {
-		h.slots = append(h.slots, &slot{h: h, settled: make(chan struct{}), disk: vfs.NewCrashableMem()})
+		h.slots = append(h.slots, &slot{h: h, lastBegan: make(chan struct{}), disk: vfs.NewCrashableMem()})
 	}
 	h.watched(ctx, func() {
 		if len(p.calm) > 0 {
 			h.calm(ctx)
 		}
-		h.background.Go(func() { h.trouble(ctx) })
-		h.play(ctx, p.slots, p.waves, p.last)
+		h.background.Go(func() { h.injectFaults(ctx) })
+		h.runPhase(ctx, p.slots, p.waves, p.last)
 	})
-	if p.again != nil && !h.hung.Load() {
-		h.comeAgain(ctx)
+	if p.second != nil && !h.groupStuck.Load() {
+		h.runSecondPhase(ctx)
 	}
 	h.stopAll()
 	close(h.over)
 	h.background.Wait()
 	h.lasted = time.Since(h.began)
-	time.Sleep(2 * time.Minute) // what the clients left running finds out
-	h.readVerdicts(ctx)
+	time.Sleep(2 * time.Minute) // goroutines that the clients left running end
+	h.readDecisions(ctx)
 	h.readLedger(ctx)
 	h.check()
 }
 
-// calm lets instances join and leave, and nothing else happen.
-func (h *history) calm(ctx context.Context) {
+// calm runs the calm phase.
+func (h *harness) calm(ctx context.Context) {
 	var waves sync.WaitGroup
 	waves.Go(func() { h.send(ctx, h.plan.calm) })
-	for _, m := range h.plan.calmly {
+	for _, m := range h.plan.calmMoves {
 		time.Sleep(m.after)
 		s := h.slots[m.slot]
 		if m.what == "start" {
-			s.start(h.plan.slots[m.slot][0].instance, m.slot) //nolint:contextcheck // a process has a life of its own
+			s.start(h.plan.slots[m.slot][0].instance, m.slot) //nolint:contextcheck // a process outlives the caller
 			continue
 		}
 		if err := s.stop(s.process); err != nil {
@@ -188,49 +190,49 @@ func (h *history) calm(ctx context.Context) {
 		s.process = nil
 	}
 	waves.Wait()
-	if h.eventually("what was sent in the calm phase is committed", h.settled) {
+	if h.eventually("the records of the calm phase are committed", h.allCommitted) {
 		h.checkCalm()
 	}
 }
 
-// play lets everything happen, until all is settled after the last kill, or
-// until all die before.
-func (h *history) play(ctx context.Context, lives [][]fate, waves []wave, last wave) {
+// runPhase runs a phase until all records are committed after the last kill, or
+// until the plan kills all processes.
+func (h *harness) runPhase(ctx context.Context, lifetimes [][]lifetime, waves []wave, last wave) {
 	for i, s := range h.slots {
-		if len(lives[i]) > 0 {
-			h.supervisors.Go(func() { s.supervise(lives[i], i) }) //nolint:contextcheck // as above
+		if len(lifetimes[i]) > 0 {
+			h.supervisors.Go(func() { s.supervise(lifetimes[i], i) }) //nolint:contextcheck // as above
 		}
 	}
 	h.send(ctx, waves)
-	a := h.plan.again
-	if a == nil || !h.second.IsZero() {
-		a = new(again)
+	a := h.plan.second
+	if a == nil || !h.secondBegan.IsZero() {
+		a = new(secondPhase)
 	}
-	if a.cut {
+	if a.killAll {
 		h.send(ctx, []wave{last})
 		time.Sleep(a.after)
 		return
 	}
-	h.eventually("what was sent is committed", h.goesOn(ctx))
+	h.eventually("the records of the waves are committed", h.committedWithTraffic(ctx))
 	close(h.force)
 	for _, s := range h.slots {
 		select {
-		case <-s.settled:
+		case <-s.lastBegan:
 		case <-time.After(patience):
-			h.violate("slot does not come to its last life")
+			h.violate("a slot does not reach its last lifetime")
 		}
 	}
 	h.send(ctx, []wave{last})
-	if a.sleeper {
+	if a.suspendFirst {
 		time.Sleep(a.after)
-		h.slots[0].sleep()
+		h.slots[0].suspend()
 	}
-	h.eventually("what was sent last is committed", h.goesOn(ctx))
+	h.eventually("the records of the last wave are committed", h.committedWithTraffic(ctx))
 }
 
-// goesOn is settled, with an event of the plan's traffic every now and then
-// while it is not.
-func (h *history) goesOn(ctx context.Context) func() bool {
+// committedWithTraffic returns allCommitted as a condition that sends an event of the
+// plan's traffic every now and then while it does not hold.
+func (h *harness) committedWithTraffic(ctx context.Context) func() bool {
 	next := time.Now().Add(trafficEvery)
 	return func() bool {
 		if len(h.plan.traffic) > 0 && time.Now().After(next) {
@@ -238,12 +240,12 @@ func (h *history) goesOn(ctx context.Context) func() bool {
 			h.plan.traffic = h.plan.traffic[1:]
 			next = time.Now().Add(trafficEvery)
 		}
-		return h.settled()
+		return h.allCommitted()
 	}
 }
 
 // send produces waves of records.
-func (h *history) send(ctx context.Context, waves []wave) {
+func (h *harness) send(ctx context.Context, waves []wave) {
 	for _, w := range waves {
 		time.Sleep(w.after)
 		var records []*kgo.Record
@@ -257,7 +259,7 @@ func (h *history) send(ctx context.Context, waves []wave) {
 		}
 		for _, r := range h.client.ProduceSync(ctx, records...) {
 			if r.Err != nil {
-				panic(r.Err) // nothing cuts this client off
+				panic(r.Err) // no fault concerns this client
 			}
 			for j := range records {
 				if records[j] == r.Record {
@@ -271,9 +273,8 @@ func (h *history) send(ctx context.Context, waves []wave) {
 	}
 }
 
-// settled reports whether all input is committed and no transaction is open
-// over the outcomes.
-func (h *history) settled() bool {
+// allCommitted reports whether all input is committed and no transaction is open.
+func (h *harness) allCommitted() bool {
 	info := h.cluster.GroupInfo(h.group)
 	if info == nil {
 		return false
@@ -293,24 +294,24 @@ func (h *history) settled() bool {
 	return true
 }
 
-func (h *history) eventually(what string, condition func() bool) bool {
+func (h *harness) eventually(what string, condition func() bool) bool {
 	deadline := time.Now().Add(patience)
 	for !condition() {
-		if h.hung.Load() {
+		if h.groupStuck.Load() {
 			return false
 		}
 		if time.Now().After(deadline) {
-			h.violate("%s: not so after %s", what, patience)
+			h.violate("not within %[2]s: %[1]s", what, patience)
 			return false
 		}
-		time.Sleep(look)
+		time.Sleep(pollInterval)
 	}
 	return true
 }
 
-// stopAll ends the history: the living are stopped as by SIGTERM, the dead are
-// waited for.
-func (h *history) stopAll() {
+// stopAll stops the running processes as SIGTERM does, and waits until the killed
+// ones have ended.
+func (h *harness) stopAll() {
 	var all sync.WaitGroup
 	for _, s := range h.slots {
 		all.Go(s.finish)
@@ -326,6 +327,6 @@ func (h *history) stopAll() {
 	}
 }
 
-func (h *history) logger(p *process) *slog.Logger {
+func (h *harness) logger(p *process) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(io.Writer(&h.log), &slog.HandlerOptions{Level: slog.LevelDebug})).With(slog.String("process", p.name))
 }

@@ -1,6 +1,6 @@
 //go:build synctests
 
-package prove
+package simtest
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"payment-capture/internal/ledger"
 )
 
-// ledgerEntry is a committed record of the ledger's topic.
+// ledgerEntry is a committed record of the ledger topic.
 type ledgerEntry struct {
 	kind     ledger.Kind
 	id       string
@@ -25,8 +25,8 @@ type ledgerEntry struct {
 	decision *event.Decision // of a decision
 }
 
-// readLedger reads the ledger's topic as an instance does.
-func (h *history) readLedger(ctx context.Context) {
+// readLedger reads the ledger topic as an instance does.
+func (h *harness) readLedger(ctx context.Context) {
 	h.entries = nil
 	for _, r := range h.read(ctx, topicLedger) {
 		e := ledgerEntry{at: position{r.Partition, r.Offset}, written: r.Timestamp, gone: r.Value == nil}
@@ -40,7 +40,7 @@ func (h *history) readLedger(ctx context.Context) {
 			}
 		}
 		if err != nil {
-			h.violate("ledger: offset %d of partition %d: %v", r.Offset, r.Partition, err)
+			h.violate("ledger: decode offset %d of partition %d: %v", r.Offset, r.Partition, err)
 			continue
 		}
 		h.entries = append(h.entries, e)
@@ -62,8 +62,8 @@ func (e ledgerEntry) String() string {
 	return fmt.Sprintf("%d@%d %s: %s", e.at.partition, e.at.offset, e.id, what)
 }
 
-// recordID gives the id under which a record of the event is decided.
-func (e *planned) recordID(r *kgo.Record) string {
+// recordID returns the id under which a record of the event is decided.
+func (e *plannedEvent) recordID(r *kgo.Record) string {
 	if e.kind != invalidKind && !e.conflicts {
 		return e.id
 	}
@@ -74,8 +74,8 @@ func (e *planned) recordID(r *kgo.Record) string {
 	return event.RecordID(m)
 }
 
-// ledgerEnds gives how far the ledger's partitions go.
-func (h *history) ledgerEnds() []int64 {
+// ledgerEnds returns the end offsets of the ledger's partitions.
+func (h *harness) ledgerEnds() []int64 {
 	var ends []int64
 	for _, p := range h.cluster.PartitionInfos(topicLedger) {
 		ends = append(ends, p.HighWatermark)
@@ -83,27 +83,27 @@ func (h *history) ledgerEnds() []int64 {
 	return ends
 }
 
-// checkNoted: whatever was asked for was noted in the ledger before, and the
-// note was not taken back, or the event was decided.
-func (h *history) checkNoted() {
+// checkAttempts checks that before each call the ledger had an attempt that was not
+// withdrawn, or a decision.
+func (h *harness) checkAttempts() {
 	byID := make(map[string][]ledgerEntry)
 	for _, e := range h.entries {
 		byID[e.id] = append(byID[e.id], e)
 	}
-	shared := h.sharing()
+	shared := h.shareLedgerPartition()
 	for _, c := range h.trace.posts() {
-		if !noted(byID[c.key], c.ends, shared[c.key]) {
-			h.violate("ledger: event %s was asked for by %s at %s and is not noted there before", c.key, c.p.name, c.at.Sub(h.began))
+		if !attemptKnown(byID[c.key], c.ends, shared[c.key]) {
+			h.violate("ledger: %[2]s called for event %[1]s at %[3]s without an attempt in the ledger", c.key, c.p.name, c.at.Sub(h.began))
 		}
 	}
 }
 
-// sharing gives the events whose copies lie in partitions of the input that
-// have one partition of the ledger.
-func (h *history) sharing() map[string]bool {
+// shareLedgerPartition returns the events with copies in several input partitions
+// that have the same ledger partition.
+func (h *harness) shareLedgerPartition() map[string]bool {
 	ledgers := int32(len(h.ledgerEnds()))
 	shared := make(map[string]bool)
-	in := make(map[string]map[int32]int32) // by event and the ledger's partition, that of the input
+	in := make(map[string]map[int32]int32) // by event and ledger partition, the input partition
 	for _, s := range h.sent {
 		if in[s.id] == nil {
 			in[s.id] = make(map[int32]int32)
@@ -116,16 +116,16 @@ func (h *history) sharing() map[string]bool {
 	return shared
 }
 
-// noted reports whether the ledger knew of an event when it had these ends.
+// attemptKnown reports whether the ledger knew of an event when it had these ends.
 //
-// An attempt that was taken back by somebody else than who made it still
-// counts, for it is known that this can be (docs/proving.md): by the instance
-// that had the event before, late; and by one that has a copy in another
-// partition, when both share one of the ledger.
-func noted(entries []ledgerEntry, ends []int64, shared bool) bool {
+// An attempt that another instance has withdrawn still counts, because this is a
+// known limit (docs/testing.md): the previous owner of the event may withdraw late,
+// and so may an instance with a copy in another partition, if both partitions share
+// one of the ledger.
+func attemptKnown(entries []ledgerEntry, ends []int64, shared bool) bool {
 	open := make(map[int32]bool)
 	last := make(map[int32]time.Time)
-	for _, e := range entries { // of a partition they are in order
+	for _, e := range entries { // in order within a partition
 		if int(e.at.partition) >= len(ends) || e.at.offset >= ends[e.at.partition] {
 			continue
 		}
@@ -134,7 +134,7 @@ func noted(entries []ledgerEntry, ends []int64, shared bool) bool {
 			return true
 		case !e.gone:
 			open[e.at.partition], last[e.at.partition] = true, e.written
-		case *gaps || (!shared && !e.written.Before(last[e.at.partition])):
+		case *knownLimits || (!shared && !e.written.Before(last[e.at.partition])):
 			open[e.at.partition] = false
 		}
 	}
@@ -146,33 +146,33 @@ func noted(entries []ledgerEntry, ends []int64, shared bool) bool {
 	return false
 }
 
-// checkRecognised: what was decided in the first part is not asked for in the
-// second, though the API has forgotten it, unless a person sent it again.
-func (h *history) checkRecognised() {
-	if h.second.IsZero() {
+// checkNoRepeatedCalls checks that the second phase makes no call for an event that
+// the first phase decided, although the API has forgotten its key, unless an operator
+// resent it.
+func (h *harness) checkNoRepeatedCalls() {
+	if h.secondBegan.IsZero() {
 		return
 	}
 	for _, c := range h.trace.posts() {
-		if h.decided[c.key] && h.resent[c.key] == 0 && c.at.After(h.second) {
-			h.violate("ledger: event %s was decided, and %s asked for it again at %s", c.key, c.p.name, c.at.Sub(h.began))
+		if h.decided[c.key] && h.resent[c.key] == 0 && c.at.After(h.secondBegan) {
+			h.violate("ledger: event %s was decided, and %s called for it again at %s", c.key, c.p.name, c.at.Sub(h.began))
 		}
 	}
 }
 
-// checkDecisions: at the end the ledger says of each event what its verdict
-// says, and nothing of others; and where an event was decided its attempt is
-// closed.
-func (h *history) checkDecisions() {
+// checkLedger checks that at the end the ledger and the published decisions agree for
+// each event, and that the attempt of a decided event is closed.
+func (h *harness) checkLedger() {
 	byID := make(map[string][]ledgerEntry)
 	for _, e := range h.entries {
 		byID[e.id] = append(byID[e.id], e)
 	}
-	words := make(map[string][]verdict)
-	at := make(map[position]*sent)
+	words := make(map[string][]decision)
+	at := make(map[position]*sentRecord)
 	for _, s := range h.sent {
 		at[position{s.partition, s.offset}] = s
 	}
-	for _, v := range h.verdicts {
+	for _, v := range h.decisions {
 		id := v.event
 		if s := at[v.from]; v.kind == topicParked && s != nil {
 			id = s.id
@@ -181,27 +181,27 @@ func (h *history) checkDecisions() {
 	}
 	for id, got := range words {
 		if !slices.ContainsFunc(byID[id], func(e ledgerEntry) bool { return e.decision != nil }) {
-			h.violate("ledger: event %s has the verdict %s, of which the ledger knows nothing", id, got[0])
+			h.violate("ledger: event %s has the decision %s, which the ledger does not have", id, got[0])
 		}
 	}
-	shared := h.sharing()
+	shared := h.shareLedgerPartition()
 	for id, entries := range byID {
 		for i, e := range entries {
 			if e.decision == nil {
 				continue
 			}
-			if !slices.ContainsFunc(words[id], e.says) {
-				h.violate("ledger: event %s is decided at %d@%d otherwise than its verdicts are: %v", id, e.at.partition, e.at.offset, words[id])
+			if !slices.ContainsFunc(words[id], e.agreesWith) {
+				h.violate("ledger: the decision on event %s at %d@%d differs from the published ones: %v", id, e.at.partition, e.at.offset, words[id])
 			}
 			if !shared[id] && leftOpen(entries[:i], entries[i+1:], e.at.partition) {
-				h.violate("ledger: event %s is decided at %d@%d and its attempt is open", id, e.at.partition, e.at.offset)
+				h.violate("ledger: event %s is decided at %d@%d but its attempt is open", id, e.at.partition, e.at.offset)
 			}
 		}
 	}
 }
 
-// says reports whether a decision is that of a verdict.
-func (e ledgerEntry) says(v verdict) bool {
+// agreesWith reports whether the entry has a published decision.
+func (e ledgerEntry) agreesWith(v decision) bool {
 	d := e.decision
 	if d.Parked() {
 		return v.kind == topicParked && v.reason == string(d.ParkInfo.Reason)
@@ -210,8 +210,8 @@ func (e ledgerEntry) says(v verdict) bool {
 		v.paymentID == d.Outcome.PaymentID && v.reason == d.Outcome.Reason
 }
 
-// leftOpen reports whether an attempt that lies before a decision in its
-// partition was not ended by what came with it, or later.
+// leftOpen reports whether an attempt before a decision in its partition was not
+// deleted with the decision or later.
 func leftOpen(before, after []ledgerEntry, partition int32) bool {
 	open := false
 	for _, e := range before {

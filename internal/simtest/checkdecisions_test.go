@@ -1,0 +1,277 @@
+//go:build synctests
+
+package simtest
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"payment-capture/internal/config"
+	"payment-capture/internal/event"
+	"payment-capture/internal/ledger"
+	"payment-capture/internal/simulator"
+)
+
+// eventDecisions is everything that was decided under one id.
+type eventDecisions struct {
+	id         string
+	event      *plannedEvent
+	copies     int // records, each as often as the group read it
+	partitions map[int32]bool
+	resent     int // how often an operator resent it
+	got        []decision
+}
+
+// byID groups the decisions by the id under which they were made.
+func (h *harness) byID() map[string]*eventDecisions {
+	at := make(map[position]*sentRecord)
+	all := make(map[string]*eventDecisions)
+	for _, s := range h.sent {
+		at[position{s.partition, s.offset}] = s
+		j := all[s.id]
+		if j == nil {
+			j = &eventDecisions{id: s.id, event: s.event, partitions: make(map[int32]bool), resent: h.resent[s.id]}
+			all[s.id] = j
+		}
+		j.copies += 1 + s.rereads
+		j.partitions[s.partition] = true
+	}
+	parked := make(map[position]bool)
+	for _, v := range h.decisions {
+		id := v.event
+		if v.kind == topicParked {
+			s := at[v.from]
+			if s == nil {
+				h.violate("decision: %s belongs to no record", v)
+				continue
+			}
+			if parked[v.from] {
+				h.violate("decision: the record at %d@%d was parked more than once", v.from.partition, v.from.offset)
+			}
+			parked[v.from], id = true, s.id
+		}
+		j := all[id]
+		if j == nil {
+			h.violate("decision: %s belongs to no event", v)
+			continue
+		}
+		j.got = append(j.got, v)
+		if v.showsSecret {
+			h.violate("secret: the outcome of %s contains one", id)
+		}
+	}
+	return all
+}
+
+// checkDecisions checks that each event has exactly one decision, however often it
+// was sent, that the plan allows it, and that it agrees with the charges.
+func (h *harness) checkDecisions(charges simulator.Ledger) {
+	all := h.byID()
+	captured := make(map[string][]string) // by order
+	for _, j := range all {
+		if slices.ContainsFunc(j.got, func(v decision) bool { return v.kind == topicCaptured }) {
+			captured[j.event.order] = append(captured[j.event.order], j.id)
+		}
+	}
+	for _, j := range all {
+		if j.resent > 0 {
+			h.checkResent(j)
+		} else {
+			h.checkCount(j)
+		}
+		h.checkWhich(j, charges, captured[j.event.order])
+	}
+	if h.plan.oncePer == config.OncePerReference {
+		h.checkOnce(captured)
+	}
+}
+
+// concurrencyLimit is how long two instances may take to decide one event that is
+// in two partitions, including retries and an aborted transaction.
+const concurrencyLimit = time.Minute
+
+// checkCount checks that a captured or rejected event has one outcome, and one more
+// that is marked as replayed for each further copy, and that a parked event has one
+// parked record, and none for its copies.
+func (h *harness) checkCount(j *eventDecisions) {
+	first := 0
+	var from, to time.Time // when the first and the last of them were written
+	for _, v := range j.got {
+		if v.replayed {
+			continue
+		}
+		first++
+		if from.IsZero() || v.written.Before(from) {
+			from = v.written
+		}
+		if v.written.After(to) {
+			to = v.written
+		}
+	}
+	switch {
+	case j.event.allowed[0] == isSkipped:
+		if len(j.got) > 0 {
+			h.violate("decision: event %s (%s) must be skipped and has %v", j.id, j.event.kind, j.got)
+		}
+		return
+	case h.halted && len(j.got) == 0: // it was sent after the ledger was recreated
+		return
+	case first != 1 && !h.mayDiffer(j, first):
+		h.violate("decision: event %s (%s) was sent %d times and has %d decisions that are not marked as replayed: %v",
+			j.id, j.event.kind, j.copies, first, j.got)
+		return
+	case to.Sub(from) > concurrencyLimit:
+		h.violate("decision: event %s (%s) was decided again after %s: %v", j.id, j.event.kind, to.Sub(from), j.got)
+	case first != 1:
+		h.atOnce++
+	}
+	want := j.copies
+	if j.got[0].kind == topicParked || h.plan.suppress {
+		want = first
+	}
+	if h.plan.oncePer == config.OncePerReference && first > 1 {
+		return // one copy may be parked, and the other have outcomes
+	}
+	if len(j.got) != want && (!h.halted || len(j.got) > want) {
+		h.violate("decision: event %s (%s) was sent %d times and has %d decisions, not %d: %v",
+			j.id, j.event.kind, j.copies, len(j.got), want, j.got)
+	}
+}
+
+// checkResent checks that a parked event that was resent is parked at most once more
+// per resend, or has one outcome, and one that is marked as replayed per later copy.
+func (h *harness) checkResent(j *eventDecisions) {
+	first, parked := 0, 0
+	for _, v := range j.got {
+		switch {
+		case v.kind == topicParked:
+			parked++
+		case !v.replayed:
+			first++
+		}
+	}
+	if h.corrected[j.id] != nil && first+parked < 2 && !h.halted {
+		h.violate("decision: event %s (%s) was corrected and has %v", j.id, j.event.kind, j.got)
+	}
+	if first > 1 || parked == 0 || parked > 1+j.resent || len(j.got) > j.copies {
+		h.violate("decision: event %s (%s) was sent %d times, %d of them resent, and has %v", j.id, j.event.kind, j.copies, j.resent, j.got)
+	}
+}
+
+// checkOnce checks that one event per reference is captured, unless the events were
+// in several partitions, where two instances may have captured them at once.
+func (h *harness) checkOnce(captured map[string][]string) {
+	unordered := make(map[string]bool)
+	for _, s := range h.sent {
+		unordered[s.event.order] = unordered[s.event.order] || s.event.unordered
+	}
+	for order, ids := range captured {
+		if len(ids) > 1 && !unordered[order] {
+			h.violate("decision: events %[2]v of order %[1]s are captured although CAPTURE_ONCE_PER is reference", order, ids)
+		}
+	}
+}
+
+// checkWhich checks that all decisions of an event are the same, and correct.
+func (h *harness) checkWhich(j *eventDecisions, charges simulator.Ledger, captured []string) {
+	e := j.event
+	tally := charges.ByKey[e.id]
+	for _, v := range j.got {
+		switch {
+		case e.kind == futureKind && v.kind != topicParked && j.resent == 0:
+			h.violate("guess: event %s is %s before its time without a resend", e.id, v.word())
+		case !slices.Contains(e.allowed, v.word()) && !h.mayBeParked(j, v, captured):
+			h.violate("decision: event %s (%s) is %s; its plan allows %v", j.id, e.kind, v.word(), e.allowed)
+		case h.plan.oncePer == config.OncePerReference && len(j.partitions) > 1: // another event was captured between its copies
+		case j.resent > 0 && (v.kind == topicParked || j.got[0].kind == topicParked): // one was made before the resend, the other after it
+		case v.word() != j.got[0].word() || v.outcomeID != j.got[0].outcomeID || v.content != j.got[0].content:
+			h.violate("decision: event %s has different ones: %v; %s and %s", j.id, j.got, j.got[0].content, v.content)
+		}
+		switch v.kind {
+		case topicCaptured:
+			h.checkCaptured(e, v, charges, tally)
+		case topicParked:
+			if v.reason == string(event.ParkTooOld) && tally.Count > 0 && j.resent == 0 {
+				h.violate("guess: event %s is parked as never attempted and was charged", e.id)
+			}
+		case topicRejected:
+			if tally.Count > 0 {
+				h.violate("guess: event %s is rejected and was charged", e.id)
+			}
+			h.checkDoubt(e)
+		}
+	}
+}
+
+// mayBeParked reports whether an event may be parked because of what happened to it,
+// whatever its kind: its first attempt is older than the key retention; it was never
+// attempted and is too old; or another event was captured for its reference.
+func (h *harness) mayBeParked(j *eventDecisions, v decision, captured []string) bool {
+	e := j.event
+	switch v.word() {
+	case "parked key_expired":
+		// The next owner cannot know whether the call was made after the attempt was written.
+		return slices.ContainsFunc(h.entries, func(a ledgerEntry) bool {
+			return a.id == e.id && a.kind == ledger.KindAttempt && !a.gone && v.written.Sub(a.written) > h.plan.horizon
+		})
+	case "parked too_old":
+		return h.plan.maxEventAge > 0 && v.written.Sub(e.at) > h.plan.maxEventAge
+	case "parked reference_already_captured":
+		return h.plan.oncePer == config.OncePerReference && slices.ContainsFunc(captured, func(id string) bool { return id != j.id })
+	}
+	return false
+}
+
+// mayDiffer reports whether an event may have several decisions that are not marked
+// as replayed: two instances with copies in two partitions may both decide it before
+// one has read what the other wrote.
+func (h *harness) mayDiffer(j *eventDecisions, first int) bool {
+	return first > 1 && first <= len(j.partitions) && len(h.processes) > 1
+}
+
+func (h *harness) checkCaptured(e *plannedEvent, v decision, charges simulator.Ledger, tally simulator.Tally) {
+	if tally.Count == 0 {
+		h.violate("guess: event %s is captured and was not charged", e.id)
+		return
+	}
+	if want := event.OutcomeID(e.id, event.TypeCaptured).String(); v.outcomeID != want {
+		h.violate("decision: the outcome of %s has the id %s", e.id, v.outcomeID)
+	}
+	for _, c := range charges.Charges {
+		if c.Key == e.id && (strconv.FormatInt(c.PaymentID, 10) != v.paymentID || !c.Amount.Equal(decimal.RequireFromString(v.amount))) {
+			h.violate("decision: event %s is captured as payment %s of %s; it was payment %d of %s",
+				e.id, v.paymentID, v.amount, c.PaymentID, c.Amount)
+		}
+	}
+}
+
+// checkDoubt checks that an error without a payment never decides after a call that
+// may have charged, whichever process made that call.
+func (h *harness) checkDoubt(e *plannedEvent) {
+	if e.kind != cancelledKind && e.kind != chargedThenRefused {
+		return
+	}
+	for _, c := range h.trace.calls(e.id) {
+		if refused(c) {
+			return
+		}
+		if unknown(c) {
+			h.violate("guess: event %s is rejected because of an error after a call of %s that may have charged", e.id, c.p.name)
+			return
+		}
+	}
+}
+
+// refused reports whether the API refused the payer token of a POST, which says
+// nothing about earlier calls.
+func refused(e entry) bool { return e.status() == "401" }
+
+// unknown reports whether a POST may have charged without the process knowing.
+func unknown(e entry) bool {
+	s := e.status()
+	return (s == "" && (e.fault == nil || e.fault.effect != notApplied)) || strings.HasPrefix(s, "5")
+}

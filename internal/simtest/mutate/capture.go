@@ -1,0 +1,93 @@
+package main
+
+// captureBugs are bugs in the calls for one event and in the classification of
+// answers.
+func captureBugs() []bug {
+	const capture, client = "internal/capture", "internal/mercadopago"
+	const unanswered = `$seen.Meaning, $seen.ParkReason, $seen.HTTPStatus = Retry, event.ParkUndecided, $status`
+	return []bug{
+		{"each call has a key of its own", []edit{{
+			in:   capture,
+			find: `$a.last = $c.api.Capture($ctx, $a.request)`,
+			put: `again := $a.request
+				if $a.calls > 0 {
+					again.Key = fmt.Sprintf("%s-%d", again.Key, $a.calls)
+				}
+				$a.last = $c.api.Capture($ctx, again)`,
+			needs: []string{"fmt"},
+		}}},
+		{"each process has a key of its own", []edit{{
+			in:   capture,
+			find: `$a.noted.Body = event.FingerprintOf($a.request.Body)`,
+			put: `$a.noted.Body = event.FingerprintOf($a.request.Body)
+				if time.Since($a.event.Time) > 3*time.Second { $a.request.Key += "-late" }`,
+			needs: []string{"time"},
+		}}},
+		{"each call has a body of its own", []edit{{
+			in:   capture,
+			find: `$a.last = $c.api.Capture($ctx, $a.request)`,
+			put: `again := $a.request
+				again.Body = append(again.Body[:len(again.Body):len(again.Body)], fmt.Sprintf("%*s", $a.calls, "")...)
+				$a.last = $c.api.Capture($ctx, again)`,
+			needs: []string{"fmt"},
+		}}},
+		{"a time-out counts as a rejection", []edit{{
+			in: client, find: unanswered,
+			put:   unanswered + `; if errors.Is(err, context.DeadlineExceeded) { $seen.Meaning, $seen.Reason = Rejected, "timeout" }`,
+			needs: []string{"errors", "context"},
+		}}},
+		{"a lost connection counts as a rejection", []edit{{
+			in: client, find: unanswered,
+			put: unanswered + `; if ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
+					$seen.Meaning, $seen.Reason = Rejected, "no_connection"
+				}`,
+			needs: []string{"errors", "context"},
+		}}},
+		{"a 5xx counts as captured", []edit{{
+			in:   client,
+			find: `return Answer{Meaning: Retry, Row: 38}, true`,
+			put:  `return Answer{Meaning: Captured, Row: 38}, true`,
+		}}},
+		{"a 5xx is parked", []edit{{
+			in:   client,
+			find: `return Answer{Meaning: Retry, Row: 38}, true`,
+			put:  `return Answer{Meaning: Park, Row: 38, ParkReason: event.ParkUndecided}, true`,
+		}}},
+		{"a 429 is parked", []edit{{
+			in:   client,
+			find: `return Answer{Meaning: Wait, Row: 37}, true`,
+			put:  `return Answer{Meaning: Park, Row: 37, ParkReason: event.ParkRefusedRequest}, true`,
+		}}},
+		{"a busy key counts as a rejection", []edit{{
+			in:   client,
+			find: `return Answer{Meaning: Wait, Row: 21}, true`,
+			put:  `return Answer{Meaning: Rejected, Row: 21, Reason: "busy"}, true`,
+		}}},
+		{"an error after a call of unknown effect decides", []edit{{
+			in:   capture,
+			find: `if $why := $a.doubt(); $why != "" {`,
+			put:  `if $why := $a.doubt(); $why == "-" {`,
+		}}},
+		{"no call has an unknown effect", []edit{{
+			in:   capture,
+			find: `$a.unknown = $a.unknown || $a.last.EffectUnknown()`,
+			put:  `$a.unknown = false`,
+		}}},
+		{"an empty lookup counts as a rejection", []edit{{
+			in:   capture,
+			find: `$note = "no payment was found under its reference"`,
+			put:  `a.last.Reason, a.last.Payment = "not_found", nil; return c.settle(ctx, a, event.TypeRejected), true, ""`,
+		}}},
+		{"a halt parks the event", []edit{{
+			in:    capture,
+			find:  `return notOfTheEvent, nil`,
+			put:   `a.last.Meaning = mercadopago.Park; return answered, nil`,
+			needs: []string{"payment-capture/internal/mercadopago"},
+		}}},
+		{"a payment in process counts as captured", []edit{{
+			in:   client,
+			find: `$a.Meaning, $a.Row = Poll, 5`,
+			put:  `$a.Meaning, $a.Row = Captured, 5`,
+		}}},
+	}
+}

@@ -1,0 +1,119 @@
+package main
+
+// ledgerBugs are bugs in what the ledger keeps of an event, and in what the
+// service concludes from it.
+func ledgerBugs() []bug {
+	const capture, ledger, pipeline, rules = "internal/capture", "internal/ledger", "internal/pipeline", "internal/rules"
+	return []bug{
+		{"a first attempt is not written", []edit{{
+			in:   pipeline,
+			find: `return $j.ledger.Attempt($j.asking, $j.partition, $j.event.ID, $a)`,
+			put:  `if !$a.First.IsZero() { return nil }; return $j.ledger.Attempt($j.asking, $j.partition, $j.event.ID, $a)`,
+		}}},
+		{"a call does not wait for its attempt", []edit{{
+			in:   ledger,
+			find: `select { case err = <-$done: case <-ctx.Done(): err = ctx.Err() }`,
+		}}},
+		{"a decision is not written", []edit{{
+			in:   ledger,
+			find: `$records := []*kgo.Record{{Topic: $l.conf.Topic, Partition: $at, Key: KindDecision.Key($id), Value: $value}}`,
+			put:  `$records := make([]*kgo.Record, 0, len($value))`,
+		}}},
+		{"a decision does not close its attempt", []edit{{
+			in:   ledger,
+			find: `if !$d.Attempt.First.IsZero() { $records`,
+			put:  `if !$d.Attempt.First.IsZero() && $d.At.IsZero() { $records`,
+		}}},
+		{"the tombstone deletes the decision", []edit{{
+			in:   ledger,
+			find: `Key: KindAttempt.Key($id)})`,
+			put:  `Key: KindDecision.Key($id)})`,
+		}}},
+		{"the history in the ledger is ignored", []edit{{
+			in:   pipeline,
+			find: `$r := rules.Respond($e, $it.resend, $h)`,
+			put:  `$h = event.History{}; $r := rules.Respond($e, $it.resend, $h)`,
+		}}},
+		{"the first dispatch does not wait for the ledger to catch up", []edit{{
+			in:   pipeline,
+			find: `if $o.p.ledger.CatchUp($pt.asking) == nil {`,
+			put:  `if $pt.asking.Err() == nil {`,
+		}}},
+		{"catching up ends at the last stable offset", []edit{{
+			in: ledger, fn: "listEnds",
+			find: `$l.admin.ListEndOffsets($ctx, $l.conf.Topic)`,
+			put:  `$l.admin.ListCommittedOffsets($ctx, $l.conf.Topic)`,
+		}}},
+		{"pending decisions are forgotten", []edit{{
+			in:   ledger,
+			find: `{ $l.over.remember($id, $d) }`,
+			put:  `{ _, _ = $id, $d }`,
+		}}},
+		{"a commit does not name its ledger", []edit{{
+			in:   pipeline,
+			find: `ledger: $o.p.ledger.TopicID(), token`,
+			put:  `token`,
+		}}},
+		{"the key retention counts from this process", []edit{{
+			in:    capture,
+			find:  `$a.noted.First = $before.First`,
+			put:   `$a.noted.First = time.Now()`,
+			needs: []string{"time"},
+		}}},
+		{"an inherited attempt counts as one without effect", []edit{{
+			in:   capture,
+			find: `$a.inherited, $a.unknown, $a.doubtful = true, true, true`,
+			put:  `$a.inherited = true`,
+		}}},
+		{"an attempt of unknown effect is withdrawn", []edit{{
+			in: capture,
+			find: `if $a.unknown || $a.inherited || $a.pollID != "" || $a.last.Payment != nil { return false }
+				return $a.last.RefusedUnseen()`,
+			put: `return $a.pollID == "" && $a.last.Payment == nil`,
+		}}},
+		{"a conflicting event is not detected", []edit{{
+			in:   rules,
+			find: `case contradicts($d.Attempt, $e):`,
+			put:  `case $d.At.IsZero() && contradicts($d.Attempt, $e):`,
+		}}},
+		{"a resent record undoes any parked decision", []edit{{
+			in:   rules,
+			find: `case !$resend.Undoes($d):`,
+			put:  `case $resend == nil:`,
+		}}},
+		{"a superseded event is decided again", []edit{{
+			in:   rules,
+			find: `case len($d.Superseded) > 0 && slices.Contains`,
+			put:  `case len($d.Superseded) > event.MaxSuperseded && slices.Contains`,
+		}}},
+		{"a snapshot is used although it is out of date", []edit{{
+			in:   ledger,
+			find: `return $g.Mark != 0 && $g.Mark == $l.changes.mark($id) && $l.gate.open.Load()`,
+			put:  `return $g.Mark != 0 && $l.gate.open.Load()`,
+		}}},
+		{"a flushed decision does not invalidate snapshots", []edit{{
+			in:   ledger,
+			find: `$o.events.Add(1) }; $o.changes.of($id)`,
+			put:  `$o.events.Add(1) }`,
+		}}},
+		{"the local store writes its positions before its entries", []edit{{
+			in:   ledger,
+			find: `func ($w *writer) commit($read map[int32]position) error {`,
+			put: `func ($w *writer) commit($read map[int32]position) error {
+				for partition, p := range $read {
+					if err := $w.s.db.Set(positionKey(partition), p.append(nil), pebble.NoSync); err != nil {
+						return err
+					}
+				}
+				if err := $w.s.db.Flush(); err != nil {
+					return err
+				}`,
+			needs: []string{"github.com/cockroachdb/pebble/v2"},
+		}}},
+		{"ledger entries of aborted transactions are read", []edit{{
+			in:   ledger,
+			find: `kgo.FetchIsolationLevel(kgo.ReadCommitted()),`,
+			put:  `kgo.FetchIsolationLevel(kgo.ReadUncommitted()),`,
+		}}},
+	}
+}
