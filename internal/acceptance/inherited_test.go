@@ -22,19 +22,21 @@ func TestInherited(t *testing.T) {
 		after time.Duration
 		// forgets: the API has forgotten the key and does not show the payment.
 		forgets bool
-		change  func(*config.Config)
-		want    string
-		calls   int
+		// loseStore: the second instance begins with an empty local store.
+		loseStore bool
+		change    func(*config.Config)
+		want      string
+		calls     int
 	}{
-		"at once, charged":               {charged, 0, false, nil, "captured", 2},
-		"at once, not charged":           {lost, 0, false, nil, "captured", 2},
-		"two hours later, charged":       {charged, 2 * time.Hour, false, nil, "captured", 1}, // it is found
-		"two hours later, not charged":   {lost, 2 * time.Hour, false, nil, "captured", 2},
-		"two days later, found":          {charged, 48 * time.Hour, true, nil, "captured", 1},
-		"two days later, not charged":    {lost, 48 * time.Hour, true, nil, "parked key_expired", 1},
-		"at once, for another account":   {charged, 0, false, func(c *config.Config) { c.MercadoPagoAccount = "other" }, "captured", 1}, // it is found
-		"as above, and was never there":  {lost, 0, false, func(c *config.Config) { c.MercadoPagoAccount = "other" }, "parked tried_otherwise", 1},
-		"two days later, without a disk": {lost, 48 * time.Hour, true, nil, "parked key_expired", 1},
+		"at once, charged":               {charged, 0, false, false, nil, "captured", 2},
+		"at once, not charged":           {lost, 0, false, false, nil, "captured", 2},
+		"two hours later, charged":       {charged, 2 * time.Hour, false, false, nil, "captured", 1}, // it is found
+		"two hours later, not charged":   {lost, 2 * time.Hour, false, false, nil, "captured", 2},
+		"two days later, found":          {charged, 48 * time.Hour, true, false, nil, "captured", 1},
+		"two days later, not charged":    {lost, 48 * time.Hour, true, false, nil, "parked key_expired", 1},
+		"at once, for another account":   {charged, 0, false, false, func(c *config.Config) { c.MercadoPagoAccount = "other" }, "captured", 1}, // it is found
+		"as above, and was never there":  {lost, 0, false, false, func(c *config.Config) { c.MercadoPagoAccount = "other" }, "parked tried_otherwise", 1},
+		"two days later, without a disk": {lost, 48 * time.Hour, true, true, nil, "parked key_expired", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -50,7 +52,7 @@ func TestInherited(t *testing.T) {
 				if test.forgets {
 					w.sim.ForgetKeys()
 				}
-				if name == "two days later, without a disk" {
+				if test.loseStore {
 					if err := first.wait(); err != nil {
 						t.Log(err)
 					}

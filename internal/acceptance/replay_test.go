@@ -210,7 +210,7 @@ func ledgerAnewWhileStopped(w *world) {
 	if calls := w.sim.Ledger().Calls; calls != 20 {
 		w.t.Errorf("%d calls, want 20", calls)
 	}
-	w.check(w.verdicts()[:20])
+	w.want(w.verdicts(), map[string]int{"captured": 20})
 }
 
 // ledgerAnewBeforeACommit: neither a partition where nothing was committed but

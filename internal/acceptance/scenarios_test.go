@@ -72,7 +72,6 @@ func scenarios() []scenario {
 		{"events for another account end no hold of invalid events", 1, simulator.Config{}, invalidAmongOthers},
 		{"skipped records are named by type and account", 1, simulator.Config{}, unknownTypesAreNamed},
 		{"the status names what waits longest", 1, simulator.Config{}, longestWaiting},
-		{"two processes of one identity", 1, slow, sameIdentity},
 		{"a partition whose records were deleted halts", 2, simulator.Config{}, outOfRange},
 		{"verify names the orders that a foreign offset skipped", 3, simulator.Config{}, foreignOffsetSkips},
 		{"verify decodes a parked event of unknown age as the service did", 1, simulator.Config{}, agelessEvents},
@@ -487,19 +486,6 @@ func refusedToken(w *world) {
 	w.want(w.settle(), map[string]int{"captured": 20})
 	if s := status(); s.API.State != "passing" || s.Pipeline.InFlight != 0 {
 		w.t.Errorf("afterwards: %+v", s)
-	}
-}
-
-func sameIdentity(w *world) {
-	first := w.start("a")
-	w.send(numbered(50, nil)...)
-	w.eventually("the first works", func() bool { return w.sim.Ledger().Calls > 0 })
-	w.start("b", func(c *config.Config) { c.InstanceID = w.name + ".a" })
-	w.send(numbered(50, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
-	w.settle()
-	first.cancel() // it has ended, or has had no partition since
-	if err := first.wait(); err != nil && !errors.Is(err, kafka.ErrFenced) {
-		w.t.Errorf("the first ended with %v", err)
 	}
 }
 

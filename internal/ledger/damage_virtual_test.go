@@ -66,15 +66,22 @@ func TestNoMomentWithout(t *testing.T) {
 		var asking, writing sync.WaitGroup
 		var mu sync.Mutex
 		state := make(map[string]known)
+		compared := 0 // guarded by mu
 		atLeast := func(id string, want known) {
 			h, err := l.Lookup(ctx, id)
 			if err != nil {
+				if ctx.Err() == nil {
+					t.Errorf("look up %s: %v", id, err)
+				}
 				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			if state[id] != want {
-				return // it is something else by now
+				return // it has changed since
+			}
+			if want != (known{}) {
+				compared++
 			}
 			got := knownOf(h)
 			if want.attempted != 0 && got.attempted == 0 && got.decided == "" {
@@ -136,6 +143,9 @@ func TestNoMomentWithout(t *testing.T) {
 		w.caughtUp(l)
 		cancel()
 		asking.Wait()
+		if compared < 1000 {
+			t.Errorf("%d lookups were compared, want 1000 or more", compared)
+		}
 		if n := l.pending.events.Load(); n != 0 {
 			t.Errorf("%d events are not read back", n)
 		}
