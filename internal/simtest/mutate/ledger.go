@@ -46,7 +46,7 @@ func ledgerBugs() []bug {
 		}}},
 		{"pending decisions are forgotten", []edit{{
 			in:   ledger,
-			find: `{ $l.over.remember($id, $d) }`,
+			find: `{ $l.pending.addDecision($id, $d) }`,
 			put:  `{ _, _ = $id, $d }`,
 		}}},
 		{"a commit does not name its ledger", []edit{{
@@ -56,7 +56,7 @@ func ledgerBugs() []bug {
 		}}},
 		{"the key retention counts from this process", []edit{{
 			in:    capture,
-			find:  `$a.noted.First = $before.First`,
+			find:  `$a.noted.First = $a.prior.First`,
 			put:   `$a.noted.First = time.Now()`,
 			needs: []string{"time"},
 		}}},
@@ -88,8 +88,8 @@ func ledgerBugs() []bug {
 		}}},
 		{"a snapshot is used although it is out of date", []edit{{
 			in:   ledger,
-			find: `return $g.Mark != 0 && $g.Mark == $l.changes.mark($id) && $l.gate.open.Load()`,
-			put:  `return $g.Mark != 0 && $l.gate.open.Load()`,
+			find: `return $g.Mark != 0 && $g.Mark == $l.changes.mark($id) && $l.availability.open.Load()`,
+			put:  `return $g.Mark != 0 && $l.availability.open.Load()`,
 		}}},
 		{"a flushed decision does not invalidate snapshots", []edit{{
 			in:   ledger,
