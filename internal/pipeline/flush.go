@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/offsetmeta"
 )
 
 // flushJob is one commit: a transaction, or offsets alone.
@@ -93,7 +94,7 @@ func (o *owner) flushPause() time.Duration {
 // message is taken in between, so none of it can have been handed over.
 func (o *owner) buildFlush(member string, generation int32) flushJob {
 	job := flushJob{began: time.Now(), batch: kafka.Batch{Member: member, Generation: generation}}
-	meta := metadata{topic: o.p.commits.TopicID, ledger: o.p.ledger.TopicID(), token: rand.Uint64()} //nolint:gosec // G404: a mark, not a secret
+	meta := offsetmeta.Metadata{Input: o.p.commits.TopicID, Ledger: o.p.ledger.TopicID(), Token: rand.Uint64()} //nolint:gosec // G404: a mark, not a secret
 	bytes, most := 0, o.p.conf.Kafka.Requests.RecordBytes()
 	for _, pt := range o.parts {
 		if !pt.dirty || pt.window == nil {
@@ -105,11 +106,11 @@ func (o *owner) buildFlush(member string, generation int32) flushJob {
 		}
 		bytes += pt.unflushedBytes
 		low := pt.window.low()
-		meta.settled = pt.window.settledAbove()
-		meta.run = pt.run
+		meta.Completed = pt.window.settledAbove()
+		meta.Run = pt.run
 		if !o.replaced {
 			job.batch.Offsets = append(job.batch.Offsets, kafka.Offset{
-				Partition: pt.number, At: low, LeaderEpoch: pt.window.lowEpoch(), Metadata: meta.encode(low),
+				Partition: pt.number, At: low, LeaderEpoch: pt.window.lowEpoch(), Metadata: meta.Encode(low),
 			})
 		}
 		job.parts = append(job.parts, flushPart{part: pt, pending: pt.pending})

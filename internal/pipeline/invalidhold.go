@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"payment-capture/internal/offsetmeta"
 )
 
 // A run of records that would be parked without a call, with no good record between,
@@ -27,16 +29,7 @@ import (
 // holdReportEvery is the time between two log lines about one hold.
 const holdReportEvery = 5 * time.Minute
 
-// runState is what outlives a process of a partition's run.
-type runState struct {
-	length int64 // suspicious records in a row, no good one between
-	noted  int64 // the records below this offset are counted
-	since  int64 // when the hold began, in Unix seconds; 0: nothing is held
-	from   int64 // suspicious records below this offset are not held
-	spent  bool  // the hold has ended without a good record: the rest is not held
-}
-
-// invalidHold is the hold of one partition. It exists while runState.since is set.
+// invalidHold is the hold of one partition. It exists while run.HeldSince is set.
 type invalidHold struct {
 	until     time.Time // when the records are parked
 	reportAt  time.Time // when the hold is logged again
@@ -65,7 +58,7 @@ func (r *polledRecord) suspicion() string {
 
 // holds reports whether a record that is about to be admitted must be held.
 func (pt *partition) holds(r *polledRecord) bool {
-	return pt.holding != nil && r.unfit != nil && r.record.Offset >= pt.run.from
+	return pt.holding != nil && r.unfit != nil && r.record.Offset >= pt.run.HeldFrom
 }
 
 // notice counts the records of one poll before any of them is admitted: a good
@@ -76,22 +69,22 @@ func (o *owner) notice(pt *partition, records []polledRecord) {
 		at := r.record.Offset
 		pt.polled = max(pt.polled, at+1)
 		switch {
-		case at < pt.run.noted: // by the previous owner
+		case at < pt.run.CountedTo: // by the previous owner
 			switch {
-			case r.good && pt.holding != nil && at >= pt.run.from:
+			case r.good && pt.holding != nil && at >= pt.run.HeldFrom:
 				// It was suspicious to the previous owner: the cause was fixed since.
 				o.endHold(pt, holdEndedByGood, at)
-				pt.run = runState{noted: pt.run.noted}
+				pt.run = offsetmeta.Run{CountedTo: pt.run.CountedTo}
 			case pt.holds(r):
 				pt.holding.saw(at, r.suspicion())
 			}
 		case r.good:
 			o.endHold(pt, holdEndedByGood, at)
-			pt.run = runState{}
+			pt.run = offsetmeta.Run{}
 		case r.unfit != nil && at >= pt.goodAt:
 			o.extendRun(pt, r)
 		}
-		pt.run.noted = max(pt.run.noted, at+1)
+		pt.run.CountedTo = max(pt.run.CountedTo, at+1)
 	}
 	h := pt.holding
 	if h == nil {
@@ -109,14 +102,14 @@ func (o *owner) notice(pt *partition, records []polledRecord) {
 // extendRun counts a suspicious record, and begins a hold if the run is long enough.
 func (o *owner) extendRun(pt *partition, r *polledRecord) {
 	at := r.record.Offset
-	if pt.run.length == 0 {
+	if pt.run.Length == 0 {
 		pt.runFrom = at
 	}
-	pt.run.length++
+	pt.run.Length++
 	conf := &o.p.conf
-	if pt.holding == nil && conf.InvalidRun > 0 && conf.InvalidHold > 0 && !pt.run.spent && pt.run.length >= int64(conf.InvalidRun) {
+	if pt.holding == nil && conf.InvalidRun > 0 && conf.InvalidHold > 0 && !pt.run.Released && pt.run.Length >= int64(conf.InvalidRun) {
 		// What of the run was polled and is not admitted yet is held as well.
-		pt.run.from = max(pt.runFrom, pt.window.next)
+		pt.run.HeldFrom = max(pt.runFrom, pt.window.next)
 		o.beginHold(pt, time.Now())
 	}
 	if pt.holding != nil {
@@ -125,25 +118,25 @@ func (o *owner) extendRun(pt *partition, r *polledRecord) {
 }
 
 func (o *owner) beginHold(pt *partition, since time.Time) {
-	pt.run.since = since.Unix()
+	pt.run.HeldSince = since.Unix()
 	pt.holding = &invalidHold{until: since.Add(o.p.conf.InvalidHold), reportAt: time.Now().Add(holdReportEvery)}
 }
 
 // resumeRun goes on with the run that the previous owner committed.
-func (o *owner) resumeRun(pt *partition, run runState) {
+func (o *owner) resumeRun(pt *partition, run offsetmeta.Run) {
 	pt.run = run
-	if run.since == 0 {
+	if run.HeldSince == 0 {
 		return
 	}
 	if o.p.conf.InvalidRun == 0 || o.p.conf.InvalidHold == 0 {
-		pt.run.since, pt.run.spent = 0, true
+		pt.run.HeldSince, pt.run.Released = 0, true
 		o.p.conf.Metrics.holdEnded(holdReleased)
 		o.log.WarnContext(o.work, "invalid events released by the configuration", slog.String("topic", o.p.conf.Topics.Input),
-			slog.Int64("partition", int64(pt.number)), slog.Int64("first_offset", run.from))
+			slog.Int64("partition", int64(pt.number)), slog.Int64("first_offset", run.HeldFrom))
 		return
 	}
 	now := time.Now()
-	since := time.Unix(run.since, 0)
+	since := time.Unix(run.HeldSince, 0)
 	if since.After(now) { // another machine's clock is ahead
 		since = now
 	}
@@ -185,7 +178,7 @@ func (o *owner) endHold(pt *partition, why holdEnd, good int64) {
 		pt.dirty = true
 	}
 	pt.holding = nil
-	pt.run.since, pt.run.from, pt.run.spent = 0, 0, why != holdEndedByGood
+	pt.run.HeldSince, pt.run.HeldFrom, pt.run.Released = 0, 0, why != holdEndedByGood
 	for _, it := range h.items {
 		it.held = false
 		o.line(it)
@@ -222,8 +215,8 @@ func (o *owner) countHolds() {
 		waiting := 0
 		if pt.holding != nil && pt.holding.announced {
 			waiting = pt.waitingBehind()
-			if oldest == 0 || pt.run.since < oldest {
-				oldest = pt.run.since
+			if oldest == 0 || pt.run.HeldSince < oldest {
+				oldest = pt.run.HeldSince
 			}
 		}
 		o.p.conf.Metrics.holding(n, waiting)
@@ -257,13 +250,13 @@ type InvalidHold struct {
 
 func (pt *partition) invalidHold() InvalidHold {
 	h := pt.holding
-	first := pt.run.from
+	first := pt.run.HeldFrom
 	if len(h.items) > 0 {
 		first = h.items[0].offset
 	}
 	return InvalidHold{
 		Partition: pt.number, First: first, Last: max(first, h.last), Waiting: pt.waitingBehind(), Reason: h.reason,
-		Since: time.Unix(pt.run.since, 0).UTC(), ParkedAt: h.until.UTC().Truncate(time.Second),
+		Since: time.Unix(pt.run.HeldSince, 0).UTC(), ParkedAt: h.until.UTC().Truncate(time.Second),
 		Release: fmt.Sprintf("payment-capture release --partition %d", pt.number),
 	}
 }

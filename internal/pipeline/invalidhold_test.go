@@ -13,6 +13,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/money"
+	"payment-capture/internal/offsetmeta"
 	"payment-capture/internal/rules"
 )
 
@@ -125,7 +126,7 @@ type runTest struct {
 	pt *partition
 }
 
-func newRunTest(t *testing.T, hold time.Duration, from runState) runTest {
+func newRunTest(t *testing.T, hold time.Duration, from offsetmeta.Run) runTest {
 	t.Helper()
 	p := New(Config{
 		InvalidRun: 3, InvalidHold: hold, MaxInFlight: 64, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()),
@@ -134,7 +135,7 @@ func newRunTest(t *testing.T, hold time.Duration, from runState) runTest {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	o.work = ctx
-	pt := &partition{number: 0, window: newWindow(0, 0, settledMap{}, payloadLimit())}
+	pt := &partition{number: 0, window: newWindow(0, 0, offsetmeta.Completed{}, offsetmeta.MapLimit())}
 	o.parts[0] = pt
 	o.resumeRun(pt, from)
 	return runTest{owner: o, t: t, pt: pt}
@@ -181,7 +182,7 @@ func (r runTest) want(what string, offsets ...int64) {
 
 func TestRunIsHeldAcrossNeutralRecords(t *testing.T) {
 	t.Parallel()
-	r := newRunTest(t, time.Minute, runState{})
+	r := newRunTest(t, time.Minute, offsetmeta.Run{})
 	r.show(0, "bb")
 	r.want("below the threshold")
 	r.show(2, "shs")
@@ -200,10 +201,10 @@ func TestRunIsHeldAcrossNeutralRecords(t *testing.T) {
 // A good record in the same poll ends a run before anything of it is held.
 func TestPollIsCountedBeforeItIsAdmitted(t *testing.T) {
 	t.Parallel()
-	r := newRunTest(t, time.Minute, runState{})
+	r := newRunTest(t, time.Minute, offsetmeta.Run{})
 	r.show(0, "bbbbbg")
 	r.want("nothing")
-	if r.pt.run != (runState{noted: 6}) {
+	if r.pt.run != (offsetmeta.Run{CountedTo: 6}) {
 		t.Errorf("run %+v", r.pt.run)
 	}
 	if got := testutil.ToFloat64(r.p.conf.Metrics.holdsTotal.WithLabelValues(string(holdEndedByGood))); got != 0 {
@@ -217,24 +218,24 @@ func TestPollIsCountedBeforeItIsAdmitted(t *testing.T) {
 func TestRunIsResumed(t *testing.T) {
 	t.Parallel()
 	began := time.Now().Add(-20 * time.Second)
-	r := newRunTest(t, time.Minute, runState{length: 4, noted: 4, since: began.Unix(), from: 2})
+	r := newRunTest(t, time.Minute, offsetmeta.Run{Length: 4, CountedTo: 4, HeldSince: began.Unix(), HeldFrom: 2})
 	r.show(0, "bbbbb")
 	r.want("as before", 2, 3, 4)
-	if r.pt.run.length != 5 || r.pt.holding.until.Sub(began.Truncate(time.Second)).Round(time.Second) != time.Minute {
+	if r.pt.run.Length != 5 || r.pt.holding.until.Sub(began.Truncate(time.Second)).Round(time.Second) != time.Minute {
 		t.Errorf("run %+v until %s", r.pt.run, r.pt.holding.until)
 	}
-	r = newRunTest(t, time.Minute, runState{length: 2, noted: 9})
+	r = newRunTest(t, time.Minute, offsetmeta.Run{Length: 2, CountedTo: 9})
 	r.show(0, "bbb")
 	r.want("what was counted does not begin a hold")
-	r = newRunTest(t, time.Minute, runState{length: 9, noted: 0, spent: true})
+	r = newRunTest(t, time.Minute, offsetmeta.Run{Length: 9, CountedTo: 0, Released: true})
 	r.show(0, "bbbbb")
 	r.want("the hold of this run has passed")
 	r.show(5, "gbbb")
 	r.want("the next run is held", 6, 7, 8)
-	r = newRunTest(t, 0, runState{length: 4, noted: 4, since: began.Unix(), from: 2})
+	r = newRunTest(t, 0, offsetmeta.Run{Length: 4, CountedTo: 4, HeldSince: began.Unix(), HeldFrom: 2})
 	r.show(0, "bbbbb")
 	r.want("released by the configuration")
-	r = newRunTest(t, time.Minute, runState{length: 4, noted: 4, since: time.Now().Add(time.Hour).Unix(), from: 2})
+	r = newRunTest(t, time.Minute, offsetmeta.Run{Length: 4, CountedTo: 4, HeldSince: time.Now().Add(time.Hour).Unix(), HeldFrom: 2})
 	if wait := time.Until(r.pt.holding.until); wait > time.Minute {
 		t.Errorf("a clock that was ahead prolongs the hold to %s", wait)
 	}
@@ -243,7 +244,7 @@ func TestRunIsResumed(t *testing.T) {
 // The scout's good record ends the hold, and what lies before it belongs to no run.
 func TestScoutEndsTheHold(t *testing.T) {
 	t.Parallel()
-	r := newRunTest(t, time.Minute, runState{})
+	r := newRunTest(t, time.Minute, offsetmeta.Run{})
 	r.show(0, "bbbb")
 	r.pt.paused = true
 	r.directScout()
@@ -281,7 +282,7 @@ func TestScoutEndsTheHold(t *testing.T) {
 // count as ours after a restart.
 func TestForeignOffsetIsNotCommittedByAHold(t *testing.T) {
 	t.Parallel()
-	r := newRunTest(t, time.Minute, runState{})
+	r := newRunTest(t, time.Minute, offsetmeta.Run{})
 	r.pt.check, r.pt.foreign = &offsetCheck{offset: 0, cancel: func() {}}, true
 	r.show(0, "bbbb")
 	if r.pt.holding == nil {
@@ -300,13 +301,13 @@ func TestForeignOffsetIsNotCommittedByAHold(t *testing.T) {
 // records are good, which ends the hold.
 func TestHoldWhoseCauseIsFixed(t *testing.T) {
 	t.Parallel()
-	r := newRunTest(t, time.Minute, runState{length: 5, noted: 5, since: time.Now().Unix(), from: 2})
+	r := newRunTest(t, time.Minute, offsetmeta.Run{Length: 5, CountedTo: 5, HeldSince: time.Now().Unix(), HeldFrom: 2})
 	r.show(0, "bb") // parked before the hold
 	if r.pt.holding == nil {
 		t.Fatal("the hold was not resumed")
 	}
 	r.show(2, "ggg")
-	if r.pt.holding != nil || r.pt.run.length != 0 {
+	if r.pt.holding != nil || r.pt.run.Length != 0 {
 		t.Errorf("the hold goes on: %+v", r.pt.run)
 	}
 }
@@ -315,7 +316,7 @@ func TestHoldWhoseCauseIsFixed(t *testing.T) {
 // polled is scouted from where the partition begins.
 func TestScoutGoesOnBehindTheCommittedOffset(t *testing.T) {
 	t.Parallel()
-	r := newRunTest(t, time.Minute, runState{})
+	r := newRunTest(t, time.Minute, offsetmeta.Run{})
 	done := make(chan struct{})
 	r.pt.asking = r.work
 	r.pt.check = nil

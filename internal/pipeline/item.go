@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/offsetmeta"
 )
 
 // item is one record on its way: polled, taken up into the window, in flight,
@@ -99,7 +100,7 @@ type partition struct {
 	haltReason     haltReason
 	draining       bool // no new capture is begun
 
-	run     runState
+	run     offsetmeta.Run
 	runFrom int64        // offset of the run's first record; 0: the previous owner saw it
 	holding *invalidHold // nil: nothing of the run is held
 	// foreign: the committed offset is not ours and not confirmed yet. Nothing is

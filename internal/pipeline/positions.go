@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/offsetmeta"
 )
 
 // positions keeps the committed offsets between the two callbacks that the
@@ -59,8 +60,8 @@ func (o *owner) adjustOffsets(ctx context.Context, offsets map[string]map[int32]
 type position struct {
 	offset  int64
 	epoch   int32
-	settled settledMap
-	run     runState
+	settled offsetmeta.Completed
+	run     offsetmeta.Run
 	missing string // why the ledger is not the one that its commit knows
 	foreign bool   // the offset was committed by something else than this service
 }
@@ -69,21 +70,21 @@ type position struct {
 // to a topic of this name that is no more.
 func (o *owner) positionOf(c kmsg.OffsetFetchResponseGroupTopicPartition) (_ position, void bool) {
 	p := position{offset: c.Offset, epoch: c.LeaderEpoch}
-	m, err := decodeMetadata(deref(c.Metadata), c.Offset)
+	m, err := offsetmeta.Decode(deref(c.Metadata), c.Offset)
 	if err != nil {
 		p.foreign, p.missing = true, o.p.groupMissing
 		return p, false
 	}
-	if p.missing = o.p.missingTo(m); m.ledger == (topicID{}) {
+	if p.missing = o.p.missingTo(m); m.Ledger == (offsetmeta.TopicID{}) {
 		p.missing = o.p.groupMissing
 	}
-	if !kafka.SameTopic(m.topic, o.p.commits.TopicID) {
+	if !kafka.SameTopic(m.Input, o.p.commits.TopicID) {
 		o.log.WarnContext(o.work, "input topic was recreated; reading from its beginning",
 			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset))
 		return position{epoch: -1, missing: p.missing}, true
 	}
-	p.settled = m.settled
-	p.run = m.run
+	p.settled = m.Completed
+	p.run = m.Run
 	return p, false
 }
 
@@ -106,10 +107,10 @@ func (m positioned) apply(o *owner) {
 		if pt == nil {
 			continue
 		}
-		pt.window = newWindow(at.offset, at.epoch, at.settled, payloadLimit())
+		pt.window = newWindow(at.offset, at.epoch, at.settled, offsetmeta.MapLimit())
 		pt.polled = at.offset
 		o.log.InfoContext(o.work, "partition starts", slog.Int64("partition", int64(n)), slog.Int64("offset", at.offset),
-			slog.Int64("settled_above", at.settled.count(at.offset)))
+			slog.Int64("settled_above", at.settled.Count(at.offset)))
 		if at.missing != "" {
 			o.halt(pt, haltLedgerMissing, at.missing)
 			continue
@@ -138,9 +139,4 @@ func (m caughtUp) apply(o *owner) {
 	waiting := m.pt.waiting
 	m.pt.waiting = nil
 	o.free(waiting)
-}
-
-// count gives how many offsets are settled above low.
-func (m settledMap) count(low int64) int64 {
-	return max(0, m.end-low-int64(len(m.unsettled)))
 }

@@ -10,13 +10,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/offsetmeta"
 )
 
 // ledgerStub is a ledger that has a topic id and decisions; nothing else of it is
 // asked for.
 type ledgerStub struct {
 	Ledger
-	id      topicID
+	id      offsetmeta.TopicID
 	history map[string]event.History
 }
 
@@ -26,7 +27,7 @@ func (l *ledgerStub) Lookup(_ context.Context, id string) (event.History, error)
 	return l.history[id], nil
 }
 
-func ownerForTest(topic, ledger topicID) *owner {
+func ownerForTest(topic, ledger offsetmeta.TopicID) *owner {
 	p := New(Config{Log: slog.New(slog.DiscardHandler), Topics: Topics{Input: "orders", Ledger: "ledger"}}, nil, &ledgerStub{id: ledger})
 	p.commits.TopicID = topic
 	o := newOwner(p)
@@ -38,11 +39,11 @@ func ownerForTest(topic, ledger topicID) *owner {
 // zero, on either side, is not known.
 func TestPositionOf(t *testing.T) {
 	t.Parallel()
-	unknown, input, ledger, other := topicID{}, topicID{1}, topicID{2}, topicID{9}
+	unknown, input, ledger, other := offsetmeta.TopicID{}, offsetmeta.TopicID{1}, offsetmeta.TopicID{2}, offsetmeta.TopicID{9}
 	const missing = "ledger_missing"
 	for name, test := range map[string]struct {
-		topic, ledger         topicID // that are there
-		inMetadata, hasLedger topicID // that the metadata names
+		topic, ledger         offsetmeta.TopicID // that are there
+		inMetadata, hasLedger offsetmeta.TopicID // that the metadata names
 		recreated             bool
 		missing               string
 	}{
@@ -64,16 +65,16 @@ func TestPositionOf(t *testing.T) {
 		"input was unknown, ledger not there": {input, ledger, unknown, other, false, missing},
 	} {
 		o := ownerForTest(test.topic, test.ledger)
-		meta := metadata{topic: test.inMetadata, ledger: test.hasLedger, settled: settledMap{end: 14, unsettled: []int64{12}}}.encode(10)
+		meta := offsetmeta.Metadata{Input: test.inMetadata, Ledger: test.hasLedger, Completed: offsetmeta.Completed{End: 14, Open: []int64{12}}}.Encode(10)
 		p, recreated := o.positionOf(kmsg.OffsetFetchResponseGroupTopicPartition{Offset: 10, LeaderEpoch: 3, Metadata: &meta})
 		if recreated != test.recreated || p.foreign || !strings.HasPrefix(p.missing, test.missing) || (test.missing == "") != (p.missing == "") {
 			t.Errorf("%s: got %+v, recreated %t", name, p, recreated)
 		}
-		want := position{offset: 10, epoch: 3, settled: settledMap{end: 14, unsettled: []int64{12}}}
+		want := position{offset: 10, epoch: 3, settled: offsetmeta.Completed{End: 14, Open: []int64{12}}}
 		if recreated {
 			want = position{epoch: -1}
 		}
-		if p.offset != want.offset || p.epoch != want.epoch || p.settled.end != want.settled.end || len(p.settled.unsettled) != len(want.settled.unsettled) {
+		if p.offset != want.offset || p.epoch != want.epoch || p.settled.End != want.settled.End || len(p.settled.Open) != len(want.settled.Open) {
 			t.Errorf("%s: got %+v, want %+v", name, p, want)
 		}
 	}
@@ -86,10 +87,10 @@ func TestPositionOfAnother(t *testing.T) {
 		"nil": nil, "empty": new(""), "a member id": new("Ln7JAcCA9dexlIv4el7Q7g=="), "text": new("reset by anna"),
 		"another version": new("AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
 	} {
-		o := ownerForTest(topicID{1}, topicID{2})
+		o := ownerForTest(offsetmeta.TopicID{1}, offsetmeta.TopicID{2})
 		o.p.groupMissing = "ledger_missing: as other partitions say"
 		p, recreated := o.positionOf(kmsg.OffsetFetchResponseGroupTopicPartition{Offset: 10, LeaderEpoch: 3, Metadata: text})
-		if recreated || !p.foreign || p.offset != 10 || p.epoch != 3 || p.settled.end != 0 || p.missing != o.p.groupMissing {
+		if recreated || !p.foreign || p.offset != 10 || p.epoch != 3 || p.settled.End != 0 || p.missing != o.p.groupMissing {
 			t.Errorf("%s: got %+v, recreated %t", name, p, recreated)
 		}
 	}
@@ -98,22 +99,22 @@ func TestPositionOfAnother(t *testing.T) {
 // A partition of a group whose other commits know another ledger halts as well.
 func TestMissingLedger(t *testing.T) {
 	t.Parallel()
-	named := func(ledger topicID) kadm.Offset {
-		return kadm.Offset{At: 5, Metadata: metadata{ledger: ledger}.encode(5)}
+	named := func(ledger offsetmeta.TopicID) kadm.Offset {
+		return kadm.Offset{At: 5, Metadata: offsetmeta.Metadata{Ledger: ledger}.Encode(5)}
 	}
 	foreign := kadm.Offset{At: 5, Metadata: "somebody else's"}
 	for name, test := range map[string]struct {
-		ledger    topicID
+		ledger    offsetmeta.TopicID
 		committed []kadm.Offset
 		missing   bool
 	}{
-		"none":                      {topicID{2}, nil, false},
-		"foreign ones":              {topicID{2}, []kadm.Offset{foreign}, false},
-		"the same":                  {topicID{2}, []kadm.Offset{foreign, named(topicID{2})}, false},
-		"another":                   {topicID{2}, []kadm.Offset{named(topicID{}), named(topicID{3})}, true},
-		"another, and none is here": {topicID{}, []kadm.Offset{named(topicID{3})}, false},
+		"none":                      {offsetmeta.TopicID{2}, nil, false},
+		"foreign ones":              {offsetmeta.TopicID{2}, []kadm.Offset{foreign}, false},
+		"the same":                  {offsetmeta.TopicID{2}, []kadm.Offset{foreign, named(offsetmeta.TopicID{2})}, false},
+		"another":                   {offsetmeta.TopicID{2}, []kadm.Offset{named(offsetmeta.TopicID{}), named(offsetmeta.TopicID{3})}, true},
+		"another, and none is here": {offsetmeta.TopicID{}, []kadm.Offset{named(offsetmeta.TopicID{3})}, false},
 	} {
-		if got := ownerForTest(topicID{1}, test.ledger).p.missingLedger(test.committed); (got != "") != test.missing {
+		if got := ownerForTest(offsetmeta.TopicID{1}, test.ledger).p.missingLedger(test.committed); (got != "") != test.missing {
 			t.Errorf("%s: got %q", name, got)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/offsetmeta"
 )
 
 // prepare looks at the topics and settles where the group begins.
@@ -30,7 +31,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 		return err
 	}
 	// No offset is settled above any of them, whatever they are.
-	begin := metadata{topic: info[topics.Input].ID, ledger: p.ledger.TopicID()}.encode(0)
+	begin := offsetmeta.Metadata{Input: info[topics.Input].ID, Ledger: p.ledger.TopicID()}.Encode(0)
 	first, err := kafka.EnsureStart(ctx, admin, p.conf.Group, topics.Input, p.conf.StartAt, begin)
 	if err != nil {
 		return err
@@ -93,7 +94,7 @@ func (p *Pipeline) committed(ctx context.Context, admin *kadm.Client) ([]kadm.Of
 
 // isOurs reports whether this service committed an offset.
 func isOurs(c kadm.Offset) bool {
-	_, err := decodeMetadata(c.Metadata, c.At)
+	_, err := offsetmeta.Decode(c.Metadata, c.At)
 	return err == nil
 }
 
@@ -103,7 +104,7 @@ func isOurs(c kadm.Offset) bool {
 func (p *Pipeline) missingLedger(committed []kadm.Offset) string {
 	for _, c := range committed {
 		// What is not ours is reported when its partition starts.
-		if m, err := decodeMetadata(c.Metadata, c.At); err == nil {
+		if m, err := offsetmeta.Decode(c.Metadata, c.At); err == nil {
 			if missing := p.missingTo(m); missing != "" {
 				return missing
 			}
@@ -114,12 +115,12 @@ func (p *Pipeline) missingLedger(committed []kadm.Offset) string {
 
 // missingTo returns why the ledger is not the one that a commit knows. Ids that
 // are zero are not known.
-func (p *Pipeline) missingTo(m metadata) string {
+func (p *Pipeline) missingTo(m offsetmeta.Metadata) string {
 	ledger := p.ledger.TopicID()
-	if kafka.SameTopic(m.ledger, ledger) {
+	if kafka.SameTopic(m.Ledger, ledger) {
 		return ""
 	}
 	return fmt.Sprintf("ledger_missing: the last commit knows a ledger with the topic id %s, and topic %q has %s: "+
 		"it was deleted and made anew, or TOPIC_LEDGER names another one. What it held may have been charged; docs/ledger.md says what to do",
-		base64.RawURLEncoding.EncodeToString(m.ledger[:]), p.conf.Topics.Ledger, base64.RawURLEncoding.EncodeToString(ledger[:]))
+		base64.RawURLEncoding.EncodeToString(m.Ledger[:]), p.conf.Topics.Ledger, base64.RawURLEncoding.EncodeToString(ledger[:]))
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/offsetmeta"
 )
 
 // maxScoutPause is the longest wait after a read of the scout that failed.
@@ -172,7 +174,7 @@ func (m scouted) apply(o *owner) {
 		// What lies before it belongs to the run that it ended.
 		pt.goodAt = m.good
 		o.endHold(pt, holdEndedByGood, m.good)
-		pt.run = runState{noted: pt.run.noted}
+		pt.run = offsetmeta.Run{CountedTo: pt.run.CountedTo}
 		return
 	}
 	o.countHolds()

@@ -1,6 +1,10 @@
 package pipeline
 
-import "slices"
+import (
+	"slices"
+
+	"payment-capture/internal/offsetmeta"
+)
 
 // window is what one partition has taken up at and above its committed offset:
 // which offsets are settled and which are not. Offsets enter in ascending
@@ -12,18 +16,18 @@ type window struct {
 	next      int64 // one past the highest offset taken up
 	lastEpoch int32 // leader epoch of the record before next; -1: not known
 	entries   []*item
-	unsettled int        // of the entries
-	end       int64      // one past the highest offset that was settled here
-	restored  settledMap // read from the commit's metadata: settled before this owner
+	unsettled int                  // of the entries
+	end       int64                // one past the highest offset that was settled here
+	restored  offsetmeta.Completed // read from the commit's metadata: settled before this owner
 }
 
 // newWindow begins at a committed offset.
-func newWindow(at int64, epoch int32, restored settledMap, limit int) *window {
+func newWindow(at int64, epoch int32, restored offsetmeta.Completed, limit int) *window {
 	return &window{limit: limit, next: at, lastEpoch: epoch, end: at, restored: restored}
 }
 
 // wasSettled reports whether an offset was settled before this owner.
-func (w *window) wasSettled(offset int64) bool { return w.restored.has(offset) }
+func (w *window) wasSettled(offset int64) bool { return w.restored.Has(offset) }
 
 // fits reports whether one more record can be taken up at offset, with the map
 // sure to fit whatever is settled first: either the whole span fits as a
@@ -35,7 +39,7 @@ func (w *window) fits(offset int64) bool {
 	if w.unsettled+ahead == 0 {
 		return true // nothing is settled above an unsettled offset
 	}
-	span := max(offset+1, w.restored.end) - w.low()
+	span := max(offset+1, w.restored.End) - w.low()
 	if span <= int64(w.limit)*8 {
 		return true
 	}
@@ -48,8 +52,8 @@ func (w *window) fits(offset int64) bool {
 func (w *window) restoredAhead() []int64 { return w.restoredFrom(w.next) }
 
 func (w *window) restoredFrom(offset int64) []int64 {
-	i, _ := slices.BinarySearch(w.restored.unsettled, offset)
-	return w.restored.unsettled[i:]
+	i, _ := slices.BinarySearch(w.restored.Open, offset)
+	return w.restored.Open[i:]
 }
 
 // skipTo counts all below offset as settled, as far as it was not taken up.
@@ -98,13 +102,13 @@ func (w *window) low() int64 {
 	if w.unsettled > 0 {
 		return w.entries[0].offset
 	}
-	if w.next >= w.restored.end {
+	if w.next >= w.restored.End {
 		return w.next
 	}
 	if ahead := w.restoredAhead(); len(ahead) > 0 {
 		return ahead[0]
 	}
-	return w.restored.end
+	return w.restored.End
 }
 
 // lowEpoch gives the leader epoch of the record before low; -1: not known.
@@ -119,17 +123,17 @@ func (w *window) lowEpoch() int32 {
 }
 
 // settledAbove gives the map for the commit's metadata.
-func (w *window) settledAbove() settledMap {
-	m := settledMap{end: max(w.end, w.restored.end)}
+func (w *window) settledAbove() offsetmeta.Completed {
+	m := offsetmeta.Completed{End: max(w.end, w.restored.End)}
 	low := w.low()
 	for _, e := range w.entries {
-		if !e.settled && e.offset < m.end {
-			m.unsettled = append(m.unsettled, e.offset)
+		if !e.settled && e.offset < m.End {
+			m.Open = append(m.Open, e.offset)
 		}
 	}
-	m.unsettled = append(m.unsettled, w.restoredAhead()...)
-	if m.end <= low {
-		return settledMap{end: low}
+	m.Open = append(m.Open, w.restoredAhead()...)
+	if m.End <= low {
+		return offsetmeta.Completed{End: low}
 	}
 	return m
 }

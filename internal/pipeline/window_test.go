@@ -1,10 +1,13 @@
 package pipeline
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"payment-capture/internal/offsetmeta"
 )
 
 // What the model's topic has at an offset.
@@ -36,7 +39,7 @@ func newModel(seed uint64, limit, cells int) *modelTopic {
 		}
 		m.cells[i] = cell{gap: r.Float64() < gaps, skip: r.Float64() < skips, epoch: epoch}
 	}
-	m.w = newWindow(0, -1, settledMap{}, limit)
+	m.w = newWindow(0, -1, offsetmeta.Completed{}, limit)
 	return m
 }
 
@@ -87,7 +90,7 @@ func (m *modelTopic) done(o int64) bool {
 	if o < m.at {
 		return c.gap || c.skip || c.settled
 	}
-	return m.w.restored.has(o)
+	return m.w.restored.Has(o)
 }
 
 func (m *modelTopic) low() int64 {
@@ -108,19 +111,19 @@ func (m *modelTopic) check(t *testing.T) {
 	above := m.w.settledAbove()
 	for o := low; o < int64(len(m.cells)); o++ {
 		c := m.cells[o]
-		got := above.has(o)
+		got := above.Has(o)
 		if got && !c.gap && !c.skip && !c.settled {
 			t.Fatalf("offset %d is said to be settled, and is not", o)
 		}
 		if !got && c.settled && !c.gap {
 			t.Fatalf("offset %d is settled, and is not in the map", o)
 		}
-		if o < max(m.end, m.w.restored.end) && got != m.done(o) {
+		if o < max(m.end, m.w.restored.End) && got != m.done(o) {
 			t.Fatalf("offset %d: settled %v, want %v", o, got, m.done(o))
 		}
 	}
-	if !slices.IsSorted(above.unsettled) || (len(above.unsettled) > 0 && (above.unsettled[0] < low || above.unsettled[len(above.unsettled)-1] >= above.end)) {
-		t.Fatalf("unsettled %v in [%d,%d)", above.unsettled, low, above.end)
+	if !slices.IsSorted(above.Open) || (len(above.Open) > 0 && (above.Open[0] < low || above.Open[len(above.Open)-1] >= above.End)) {
+		t.Fatalf("unsettled %v in [%d,%d)", above.Open, low, above.End)
 	}
 	if e := m.w.lowEpoch(); e != -1 && (low == 0 || e != m.cells[low-1].epoch) {
 		t.Fatalf("epoch %d is committed with offset %d", e, low)
@@ -128,20 +131,30 @@ func (m *modelTopic) check(t *testing.T) {
 	if m.w.unsettled != len(m.open) || len(m.w.entries) > 2*len(m.open)+65 {
 		t.Fatalf("%d entries, %d unsettled, want %d unsettled", len(m.w.entries), m.w.unsettled, len(m.open))
 	}
-	if _, payload := above.encode(low); len(payload) > m.w.limit {
-		t.Fatalf("the map takes %d bytes, the limit is %d", len(payload), m.w.limit)
+	if size := mapBytes(above, low); size > m.w.limit {
+		t.Fatalf("the map takes %d bytes, the limit is %d", size, m.w.limit)
 	}
 }
+
+// mapBytes returns how many bytes completed offsets take in the metadata.
+func mapBytes(completed offsetmeta.Completed, committed int64) int {
+	size := func(m offsetmeta.Metadata) int { return base64.RawStdEncoding.DecodedLen(len(m.Encode(committed))) }
+	return size(offsetmeta.Metadata{Completed: completed}) - size(offsetmeta.Metadata{})
+}
+
+// seeded returns the random source of a test case; the seed is in every failure's
+// message.
+func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
 
 // handOver gives the partition to another owner by what would be committed.
 func (m *modelTopic) handOver(t *testing.T) {
 	t.Helper()
 	low, epoch := m.w.low(), m.w.lowEpoch()
-	meta, err := decodeMetadata(metadata{settled: m.w.settledAbove()}.encode(low), low)
+	meta, err := offsetmeta.Decode(offsetmeta.Metadata{Completed: m.w.settledAbove()}.Encode(low), low)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.w = newWindow(low, epoch, meta.settled, m.w.limit)
+	m.w = newWindow(low, epoch, meta.Completed, m.w.limit)
 	m.open, m.at, m.end = nil, low, low
 	// Compaction meanwhile takes any record, settled or not.
 	if m.r.IntN(2) == 0 {
@@ -206,7 +219,7 @@ func TestWindowKeepsTheMapWithinTheLimit(t *testing.T) {
 			t.Parallel()
 			for _, hold := range []int{3, 700, 5000, 40_000} {
 				r := seeded(uint64(hold))
-				w := newWindow(0, 1, settledMap{}, payloadLimit())
+				w := newWindow(0, 1, offsetmeta.Completed{}, offsetmeta.MapLimit())
 				var open []*item
 				at, widest, longest := int64(0), int64(0), 0
 				for step := range 20_000 {
@@ -227,17 +240,17 @@ func TestWindowKeepsTheMapWithinTheLimit(t *testing.T) {
 					if step%500 == 499 {
 						low := w.low()
 						above := w.settledAbove()
-						text := metadata{run: longestRun(), settled: above}.encode(low)
-						widest, longest = max(widest, above.end-low), max(longest, len(text))
-						if len(text) > MetadataLimit {
-							t.Fatalf("hold %d, step %d: %d units over a span of %d", hold, step, len(text), above.end-low)
+						text := offsetmeta.Metadata{Run: longestRun(), Completed: above}.Encode(low)
+						widest, longest = max(widest, above.End-low), max(longest, len(text))
+						if len(text) > offsetmeta.Limit {
+							t.Fatalf("hold %d, step %d: %d units over a span of %d", hold, step, len(text), above.End-low)
 						}
 						if step%5000 == 4999 {
-							m, err := decodeMetadata(text, low)
+							m, err := offsetmeta.Decode(text, low)
 							if err != nil {
 								t.Fatal(err)
 							}
-							w = newWindow(low, w.lowEpoch(), m.settled, w.limit)
+							w = newWindow(low, w.lowEpoch(), m.Completed, w.limit)
 							// What was in flight is taken up again by the new owner.
 							old := open
 							open = nil
@@ -264,7 +277,7 @@ func TestWindowKeepsTheMapWithinTheLimit(t *testing.T) {
 
 func TestWindowEpochs(t *testing.T) {
 	t.Parallel()
-	w := newWindow(10, 2, settledMap{}, 100)
+	w := newWindow(10, 2, offsetmeta.Completed{}, 100)
 	if got := w.lowEpoch(); got != 2 {
 		t.Errorf("at the start: %d, want the committed one", got)
 	}
@@ -287,22 +300,22 @@ func TestWindowEpochs(t *testing.T) {
 	if w.low() != 30 || w.lowEpoch() != 6 {
 		t.Errorf("after a skip: low %d, epoch %d", w.low(), w.lowEpoch())
 	}
-	w = newWindow(10, 2, settledMap{end: 20, unsettled: []int64{10, 15}}, 100)
+	w = newWindow(10, 2, offsetmeta.Completed{End: 20, Open: []int64{10, 15}}, 100)
 	at10 := &item{offset: 10}
 	w.take(at10, 2)
 	w.settle(at10)
 	if w.low() != 15 || w.lowEpoch() != -1 {
 		t.Errorf("low at an offset that an earlier owner left: %d, epoch %d; want 15, -1", w.low(), w.lowEpoch())
 	}
-	w = newWindow(10, 2, settledMap{end: 20}, 100)
+	w = newWindow(10, 2, offsetmeta.Completed{End: 20}, 100)
 	if w.low() != 20 || w.lowEpoch() != -1 {
 		t.Errorf("all settled by an earlier owner: low %d, epoch %d; want 20, -1", w.low(), w.lowEpoch())
 	}
 }
 
 // longestRun is a run that takes as much room as any.
-func longestRun() runState {
-	return runState{length: 1 << 60, noted: 1 << 60, since: 1 << 60, from: 1 << 60}
+func longestRun() offsetmeta.Run {
+	return offsetmeta.Run{Length: 1 << 60, CountedTo: 1 << 60, HeldSince: 1 << 60, HeldFrom: 1 << 60}
 }
 
 // TestWindowFullOfUnsettledRecords takes up as many as fit, at every distance
@@ -310,7 +323,7 @@ func longestRun() runState {
 func TestWindowFullOfUnsettledRecords(t *testing.T) {
 	t.Parallel()
 	for _, gap := range []int64{1, 2, 16, 100, 127, 128, 1000, 16_383, 17_000, 300_000, 1 << 21, 1 << 22, 1 << 27, 1 << 28, 1 << 29} {
-		w := newWindow(5, 1, settledMap{}, payloadLimit())
+		w := newWindow(5, 1, offsetmeta.Completed{}, offsetmeta.MapLimit())
 		at, longest := int64(5), 0
 		var last *item
 		for w.fits(at) {
@@ -318,15 +331,15 @@ func TestWindowFullOfUnsettledRecords(t *testing.T) {
 			w.take(last, 1)
 			at += gap
 			if n := w.unsettled; n%100 == 0 || !w.fits(at) {
-				if m := (settledMap{end: last.offset + 1}); n > 1 {
+				if m := (offsetmeta.Completed{End: last.offset + 1}); n > 1 {
 					for _, e := range w.entries[:n-1] {
-						m.unsettled = append(m.unsettled, e.offset)
+						m.Open = append(m.Open, e.offset)
 					}
-					longest = max(longest, len(metadata{run: longestRun(), settled: m}.encode(w.low())))
+					longest = max(longest, len(offsetmeta.Metadata{Run: longestRun(), Completed: m}.Encode(w.low())))
 				}
 			}
 		}
-		if longest > MetadataLimit {
+		if longest > offsetmeta.Limit {
 			t.Errorf("distance %d: %d units", gap, longest)
 		}
 		if last == nil {
@@ -346,8 +359,36 @@ func TestWindowFullOfUnsettledRecords(t *testing.T) {
 // log begins far above zero.
 func TestWindowFitsAnythingWhenAllIsSettled(t *testing.T) {
 	t.Parallel()
-	w := newWindow(0, -1, settledMap{}, payloadLimit())
+	w := newWindow(0, -1, offsetmeta.Completed{}, offsetmeta.MapLimit())
 	if !w.fits(1 << 40) {
 		t.Error("the first record of a log that begins high is never taken up")
+	}
+}
+
+func TestMetadataOfOneStuckRecordIsSmall(t *testing.T) {
+	t.Parallel()
+	w := newWindow(1<<33, 4, offsetmeta.Completed{}, offsetmeta.MapLimit())
+	stuck := &item{offset: 1 << 33}
+	w.take(stuck, 4)
+	for i := range int64(100_000) {
+		it := &item{offset: stuck.offset + 1 + i}
+		if !w.fits(it.offset) {
+			t.Fatalf("no room for offset %d above one stuck record", it.offset)
+		}
+		w.take(it, 4)
+		w.settle(it)
+	}
+	if len(w.entries) > 100 {
+		t.Errorf("%d entries are kept for one unsettled record", len(w.entries))
+	}
+	if size := mapBytes(w.settledAbove(), w.low()); size > 4 {
+		t.Errorf("the map takes %d bytes, want at most 4", size)
+	}
+	if n := len(offsetmeta.Metadata{Completed: w.settledAbove()}.Encode(w.low())); n > 80 {
+		t.Errorf("the metadata takes %d units", n)
+	}
+	w.settle(stuck)
+	if got, want := w.low(), stuck.offset+100_001; got != want || len(w.entries) != 0 {
+		t.Errorf("low = %d with %d entries, want %d with none", got, len(w.entries), want)
 	}
 }

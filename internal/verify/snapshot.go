@@ -13,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/kafka"
-	"payment-capture/internal/pipeline"
+	"payment-capture/internal/offsetmeta"
 )
 
 // role is what a topic is read for; one topic may have several.
@@ -50,7 +50,7 @@ type partition struct {
 	// for: what lies below it was committed then, with all that belongs to it.
 	sure int64
 	// committed says what is settled of the input; nil: nothing is.
-	committed *pipeline.Committed
+	committed *offsetmeta.Committed
 	offset    int64  // the committed offset, if there is one
 	foreign   string // why it is not one of this service; "": it is, or there is none
 	// first is the time of the first record that is there, Unix milliseconds.
@@ -176,8 +176,8 @@ func (s *snapshot) addCommits(ctx context.Context, admin *kadm.Client, group str
 		if r.Err != nil {
 			return fmt.Errorf("read the committed offset of %s/%d: %w", s.input.name, n, r.Err)
 		}
-		c, err := pipeline.ParseCommitted(r.At, r.Metadata)
-		if r.At > 0 && !c.Settled(s.input.id, r.At-1) {
+		c, err := offsetmeta.ParseCommitted(r.At, r.Metadata)
+		if r.At > 0 && !c.Completed(s.input.id, r.At-1) {
 			s.void++
 			continue
 		}
@@ -195,7 +195,7 @@ func (s *snapshot) addCommits(ctx context.Context, admin *kadm.Client, group str
 // settled reports whether a record of the input is settled.
 func (s *snapshot) settled(n int32, offset int64) bool {
 	c := s.input.partitions[n].committed
-	return c != nil && c.Settled(s.input.id, offset)
+	return c != nil && c.Completed(s.input.id, offset)
 }
 
 // cut says from when on the topics of a role hold all that was ever in them, as

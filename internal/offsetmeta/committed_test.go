@@ -1,0 +1,40 @@
+package offsetmeta
+
+import (
+	"errors"
+	"testing"
+)
+
+func TestCommittedCompleted(t *testing.T) {
+	t.Parallel()
+	ours := TopicID{1}
+	meta := Metadata{Input: ours, Completed: Completed{End: 14, Open: []int64{10, 12}}}.Encode(10)
+	c, err := ParseCommitted(10, meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for offset, want := range map[int64]bool{0: true, 9: true, 10: false, 11: true, 12: false, 13: true, 14: false, 99: false} {
+		if got := c.Completed(ours, offset); got != want {
+			t.Errorf("offset %d: completed is %t, want %t", offset, got, want)
+		}
+		if got := c.Completed(TopicID{}, offset); got != want {
+			t.Errorf("offset %d of a topic whose id is not known: completed is %t, want %t", offset, got, want)
+		}
+		if c.Completed(TopicID{2}, offset) {
+			t.Errorf("offset %d is completed in a recreated topic", offset)
+		}
+	}
+}
+
+func TestCommittedWithoutMetadata(t *testing.T) {
+	t.Parallel()
+	for text, wantErr := range map[string]error{"": nil, "somebody else's": ErrInvalid} {
+		c, err := ParseCommitted(10, text)
+		if !errors.Is(err, wantErr) {
+			t.Errorf("%q: got %v, want %v", text, err, wantErr)
+		}
+		if !c.Completed(TopicID{1}, 9) || c.Completed(TopicID{1}, 10) {
+			t.Errorf("%q: the offset alone should count", text)
+		}
+	}
+}
