@@ -16,7 +16,7 @@ import (
 func (in *instance) waitsForTime() map[string]pipeline.Waiting {
 	waits := make(map[string]pipeline.Waiting)
 	for _, w := range in.service.Status(in.w.t.Context()).Pipeline.Longest {
-		if strings.HasPrefix(w.WaitsFor, "waits for its time 2") {
+		if strings.HasPrefix(w.WaitsFor, "its time 2") {
 			waits[w.Event] = w
 		}
 	}
@@ -41,7 +41,7 @@ func slightlyAhead(w *world) {
 		})
 		w.want(w.verdicts(), others)
 		ahead := in.waitsForTime()["ahead"]
-		if want := "waits for its time " + at.UTC().Truncate(time.Second).Format(time.RFC3339); ahead.WaitsFor != want || !ahead.Commit || ahead.Order != "o1" {
+		if want := "its time " + at.UTC().Truncate(time.Second).Format(time.RFC3339); ahead.WaitsFor != want || !ahead.Commit || ahead.Order != "o1" {
 			w.t.Errorf("the status says %+v, want %q", ahead, want)
 		}
 	}
@@ -86,7 +86,7 @@ func crowdOfWaiting(w *world) {
 			w.t.Errorf("it is parked because %q", detail)
 		}
 	}
-	if n := in.service.Status(w.t.Context()).Pipeline.Unsettled; n != 256 {
+	if n := in.service.Status(w.t.Context()).Pipeline.Undecided; n != 256 {
 		w.t.Errorf("%d records are left, want 256", n)
 	}
 }

@@ -28,7 +28,7 @@ func TestCommittedCompleted(t *testing.T) {
 
 func TestCommittedWithoutMetadata(t *testing.T) {
 	t.Parallel()
-	for text, wantErr := range map[string]error{"": nil, "somebody else's": ErrInvalid} {
+	for text, wantErr := range map[string]error{"": nil, "of another program": ErrInvalid} {
 		c, err := ParseCommitted(10, text)
 		if !errors.Is(err, wantErr) {
 			t.Errorf("%q: got %v, want %v", text, err, wantErr)

@@ -68,8 +68,8 @@ type Metadata struct {
 	Completed     Completed
 }
 
-// Completed says which offsets from a committed one on are completed: those below End
-// that are not Open.
+// Completed is the set of completed offsets from a committed one on: those below End that
+// are not Open.
 type Completed struct {
 	End  int64
 	Open []int64 // ascending

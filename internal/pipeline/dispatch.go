@@ -1,118 +1,285 @@
 package pipeline
 
 import (
+	"context"
 	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/rules"
 )
 
-// captureFactor is how many captures there may be for each call under way:
-// those that wait between two tries must not take the others' turn.
-const captureFactor = 4
+// Dispatch: an admitted record waits in the queues of its ordering keys until it is at
+// the head of each. Then, if there is room, the owner takes a lease on it and starts a
+// goroutine that asks the rules, the ledger and the capturer for its decision. The
+// result returns to the owner as a message, which completes the record: it goes into
+// the next flush, and its ordering keys are free for the next record.
 
-// leastInFlight is how many captures there may be at the least, however few calls:
-// refused events wait for a payment to confirm the refusal, or for the end of a
-// halt, and must not take the place of the event that could bring it.
-const leastInFlight = 1024
+const (
+	// captureFactor is how many captures there may be for each call under way: captures
+	// that wait before a retry must not keep others from calling.
+	captureFactor = 4
+	// minInFlight is how many captures there may be however few calls are allowed:
+	// refused events wait for a payment that confirms the refusal or for the end of a
+	// halt, and must not keep out the event that would bring it.
+	minInFlight = 1024
+	// minReady is how many captures may be on their way to a call, however few calls
+	// are allowed.
+	minReady = 64
+	// unreadPause is the time between two lookups of a decision that is not read back.
+	unreadPause = 10 * time.Millisecond
+)
 
-// leastReady is how many captures may be on their way to a call at the least.
-const leastReady = 64
-
-// room is how many captures may be begun: those on their way to a call are so many
-// that none is waited for, and no more, for each holds memory.
-func (o *owner) room() int {
-	most := o.p.conf.MaxInFlight
-	ready := o.inFlight - o.p.capturer.Busy() - int(o.p.unread.Load())
-	return min(max(most/2, leastReady)-ready, max(captureFactor*most, leastInFlight)-o.inFlight)
+// enqueue puts an item into the queues of its ordering keys.
+func (o *owner) enqueue(it *item) {
+	if o.keys.behindWaiting(it) {
+		it.keys = slices.DeleteFunc(it.keys, orderingKey.ofRecord) // see eventtime.go
+	}
+	if o.keys.enter(it) {
+		o.makeReady([]*item{it})
+	}
 }
 
-// dispatch begins captures while there is room.
+// makeReady lets items start that are at the head of their queues.
+func (o *owner) makeReady(items []*item) {
+	for _, it := range items {
+		switch {
+		case it.released:
+		case !it.part.ledgerRead:
+			it.part.unread = append(it.part.unread, it)
+		default:
+			o.ready = append(o.ready, it)
+		}
+	}
+}
+
+// room returns how many more captures may start: enough to keep every permitted call
+// busy, and no more, because each holds memory.
+func (o *owner) room() int {
+	calls := o.p.conf.MaxInFlight
+	ready := o.inFlight - o.p.capturer.Busy() - int(o.p.unread.Load())
+	return min(max(calls/2, minReady)-ready, max(captureFactor*calls, minInFlight)-o.inFlight)
+}
+
+// dispatch starts captures while there is room.
 func (o *owner) dispatch() {
-	for room := o.room(); room > 0 && o.commitsHold() == ""; {
-		it := o.readyNext()
+	for room := o.room(); room > 0 && o.commitsBlocked() == ""; {
+		it := o.nextReady()
 		if it == nil {
 			break
 		}
-		if it.answer != nil && o.p.ledger.IsCurrent(it.id, it.glimpse) {
-			o.answered(it, *it.answer)
+		if it.prefetched != nil && o.p.ledger.IsCurrent(it.id, it.snapshot) {
+			o.makeReady(o.keys.release(it))
+			o.complete(it, *it.prefetched)
 			continue
 		}
-		it.inFlight = true
-		it.part.inFlight++
-		o.inFlight++
-		it.lease = &lease{
-			giveUp: it.part.giveUp, heard: &o.p.heard, within: o.p.conf.SessionTimeout,
-			member: o.p.member, assigned: it.part.member,
-			journal: journal{ledger: o.p.ledger, asking: it.part.asking, partition: it.part.number},
-		}
 		room--
-		o.hand(it)
+		o.start(it)
 	}
 	o.p.conf.Metrics.capturing(o.inFlight)
 }
 
-// hand gives an item to a goroutine that waits for one, or to a new one. They
-// stay, for what a capture costs is in good part the growth of its stack.
-func (o *owner) hand(it *item) {
+// nextReady returns the next item that can start, and drops those that cannot any more.
+func (o *owner) nextReady() *item {
+	for len(o.ready) > 0 {
+		it := o.ready[0]
+		o.ready[0] = nil
+		o.ready = o.ready[1:]
+		if !it.released && !it.part.draining {
+			return it
+		}
+	}
+	o.ready = slices.Clip(o.ready[:0])
+	return nil
+}
+
+// start takes a lease on an item and hands it to an idle capture goroutine, or to a new
+// one. The goroutines stay, because much of the cost of a capture is the growth of its
+// stack.
+func (o *owner) start(it *item) {
+	it.inFlight = true
+	it.part.inFlight++
+	o.inFlight++
+	it.lease = o.p.newLease(it.part)
 	o.captures.Add(1)
 	select {
-	case o.items <- it:
+	case o.idle <- it:
 	default:
 		go o.capture(it)
 	}
 }
 
-// capture takes items to their settlements, one after the other, until there
-// will be none. Of an item it reads only what does not change while that is in
-// flight.
+// capture takes items to their completions, one after the other, until there are no
+// more. It runs in a goroutine of its own, and of an item it reads only what does not
+// change while the item is in flight.
 func (o *owner) capture(it *item) {
-	for ok := true; ok; it, ok = <-o.items {
-		s, err := o.p.settlementFor(it.part.ctx, it.part.asking, it)
-		o.p.send(captured{it: it, settlement: s, err: err})
+	for next, ok := it, true; ok; next, ok = <-o.idle {
+		c, err := o.p.respond(next)
+		o.p.send(func(o *owner) { o.captured(next, c, err) })
 		o.captures.Done()
 	}
 }
 
-// answered settles an item that needs no call.
-func (o *owner) answered(it *item, s settlement) {
-	o.free(o.lanes.leave(it))
-	o.settle(it, s)
-	o.takeUp(it.part)
+// respond takes a record to its completion: from the ledger if there is a decision, else
+// by parking or capturing it.
+func (p *Pipeline) respond(it *item) (completion, error) {
+	if it.invalid != nil {
+		return p.parkOnce(it, &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: it.invalid.Error()})
+	}
+	e := it.event
+	h, err := p.lookup(it.part.calls, e.ID, it.snapshot)
+	if err != nil {
+		return completion{}, err
+	}
+	r := rules.Respond(e, it.resend, h)
+	switch r.Action { //nolint:exhaustive // Respond returns these, and Evaluate
+	case rules.Republish:
+		return p.replay(it.record, h.Decision)
+	case rules.LeaveParked, rules.LeaveSuperseded:
+		return unpublished(r.Action, h.Decision), nil
+	case rules.Park:
+		return p.parkOnce(it, r.Why)
+	}
+	d, waitUntil, err := p.evaluate(it, r)
+	if err != nil || !waitUntil.IsZero() {
+		return completion{waitUntil: waitUntil}, err
+	}
+	rules.Conclude(d, e, h)
+	return p.encode(it.part.ctx, it, e.ID, d)
 }
 
-// captured is the end of an item's way to its verdict.
-type captured struct {
-	it         *item
-	settlement settlement
-	err        error
+// evaluate takes an event to its decision, or returns until when it has to wait for its
+// time first.
+func (p *Pipeline) evaluate(it *item, r rules.Disposition) (_ *event.Decision, waitUntil time.Time, _ error) {
+	e := it.event
+	if r.Prior == nil {
+		waitUntil = p.conf.Rules.Evaluate(e, event.Fingerprint{}, r, nil, time.Now()).Until
+	}
+	switch {
+	case waitUntil.IsZero():
+		it.lease.event, it.lease.prior, it.lease.resent = e, r.Prior, r.Resent
+		d, err := p.capturer.Capture(it.part.ctx, e, it.lease)
+		return d, time.Time{}, err
+	case it.crowded > 0:
+		return &event.Decision{
+			Result: event.Result{ParkInfo: rules.Crowded(e, it.crowded)}, At: event.Now(), Attempt: event.AttemptOf(e),
+		}, time.Time{}, nil
+	}
+	return nil, waitUntil, nil
 }
 
-// encodeError keeps a verdict that cannot be written from being taken for an
-// abandoned one.
-type encodeError struct{ error }
+// lookup returns what is certainly known of an event: a snapshot that still holds, or
+// what the ledger has. It waits until a decision that this process made is read back or
+// dropped, because the partition may be lost before its flush.
+func (p *Pipeline) lookup(ctx context.Context, id string, snapshot event.Snapshot) (event.History, error) {
+	if p.ledger.IsCurrent(id, snapshot) {
+		return snapshot.History, nil
+	}
+	for {
+		h, err := p.ledger.Lookup(ctx, id)
+		if err != nil || !h.Unread {
+			return h, err
+		}
+		p.unread.Add(1)
+		err = pause(ctx, unreadPause)
+		p.unread.Add(-1)
+		if err != nil {
+			return h, err
+		}
+	}
+}
 
-func (e *encodeError) Unwrap() error { return e.error }
+// parkOnce parks a record whose event id cannot be trusted, unless a copy of it is
+// parked and was not sent again since.
+func (p *Pipeline) parkOnce(it *item, info *event.ParkInfo) (completion, error) {
+	id, snapshot := it.id, it.snapshot
+	if it.invalid == nil { // its event id belongs to another event
+		id, snapshot = event.RecordID(messageOf(it.record)), event.Snapshot{}
+	}
+	h, err := p.lookup(it.part.calls, id, snapshot)
+	if err != nil {
+		return completion{}, err
+	}
+	if d := rules.ParkOnce(info, it.resend, h.Decision); d.Action == rules.LeaveParked {
+		return unpublished(d.Action, h.Decision), nil
+	}
+	return p.encode(it.part.ctx, it, id, &event.Decision{Result: event.Result{ParkInfo: info}, At: event.Now()})
+}
 
-func (m captured) apply(o *owner) {
-	it, pt := m.it, m.it.part
+// captured handles the end of a capture.
+func (o *owner) captured(it *item, c completion, err error) {
+	pt := it.part
 	o.inFlight--
 	pt.inFlight--
 	it.inFlight = false
-	if until := m.settlement.until; m.err == nil && !until.IsZero() {
-		o.await(it, until)
+	if err == nil && !c.waitUntil.IsZero() {
+		o.waitForTime(it, c.waitUntil)
 		return
 	}
-	o.free(o.lanes.leave(it))
-	_, unwritable := errors.AsType[*encodeError](m.err)
+	o.makeReady(o.keys.release(it))
+	_, unencodable := errors.AsType[*encodeError](err)
 	switch {
-	case o.parts[pt.number] != pt:
-		// The partition is somebody else's now, or was given to us anew: its
-		// owner decides, under the same key.
+	case !o.owns(pt):
+		// The next owner of the partition decides, under the same idempotency key. That
+		// may be this instance again.
 		o.p.conf.Metrics.stale()
-	case m.err == nil:
-		o.settle(it, m.settlement)
-		o.takeUp(pt)
-	case !unwritable && (pt.ctx.Err() != nil || pt.draining):
-		// Left for the next owner.
+	case err == nil:
+		o.complete(it, c)
+	case !unencodable && (pt.ctx.Err() != nil || pt.draining):
+		// Left to the next owner.
 	default:
-		o.stop(m.err)
+		o.stop(err)
+	}
+}
+
+// complete adds a completion to the next flush, and admits more of its partition.
+func (o *owner) complete(it *item, c completion) {
+	pt := it.part
+	pt.tracker.complete(it)
+	pt.bytes -= it.bytes
+	pt.dirty = true
+	if c.replayed {
+		o.logReplayed(it, c)
+	}
+	it.polledRecord = polledRecord{id: it.id}
+	if c.entry != nil {
+		// The next copy of the event may come before this decision is read back.
+		o.p.ledger.AddPending(c.id, c.entry)
+	}
+	if len(c.records) == 0 {
+		o.p.conf.Metrics.decided(c)
+	} else {
+		pt.pending = append(pt.pending, c)
+		pt.decisions++
+		pt.decisionBytes += c.bytes()
+	}
+	o.admit(pt)
+}
+
+// logReplayed logs what became of a record with an earlier decision. A producer has to
+// know if nothing is published for it.
+func (o *owner) logReplayed(it *item, c completion) {
+	attrs := []slog.Attr{slog.String("event_id", it.id), slog.String("order_id", it.orderID)}
+	d := c.standing
+	switch {
+	case d == nil:
+		o.log.LogAttrs(o.work, slog.LevelDebug, "outcome replayed", append(attrs, slog.String("decision", c.decision))...)
+	case c.superseded:
+		o.log.LogAttrs(o.work, slog.LevelInfo, "event was corrected since",
+			append(attrs, slog.String("decision", nameOf(d)), slog.Time("decided_at", d.At))...)
+	default:
+		o.log.LogAttrs(o.work, slog.LevelInfo, "event stays parked",
+			append(attrs, slog.String("reason", string(d.ParkInfo.Reason)), slog.Time("parked_at", d.At))...)
+	}
+}
+
+// dropPending lets the ledger forget decisions that will not be committed.
+func (p *Pipeline) dropPending(pending []completion) {
+	for _, c := range pending {
+		if c.entry != nil {
+			p.ledger.DropPending(c.id)
+		}
 	}
 }

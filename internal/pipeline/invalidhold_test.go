@@ -17,7 +17,7 @@ import (
 	"payment-capture/internal/rules"
 )
 
-// parkedRecords is a ledger that knows of parked records alone.
+// parkedRecords is a ledger of parked records alone.
 type parkedRecords struct {
 	Ledger
 	ids []string
@@ -33,12 +33,12 @@ func (l parkedRecords) Snapshot(ids []string) []event.Snapshot {
 	return known
 }
 
-func TestWeigh(t *testing.T) {
+func TestAssess(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 	fresh, seen := &kgo.Record{Value: []byte("fresh")}, &kgo.Record{Value: []byte("seen")}
 	p := &Pipeline{
-		conf:   Config{Rules: rules.Rules{Currency: "MXN", MaxEventAge: time.Hour}},
+		conf:   Config{Rules: rules.Rules{Currency: "MXN", MaxEventAge: time.Hour}, SuppressReplayed: true},
 		ledger: parkedRecords{ids: []string{event.RecordID(messageOf(seen))}},
 	}
 	of := func(currency money.Currency, at time.Time) *event.ReadyToCapture {
@@ -49,59 +49,58 @@ func TestWeigh(t *testing.T) {
 		return &event.ReadyToCapture{Amount: amount, Time: at}
 	}
 	attempted := event.Snapshot{History: event.History{Attempt: &event.Attempt{First: now}}}
-	decided := event.Snapshot{History: event.History{Decision: &event.Decision{}}}
+	decided := event.Snapshot{History: event.History{Decision: &event.Decision{Result: event.Result{Outcome: &event.Outcome{Type: event.TypeCaptured}}}}}
 	another := event.Snapshot{History: event.History{Attempt: &event.Attempt{First: now, Event: event.Fingerprint{1}}}}
 	uncalled := event.Snapshot{History: event.History{Decision: &event.Decision{
 		Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkTooOld}}, Content: event.Fingerprint{1},
 	}}}
 	invalid := &event.InvalidError{Field: "data.amount", Problem: "is negative"}
 	for name, c := range map[string]struct {
-		record polledRecord
-		good   bool
-		unfit  event.ParkReason // "": it is not suspicious
+		record     polledRecord
+		good       bool
+		suspicious event.ParkReason // "": it is not suspicious
 	}{
-		"skipped":                        {polledRecord{skip: true}, false, ""},
 		"invalid":                        {polledRecord{invalid: invalid}, false, event.ParkInvalidEvent},
-		"invalid, parked before":         {polledRecord{invalid: invalid, glimpse: decided}, false, ""},
+		"invalid, parked before":         {polledRecord{invalid: invalid, snapshot: decided}, false, ""},
 		"valid":                          {polledRecord{event: of("MXN", now)}, true, ""},
-		"valid, attempted before":        {polledRecord{event: of("MXN", now), glimpse: attempted}, true, ""},
-		"valid, decided before":          {polledRecord{event: of("MXN", now), glimpse: decided}, false, ""},
+		"valid, attempted before":        {polledRecord{event: of("MXN", now), snapshot: attempted}, true, ""},
+		"valid, decided before":          {polledRecord{event: of("MXN", now), snapshot: decided}, false, ""},
 		"other currency":                 {polledRecord{event: of("BRL", now)}, false, event.ParkWrongCurrency},
-		"other currency, decided before": {polledRecord{event: of("BRL", now), glimpse: decided}, false, ""},
+		"other currency, decided before": {polledRecord{event: of("BRL", now), snapshot: decided}, false, ""},
 		"too old":                        {polledRecord{event: of("MXN", now.Add(-2*time.Hour))}, false, event.ParkTooOld},
-		"too old, attempted before":      {polledRecord{event: of("MXN", now.Add(-2*time.Hour)), glimpse: attempted}, false, ""},
-		"its id is another event's":      {polledRecord{event: of("MXN", now), glimpse: another, record: fresh}, false, event.ParkConflicting},
-		"the same, parked before":        {polledRecord{event: of("MXN", now), glimpse: another, record: seen}, false, ""},
-		"corrected":                      {polledRecord{event: of("MXN", now), glimpse: uncalled}, true, ""},
-		"corrected, but too old":         {polledRecord{event: of("MXN", now.Add(-2*time.Hour)), glimpse: uncalled}, false, event.ParkTooOld},
+		"too old, attempted before":      {polledRecord{event: of("MXN", now.Add(-2*time.Hour)), snapshot: attempted}, false, ""},
+		"its id is another event's":      {polledRecord{event: of("MXN", now), snapshot: another, record: fresh}, false, event.ParkConflicting},
+		"the same, parked before":        {polledRecord{event: of("MXN", now), snapshot: another, record: seen}, false, ""},
+		"corrected":                      {polledRecord{event: of("MXN", now), snapshot: uncalled}, true, ""},
+		"corrected, but too old":         {polledRecord{event: of("MXN", now.Add(-2*time.Hour)), snapshot: uncalled}, false, event.ParkTooOld},
 		"two hours ahead":                {polledRecord{event: of("MXN", now.Add(2*time.Hour))}, false, event.ParkTimeInFuture},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := c.record
-			r.glimpse.Mark = 1
-			p.weigh(&r, now)
-			var unfit event.ParkReason
-			if r.unfit != nil {
-				unfit = r.unfit.Reason
+			r.snapshot.Mark = 1
+			p.assess(&r, now)
+			var suspicious event.ParkReason
+			if r.suspicious != nil {
+				suspicious = r.suspicious.Reason
 			}
-			if r.good != c.good || unfit != c.unfit {
-				t.Errorf("good %t, unfit %q; want %t, %q", r.good, unfit, c.good, c.unfit)
+			if r.good != c.good || suspicious != c.suspicious {
+				t.Errorf("good %t, suspicious %q; want %t, %q", r.good, suspicious, c.good, c.suspicious)
 			}
 		})
 	}
 }
 
-// TestWeighWithoutTheLedger: while the ledger cannot tell, an event may be decided, so
-// only what is wrong whatever its history counts.
-func TestWeighWithoutTheLedger(t *testing.T) {
+// TestAssessWithoutTheLedger: while the ledger cannot be asked, an event may have a
+// decision, so it is evidence only if it is wrong whatever its history.
+func TestAssessWithoutTheLedger(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 	p := &Pipeline{conf: Config{Rules: rules.Rules{Currency: "MXN", MaxEventAge: time.Hour}}}
 	for name, c := range map[string]struct {
-		currency money.Currency
-		age      time.Duration
-		unfit    bool
+		currency   money.Currency
+		age        time.Duration
+		suspicious bool
 	}{
 		"valid":          {"MXN", 0, false},
 		"too old":        {"MXN", 2 * time.Hour, false},
@@ -112,14 +111,14 @@ func TestWeighWithoutTheLedger(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := polledRecord{event: &event.ReadyToCapture{Amount: amount, Time: now.Add(-c.age)}}
-		p.weigh(&r, now)
-		if r.good || (r.unfit != nil) != c.unfit {
-			t.Errorf("%s: good %t, unfit %v", name, r.good, r.unfit)
+		p.assess(&r, now)
+		if r.good || (r.suspicious != nil) != c.suspicious {
+			t.Errorf("%s: good %t, suspicious %v", name, r.good, r.suspicious)
 		}
 	}
 }
 
-// runTest is an owner with one partition, to which records are shown and admitted.
+// runTest is an owner with one partition, which polls and admits the records of a test.
 type runTest struct {
 	*owner
 	t  *testing.T
@@ -135,14 +134,14 @@ func newRunTest(t *testing.T, hold time.Duration, from offsetmeta.Run) runTest {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	o.work = ctx
-	pt := &partition{number: 0, window: newWindow(0, 0, offsetmeta.Completed{}, offsetmeta.MapLimit())}
+	pt := &partition{ownership: newOwnership(ctx, 0, ""), tracker: newOffsetTracker(0, 0, offsetmeta.Completed{}, offsetmeta.MapLimit())}
 	o.parts[0] = pt
 	o.resumeRun(pt, from)
 	return runTest{owner: o, t: t, pt: pt}
 }
 
-// show polls and admits records from an offset on: one letter each, b for a bad one,
-// g for a good one, s for one that is skipped, h for one with a history.
+// show polls and admits records from an offset on: one letter each, b for a suspicious
+// one, g for a good one, s for a skipped one, h for one with a history.
 func (r runTest) show(at int64, kinds string) {
 	part := polledPartition{number: 0}
 	for i, kind := range kinds {
@@ -150,7 +149,7 @@ func (r runTest) show(at int64, kinds string) {
 		switch kind {
 		case 'b':
 			p.event, p.invalid = nil, &event.InvalidError{Problem: "is bad"}
-			p.unfit = &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "is bad"}
+			p.suspicious = &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "is bad"}
 		case 'g':
 			p.good = true
 		case 's':
@@ -158,14 +157,14 @@ func (r runTest) show(at int64, kinds string) {
 		}
 		part.records = append(part.records, p)
 	}
-	polled{batch: []polledPartition{part}, taken: make(chan struct{})}.apply(r.owner)
+	r.polled([]polledPartition{part})
 }
 
 // want checks the offsets that are held.
 func (r runTest) want(what string, offsets ...int64) {
 	r.t.Helper()
 	var got []int64
-	if h := r.pt.holding; h != nil {
+	if h := r.pt.invalid.hold; h != nil {
 		for _, it := range h.items {
 			got = append(got, it.offset)
 		}
@@ -204,8 +203,8 @@ func TestPollIsCountedBeforeItIsAdmitted(t *testing.T) {
 	r := newRunTest(t, time.Minute, offsetmeta.Run{})
 	r.show(0, "bbbbbg")
 	r.want("nothing")
-	if r.pt.run != (offsetmeta.Run{CountedTo: 6}) {
-		t.Errorf("run %+v", r.pt.run)
+	if r.pt.invalid.Run != (offsetmeta.Run{CountedTo: 6}) {
+		t.Errorf("run %+v", r.pt.invalid.Run)
 	}
 	if got := testutil.ToFloat64(r.p.conf.Metrics.holdsTotal.WithLabelValues(string(holdEndedByGood))); got != 0 {
 		t.Errorf("%v holds ended, want none that began", got)
@@ -214,58 +213,60 @@ func TestPollIsCountedBeforeItIsAdmitted(t *testing.T) {
 	r.want("the whole run, as none of it is admitted", 6, 7, 8, 9)
 }
 
-// What the previous owner counted is not counted again, and what it held is held.
+// Records that the previous owner counted are not counted again, and those that it held
+// are held.
 func TestRunIsResumed(t *testing.T) {
 	t.Parallel()
 	began := time.Now().Add(-20 * time.Second)
 	r := newRunTest(t, time.Minute, offsetmeta.Run{Length: 4, CountedTo: 4, HeldSince: began.Unix(), HeldFrom: 2})
 	r.show(0, "bbbbb")
 	r.want("as before", 2, 3, 4)
-	if r.pt.run.Length != 5 || r.pt.holding.until.Sub(began.Truncate(time.Second)).Round(time.Second) != time.Minute {
-		t.Errorf("run %+v until %s", r.pt.run, r.pt.holding.until)
+	if r.pt.invalid.Run.Length != 5 || r.pt.invalid.hold.until.Sub(began.Truncate(time.Second)).Round(time.Second) != time.Minute {
+		t.Errorf("run %+v until %s", r.pt.invalid.Run, r.pt.invalid.hold.until)
 	}
 	r = newRunTest(t, time.Minute, offsetmeta.Run{Length: 2, CountedTo: 9})
 	r.show(0, "bbb")
-	r.want("what was counted does not begin a hold")
+	r.want("counted records do not begin a hold")
 	r = newRunTest(t, time.Minute, offsetmeta.Run{Length: 9, CountedTo: 0, Released: true})
 	r.show(0, "bbbbb")
-	r.want("the hold of this run has passed")
+	r.want("the hold of this run has expired")
 	r.show(5, "gbbb")
 	r.want("the next run is held", 6, 7, 8)
 	r = newRunTest(t, 0, offsetmeta.Run{Length: 4, CountedTo: 4, HeldSince: began.Unix(), HeldFrom: 2})
 	r.show(0, "bbbbb")
 	r.want("released by the configuration")
 	r = newRunTest(t, time.Minute, offsetmeta.Run{Length: 4, CountedTo: 4, HeldSince: time.Now().Add(time.Hour).Unix(), HeldFrom: 2})
-	if wait := time.Until(r.pt.holding.until); wait > time.Minute {
+	if wait := time.Until(r.pt.invalid.hold.until); wait > time.Minute {
 		t.Errorf("a clock that was ahead prolongs the hold to %s", wait)
 	}
 }
 
-// The scout's good record ends the hold, and what lies before it belongs to no run.
+// A good record that the scout finds ends the hold, and the records before it belong to
+// no run.
 func TestScoutEndsTheHold(t *testing.T) {
 	t.Parallel()
 	r := newRunTest(t, time.Minute, offsetmeta.Run{})
 	r.show(0, "bbbb")
 	r.pt.paused = true
 	r.directScout()
-	target := r.pt.holding.target
+	target := r.pt.invalid.hold.target
 	if target == nil || target.next != 4 || len(r.scouting) != 1 {
-		t.Fatalf("the scout is sent to %+v", target)
+		t.Fatalf("the scout reads %+v", target)
 	}
-	bad := polledRecord{unfit: &event.ParkInfo{}, record: &kgo.Record{Offset: 4}}
+	bad := polledRecord{suspicious: &event.ParkInfo{}, record: &kgo.Record{Offset: 4}}
 	good := polledRecord{good: true, record: &kgo.Record{Offset: 9}}
-	target.scouted([]polledRecord{bad}).apply(r.owner)
+	r.scouted(target, target.count([]polledRecord{bad}))
 	if h := r.invalidHolds()[0]; h.Waiting != 5 || h.First != 0 || h.Last != 4 {
 		t.Errorf("hold %+v", h)
 	}
 	r.show(4, "b") // a poll that was under way
-	if h := r.invalidHolds()[0]; h.Waiting != 5 || r.pt.holding.target != nil {
-		t.Errorf("what is polled is counted twice: %+v", h)
+	if h := r.invalidHolds()[0]; h.Waiting != 5 || r.pt.invalid.hold.target != nil {
+		t.Errorf("polled records are counted twice: %+v", h)
 	}
-	target.scouted([]polledRecord{good}).apply(r.owner)
-	r.want("a late report of what is polled", 0, 1, 2, 3, 4)
+	r.scouted(target, target.count([]polledRecord{good}))
+	r.want("a late report of polled records", 0, 1, 2, 3, 4)
 	r.directScout()
-	r.pt.holding.target.scouted([]polledRecord{good}).apply(r.owner)
+	r.scouted(r.pt.invalid.hold.target, target.count([]polledRecord{good}))
 	r.want("ended")
 	r.directScout()
 	if len(r.scouting) != 0 {
@@ -277,21 +278,20 @@ func TestScoutEndsTheHold(t *testing.T) {
 	r.want("behind it", 10, 11, 12)
 }
 
-// TestForeignOffsetIsNotCommittedByAHold: as long as an offset that this service did
-// not commit is not confirmed, nothing is committed for its partition, or it would
-// count as ours after a restart.
+// TestForeignOffsetIsNotCommittedByAHold: until a foreign offset is confirmed, nothing is
+// committed for its partition, because it would not be foreign after a restart.
 func TestForeignOffsetIsNotCommittedByAHold(t *testing.T) {
 	t.Parallel()
 	r := newRunTest(t, time.Minute, offsetmeta.Run{})
 	r.pt.check, r.pt.foreign = &offsetCheck{offset: 0, cancel: func() {}}, true
 	r.show(0, "bbbb")
-	if r.pt.holding == nil {
-		t.Fatal("nothing is held")
+	if r.pt.invalid.hold == nil {
+		t.Fatal("no hold began")
 	}
 	if _, due := r.flushDue(); due || r.pt.dirty {
 		t.Errorf("a flush is due: %t, dirty: %t", due, r.pt.dirty)
 	}
-	checked{pt: r.pt}.apply(r.owner)
+	r.offsetChecked(r.pt, skippedRange{})
 	if _, due := r.flushDue(); !due {
 		t.Error("no flush is due after the offset was confirmed")
 	}
@@ -303,25 +303,22 @@ func TestHoldWhoseCauseIsFixed(t *testing.T) {
 	t.Parallel()
 	r := newRunTest(t, time.Minute, offsetmeta.Run{Length: 5, CountedTo: 5, HeldSince: time.Now().Unix(), HeldFrom: 2})
 	r.show(0, "bb") // parked before the hold
-	if r.pt.holding == nil {
+	if r.pt.invalid.hold == nil {
 		t.Fatal("the hold was not resumed")
 	}
 	r.show(2, "ggg")
-	if r.pt.holding != nil || r.pt.run.Length != 0 {
-		t.Errorf("the hold goes on: %+v", r.pt.run)
+	if r.pt.invalid.hold != nil || r.pt.invalid.Run.Length != 0 {
+		t.Errorf("the hold goes on: %+v", r.pt.invalid.Run)
 	}
 }
 
-// TestScoutGoesOnBehindTheCommittedOffset: a hold that is resumed before anything is
-// polled is scouted from where the partition begins.
-func TestScoutGoesOnBehindTheCommittedOffset(t *testing.T) {
+// TestScoutStartsAtTheCommittedOffset: a hold that is resumed before the first poll is
+// scouted from where the partition starts.
+func TestScoutStartsAtTheCommittedOffset(t *testing.T) {
 	t.Parallel()
 	r := newRunTest(t, time.Minute, offsetmeta.Run{})
-	done := make(chan struct{})
-	r.pt.asking = r.work
-	r.pt.check = nil
-	positioned{at: map[int32]position{0: {offset: 700, missing: "for the test"}}, done: done}.apply(r.owner)
-	if r.pt.polled != 700 {
-		t.Errorf("polled up to %d", r.pt.polled)
+	r.offsetsFetched(map[int32]startOffset{0: {offset: 700, ledgerMissing: "for the test"}})
+	if r.pt.polledTo != 700 {
+		t.Errorf("polled up to %d", r.pt.polledTo)
 	}
 }

@@ -11,106 +11,120 @@ import (
 	"payment-capture/internal/event"
 )
 
-// lease is the claim to one event under which its capture runs.
+// lease implements [Lease] for one capture: the right to call the API for its event. It
+// holds while the partition is assigned to the same member and the group was heard from
+// within the session timeout.
 type lease struct {
-	giveUp <-chan struct{} // the partition's
-	heard  *heard
-	within time.Duration // the session time-out
-	// member is this instance's id in the group now, assigned the one that it had
-	// when it was given the partition.
+	contact *groupContact
+	timeout time.Duration // of the session
+	// member returns this instance's id in the group now; assigned is the one that it
+	// had when the partition was assigned.
 	member   func() string
 	assigned string
-	journal
 
-	saying atomic.Pointer[saying]
-}
-
-// journal is what the ledger has of one event.
-type journal struct {
 	ledger    Ledger
-	asking    context.Context //nolint:containedctx // ends when the event is given up
 	partition int32
+	calls     context.Context //nolint:containedctx // ends when no further call may begin
 	event     *event.ReadyToCapture
-	tried     *event.Attempt
+	prior     *event.Attempt
 	resent    bool
+
+	waiting atomic.Pointer[waitReason]
 }
 
-func (j *journal) PriorAttempt() *event.Attempt { return j.tried }
-
-func (j *journal) Resent() bool { return j.resent }
-
-func (j *journal) Attempt(_ context.Context, a event.Attempt) error {
-	return j.ledger.Attempt(j.asking, j.partition, j.event.ID, a) //nolint:contextcheck // asking is of the same partition, and ends sooner
-}
-
-func (j *journal) Withdraw(ctx context.Context) error {
-	return j.ledger.Withdraw(ctx, j.partition, j.event.ID)
-}
-
-func (j *journal) UnderReference(context.Context) ([]event.Known, error) {
-	return j.ledger.UnderReference(j.asking, j.event.ExternalReference) //nolint:contextcheck // as above
-}
-
-func (j *journal) CatchUp(context.Context) error {
-	return j.ledger.CatchUp(j.asking) //nolint:contextcheck // as above
-}
-
-type saying struct {
+// waitReason is what a capture waits for, as the capturer reported it.
+type waitReason struct {
 	waitsFor string
 	calls    int
 }
 
-func (h *lease) GiveUp() <-chan struct{} { return h.giveUp }
-
-// Current implements [Lease]. Another member id means that the group expelled
-// this instance since, and that others may have had the partition: what they
-// noted of the event must not be taken back.
-func (h *lease) Current() bool { return h.heard.within(h.within) && h.member() == h.assigned }
-
-func (h *lease) SetWaiting(waitsFor string, calls int) { h.saying.Store(&saying{waitsFor, calls}) }
-
-func (h *lease) told() (waitsFor string, calls int) {
-	if h == nil {
-		return "", 0
+func (p *Pipeline) newLease(pt *partition) *lease {
+	return &lease{
+		contact: &p.contact, timeout: p.conf.SessionTimeout, member: p.member, assigned: pt.member,
+		ledger: p.ledger, partition: pt.number, calls: pt.calls,
 	}
-	if s := h.saying.Load(); s != nil {
-		return s.waitsFor, s.calls
-	}
-	return "", 0
 }
 
-// heard is when the group was last heard of: a hook of the consuming client.
-// For longer than the session time-out without an answer of the group's
-// coordinator, it may have given the partitions to others.
-type heard struct {
+// GiveUp implements [Lease].
+func (l *lease) GiveUp() <-chan struct{} { return l.calls.Done() }
+
+// Current implements [Lease]. Another member id means that the group expelled this
+// instance since. Others may have had the partition, and the attempts that they wrote
+// must not be withdrawn.
+func (l *lease) Current() bool { return l.contact.within(l.timeout) && l.member() == l.assigned }
+
+// SetWaiting implements [Lease].
+func (l *lease) SetWaiting(waitsFor string, calls int) { l.waiting.Store(&waitReason{waitsFor, calls}) }
+
+// waitReason returns what was set last.
+func (l *lease) waitReason() waitReason {
+	if l == nil {
+		return waitReason{}
+	}
+	if w := l.waiting.Load(); w != nil {
+		return *w
+	}
+	return waitReason{}
+}
+
+// PriorAttempt implements [Lease].
+func (l *lease) PriorAttempt() *event.Attempt { return l.prior }
+
+// Resent implements [Lease].
+func (l *lease) Resent() bool { return l.resent }
+
+// Attempt implements [Lease].
+func (l *lease) Attempt(_ context.Context, a event.Attempt) error {
+	return l.ledger.Attempt(l.calls, l.partition, l.event.ID, a) //nolint:contextcheck // calls is of the same partition, and ends sooner
+}
+
+// Withdraw implements [Lease].
+func (l *lease) Withdraw(ctx context.Context) error {
+	return l.ledger.Withdraw(ctx, l.partition, l.event.ID)
+}
+
+// UnderReference implements [Lease].
+func (l *lease) UnderReference(context.Context) ([]event.Known, error) {
+	return l.ledger.UnderReference(l.calls, l.event.ExternalReference) //nolint:contextcheck // as above
+}
+
+// CatchUp implements [Lease].
+func (l *lease) CatchUp(context.Context) error {
+	return l.ledger.CatchUp(l.calls) //nolint:contextcheck // as above
+}
+
+// groupContact is when the group's coordinator was heard from last: a hook of the
+// consumer. After the session timeout without an answer, the coordinator may have given
+// the partitions to others.
+type groupContact struct {
 	at atomic.Pointer[time.Time]
 	// lostCommit: a commit of offsets was not answered.
 	lostCommit atomic.Bool
 }
 
 // OnBrokerE2E implements [kgo.HookBrokerE2E].
-func (h *heard) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
-	at, about := time.Now(), kmsg.Key(key)
+func (c *groupContact) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+	at, request := time.Now(), kmsg.Key(key)
 	if e2e.Err() != nil {
-		if about == kmsg.OffsetCommit {
-			h.lostCommit.Store(true)
+		if request == kmsg.OffsetCommit {
+			c.lostCommit.Store(true)
 		}
 		return
 	}
-	if about == kmsg.Heartbeat {
-		// The coordinator counts from the moment it got the heartbeat.
+	if request == kmsg.Heartbeat {
+		// The coordinator counts from when it received the heartbeat.
 		at = at.Add(-e2e.DurationE2E())
 	}
-	if about == kmsg.Heartbeat || about == kmsg.JoinGroup || about == kmsg.SyncGroup {
-		h.at.Store(&at)
+	if request == kmsg.Heartbeat || request == kmsg.JoinGroup || request == kmsg.SyncGroup {
+		c.at.Store(&at)
 	}
 }
 
-// within reports whether it was so lately, by the wall clock as well: the other
-// one stands still while a machine is suspended. A wall clock that was set back
-// says nothing.
-func (h *heard) within(limit time.Duration) bool {
-	at := h.at.Load()
+// within reports whether the last contact is more recent than a limit, by the wall clock
+// too, because the monotonic clock stands still while a machine is suspended. A wall
+// clock that was set back has no influence.
+func (c *groupContact) within(limit time.Duration) bool {
+	at := c.at.Load()
 	if at == nil {
 		return false
 	}

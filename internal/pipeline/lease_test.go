@@ -10,16 +10,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// A claim is good for the session time-out after the group was heard of, and no
+// A lease is current for the session timeout after the group was heard from, and no
 // longer, whatever else a broker answers.
-func TestHeard(t *testing.T) {
+func TestLeaseIsCurrentForTheSessionTimeout(t *testing.T) {
 	t.Parallel()
 	const session = 10 * time.Second
 	ok := kgo.BrokerE2E{TimeToWrite: time.Second, ReadWait: 2 * time.Second}
 	for name, test := range map[string]struct {
 		key   kmsg.Key
 		e2e   kgo.BrokerE2E
-		until time.Duration // how long it is good; 0: it never is
+		until time.Duration // how long it is current; 0: it never is
 	}{
 		"heartbeat":        {kmsg.Heartbeat, ok, session - 3*time.Second}, // from when it was sent
 		"join":             {kmsg.JoinGroup, ok, session},
@@ -31,39 +31,57 @@ func TestHeard(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				var h heard
-				claim := lease{heard: &h, within: session, member: func() string { return "" }}
-				if claim.Current() {
-					t.Error("good before the group was heard of")
+				var c groupContact
+				l := lease{contact: &c, timeout: session, member: func() string { return "" }}
+				if l.Current() {
+					t.Error("current before the group was heard from")
 				}
-				h.OnBrokerE2E(kgo.BrokerMetadata{}, test.key.Int16(), test.e2e)
+				c.OnBrokerE2E(kgo.BrokerMetadata{}, test.key.Int16(), test.e2e)
 				if test.until == 0 {
-					if claim.Current() {
-						t.Error("good though the group was not heard of")
+					if l.Current() {
+						t.Error("current though the group was not heard from")
 					}
 					return
 				}
 				<-time.After(test.until - time.Millisecond)
-				if !claim.Current() {
-					t.Errorf("not good within %s", test.until)
+				if !l.Current() {
+					t.Errorf("not current within %s", test.until)
 				}
 				<-time.After(time.Millisecond)
-				if claim.Current() {
-					t.Errorf("good after %s", test.until)
+				if l.Current() {
+					t.Errorf("current after %s", test.until)
 				}
 			})
 		})
 	}
 }
 
-// A machine that was suspended finds its monotonic clock where it was, and the
-// wall clock far ahead.
-func TestHeardBeforeASuspension(t *testing.T) {
+// After a machine was suspended, its monotonic clock is where it was, and the wall clock
+// far ahead.
+func TestContactBeforeASuspension(t *testing.T) {
 	t.Parallel()
-	var h heard
+	var c groupContact
 	at := time.Now().Add(-time.Hour).Round(0) // without the monotonic reading, as far as comparing goes
-	h.at.Store(&at)
-	if h.within(time.Minute) {
-		t.Error("good though the wall clock says that an hour has passed")
+	c.at.Store(&at)
+	if c.within(time.Minute) {
+		t.Error("recent though an hour has passed by the wall clock")
+	}
+}
+
+// An instance that the group expelled and took back as another member hears from the
+// group as before, but its lease is that of the earlier member.
+func TestLeaseOfAnEarlierMember(t *testing.T) {
+	t.Parallel()
+	var c groupContact
+	member := "member-1"
+	l := lease{contact: &c, timeout: 10 * time.Second, member: func() string { return member }, assigned: "member-1"}
+	c.OnBrokerE2E(kgo.BrokerMetadata{}, kmsg.Heartbeat.Int16(), kgo.BrokerE2E{})
+	if !l.Current() {
+		t.Fatal("not current")
+	}
+	for _, member = range []string{"", "member-2"} {
+		if l.Current() {
+			t.Errorf("current though the member id is %q", member)
+		}
 	}
 }

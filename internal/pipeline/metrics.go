@@ -10,9 +10,9 @@ import (
 	"payment-capture/internal/event"
 )
 
-// Metrics are the pipeline's. Make them with [NewMetrics].
+// Metrics are the metrics of the pipeline. Create them with [NewMetrics].
 type Metrics struct {
-	settledTotal  *prometheus.CounterVec
+	decidedTotal  *prometheus.CounterVec
 	replayedTotal *prometheus.CounterVec
 	skippedTotal  *prometheus.CounterVec
 	staleTotal    prometheus.Counter
@@ -21,7 +21,7 @@ type Metrics struct {
 	inFlight      prometheus.Gauge
 	ownedGauge    prometheus.Gauge
 	fetchFailures prometheus.Counter
-	holds         *prometheus.GaugeVec
+	held          *prometheus.GaugeVec
 	holdsTotal    *prometheus.CounterVec
 	oldestHold    atomic.Int64 // when the oldest hold began, in Unix seconds; 0: nothing is held
 	refusedGauge  prometheus.Gauge
@@ -30,111 +30,99 @@ type Metrics struct {
 	waitingGauge  prometheus.Gauge
 }
 
-// NewMetrics makes the metrics and registers them.
+// NewMetrics creates and registers the metrics.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		reg.MustRegister(c)
+		return c
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+		reg.MustRegister(g)
+		return g
+	}
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(g)
+		return g
+	}
 	m := &Metrics{
-		settledTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "payment_capture_events_settled_total",
-			Help: "Events whose verdict was committed, by verdict: captured, rejected, parked.",
-		}, []string{"verdict"}),
-		replayedTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "payment_capture_events_replayed_total",
-			Help: "Events that were decided before and were answered from the ledger, without a call, by that verdict: captured, rejected, parked.",
-		}, []string{"verdict"}),
-		skippedTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "payment_capture_records_skipped_total",
-			Help: "Records that are not ours to handle, by reason: other_type, tombstone, other_account.",
-		}, []string{"reason"}),
-		staleTotal: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "payment_capture_results_stale_total",
-			Help: "Results of captures that came after their partition was handed over; its new owner asks again under the same key.",
-		}),
-		flushesTotal: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "payment_capture_flushes_total",
-			Help: "Commits by kind (transaction, offsets) and result (ok, failed).",
-		}, []string{"kind", "result"}),
+		decidedTotal: counters("payment_capture_events_decided_total",
+			"Events whose decision was committed, by decision: captured, rejected, parked.", "decision"),
+		replayedTotal: counters("payment_capture_events_replayed_total",
+			"Records of events with an earlier decision, completed from the ledger without a call, by decision: captured, rejected, parked.", "decision"),
+		skippedTotal: counters("payment_capture_records_skipped_total",
+			"Records that are not meant for this service, by reason: other_type, tombstone, other_account.", "reason"),
+		staleTotal: counter("payment_capture_results_stale_total",
+			"Results of captures that came after their partition was handed over; its next owner decides, under the same idempotency key."),
+		flushesTotal: counters("payment_capture_flushes_total",
+			"Commits by kind (transaction, offsets) and result (ok, failed).", "kind", "result"),
+		inFlight: gauge("payment_capture_captures_in_flight", "Captures under way."),
+		ownedGauge: gauge("payment_capture_partitions_owned",
+			"Partitions of the input topic that are assigned to this instance."),
+		fetchFailures: counter("payment_capture_fetch_failures_total",
+			"Fetch errors that the client does not retry itself."),
+		refusedGauge: gauge("payment_capture_commits_refused",
+			"1 while the broker refuses commits until an operator fixes permissions, topics or limits."),
+		haltedGauge: gauges("payment_capture_partitions_halted",
+			"Partitions of this instance that are halted until an operator fixes the cause, by reason: "+
+				"ledger_missing, records_lost, unreadable, offset, unconfirmed_offset.", "reason"),
+		openGauge: gauge("payment_capture_input_open_transaction_seconds",
+			"Longest time that an open transaction of another producer has held back a partition of the input; 0 if none does."),
+		waitingGauge: gauge("payment_capture_events_waiting_for_time",
+			"Events that wait for their time, which is at most CAPTURE_MAX_EVENT_LEAD ahead."),
+		held: gauges("payment_capture_invalid_events_held",
+			"Records that wait because a run of invalid events is held in their partition.", "partition"),
+		holdsTotal: counters("payment_capture_invalid_event_holds_total",
+			"Holds of invalid events that ended, by result: good_event, expired, released.", "result"),
 		flushSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "payment_capture_flush_seconds",
-			Help:    "How long a commit took.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
-		}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "payment_capture_captures_in_flight",
-			Help: "Captures under way.",
-		}),
-		ownedGauge: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "payment_capture_partitions_owned",
-			Help: "Partitions of the input topic that this instance has.",
-		}),
-		fetchFailures: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "payment_capture_fetch_failures_total",
-			Help: "Errors that fetching gave, those that the client repeats by itself left out.",
+			Name: "payment_capture_flush_seconds", Help: "How long a commit took.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
 	}
-	m.refusedGauge = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "payment_capture_commits_refused",
-		Help: "1 while the broker refuses commits until somebody mends permissions, topics or limits.",
-	})
-	m.haltedGauge = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "payment_capture_partitions_halted",
-		Help: "Partitions of this instance that are not worked until an operator fixes the cause, by reason: " +
-			"ledger_missing, records_lost, unreadable, offset, unconfirmed_offset.",
-	}, []string{"reason"})
-	m.openGauge = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "payment_capture_input_open_transaction_seconds",
-		Help: "How long an open transaction of another producer has held back a partition of the input, at most over the partitions; 0: none does.",
-	})
-	m.waitingGauge = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "payment_capture_events_waiting_for_time",
-		Help: "Events that wait for their time, which is at most CAPTURE_MAX_EVENT_LEAD ahead.",
-	})
+	holdAge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "payment_capture_invalid_event_hold_seconds",
+		Help: "Age of the oldest hold of invalid events; 0 if nothing is held.",
+	}, m.holdSeconds)
+	reg.MustRegister(m.flushSeconds, holdAge)
+	m.initialize()
+	return m
+}
+
+// initialize creates the series that must exist before their first event.
+func (m *Metrics) initialize() {
 	m.halted(nil)
-	reg.MustRegister(m.haltedGauge, m.openGauge, m.waitingGauge,
-		m.settledTotal, m.replayedTotal, m.skippedTotal, m.staleTotal, m.flushesTotal, m.flushSeconds, m.inFlight, m.ownedGauge,
-		m.fetchFailures, m.refusedGauge)
-	m.registerHolds(reg)
-	for _, v := range []string{kindCaptured, kindRejected, kindParked} {
-		m.settledTotal.WithLabelValues(v)
-		m.replayedTotal.WithLabelValues(v)
+	for _, decision := range []string{decisionCaptured, decisionRejected, decisionParked} {
+		m.decidedTotal.WithLabelValues(decision)
+		m.replayedTotal.WithLabelValues(decision)
 	}
 	for _, reason := range event.SkipReasons() {
 		m.skippedTotal.WithLabelValues(string(reason))
 	}
-	return m
-}
-
-// registerHolds creates and registers the metrics of holds of invalid events.
-func (m *Metrics) registerHolds(reg prometheus.Registerer) {
-	m.holds = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "payment_capture_invalid_events_held",
-		Help: "Records that wait because a run of invalid events is held in their partition.",
-	}, []string{"partition"})
-	m.holdsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "payment_capture_invalid_event_holds_total",
-		Help: "Holds of invalid events that ended, by result: good_event, expired, released.",
-	}, []string{"result"})
-	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "payment_capture_invalid_event_hold_seconds",
-		Help: "Age of the oldest hold of invalid events; 0 if nothing is held.",
-	}, func() float64 {
-		since := m.oldestHold.Load()
-		if since == 0 {
-			return 0
-		}
-		return max(0, time.Since(time.Unix(since, 0)).Seconds())
-	})
-	reg.MustRegister(m.holds, m.holdsTotal, age)
 	for _, result := range []holdEnd{holdEndedByGood, holdExpired, holdReleased} {
 		m.holdsTotal.WithLabelValues(string(result))
 	}
 }
 
-func (m *Metrics) settled(all ...settlement) {
-	for _, s := range all {
-		if s.replayed {
-			m.replayedTotal.WithLabelValues(s.kind).Inc()
+func (m *Metrics) holdSeconds() float64 {
+	since := m.oldestHold.Load()
+	if since == 0 {
+		return 0
+	}
+	return max(0, time.Since(time.Unix(since, 0)).Seconds())
+}
+
+func (m *Metrics) decided(all ...completion) {
+	for _, c := range all {
+		if c.replayed {
+			m.replayedTotal.WithLabelValues(c.decision).Inc()
 		} else {
-			m.settledTotal.WithLabelValues(s.kind).Inc()
+			m.decidedTotal.WithLabelValues(c.decision).Inc()
 		}
 	}
 }
@@ -142,23 +130,22 @@ func (m *Metrics) settled(all ...settlement) {
 func (m *Metrics) skipped(reason event.SkipReason) {
 	m.skippedTotal.WithLabelValues(string(reason)).Inc()
 }
-
-func (m *Metrics) stale()          { m.staleTotal.Inc() }
-func (m *Metrics) capturing(n int) { m.inFlight.Set(float64(n)) }
-func (m *Metrics) owned(n int)     { m.ownedGauge.Set(float64(n)) }
-func (m *Metrics) waiting(n int)   { m.waitingGauge.Set(float64(n)) }
-func (m *Metrics) fetchFailed()    { m.fetchFailures.Inc() }
-
-func (m *Metrics) holdEnded(result holdEnd) { m.holdsTotal.WithLabelValues(string(result)).Inc() }
+func (m *Metrics) stale()                         { m.staleTotal.Inc() }
+func (m *Metrics) capturing(n int)                { m.inFlight.Set(float64(n)) }
+func (m *Metrics) owned(n int)                    { m.ownedGauge.Set(float64(n)) }
+func (m *Metrics) waiting(n int)                  { m.waitingGauge.Set(float64(n)) }
+func (m *Metrics) fetchFailed()                   { m.fetchFailures.Inc() }
+func (m *Metrics) heldBack(longest time.Duration) { m.openGauge.Set(longest.Seconds()) }
+func (m *Metrics) holdEnded(result holdEnd)       { m.holdsTotal.WithLabelValues(string(result)).Inc() }
 
 func (m *Metrics) holding(partition int32, records int) {
-	m.holds.WithLabelValues(strconv.Itoa(int(partition))).Set(float64(records))
+	m.held.WithLabelValues(strconv.Itoa(int(partition))).Set(float64(records))
 }
 
-// dropped removes the series of partitions that another instance owns now.
+// dropped removes the series of partitions that belong to another instance now.
 func (m *Metrics) dropped(partitions []int32) {
 	for _, n := range partitions {
-		m.holds.DeleteLabelValues(strconv.Itoa(int(n)))
+		m.held.DeleteLabelValues(strconv.Itoa(int(n)))
 	}
 }
 
@@ -168,24 +155,22 @@ func (m *Metrics) halted(partitions map[haltReason]int) {
 	}
 }
 
-func (m *Metrics) heldBack(longest time.Duration) { m.openGauge.Set(longest.Seconds()) }
-
 func (m *Metrics) refused(yes bool) {
+	value := 0.0
 	if yes {
-		m.refusedGauge.Set(1)
-	} else {
-		m.refusedGauge.Set(0)
+		value = 1
 	}
+	m.refusedGauge.Set(value)
 }
 
-func (m *Metrics) flushed(job flushJob, err error) {
+func (m *Metrics) flushed(f flush, err error) {
 	kind, result := "transaction", "ok"
-	if len(job.batch.Records) == 0 {
+	if len(f.batch.Records) == 0 {
 		kind = "offsets"
 	}
 	if err != nil {
 		result = "failed"
 	}
 	m.flushesTotal.WithLabelValues(kind, result).Inc()
-	m.flushSeconds.Observe(time.Since(job.began).Seconds())
+	m.flushSeconds.Observe(time.Since(f.began).Seconds())
 }

@@ -9,17 +9,15 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"payment-capture/internal/offsetmeta"
 )
 
-// maxScoutPause is the longest wait after a read of the scout that failed.
+// maxScoutPause is the longest wait after a failed read of the scout.
 const maxScoutPause = 30 * time.Second
 
-// scout reads ahead in partitions whose records are held and whose polling is paused
-// because enough is buffered. It keeps no record: it counts them, and looks for a good
-// one, which ends the hold however far behind it is. It has a client of its own, and
-// only while there is something to read.
+// scout reads ahead in partitions with a hold of invalid events whose polling is paused
+// because enough is buffered. It keeps no record: it counts them until it finds a good
+// one, which ends the hold however far ahead it is. It has a client of its own, and only
+// while there is something to read.
 type scout struct {
 	p *Pipeline
 
@@ -28,7 +26,7 @@ type scout struct {
 	changed chan struct{}          // guarded by mu; closed when targets is replaced
 }
 
-// scoutTarget is what the scout reads of a partition.
+// scoutTarget is where the scout reads a partition.
 type scoutTarget struct {
 	part *partition
 	next int64 // the offset to read next; used by the scout's goroutine alone
@@ -51,13 +49,13 @@ func (s *scout) watched() (map[int32]*scoutTarget, <-chan struct{}) {
 	return s.targets, s.changed
 }
 
-// run reads until ctx ends. After an error it starts again where it was.
+// run reads until ctx ends. After an error it continues where it was.
 func (s *scout) run(ctx context.Context) {
-	var pause time.Duration
+	var wait time.Duration
 	for ctx.Err() == nil {
 		targets, changed := s.watched()
 		if len(targets) == 0 {
-			pause = 0
+			wait = 0
 			select {
 			case <-ctx.Done():
 			case <-changed:
@@ -69,14 +67,13 @@ func (s *scout) run(ctx context.Context) {
 			continue
 		}
 		if progress {
-			pause = 0
+			wait = 0
 		}
-		pause = min(max(2*pause, firstPollPause), maxScoutPause)
+		wait = min(max(2*wait, firstPollPause), maxScoutPause)
 		s.p.conf.Log.WarnContext(ctx, "reading ahead of held records failed", slog.String("topic", s.p.conf.Topics.Input),
-			slog.Any("error", err), slog.Float64("retry_seconds", pause.Seconds()))
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
+			slog.Any("error", err), slog.Float64("retry_seconds", wait.Seconds()))
+		if pause(ctx, wait) != nil {
+			return
 		}
 	}
 }
@@ -101,7 +98,7 @@ func (s *scout) follow(ctx context.Context, targets map[int32]*scoutTarget, chan
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{s.p.conf.Topics.Input: from}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		// What is fetched and not read yet is all that it holds.
+		// Bounds the memory of fetched records.
 		kgo.MaxConcurrentFetches(1),
 		kgo.FetchMaxBytes(2<<20),
 		kgo.FetchMaxPartitionBytes(512<<10),
@@ -116,10 +113,11 @@ func (s *scout) follow(ctx context.Context, targets map[int32]*scoutTarget, chan
 		if ctx.Err() != nil {
 			return progress, nil
 		}
-		for _, part := range s.p.read(fetches) {
+		for _, part := range s.p.decode(fetches) {
 			if t := targets[part.number]; t != nil && len(part.records) > 0 {
 				progress = true
-				if !s.p.send(t.scouted(part.records)) {
+				found := t.count(part.records)
+				if !s.p.send(func(o *owner) { o.scouted(t, found) }) {
 					return progress, nil
 				}
 			}
@@ -131,18 +129,17 @@ func (s *scout) follow(ctx context.Context, targets map[int32]*scoutTarget, chan
 	}
 }
 
-// scouted is what the scout has read of a partition.
-type scouted struct {
-	target  *scoutTarget
-	records int    // that are not skipped
-	good    int64  // offset of the first good record; -1: none
-	last    int64  // offset of the last suspicious record; -1: none
-	reason  string // why it would be parked
+// scoutedRecords is what the scout read of a partition.
+type scoutedRecords struct {
+	count  int    // of records that are not skipped
+	good   int64  // offset of the first good record; -1: none
+	last   int64  // offset of the last suspicious record; -1: none
+	reason string // why it would be parked
 }
 
-// scouted counts records up to the first good one.
-func (t *scoutTarget) scouted(records []polledRecord) scouted {
-	m := scouted{target: t, good: -1, last: -1}
+// count counts records up to the first good one.
+func (t *scoutTarget) count(records []polledRecord) scoutedRecords {
+	m := scoutedRecords{good: -1, last: -1}
 	for i := range records {
 		r := &records[i]
 		t.next = r.record.Offset + 1
@@ -151,47 +148,48 @@ func (t *scoutTarget) scouted(records []polledRecord) scouted {
 			break
 		}
 		if !r.skip {
-			m.records++
+			m.count++
 		}
-		if r.unfit != nil {
+		if r.suspicious != nil {
 			m.last, m.reason = r.record.Offset, r.suspicion()
 		}
 	}
 	return m
 }
 
-func (m scouted) apply(o *owner) {
-	pt := m.target.part
-	if o.parts[pt.number] != pt || pt.holding == nil || pt.holding.target != m.target {
-		return // the hold has ended, or polling goes on by itself
+// scouted handles what the scout read of a partition.
+func (o *owner) scouted(target *scoutTarget, found scoutedRecords) {
+	pt := target.part
+	h := pt.invalid.hold
+	if !o.owns(pt) || h == nil || h.target != target {
+		return // the hold has ended, or polling goes on
 	}
-	h := pt.holding
-	h.ahead += m.records
-	if m.last >= 0 {
-		h.saw(m.last, m.reason)
+	h.ahead += found.count
+	if found.last >= 0 {
+		h.noteLast(found.last, found.reason)
 	}
-	if m.good >= 0 {
-		// What lies before it belongs to the run that it ended.
-		pt.goodAt = m.good
-		o.endHold(pt, holdEndedByGood, m.good)
-		pt.run = offsetmeta.Run{CountedTo: pt.run.CountedTo}
+	if found.good >= 0 {
+		// Records before the good one belong to the run that it ended.
+		pt.invalid.goodAt = found.good
+		o.endHold(pt, holdEndedByGood, found.good)
+		pt.invalid.restart()
 		return
 	}
 	o.countHolds()
 }
 
-// directScout makes the scout read where polling is paused during a hold.
+// directScout has the scout read the partitions whose polling is paused during a hold.
 func (o *owner) directScout() {
 	targets := make(map[int32]*scoutTarget)
 	for n, pt := range o.parts {
-		h := pt.holding
+		h := pt.invalid.hold
 		switch {
 		case h == nil:
-		case !pt.paused || pt.draining || pt.halted != "":
+		case !pt.paused || pt.draining || pt.halt.halted():
 			h.stopScouting()
 		default:
 			if h.target == nil {
-				h.target = &scoutTarget{part: pt, next: pt.polled}
+				h.target = &scoutTarget{part: pt, next: pt.polledTo}
 			}
 			targets[n] = h.target
 		}

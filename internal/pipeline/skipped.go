@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"payment-capture/internal/event"
 )
 
@@ -24,25 +22,25 @@ const (
 	skippedNameLimit = 64
 	// recentRecords is how many of the last records "recent" means.
 	recentRecords = 1000
-	// fewestRecent is how many records have to be seen before their shares mean
-	// anything.
-	fewestRecent = 20
-	// mostlySkippedEvery is the time between two warnings that nearly everything
-	// is skipped.
-	mostlySkippedEvery = 5 * time.Minute
+	// minRecent is how many records have to be seen before their shares mean anything.
+	minRecent = 20
+	// mostlySkippedInterval is the time between two warnings that most records are
+	// skipped.
+	mostlySkippedInterval = 5 * time.Minute
 )
 
-// skippedRecords makes skipped records visible: it counts them by kind, logs the
-// first record of each kind with its position, and warns while most of what arrives
-// is skipped and nothing is ours. Transaction markers are no records here.
+// skippedRecords makes skipped records visible: it counts them by kind, logs the first
+// record of each kind with its position, and warns while most records are skipped and
+// none is ours. Transaction markers are no records here.
 type skippedRecords struct {
-	log *slog.Logger
+	log     *slog.Logger
+	metrics *Metrics
 
 	mu     sync.Mutex
 	kinds  map[skippedKind]*SkippedKind // guarded by mu
 	others int64                        // guarded by mu; records of kinds beyond maxSkippedKinds
-	// recent is a ring of what the last records were; all fields guarded by mu.
-	recent  [recentRecords]recordFate
+	// recent is a ring of the kinds of the last records; all fields guarded by mu.
+	recent  [recentRecords]recordKind
 	next    int
 	seen    int // records in the ring
 	skipped int // of them
@@ -50,12 +48,12 @@ type skippedRecords struct {
 	warnAt  time.Time
 }
 
-type recordFate uint8
+type recordKind uint8
 
 const (
-	fateOther   recordFate = iota // an invalid event
-	fateOurs                      // a valid event for this account
-	fateSkipped                   // not meant for this service
+	kindInvalid recordKind = iota // an invalid event
+	kindOurs                      // a valid event for this account
+	kindSkipped                   // not meant for this service
 )
 
 // skippedKind identifies a kind: why records are skipped, and their type or account.
@@ -75,15 +73,15 @@ type SkippedKind struct {
 	Last      time.Time        `json:"last"`              // when the last one was read
 }
 
-// Skipped summarizes what was skipped since the start.
+// Skipped summarizes the records skipped since the start.
 type Skipped struct {
 	Records int64         `json:"records"`
 	Kinds   []SkippedKind `json:"kinds"`  // the most frequent ones, most first
 	Others  int64         `json:"others"` // records of kinds that are not listed
 }
 
-func newSkippedRecords(log *slog.Logger) *skippedRecords {
-	return &skippedRecords{log: log, kinds: make(map[skippedKind]*SkippedKind)}
+func newSkippedRecords(log *slog.Logger, metrics *Metrics) *skippedRecords {
+	return &skippedRecords{log: log, metrics: metrics, kinds: make(map[skippedKind]*SkippedKind)}
 }
 
 // note counts the records of one poll.
@@ -99,11 +97,11 @@ func (s *skippedRecords) note(ctx context.Context, batch []polledPartition, now 
 				continue // a marker
 			case r.skip:
 				s.countLocked(ctx, r, now)
-				s.rememberLocked(fateSkipped)
+				s.rememberLocked(kindSkipped)
 			case r.event != nil:
-				s.rememberLocked(fateOurs)
+				s.rememberLocked(kindOurs)
 			default:
-				s.rememberLocked(fateOther)
+				s.rememberLocked(kindInvalid)
 			}
 			arrived = true
 		}
@@ -115,6 +113,7 @@ func (s *skippedRecords) note(ctx context.Context, batch []polledPartition, now 
 
 // countLocked counts a skipped record, and logs it if it is the first of its kind.
 func (s *skippedRecords) countLocked(ctx context.Context, r *polledRecord, now time.Time) {
+	s.metrics.skipped(r.skipped.Reason)
 	key := skippedKind{r.skipped.Reason, printable(r.skipped.Type, skippedNameLimit)}
 	if kind := s.kinds[key]; kind != nil {
 		kind.Records++
@@ -141,19 +140,15 @@ func (s *skippedRecords) countLocked(ctx context.Context, r *polledRecord, now t
 		slog.String(label, key.name), positionAttrs(r.record))
 }
 
-func positionAttrs(r *kgo.Record) slog.Attr {
-	return slog.GroupAttrs("", slog.String("topic", r.Topic), slog.Int64("partition", int64(r.Partition)), slog.Int64("offset", r.Offset))
-}
-
-// rememberLocked puts a record's fate into the ring in place of the oldest one.
-func (s *skippedRecords) rememberLocked(fate recordFate) {
-	add := func(fate recordFate, n int) {
-		switch fate {
-		case fateSkipped:
+// rememberLocked puts a record into the ring in place of the oldest one.
+func (s *skippedRecords) rememberLocked(kind recordKind) {
+	add := func(kind recordKind, n int) {
+		switch kind {
+		case kindSkipped:
 			s.skipped += n
-		case fateOurs:
+		case kindOurs:
 			s.ours += n
-		case fateOther:
+		case kindInvalid:
 		}
 	}
 	if s.seen == recentRecords {
@@ -161,18 +156,18 @@ func (s *skippedRecords) rememberLocked(fate recordFate) {
 	} else {
 		s.seen++
 	}
-	s.recent[s.next] = fate
-	add(fate, 1)
+	s.recent[s.next] = kind
+	add(kind, 1)
 	s.next = (s.next + 1) % recentRecords
 }
 
 // warnLocked warns if more than half of the recent records were skipped and none
-// was ours, at most once per mostlySkippedEvery.
+// was ours, at most once per mostlySkippedInterval.
 func (s *skippedRecords) warnLocked(ctx context.Context, now time.Time) {
-	if s.seen < fewestRecent || s.ours > 0 || 2*s.skipped <= s.seen || now.Before(s.warnAt) {
+	if s.seen < minRecent || s.ours > 0 || 2*s.skipped <= s.seen || now.Before(s.warnAt) {
 		return
 	}
-	s.warnAt = now.Add(mostlySkippedEvery)
+	s.warnAt = now.Add(mostlySkippedInterval)
 	top := s.frequentLocked()[0]
 	s.log.LogAttrs(ctx, slog.LevelWarn, "most records are skipped and none is ours",
 		slog.Int("recent_records", s.seen), slog.Int("skipped", s.skipped), slog.String("most_frequent_reason", string(top.Reason)),
@@ -191,7 +186,7 @@ func (s *skippedRecords) frequentLocked() []SkippedKind {
 	return all
 }
 
-// summary returns what was skipped, or nil if nothing was.
+// summary returns the skipped records, or nil if there are none.
 func (s *skippedRecords) summary() *Skipped {
 	s.mu.Lock()
 	defer s.mu.Unlock()

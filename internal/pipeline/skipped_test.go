@@ -8,12 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
 )
 
-// skippedTest counts what a log of skippedRecords says.
+// skippedTest counts the log lines of skippedRecords.
 type skippedTest struct {
 	*skippedRecords
 	t      *testing.T
@@ -25,7 +26,7 @@ type skippedTest struct {
 func newSkippedTest(t *testing.T) *skippedTest {
 	t.Helper()
 	s := &skippedTest{t: t, now: time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)}
-	s.skippedRecords = newSkippedRecords(slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	s.skippedRecords = newSkippedRecords(slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelWarn})), NewMetrics(prometheus.NewRegistry()))
 	return s
 }
 
@@ -149,15 +150,15 @@ func TestSkippedNamesArePrintable(t *testing.T) {
 
 // The warning repeats every five minutes, as long as the last thousand records are
 // mostly skipped and none is ours.
-func TestMostlySkippedIsWarnedOfAgain(t *testing.T) {
+func TestMostlySkippedWarningRepeats(t *testing.T) {
 	t.Parallel()
 	s := newSkippedTest(t)
-	s.skip(fewestRecent-1, event.SkipOtherType, "x")
+	s.skip(minRecent-1, event.SkipOtherType, "x")
 	if s.logged(mostlySkipped) != 0 {
 		t.Error("warned by a handful of records")
 	}
 	s.skip(1, event.SkipOtherType, "x")
-	if got := s.log.String(); !strings.Contains(got, fmt.Sprintf("recent_records=%d skipped=%d most_frequent_reason=other_type most_frequent_name=x", fewestRecent, fewestRecent)) {
+	if got := s.log.String(); !strings.Contains(got, fmt.Sprintf("recent_records=%d skipped=%d most_frequent_reason=other_type most_frequent_name=x", minRecent, minRecent)) {
 		t.Errorf("logged %s", got)
 	}
 	s.log.Reset()

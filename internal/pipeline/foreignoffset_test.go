@@ -19,14 +19,14 @@ import (
 	"payment-capture/internal/kafkatest"
 )
 
-// orderText is event e1.
+// orderText returns event e1 with an amount.
 func orderText(amount string) string {
 	return `{"specversion":"1.0","id":"e1","source":"/orders","type":"order.ready_to_capture","time":"2026-11-23T10:00:00Z",` +
 		`"data":{"order_id":"o1","amount":"` + amount + `","currency":"MXN","description":"Order","payer":{"token":"t"}}}`
 }
 
-// TestSkippedBelow is the table of which records a committed offset may pass over.
-func TestSkippedBelow(t *testing.T) {
+// TestDecided is the table of the records that a committed offset may skip.
+func TestDecided(t *testing.T) {
 	t.Parallel()
 	parked := event.History{Decision: &event.Decision{Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkInvalidEvent}}}}
 	for name, test := range map[string]struct {
@@ -51,7 +51,7 @@ func TestSkippedBelow(t *testing.T) {
 			return map[string]event.History{event.RecordID(m): parked}
 		}, false},
 		"invalid, and not parked": {orderText("-1"), nil, true},
-		"invalid, its id was another": {orderText("-1"), func(event.Message, *event.ReadyToCapture) map[string]event.History {
+		"invalid, and a valid event of its id is parked": {orderText("-1"), func(event.Message, *event.ReadyToCapture) map[string]event.History {
 			return map[string]event.History{"e1": parked}
 		}, true},
 		"another type":    {strings.Replace(orderText("1.00"), "order.ready_to_capture", "order.shipped", 1), nil, false},
@@ -77,8 +77,8 @@ func TestSkippedBelow(t *testing.T) {
 	}
 }
 
-// A check goes on over failures, and says meanwhile what keeps it.
-func TestCheckIsTriedAgain(t *testing.T) {
+// A check is repeated after a failure, and reports the failure meanwhile.
+func TestOffsetCheckIsRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		broker := kafkatest.Fake(t)
@@ -92,8 +92,8 @@ func TestCheckIsTriedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(p.consumer.Close)
-		// The topic is not there at first, and has lost its first record then.
-		time.AfterFunc(2*checkPause+checkPause/2, func() {
+		// The topic does not exist at first, and has lost its first record then.
+		time.AfterFunc(2*checkRetry+checkRetry/2, func() {
 			admin := kadm.NewClient(p.consumer)
 			if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, "orders"); err != nil {
 				t.Error(err)
@@ -112,14 +112,14 @@ func TestCheckIsTriedAgain(t *testing.T) {
 		check := &offsetCheck{offset: 3}
 		began := time.Now()
 		found, err := p.skippedBelow(t.Context(), 0, check)
-		if err != nil || found != (skipped{count: 2, first: 1, last: 2}) {
+		if err != nil || found != (skippedRange{count: 2, first: 1, last: 2}) {
 			t.Errorf("got %+v, %v", found, err)
 		}
-		if took := time.Since(began); took < 3*checkPause || took > 5*checkPause {
-			t.Errorf("it took %s", took)
+		if took := time.Since(began); took < 3*checkRetry || took > 5*checkRetry {
+			t.Errorf("the check took %s", took)
 		}
 		if text := check.String(); !strings.Contains(text, "UNKNOWN_TOPIC_OR_PARTITION") || !strings.Contains(text, "offset 3") || !strings.Contains(text, "read up to 3") {
-			t.Errorf("it says: %s", text)
+			t.Errorf("the status is: %s", text)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

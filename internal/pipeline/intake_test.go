@@ -13,8 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Only what a broker sent can be unreadable. Whatever happens to a connection
-// passes, also in a way that nobody has listed.
+// Only records that a broker sent can be unreadable. Every connection failure is
+// retried, also an unknown one.
 func TestUnreadableRecords(t *testing.T) {
 	batch := kmsg.RecordBatch{Length: 49, Magic: 2, CRC: 1}
 	response := kmsg.FetchResponseTopicPartition{Partition: 2, HighWatermark: 7, RecordBatches: batch.AppendTo(nil)}

@@ -15,6 +15,7 @@ import (
 	"payment-capture/internal/event"
 )
 
+// parkingPipeline returns a pipeline whose topics accept records up to a limit.
 func parkingPipeline(limit int32) *Pipeline {
 	p := New(Config{Topics: Topics{Parked: "parked"}, Log: slog.New(slog.DiscardHandler)}, nil, nil)
 	p.commits.MaxBatchBytes = map[string]int32{p.conf.Topics.Captured: limit, p.conf.Topics.Rejected: limit, p.conf.Topics.Parked: limit}
@@ -29,18 +30,18 @@ func headersOf(s *kgo.Record) map[string]string {
 	return out
 }
 
-func TestParkKeepsARecordAsItWas(t *testing.T) {
+func TestParkedRecordIsUnchanged(t *testing.T) {
 	t.Parallel()
 	r := &kgo.Record{
 		Topic: "orders", Partition: 3, Offset: 77, Key: []byte("k"), Value: []byte(`{"x":1}`),
 		Headers: []kgo.RecordHeader{{Key: "ce_type", Value: []byte("t")}, {Key: "empty"}},
 	}
-	s := parkingPipeline(1<<20).parkedRecord(t.Context(), &item{record: r}, "e1", &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"})
+	s := parkingPipeline(1<<20).parkedRecord(t.Context(), &item{polledRecord: polledRecord{record: r}}, "e1", &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"})
 	if s.Topic != "parked" || string(s.Key) != "k" || string(s.Value) != `{"x":1}` {
 		t.Errorf("got %+v", s)
 	}
 	if len(s.Headers) < 2 || s.Headers[0].Key != "ce_type" || s.Headers[1].Value != nil {
-		t.Errorf("the record's own headers do not come first, as they were: %v", s.Headers)
+		t.Errorf("the original headers do not come first, unchanged: %v", s.Headers)
 	}
 	h := headersOf(s)
 	for key, want := range map[string]string{
@@ -52,17 +53,17 @@ func TestParkKeepsARecordAsItWas(t *testing.T) {
 		}
 	}
 	if _, ok := h["parked_value_sha256"]; ok {
-		t.Error("a record that fits is parked by its digest")
+		t.Error("a record that fits is replaced by its digest")
 	}
-	s = parkingPipeline(1<<20).parkedRecord(t.Context(), &item{record: &kgo.Record{Key: []byte{}, Value: nil}}, "", &event.ParkInfo{Reason: event.ParkInvalidEvent})
+	s = parkingPipeline(1<<20).parkedRecord(t.Context(), &item{polledRecord: polledRecord{record: &kgo.Record{Key: []byte{}, Value: nil}}}, "", &event.ParkInfo{Reason: event.ParkInvalidEvent})
 	if s.Value != nil || s.Key == nil {
-		t.Errorf("key %#v and value %#v are not as they were: empty and null", s.Key, s.Value)
+		t.Errorf("key %#v and value %#v changed; want empty and null", s.Key, s.Value)
 	}
 }
 
-// TestParkNamesTheOrder wants the order and the claimed event in the headers and in
-// the log, of invalid and of valid events, and never the payer token.
-func TestParkNamesTheOrder(t *testing.T) {
+// TestParkedRecordNamesTheOrder: the headers and the log have the order and the claimed
+// event, of invalid and of valid events, and never the payer token.
+func TestParkedRecordNamesTheOrder(t *testing.T) {
 	t.Parallel()
 	const token = "planted-payer-token"
 	value := func(id, order, amount string) []byte {
@@ -71,7 +72,7 @@ func TestParkNamesTheOrder(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		value             []byte
-		as                string // the id that the ledger knows it by; "": its own
+		as                string // its id in the ledger; "": its own
 		order, claimed    string
 		absent, absentToo bool
 	}{
@@ -87,9 +88,8 @@ func TestParkNamesTheOrder(t *testing.T) {
 		p := parkingPipeline(1 << 20)
 		p.conf.Log = slog.New(slog.NewJSONHandler(&log, nil))
 		r := &kgo.Record{Topic: "orders", Value: tc.value}
-		polled := p.decodeRecord(r)
-		it := &item{record: r, event: polled.event, invalid: polled.invalid}
-		h := headersOf(p.parkedRecord(t.Context(), it, cmp.Or(tc.as, polled.id), &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"}))
+		it := &item{polledRecord: p.decodeRecord(r)}
+		h := headersOf(p.parkedRecord(t.Context(), it, cmp.Or(tc.as, it.id), &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"}))
 		order, named := h["parked_order_id"]
 		claimed, namedToo := h["parked_claimed_event_id"]
 		if order != tc.order || claimed != tc.claimed || named == tc.absent || namedToo == tc.absentToo {
@@ -108,7 +108,7 @@ func TestParkNamesTheOrder(t *testing.T) {
 	}
 }
 
-func TestParkOversizeByDigest(t *testing.T) {
+func TestOversizeRecordIsParkedByDigest(t *testing.T) {
 	t.Parallel()
 	const limit = 10_000
 	value := bytes.Repeat([]byte("v"), 9_000)
@@ -120,7 +120,7 @@ func TestParkOversizeByDigest(t *testing.T) {
 		"headers": {Topic: "orders", Value: value[:1], Headers: []kgo.RecordHeader{{Key: long, Value: []byte(long)}}},
 	}
 	for name, r := range tests {
-		s := parkingPipeline(limit).parkedRecord(t.Context(), &item{record: r}, "e1", &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"})
+		s := parkingPipeline(limit).parkedRecord(t.Context(), &item{polledRecord: polledRecord{record: r}}, "e1", &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"})
 		if s.Value != nil || s.Key != nil {
 			t.Errorf("%s: key of %d and value of %d bytes are kept", name, len(s.Key), len(s.Value))
 		}
@@ -137,15 +137,15 @@ func TestParkOversizeByDigest(t *testing.T) {
 	}
 }
 
-// TestParkAtTheLimit finds every size at which a record is kept to be one that
-// the topic takes.
-func TestParkAtTheLimit(t *testing.T) {
+// TestParkedRecordAtTheLimit: at every size at which the content is kept, the topic
+// accepts the record.
+func TestParkedRecordAtTheLimit(t *testing.T) {
 	t.Parallel()
 	const limit = 20_000
 	kept, digested := 0, 0
 	for size := 15_000; size < limit+100; size += 7 {
 		r := &kgo.Record{Topic: "orders", Key: []byte("key"), Value: make([]byte, size)}
-		s := parkingPipeline(limit).parkedRecord(t.Context(), &item{record: r}, "e1", &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"})
+		s := parkingPipeline(limit).parkedRecord(t.Context(), &item{polledRecord: polledRecord{record: r}}, "e1", &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"})
 		if s.Value != nil {
 			kept++
 		} else {
@@ -160,7 +160,7 @@ func TestParkAtTheLimit(t *testing.T) {
 	}
 }
 
-// sizeOf is what a record takes in a batch of its own, and a little more.
+// sizeOf returns the size of a record in a batch of its own, and a little more.
 func sizeOf(s *kgo.Record) int {
 	n := 61 + 30 + len(s.Key) + len(s.Value)
 	for _, h := range s.Headers {
@@ -169,9 +169,9 @@ func sizeOf(s *kgo.Record) int {
 	return n
 }
 
-// TestParkInvalidOfHostileRecords holds the promise that a flush cannot fail by
-// a record's size, whatever is in the record.
-func TestParkInvalidOfHostileRecords(t *testing.T) {
+// TestHostileRecordsFitIntoTheParkedTopic: a flush cannot fail because of the size of a
+// parked record, whatever its content.
+func TestHostileRecordsFitIntoTheParkedTopic(t *testing.T) {
 	t.Parallel()
 	const limit = 30_000
 	p := parkingPipeline(limit)
@@ -188,15 +188,15 @@ func TestParkInvalidOfHostileRecords(t *testing.T) {
 			t.Logf("%s: not invalid", name)
 			continue
 		}
-		parked := p.parkedRecord(t.Context(), &item{record: r, invalid: got.invalid}, got.id, &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: got.invalid.Error()})
+		parked := p.parkedRecord(t.Context(), &item{polledRecord: got}, got.id, &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: got.invalid.Error()})
 		if size := sizeOf(parked); size > limit {
 			t.Errorf("%s: parked with %d bytes, the limit is %d", name, size, limit)
 		}
 	}
 }
 
-// TestOutcomeOfAHugeKey holds the same promise for outcomes: they take the
-// input's key, and the input topic may take larger records than theirs.
+// TestOutcomeOfAHugeKey: nor because of an outcome, which has the key of its input,
+// while the input topic may accept larger records.
 func TestOutcomeOfAHugeKey(t *testing.T) {
 	t.Parallel()
 	const limit = 30_000
@@ -207,6 +207,6 @@ func TestOutcomeOfAHugeKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	if size := sizeOf(s); size > limit {
-		t.Errorf("an outcome of %d bytes, the topics take %d", size, limit)
+		t.Errorf("an outcome of %d bytes, the topics accept %d", size, limit)
 	}
 }

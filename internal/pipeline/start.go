@@ -13,7 +13,15 @@ import (
 	"payment-capture/internal/offsetmeta"
 )
 
-// prepare looks at the topics and settles where the group begins.
+// Start: before the pipeline joins the group, it checks the topics and the group's
+// committed offsets, and commits start offsets for a new group. A start that could skip
+// or repeat events is refused.
+
+// minOutcomeBytes is more than any outcome takes: an outcome that its topic refuses
+// would be a charge that no consumer learns of.
+const minOutcomeBytes = 64 << 10
+
+// prepare checks the topics and decides where the group starts.
 func (p *Pipeline) prepare(ctx context.Context) error {
 	client, err := p.conf.Kafka.NewClient()
 	if err != nil {
@@ -26,29 +34,30 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	committed, err := p.committed(ctx, admin)
+	committed, err := p.committedOffsets(ctx, admin)
 	if err != nil {
 		return err
 	}
-	// No offset is settled above any of them, whatever they are.
+	// No record above any start offset is completed.
 	begin := offsetmeta.Metadata{Input: info[topics.Input].ID, Ledger: p.ledger.TopicID()}.Encode(0)
 	first, err := kafka.EnsureStart(ctx, admin, p.conf.Group, topics.Input, p.conf.StartAt, begin)
 	if err != nil {
 		return err
 	}
 	if first {
-		p.conf.Log.InfoContext(ctx, "the group is new: its start offsets are committed",
+		p.conf.Log.InfoContext(ctx, "start offsets of a new group committed",
 			slog.String("group", p.conf.Group), slog.String("topic", topics.Input))
 	}
-	p.groupMissing = p.missingLedger(committed)
+	p.ledgerMissing = p.missingLedger(committed)
 	for _, name := range []string{topics.Captured, topics.Rejected, topics.Ledger} {
-		if info[name].MaxMessageBytes < leastOutcomeBytes {
-			return fmt.Errorf("%w: %q takes no record over %d bytes, outcomes and decisions take up to %d: raise its max.message.bytes",
-				kafka.ErrUnfit, name, info[name].MaxMessageBytes, leastOutcomeBytes)
+		if info[name].MaxMessageBytes < minOutcomeBytes {
+			return fmt.Errorf("%w: %q accepts no record over %d bytes, outcomes and decisions take up to %d; raise its max.message.bytes",
+				kafka.ErrUnfit, name, info[name].MaxMessageBytes, minOutcomeBytes)
 		}
 	}
 	if have, want := info[topics.Ledger].Partitions, info[topics.Input].Partitions; have < want {
-		p.conf.Log.WarnContext(ctx, "the ledger has fewer partitions than the input: two instances that handle copies of one event at once share its note",
+		// Two instances that handle copies of one event at once then share its attempt.
+		p.conf.Log.WarnContext(ctx, "ledger has fewer partitions than the input",
 			slog.String("topic", topics.Ledger), slog.Int("partitions", have), slog.Int("input_partitions", want))
 	}
 	limits := make(map[string]int32)
@@ -69,24 +78,24 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	return nil
 }
 
-// committed returns the group's committed offsets. It refuses a start that would
-// skip what was published since a group that worked before lost its offsets.
-func (p *Pipeline) committed(ctx context.Context, admin *kadm.Client) ([]kadm.Offset, error) {
+// committedOffsets returns the group's committed offsets. It refuses to start a group
+// that lost its offsets at the end of the topic, because that would skip events.
+func (p *Pipeline) committedOffsets(ctx context.Context, admin *kadm.Client) ([]kadm.Offset, error) {
 	committed, err := kafka.CommittedOffsets(ctx, admin, p.conf.Group, p.conf.Topics.Input)
 	if err != nil {
 		return nil, err
 	}
 	empty, err := p.ledger.Empty(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("look whether the ledger %q is empty: %w", p.conf.Topics.Ledger, err)
+		return nil, fmt.Errorf("check whether the ledger %q is empty: %w", p.conf.Topics.Ledger, err)
 	}
 	if len(committed) == 0 && p.conf.StartAt.Latest && !empty {
 		return nil, fmt.Errorf("start group %q on topic %q: %w", p.conf.Group, p.conf.Topics.Input, kafka.ErrUnsafeStart)
 	}
 	if empty && !slices.ContainsFunc(committed, isOurs) {
-		p.beginsAt = make(kafka.AcceptedOffsets)
+		p.startOffsets = make(kafka.AcceptedOffsets)
 		for _, c := range committed {
-			p.beginsAt[c.Partition] = c.At
+			p.startOffsets[c.Partition] = c.At
 		}
 	}
 	return committed, nil
@@ -98,14 +107,14 @@ func isOurs(c kadm.Offset) bool {
 	return err == nil
 }
 
-// missingLedger returns why the ledger is not the one that the group worked with;
-// "": it is, as far as the group knows. Partitions whose own commit does not name
-// a ledger go by it.
+// missingLedger returns why the ledger is not the one that the group's commits name; ""
+// if it is, or if they name none. It counts for partitions whose own commit names no
+// ledger.
 func (p *Pipeline) missingLedger(committed []kadm.Offset) string {
 	for _, c := range committed {
-		// What is not ours is reported when its partition starts.
+		// Foreign offsets are reported when their partitions start.
 		if m, err := offsetmeta.Decode(c.Metadata, c.At); err == nil {
-			if missing := p.missingTo(m); missing != "" {
+			if missing := p.otherLedger(m); missing != "" {
 				return missing
 			}
 		}
@@ -113,14 +122,14 @@ func (p *Pipeline) missingLedger(committed []kadm.Offset) string {
 	return ""
 }
 
-// missingTo returns why the ledger is not the one that a commit knows. Ids that
-// are zero are not known.
-func (p *Pipeline) missingTo(m offsetmeta.Metadata) string {
+// otherLedger returns why the ledger is not the one that a commit names; "" if it is. An
+// id that is zero is not known.
+func (p *Pipeline) otherLedger(m offsetmeta.Metadata) string {
 	ledger := p.ledger.TopicID()
 	if kafka.SameTopic(m.Ledger, ledger) {
 		return ""
 	}
-	return fmt.Sprintf("ledger_missing: the last commit knows a ledger with the topic id %s, and topic %q has %s: "+
-		"it was deleted and made anew, or TOPIC_LEDGER names another one. What it held may have been charged; docs/ledger.md says what to do",
+	return fmt.Sprintf("ledger_missing: the last commit names a ledger with the topic id %s, and topic %q has %s: "+
+		"it was recreated, or TOPIC_LEDGER names another one. Its events may have been charged; see docs/ledger.md for the remedy",
 		base64.RawURLEncoding.EncodeToString(m.Ledger[:]), p.conf.Topics.Ledger, base64.RawURLEncoding.EncodeToString(ledger[:]))
 }

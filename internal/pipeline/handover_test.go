@@ -13,8 +13,7 @@ import (
 	"payment-capture/internal/offsetmeta"
 )
 
-// ledgerStub is a ledger that has a topic id and decisions; nothing else of it is
-// asked for.
+// ledgerStub is a ledger with a topic id and histories alone.
 type ledgerStub struct {
 	Ledger
 	id      offsetmeta.TopicID
@@ -35,14 +34,14 @@ func ownerForTest(topic, ledger offsetmeta.TopicID) *owner {
 	return o
 }
 
-// TestPositionOf is the table of what a committed offset says. A topic id that is
+// TestStartAt is the table of committed offsets and their metadata. A topic id that is
 // zero, on either side, is not known.
-func TestPositionOf(t *testing.T) {
+func TestStartAt(t *testing.T) {
 	t.Parallel()
 	unknown, input, ledger, other := offsetmeta.TopicID{}, offsetmeta.TopicID{1}, offsetmeta.TopicID{2}, offsetmeta.TopicID{9}
 	const missing = "ledger_missing"
 	for name, test := range map[string]struct {
-		topic, ledger         offsetmeta.TopicID // that are there
+		topic, ledger         offsetmeta.TopicID // of the topics
 		inMetadata, hasLedger offsetmeta.TopicID // that the metadata names
 		recreated             bool
 		missing               string
@@ -66,43 +65,43 @@ func TestPositionOf(t *testing.T) {
 	} {
 		o := ownerForTest(test.topic, test.ledger)
 		meta := offsetmeta.Metadata{Input: test.inMetadata, Ledger: test.hasLedger, Completed: offsetmeta.Completed{End: 14, Open: []int64{12}}}.Encode(10)
-		p, recreated := o.positionOf(kmsg.OffsetFetchResponseGroupTopicPartition{Offset: 10, LeaderEpoch: 3, Metadata: &meta})
-		if recreated != test.recreated || p.foreign || !strings.HasPrefix(p.missing, test.missing) || (test.missing == "") != (p.missing == "") {
+		p, recreated := o.startAt(kmsg.OffsetFetchResponseGroupTopicPartition{Offset: 10, LeaderEpoch: 3, Metadata: &meta})
+		if recreated != test.recreated || p.foreign || !strings.HasPrefix(p.ledgerMissing, test.missing) || (test.missing == "") != (p.ledgerMissing == "") {
 			t.Errorf("%s: got %+v, recreated %t", name, p, recreated)
 		}
-		want := position{offset: 10, epoch: 3, settled: offsetmeta.Completed{End: 14, Open: []int64{12}}}
+		want := startOffset{offset: 10, epoch: 3, completed: offsetmeta.Completed{End: 14, Open: []int64{12}}}
 		if recreated {
-			want = position{epoch: -1}
+			want = startOffset{epoch: -1}
 		}
-		if p.offset != want.offset || p.epoch != want.epoch || p.settled.End != want.settled.End || len(p.settled.Open) != len(want.settled.Open) {
+		if p.offset != want.offset || p.epoch != want.epoch || p.completed.End != want.completed.End || len(p.completed.Open) != len(want.completed.Open) {
 			t.Errorf("%s: got %+v, want %+v", name, p, want)
 		}
 	}
 }
 
-// TestPositionOfAnother is an offset that something else committed.
-func TestPositionOfAnother(t *testing.T) {
+// TestStartAtAForeignOffset: an offset that this service did not commit.
+func TestStartAtAForeignOffset(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]*string{
 		"nil": nil, "empty": new(""), "a member id": new("Ln7JAcCA9dexlIv4el7Q7g=="), "text": new("reset by anna"),
 		"another version": new("AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
 	} {
 		o := ownerForTest(offsetmeta.TopicID{1}, offsetmeta.TopicID{2})
-		o.p.groupMissing = "ledger_missing: as other partitions say"
-		p, recreated := o.positionOf(kmsg.OffsetFetchResponseGroupTopicPartition{Offset: 10, LeaderEpoch: 3, Metadata: text})
-		if recreated || !p.foreign || p.offset != 10 || p.epoch != 3 || p.settled.End != 0 || p.missing != o.p.groupMissing {
+		o.p.ledgerMissing = "ledger_missing: by other partitions"
+		p, recreated := o.startAt(kmsg.OffsetFetchResponseGroupTopicPartition{Offset: 10, LeaderEpoch: 3, Metadata: text})
+		if recreated || !p.foreign || p.offset != 10 || p.epoch != 3 || p.completed.End != 0 || p.ledgerMissing != o.p.ledgerMissing {
 			t.Errorf("%s: got %+v, recreated %t", name, p, recreated)
 		}
 	}
 }
 
-// A partition of a group whose other commits know another ledger halts as well.
+// A foreign offset halts as well if the group's other commits name another ledger.
 func TestMissingLedger(t *testing.T) {
 	t.Parallel()
 	named := func(ledger offsetmeta.TopicID) kadm.Offset {
 		return kadm.Offset{At: 5, Metadata: offsetmeta.Metadata{Ledger: ledger}.Encode(5)}
 	}
-	foreign := kadm.Offset{At: 5, Metadata: "somebody else's"}
+	foreign := kadm.Offset{At: 5, Metadata: "of another program"}
 	for name, test := range map[string]struct {
 		ledger    offsetmeta.TopicID
 		committed []kadm.Offset

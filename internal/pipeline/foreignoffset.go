@@ -17,46 +17,45 @@ import (
 	"payment-capture/internal/rules"
 )
 
-// A committed offset without the metadata of this service was set by an operator
-// or by a consumer of another program. It is taken over only if the ledger has a
-// decision on every event below it, or if the operator accepts exactly this
-// offset: else events would be passed over that nobody has decided. The service
-// then commits the offset again with its own metadata, so that it is checked once.
+// Foreign offsets: a committed offset without the metadata of this service was set by an
+// operator or by a consumer of another program. It is taken over only if the ledger has
+// a decision on every event below it, or if the operator accepts exactly this offset:
+// otherwise events without a decision would be skipped. The service then commits the
+// offset again with its own metadata, so that it is checked once.
 
 const (
-	// mostChecks is how many partitions are read at once for that: each holds a
-	// few fetches in memory.
-	mostChecks = 4
-	// checkPause is between two tries of a check that failed.
-	checkPause = 5 * time.Second
+	// maxOffsetChecks is how many partitions are checked at once: each check holds a few
+	// fetches in memory.
+	maxOffsetChecks = 4
+	// checkRetry is the pause after a check that failed.
+	checkRetry = 5 * time.Second
 )
 
 // offsetCheck is the check of one committed offset.
 type offsetCheck struct {
 	offset int64
-	next   atomic.Int64           // what lies below it was read
-	fault  atomic.Pointer[string] // why the last try failed; nil: none did
+	next   atomic.Int64           // records below it were read
+	fault  atomic.Pointer[string] // why the check failed last; nil: it never did
 	cancel context.CancelFunc
 }
 
 func (c *offsetCheck) String() string {
-	text := fmt.Sprintf("checking whether the ledger knows the records below the committed offset %d, which this service did not commit: read up to %d",
-		c.offset, c.next.Load())
+	text := fmt.Sprintf("checking whether the ledger has a decision on every record below the committed offset %d, "+
+		"which this service did not commit: read up to %d", c.offset, c.next.Load())
 	if fault := c.fault.Load(); fault != nil {
-		text += "; the last try failed: " + *fault
+		text += "; failed last: " + *fault
 	}
 	return text
 }
 
-// accept reports whether a committed offset that this service did not commit is
-// taken over without a check.
+// accept reports whether a foreign committed offset is taken over without a check.
 func (o *owner) accept(pt *partition, offset int64) bool {
 	at := []any{slog.Int64("partition", int64(pt.number)), slog.Int64("offset", offset)}
 	switch {
 	case o.p.conf.Accepted.Has(pt.number, offset):
 		o.log.InfoContext(o.work, "committed offset accepted by KAFKA_ACCEPT_OFFSETS", at...)
-	case o.p.beginsAt.Has(pt.number, offset):
-		o.log.InfoContext(o.work, "first start begins at a committed offset", at...)
+	case o.p.startOffsets.Has(pt.number, offset):
+		o.log.InfoContext(o.work, "first start at a committed offset", at...)
 	default:
 		return false
 	}
@@ -64,10 +63,10 @@ func (o *owner) accept(pt *partition, offset int64) bool {
 	return true
 }
 
-// checkOffset begins to check the committed offset of a partition, which is not
-// worked until that is done.
+// checkOffset begins to check the foreign committed offset of a partition. No record of
+// the partition is admitted before the check is complete.
 func (o *owner) checkOffset(pt *partition, offset int64) {
-	ctx, cancel := context.WithCancel(pt.asking)
+	ctx, cancel := context.WithCancel(pt.calls)
 	check := &offsetCheck{offset: offset, cancel: cancel}
 	pt.check, pt.foreign = check, true
 	o.log.WarnContext(o.work, "committed offset is not by this service",
@@ -75,22 +74,23 @@ func (o *owner) checkOffset(pt *partition, offset int64) {
 	o.captures.Go(func() {
 		defer cancel()
 		if skipped, err := o.p.skippedBelow(ctx, pt.number, check); err == nil {
-			o.p.send(checked{pt: pt, skipped: skipped})
+			o.p.send(func(o *owner) { o.offsetChecked(pt, skipped) })
 		}
 	})
 }
 
-// skipped are the records below a committed offset on which the ledger has no
+// skippedRange is the records below a committed offset on which the ledger has no
 // decision.
-type skipped struct {
+type skippedRange struct {
 	count       int
 	first, last int64 // their offsets
 }
 
-// skippedBelow finds what a committed offset skips. Its error is ctx's.
-func (p *Pipeline) skippedBelow(ctx context.Context, partition int32, check *offsetCheck) (skipped, error) {
+// skippedBelow finds what a committed offset skips. It retries until it succeeds or ctx
+// ends.
+func (p *Pipeline) skippedBelow(ctx context.Context, partition int32, check *offsetCheck) (skippedRange, error) {
 	if err := p.ledger.CatchUp(ctx); err != nil {
-		return skipped{}, err
+		return skippedRange{}, err
 	}
 	for {
 		found, err := p.readBelow(ctx, partition, check)
@@ -100,14 +100,13 @@ func (p *Pipeline) skippedBelow(ctx context.Context, partition int32, check *off
 		check.fault.Store(new(err.Error()))
 		p.conf.Log.WarnContext(ctx, "committed offset cannot be checked",
 			slog.Int64("partition", int64(partition)), slog.Int64("offset", check.offset), slog.Any("error", err))
-		select {
-		case <-ctx.Done():
-		case <-time.After(checkPause):
+		if err := pause(ctx, checkRetry); err != nil {
+			return found, err
 		}
 	}
 }
 
-func (p *Pipeline) readBelow(ctx context.Context, partition int32, check *offsetCheck) (found skipped, err error) {
+func (p *Pipeline) readBelow(ctx context.Context, partition int32, check *offsetCheck) (found skippedRange, err error) {
 	select {
 	case p.checks <- struct{}{}:
 		defer func() { <-p.checks }()
@@ -153,8 +152,8 @@ func (p *Pipeline) readBelow(ctx context.Context, partition int32, check *offset
 	}
 }
 
-// decided reports whether the ledger has a decision on a record, or the record is
-// none of this service's.
+// decided reports whether the ledger has a decision on a record, or the record is not
+// meant for this service.
 func (p *Pipeline) decided(ctx context.Context, r *kgo.Record) (bool, error) {
 	m := messageOf(r)
 	e, err := p.conf.Decoder.Decode(m)
@@ -162,7 +161,7 @@ func (p *Pipeline) decided(ctx context.Context, r *kgo.Record) (bool, error) {
 		return true, nil
 	}
 	if err == nil {
-		if e.Account != "" && e.Account != p.conf.Account {
+		if p.ofOtherAccount(e) {
 			return true, nil
 		}
 		h, err := p.ledger.Lookup(ctx, e.ID)
@@ -181,31 +180,25 @@ func (p *Pipeline) decided(ctx context.Context, r *kgo.Record) (bool, error) {
 	return h.Decision != nil, err
 }
 
-// checked is the end of a check.
-type checked struct {
-	pt      *partition
-	skipped skipped
-}
-
-func (m checked) apply(o *owner) {
-	pt := m.pt
-	if o.parts[pt.number] != pt || pt.draining || pt.check == nil {
+// offsetChecked handles the result of a check.
+func (o *owner) offsetChecked(pt *partition, skipped skippedRange) {
+	if !o.owns(pt) || pt.draining || pt.check == nil {
 		return
 	}
 	offset := pt.check.offset
 	pt.check = nil
-	if m.skipped.count > 0 {
-		o.halt(pt, haltUnconfirmed, m.skipped.reason(pt.number, offset))
+	if skipped.count > 0 {
+		o.halt(pt, haltUnconfirmed, skipped.detail(pt.number, offset))
 		return
 	}
 	o.log.InfoContext(o.work, "committed offset confirmed by the ledger",
 		slog.Int64("partition", int64(pt.number)), slog.Int64("offset", offset))
 	pt.foreign, pt.dirty = false, true
-	caughtUp{pt: pt}.apply(o)
-	o.takeUp(pt)
+	o.ledgerRead(pt)
+	o.admit(pt)
 }
 
-func (s skipped) reason(partition int32, offset int64) string {
+func (s skippedRange) detail(partition int32, offset int64) string {
 	return fmt.Sprintf("the committed offset %d was not committed by this service and skips %d records on which the ledger has no decision, "+
 		"the first at offset %d, the last at %d; stop every instance, then reset the group's offset of partition %d to %d to work them, "+
 		"or set KAFKA_ACCEPT_OFFSETS=%d:%d to skip them (separate several by commas)",

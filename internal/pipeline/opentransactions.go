@@ -11,9 +11,11 @@ import (
 	"payment-capture/internal/kafka"
 )
 
-// OpenTransaction is a transaction of another producer that holds back a partition
-// of the input: nobody who reads committed records gets past its first one, also not
-// to what others wrote after it.
+// Open transactions of other producers hold the input back: read-committed consumers do
+// not get past the first record of one, not even to what others wrote after it. This
+// watch finds and names them, because the consumer only sees that no records come.
+
+// OpenTransaction is an open transaction that holds back a partition of the input.
 type OpenTransaction struct {
 	Partition       int32     `json:"partition"`
 	LastStable      int64     `json:"last_stable_offset"` // records from here on are held back
@@ -21,34 +23,28 @@ type OpenTransaction struct {
 	Since           time.Time `json:"since"` // when this instance saw it first
 	ProducerID      int64     `json:"producer_id,omitempty"`
 	TransactionalID string    `json:"transactional_id,omitempty"` // if the principal may see it
-	Unknown         string    `json:"producer_unknown,omitempty"` // why the producer is not named
+	Unknown         string    `json:"producer_unknown,omitempty"` // why the producer is not known
 
-	named bool // it was looked at, and logged
+	named bool // its producer was looked up and logged
 }
 
-// heldBackFor is how long the last stable offset may stand still below the high
-// watermark before it is looked at. Transactions in a row move it.
-const heldBackFor = 10 * time.Second
+// heldBackLimit is how long the last stable offset may stand still below the high
+// watermark before the transaction is reported. Successive transactions move it.
+const heldBackLimit = 10 * time.Second
 
-// openWatch finds open transactions that hold back the partitions of this instance.
-type openWatch struct {
+// transactionWatch finds open transactions in the partitions of this instance.
+type transactionWatch struct {
 	p    *Pipeline
 	seen map[int32]*OpenTransaction // by partition
 }
 
-// look compares the high watermarks with the last stable offsets. It changes nothing
-// if they cannot be asked for: reading fails then, too, and says so.
-func (w *openWatch) look(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, watchEvery)
+// check compares the high watermarks with the last stable offsets. If they cannot be
+// listed it changes nothing: fetching fails then too, and reports it.
+func (w *transactionWatch) check(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, watchInterval)
 	defer cancel()
-	owned := make(chan []int32, 1)
-	if !w.p.send(ownedQuery{reply: owned}) {
-		return
-	}
-	var partitions []int32
-	select {
-	case partitions = <-owned:
-	case <-w.p.ended:
+	partitions, err := ask(ctx, w.p, (*owner).startedParts)
+	if err != nil {
 		return
 	}
 	topic := w.p.conf.Topics.Input
@@ -76,8 +72,8 @@ func (w *openWatch) look(ctx context.Context) {
 	w.publish()
 }
 
-// compare notes where a partition stands.
-func (w *openWatch) compare(ctx context.Context, admin *kadm.Client, n int32, stable, high int64) {
+// compare tracks the last stable offset of a partition.
+func (w *transactionWatch) compare(ctx context.Context, admin *kadm.Client, n int32, stable, high int64) {
 	t := w.seen[n]
 	if t != nil && t.LastStable != stable {
 		delete(w.seen, n)
@@ -94,14 +90,14 @@ func (w *openWatch) compare(ctx context.Context, admin *kadm.Client, n int32, st
 		w.seen[n] = &OpenTransaction{Partition: n, LastStable: stable, HighWatermark: high, Since: time.Now()}
 	default:
 		t.HighWatermark = high
-		if !t.named && time.Since(t.Since) >= heldBackFor {
+		if !t.named && time.Since(t.Since) >= heldBackLimit {
 			w.name(ctx, admin, t)
 		}
 	}
 }
 
-// name asks whose the transaction is, and says so once.
-func (w *openWatch) name(ctx context.Context, admin *kadm.Client, t *OpenTransaction) {
+// name looks up the producer of a transaction and logs it.
+func (w *transactionWatch) name(ctx context.Context, admin *kadm.Client, t *OpenTransaction) {
 	topic := w.p.conf.Topics.Input
 	t.named = true
 	open, err := kafka.OpenTransactions(ctx, admin, topic, t.Partition, t.LastStable)
@@ -112,18 +108,19 @@ func (w *openWatch) name(ctx context.Context, admin *kadm.Client, t *OpenTransac
 		t.Unknown = "the partition's leader knows of no open transaction"
 	default:
 		t.ProducerID = open[0].ProducerID
-		// Those that the principal may not describe are left out.
+		// The broker omits transactions that the principal may not describe.
 		if listed, err := admin.ListTransactions(ctx, []int64{t.ProducerID}, nil); err == nil && len(listed) > 0 {
 			t.TransactionalID = listed.Sorted()[0].TxnID
 		}
 	}
-	w.p.conf.Log.WarnContext(ctx, "input held back by open transaction", slog.String("topic", topic), slog.Int64("partition", int64(t.Partition)),
+	w.p.conf.Log.WarnContext(ctx, "input held back by open transaction",
+		slog.String("topic", topic), slog.Int64("partition", int64(t.Partition)),
 		slog.Int64("last_stable_offset", t.LastStable), slog.Int64("high_watermark", t.HighWatermark), slog.Time("since", t.Since),
 		slog.Int64("producer_id", t.ProducerID), slog.String("transactional_id", t.TransactionalID), slog.String("producer_unknown", t.Unknown))
 }
 
-// publish shows those that were named, to the status and as a metric.
-func (w *openWatch) publish() {
+// publish shows the named transactions in the status and as a metric.
+func (w *transactionWatch) publish() {
 	var all []OpenTransaction
 	var longest time.Duration
 	for _, t := range w.seen {
@@ -134,31 +131,24 @@ func (w *openWatch) publish() {
 	}
 	slices.SortFunc(all, func(a, b OpenTransaction) int { return int(a.Partition - b.Partition) })
 	w.p.conf.Metrics.heldBack(longest)
-	w.p.send(openFound{all: all})
+	w.p.send(func(o *owner) { o.open = all })
 }
 
-func (w *openWatch) stop() { w.p.conf.Metrics.heldBack(0) }
+func (w *transactionWatch) stop() { w.p.conf.Metrics.heldBack(0) }
 
-// ownedQuery asks which partitions are worked.
-type ownedQuery struct{ reply chan<- []int32 }
-
-func (m ownedQuery) apply(o *owner) {
+// startedParts returns the partitions whose committed offset is known.
+func (o *owner) startedParts() []int32 {
 	var all []int32
 	for n, pt := range o.parts {
-		if pt.window != nil {
+		if pt.tracker != nil {
 			all = append(all, n)
 		}
 	}
 	slices.Sort(all)
-	m.reply <- all
+	return all
 }
 
-// openFound is what a look found.
-type openFound struct{ all []OpenTransaction }
-
-func (m openFound) apply(o *owner) { o.open = m.all }
-
-// openTransactions returns those of the partitions that are still owned.
+// openTransactions returns the open transactions in partitions that are still owned.
 func (o *owner) openTransactions() []OpenTransaction {
 	return slices.DeleteFunc(slices.Clone(o.open), func(t OpenTransaction) bool { return o.parts[t.Partition] == nil })
 }

@@ -1,0 +1,82 @@
+package pipeline
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+)
+
+// Capturer takes one event to its decision.
+type Capturer interface {
+	// Capture calls the API as often as needed and returns the decision. It blocks; it
+	// is called from many goroutines at once, for one event id and one order at a time.
+	//
+	// An error means that there is no decision. If ctx has ended or the lease was given
+	// up, the event is left to its next owner; any other error is a fault of this
+	// program, and the pipeline stops with it and keeps the offsets. After the lease was
+	// given up, Capture begins no further call but finishes the one under way; when ctx
+	// ends it aborts that one too.
+	Capture(ctx context.Context, e *event.ReadyToCapture, lease Lease) (*event.Decision, error)
+	// Blocked returns why no event may be called for now; "" if calls are made. While
+	// it is not empty, the pipeline reads no more than needed to notice that it changed.
+	Blocked() string
+	// Busy returns how many captures are calling or wait before a retry. The others are
+	// on their way to a call.
+	Busy() int
+	// Changes returns a channel that receives after Blocked changed or Busy grew.
+	Changes() <-chan struct{}
+}
+
+// Lease is the right to call the API for an event, and what the ledger has of it.
+type Lease interface {
+	// GiveUp returns a channel that is closed when no further call may begin.
+	GiveUp() <-chan struct{}
+	// Current reports whether the group was heard from recently enough to be sure that
+	// the partition still belongs to this instance.
+	Current() bool
+	// SetWaiting sets what the event waits for, and after how many calls, for /status.
+	SetWaiting(waitsFor string, calls int)
+	// PriorAttempt returns the earliest attempt without a decision; nil: there is none.
+	PriorAttempt() *event.Attempt
+	// Resent reports whether an operator sent the parked event again.
+	Resent() bool
+	// Attempt writes an attempt to the ledger and waits for it; Withdraw undoes that.
+	Attempt(ctx context.Context, a event.Attempt) error
+	Withdraw(ctx context.Context) error
+	// UnderReference returns what is known of every event with the event's reference.
+	UnderReference(ctx context.Context) ([]event.Known, error)
+	// CatchUp waits until everything in the ledger at the time of the call is read.
+	CatchUp(ctx context.Context) error
+}
+
+// Ledger holds the attempts and decisions of all instances, by event id.
+type Ledger interface {
+	// TopicID returns the id of the ledger topic. A committed offset names it, so that
+	// a lost ledger is not mistaken for one without entries.
+	TopicID() [16]byte
+	// Empty reports whether the ledger has never held an attempt or decision.
+	Empty(ctx context.Context) (bool, error)
+	// CatchUp waits until everything in the ledger at the time of the call is read. Its
+	// error is that of ctx.
+	CatchUp(ctx context.Context) error
+	// Lookup returns the history of an event.
+	Lookup(ctx context.Context, id string) (event.History, error)
+	// Snapshot returns what is known of many events, without waiting; an element is zero
+	// if that is not certain now. IsCurrent reports whether a snapshot still holds.
+	Snapshot(ids []string) []event.Snapshot
+	IsCurrent(id string, s event.Snapshot) bool
+	// UnderReference returns what is known of every event with an external reference.
+	UnderReference(ctx context.Context, reference string) ([]event.Known, error)
+	// Attempt writes an attempt and waits for it; Withdraw undoes that.
+	Attempt(ctx context.Context, partition int32, id string, a event.Attempt) error
+	Withdraw(ctx context.Context, partition int32, id string) error
+	// Records returns the ledger entries of a decision, which go into its flush: the
+	// decision itself, and the end of its attempt.
+	Records(partition int32, id string, d *event.Decision) ([]*kgo.Record, error)
+	// AddPending remembers a decision until it is read back; DropPending forgets one
+	// that will not be committed.
+	AddPending(id string, d *event.Decision)
+	DropPending(id string)
+}
