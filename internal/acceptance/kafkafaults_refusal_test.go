@@ -37,7 +37,7 @@ func inputAnewWhileRunning(w *world) {
 	w.eventually("the new topic is read", func() bool { return len(w.verdicts()) == 40 })
 	w.want(w.settle(), map[string]int{"captured": 40})
 	w.noRepeatedCall()
-	if !w.log.contains("joining the group anew") {
-		w.t.Error("it did not join anew")
+	if !w.log.contains("rejoining the group") {
+		w.t.Error("it did not rejoin")
 	}
 }

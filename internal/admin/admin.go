@@ -1,4 +1,5 @@
-// Package admin serves what an operator looks at: health, readiness, metrics.
+// Package admin serves the HTTP routes for operators: health, readiness, status, metrics
+// and the release of held invalid events.
 package admin
 
 import (
@@ -12,20 +13,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Readiness says whether events can be worked.
+// Readiness reports whether the service can capture events.
 type Readiness struct {
 	Ready  bool   `json:"ready"`
 	Reason string `json:"reason,omitzero"` // why not
 	Detail any    `json:"detail,omitzero"`
 }
 
-// Handler gives all routes:
+// Handler returns the handler of all routes:
 //
-//	/livez    200 while the process can answer
-//	/readyz   200 while events can be worked, else 503, with the reason
-//	/status   what is under way, what waits longest, and for what
-//	/metrics  for Prometheus
-//	/holds/release (POST)  parks held invalid events now; ?partition=3 only those of one
+//	GET  /livez          200 while the process can answer
+//	GET  /readyz         200 while the service can capture events, else 503 with the reason
+//	GET  /status         the state of the service
+//	GET  /metrics        for Prometheus
+//	POST /holds/release  parks held invalid events now; ?partition=3 only those of one
 func Handler(
 	gatherer prometheus.Gatherer, ready func(context.Context) Readiness, status func(context.Context) any, release Release,
 ) http.Handler {
@@ -34,7 +35,7 @@ func Handler(
 		answer(w, http.StatusOK, map[string]bool{"live": true})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		ctx, cancel := context.WithTimeout(r.Context(), timeout)
 		defer cancel()
 		state := ready(ctx)
 		code := http.StatusOK
@@ -44,11 +45,11 @@ func Handler(
 		answer(w, code, state)
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		ctx, cancel := context.WithTimeout(r.Context(), timeout)
 		defer cancel()
 		answer(w, http.StatusOK, status(ctx))
 	})
-	// A page that an operator's browser shows must not be able to do this.
+	// A web page in an operator's browser must not be able to call it.
 	mux.Handle("POST "+ReleasePath, http.NewCrossOriginProtection().Handler(release))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
 	return mux
@@ -61,17 +62,18 @@ const ReleasePath = "/holds/release"
 // and returns them.
 type Release func(ctx context.Context, partition *int32) (released any, err error)
 
+// ServeHTTP implements [http.Handler].
 func (release Release) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var partition *int32
 	if text := r.URL.Query().Get("partition"); text != "" {
 		n, err := strconv.ParseInt(text, 10, 32)
 		if err != nil || n < 0 {
-			answer(w, http.StatusBadRequest, map[string]string{"error": "partition is not a number"})
+			answer(w, http.StatusBadRequest, map[string]string{"error": "partition: not a number"})
 			return
 		}
 		partition = new(int32(n))
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	released, err := release(ctx, partition)
 	if err != nil {
@@ -81,12 +83,11 @@ func (release Release) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"released": released})
 }
 
-// patience is how long the service is asked how it is: one that is too busy to
-// say so is not ready.
-const patience = 2 * time.Second
+// timeout bounds a request: a service that is too busy to answer is not ready.
+const timeout = 2 * time.Second
 
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the reader is gone: nobody to tell
+	_ = json.NewEncoder(w).Encode(body) // the client has disconnected
 }

@@ -16,7 +16,7 @@ import (
 	"payment-capture/internal/admin"
 )
 
-// get asks the handler.
+// get returns the response of a handler to a request.
 func get(t *testing.T, h http.Handler, method, path string) *httptest.ResponseRecorder {
 	t.Helper()
 	recorder := httptest.NewRecorder()
@@ -73,16 +73,16 @@ func TestRoutes(t *testing.T) {
 		"not ready":       {busy, http.MethodGet, "/readyz", 503, `{"ready":false,"reason":"stopping","detail":{"InFlight":3}}`},
 		"status":          {busy, http.MethodGet, "/status", 200, `{"calls":7}`},
 		"metrics":         {busy, http.MethodGet, "/metrics", 200, "test_events_total 0"},
-		"nothing there":   {ready, http.MethodGet, "/", 404, ""},
-		"only to read":    {ready, http.MethodPost, "/readyz", 405, ""},
+		"unknown path":    {ready, http.MethodGet, "/", 404, ""},
+		"wrong method":    {ready, http.MethodPost, "/readyz", 405, ""},
 
-		"release all":             {ready, http.MethodPost, "/holds/release", 200, `{"released":["all"]}`},
-		"release one":             {ready, http.MethodPost, "/holds/release?partition=3", 200, `{"released":["three"]}`},
-		"release, and it fails":   {ready, http.MethodPost, "/holds/release?partition=4", 503, `{"error":"the service is starting"}`},
-		"release no number":       {ready, http.MethodPost, "/holds/release?partition=x", 400, `{"error":"partition is not a number"}`},
-		"release below zero":      {ready, http.MethodPost, "/holds/release?partition=-1", 400, `"error"`},
-		"release beyond any":      {ready, http.MethodPost, "/holds/release?partition=4294967299", 400, `"error"`},
-		"release is no look only": {ready, http.MethodGet, "/holds/release", 405, ""},
+		"release all":       {ready, http.MethodPost, "/holds/release", 200, `{"released":["all"]}`},
+		"release one":       {ready, http.MethodPost, "/holds/release?partition=3", 200, `{"released":["three"]}`},
+		"release fails":     {ready, http.MethodPost, "/holds/release?partition=4", 503, `{"error":"the service is starting"}`},
+		"release a text":    {ready, http.MethodPost, "/holds/release?partition=x", 400, `{"error":"partition: not a number"}`},
+		"release negative":  {ready, http.MethodPost, "/holds/release?partition=-1", 400, `"error"`},
+		"release too large": {ready, http.MethodPost, "/holds/release?partition=4294967299", 400, `"error"`},
+		"release by GET":    {ready, http.MethodGet, "/holds/release", 405, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -97,8 +97,8 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// A probe is answered though the service is too busy to say how it is.
-func TestReadinessIsAskedForTwoSeconds(t *testing.T) {
+// A probe gets an answer even if the service is too busy to return its state.
+func TestReadinessTimesOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

@@ -34,7 +34,7 @@ import (
 // DialFunc opens a connection.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Options are what a process gives beside the environment.
+// Options configure a Service, beside its environment variables.
 type Options struct {
 	Config  config.Config
 	Version string
@@ -44,7 +44,7 @@ type Options struct {
 	// LedgerFS replaces the disk under LEDGER_DIR in tests; nil: the disk.
 	LedgerFS vfs.FS
 	// WrapLedger replaces the ledger as the pipeline sees it, for measurements;
-	// nil: it is not.
+	// nil: nothing replaces it.
 	WrapLedger func(pipeline.Ledger) pipeline.Ledger
 }
 
@@ -56,12 +56,12 @@ type Service struct {
 	capturer *capture.Capturer
 	ledger   *ledger.Ledger
 	conf     pipeline.Config
-	pipeline atomic.Pointer[pipeline.Pipeline] // the present one
-	starting atomic.Bool                       // the ledger is read, before the pipeline runs
-	look     func()                            // at the files of secrets and certificates
+	pipeline atomic.Pointer[pipeline.Pipeline] // the current one
+	starting atomic.Bool                       // the ledger is being read, before the pipeline runs
+	reload   func()                            // the files of secrets and certificates, if they changed
 }
 
-// New builds the service. The error names the variable that is wrong.
+// New builds the service. Its error names the variable that is wrong.
 func New(opts Options) (*Service, error) {
 	c := opts.Config
 	s := &Service{opts: opts, registry: prometheus.NewRegistry()}
@@ -74,7 +74,7 @@ func New(opts Options) (*Service, error) {
 	s.client, err = mercadopago.New(mercadopago.Config{
 		URL: c.MercadoPagoURL, Timeout: c.MercadoPagoTimeout, MaxConnections: c.MaxInFlight,
 		DialContext: opts.DialAPI, UserAgent: "payment-capture/" + opts.Version,
-	}, func() secret.Text { // asked for at every call
+	}, func() secret.Text { // called before every call to the API
 		text, _ := token.Text() // the source logs the error; the last token stays in use
 		return text
 	})
@@ -114,7 +114,7 @@ func New(opts Options) (*Service, error) {
 		FlushInterval:    c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
 		Log: opts.Log, Metrics: pipeline.NewMetrics(s.registry),
 	}
-	s.look = func() {
+	s.reload = func() {
 		token.Version()
 		if kafkaConfig.Look != nil {
 			kafkaConfig.Look()
@@ -132,11 +132,11 @@ func (s *Service) newPipeline() *pipeline.Pipeline {
 	return pipeline.New(s.conf, captures{s.capturer}, known)
 }
 
-// captures lets the pipeline reach the captures, which know nothing of it.
+// captures adapts a capture.Capturer to the pipeline's interface.
 type captures struct{ *capture.Capturer }
 
-func (c captures) Capture(ctx context.Context, e *event.ReadyToCapture, h pipeline.Lease) (*event.Decision, error) {
-	return c.Capturer.Capture(ctx, e, h)
+func (c captures) Capture(ctx context.Context, e *event.ReadyToCapture, lease pipeline.Lease) (*event.Decision, error) {
+	return c.Capturer.Capture(ctx, e, lease)
 }
 
 func source(text secret.Text, variable, file string, log *slog.Logger) (*secret.Source, error) {
@@ -146,7 +146,7 @@ func source(text secret.Text, variable, file string, log *slog.Logger) (*secret.
 	return secret.File(file, secret.NewWarner(log, variable, file))
 }
 
-// Rules returns what may be charged, by the configuration.
+// Rules returns the configured rules.
 func Rules(c config.Config) rules.Rules {
 	return rules.Rules{
 		Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge, MaxEventLead: c.CaptureMaxEventLead, KeyRetention: c.IdempotencyKeyHorizon,
@@ -154,14 +154,14 @@ func Rules(c config.Config) rules.Rules {
 	}
 }
 
-// Decoder returns what reads the events, by the configuration.
+// Decoder returns the configured decoder of events.
 func Decoder(c config.Config) event.Decoder { return event.Decoder{TimeRequired: c.EventTimeRequired} }
 
-// KafkaConfig makes the cluster's part of the configuration. The error names
-// the variable.
+// KafkaConfig returns the configuration of Kafka clients. Its error names the variable
+// that is wrong.
 func KafkaConfig(c config.Config, log *slog.Logger, dial DialFunc) (kafka.Config, error) {
 	k := kafka.Config{Brokers: c.KafkaBrokers, ClientID: "payment-capture/" + c.InstanceID, Dial: dial}
-	// The library tells of every reconnect; what matters of it is a warning.
+	// At level info the library logs every reconnect.
 	if log != nil {
 		k.Log = slog.New(atLeast{log.Handler(), slog.LevelWarn})
 	}
@@ -192,7 +192,7 @@ func KafkaConfig(c config.Config, log *slog.Logger, dial DialFunc) (kafka.Config
 	return k, nil
 }
 
-// atLeast is a handler that leaves out what is below a level.
+// atLeast is a handler that drops records below a level.
 type atLeast struct {
 	slog.Handler
 	level slog.Level
@@ -210,7 +210,7 @@ func (h atLeast) WithGroup(name string) slog.Handler {
 	return atLeast{h.Handler.WithGroup(name), h.level}
 }
 
-// Handler gives the admin routes.
+// Handler returns the admin routes.
 func (s *Service) Handler() http.Handler {
 	return admin.Handler(s.registry, s.ready, func(ctx context.Context) any { return s.Status(ctx) },
 		func(ctx context.Context, partition *int32) (any, error) {
@@ -218,7 +218,7 @@ func (s *Service) Handler() http.Handler {
 		})
 }
 
-// Status is what the service shows of itself.
+// Status is the state of the service.
 type Status struct {
 	Instance string          `json:"instance_id"`
 	Group    string          `json:"group"`
@@ -228,7 +228,7 @@ type Status struct {
 	Pipeline pipeline.Status `json:"pipeline"`
 }
 
-// Status gives the state of the service as a whole.
+// Status returns the state of the service.
 func (s *Service) Status(ctx context.Context) Status {
 	return Status{
 		Instance: s.opts.Config.InstanceID, Group: s.opts.Config.KafkaGroup, Version: s.opts.Version,
@@ -255,9 +255,9 @@ func (s *Service) ready(ctx context.Context) admin.Readiness {
 	case !status.Joined:
 		r.Reason = "not in the consumer group yet"
 	case len(status.Halted) > 0:
-		r.Reason = "partitions are halted; detail says why"
+		r.Reason = "partitions are halted; see detail"
 	case len(status.Checking) > 0:
-		r.Reason = "committed offsets are being checked; detail says which"
+		r.Reason = "committed offsets are being checked; see detail"
 	case !all.API.Passing():
 		r.Reason = all.API.Reason
 	case len(status.InvalidHolds) > 0 && len(status.InvalidHolds) == status.Partitions:
@@ -270,9 +270,9 @@ func (s *Service) ready(ctx context.Context) admin.Readiness {
 	return r
 }
 
-// Run works until ctx ends, then stops in order: no new captures, the ones
-// under way finish, a last flush, the group is left, the admin address closes.
-// It returns nil then, and otherwise the error that ended it.
+// Run works until ctx ends, then stops in order: it begins no new captures, finishes
+// those under way, flushes, leaves the group and closes the admin address. It returns nil
+// then, and otherwise the error that ended it.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.client.Close()
 	log := s.opts.Log
@@ -287,10 +287,10 @@ func (s *Service) Run(ctx context.Context) error {
 		err = s.work(ctx)
 	}
 	if closeErr := s.ledger.Close(); closeErr != nil { //nolint:contextcheck // ctx has ended; closing is bounded by itself
-		log.WarnContext(ctx, "the local store of the ledger did not close cleanly; it is read again if need be", slog.Any("error", closeErr))
+		log.WarnContext(ctx, "closing the local store failed; it is rebuilt if needed", slog.Any("error", closeErr))
 	}
 	if adminErr := stopAdmin(); adminErr != nil {
-		log.WarnContext(ctx, "the admin address did not close cleanly", slog.Any("error", adminErr))
+		log.WarnContext(ctx, "closing the admin address failed", slog.Any("error", adminErr))
 	}
 	if err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {
 		log.InfoContext(ctx, "stopped")
@@ -299,26 +299,25 @@ func (s *Service) Run(ctx context.Context) error {
 	return err
 }
 
-// filesEvery is how often the files of secrets and certificates are looked at
-// when nothing needs them.
-const filesEvery = 10 * time.Second
+// filesInterval is the time between two checks of the files of secrets and certificates
+// while nothing needs them.
+const filesInterval = 10 * time.Second
 
-// watchFiles looks at the files of secrets and certificates until the function
-// that it returns is called: one that cannot be read is logged before a call or
-// a connection needs it.
+// watchFiles reloads changed files of secrets and certificates until stop is called, so
+// that a file that cannot be read is logged before a call or a connection needs it.
 func (s *Service) watchFiles(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(filesEvery)
+		tick := time.NewTicker(filesInterval)
 		defer tick.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				s.look()
+				s.reload()
 			}
 		}
 	}()
@@ -328,8 +327,7 @@ func (s *Service) watchFiles(ctx context.Context) (stop func()) {
 	}
 }
 
-// work runs one pipeline after the other, as long as the end of one asks for
-// the next.
+// work runs one pipeline after the other, as long as their ends are restartable.
 func (s *Service) work(ctx context.Context) error {
 	log := s.opts.Log
 	for {
@@ -337,29 +335,29 @@ func (s *Service) work(ctx context.Context) error {
 		if !pipeline.Restartable(err) {
 			return err
 		}
-		if ctx.Err() != nil { // what was not committed is left to the next owner
-			log.InfoContext(ctx, "stopped while it had to join the group anew", slog.Any("cause", err))
+		if ctx.Err() != nil { // uncommitted records are left to the next owner
+			log.InfoContext(ctx, "stopped before rejoining the group", slog.Any("cause", err))
 			return nil //nolint:nilerr // logged
 		}
-		log.WarnContext(ctx, "joining the group anew: what was not committed is asked for again, under the same keys", slog.Any("cause", err))
+		// Uncommitted events are captured again, under the same idempotency keys.
+		log.WarnContext(ctx, "rejoining the group", slog.Any("cause", err))
 		if errors.Is(err, kafka.ErrReplaced) {
-			// The group's offsets went with the topic, and KAFKA_START_AT is for
-			// the first one: what is in the new one came after the start.
+			// The group has no offsets in the new topic, and KAFKA_START_AT is about the
+			// old one: all records of the new one came after the start.
 			s.conf.StartAt = kafka.StartAt{Earliest: true}
 		}
 		s.pipeline.Store(s.newPipeline())
 	}
 }
 
-// follow begins to follow the ledger, and reads it up to its end before the
-// group is joined: a member that has partitions and has not read the ledger
-// keeps them from those that have.
+// follow starts the ledger and reads it up to its end before the service joins the
+// group, because a member cannot work its partitions before it has read the ledger.
 func (s *Service) follow(ctx context.Context) error {
 	if err := kafka.AwaitCluster(ctx, pipeline.StartPatience, s.opts.Log, s.ledger.Start); err != nil {
 		return err
 	}
-	// What this instance left open when it died keeps the ledger from being read
-	// to its end, until the broker's time-out ends it, or its identity is taken.
+	// A transaction that this instance left open when it died blocks reading the ledger,
+	// until the broker aborts it or the instance initialises its producer again.
 	err := kafka.AwaitCluster(ctx, pipeline.StartPatience, s.opts.Log, func(ctx context.Context) error {
 		return kafka.RecoverTransactionalID(ctx, s.conf.Kafka, s.conf.Identity(), s.opts.Log)
 	})
@@ -371,20 +369,19 @@ func (s *Service) follow(ctx context.Context) error {
 	return s.ledger.CatchUp(ctx)
 }
 
-// endHanging ends a transaction that keeps the ledger from being read, though
-// the broker counts it as ended.
+// endHanging completes a hanging transaction in the ledger.
 func (s *Service) endHanging(ctx context.Context, producer int64, openFor time.Duration) error {
-	mend := func(ctx context.Context) error {
-		if s.starting.Load() { // it could not be seen before
+	reinitialise := func(ctx context.Context) error {
+		if s.starting.Load() { // there is no pipeline yet
 			return kafka.RecoverTransactionalID(ctx, s.conf.Kafka, s.conf.Identity(), s.opts.Log)
 		}
 		return s.pipeline.Load().Reinitialise(ctx)
 	}
-	return kafka.EndHanging(ctx, s.conf.Kafka, s.conf.Identity(), producer, openFor, s.opts.Log, mend)
+	return kafka.EndHanging(ctx, s.conf.Kafka, s.conf.Identity(), producer, openFor, s.opts.Log, reinitialise)
 }
 
-// LedgerDir gives the directory of the local store: LEDGER_DIR, or one in the
-// system's directory for temporary files, which outlives a restart there.
+// LedgerDir returns the directory of the local store: below LEDGER_DIR, or below the
+// system's directory for temporary files, so that it survives a restart.
 func LedgerDir(c config.Config) string {
 	name := url.PathEscape(c.KafkaGroup + "/" + c.InstanceID)
 	if c.LedgerDir != "" {
@@ -393,8 +390,8 @@ func LedgerDir(c config.Config) string {
 	return filepath.Join(os.TempDir(), "payment-capture", name)
 }
 
-// listen serves the admin address until the function that it returns is
-// called: it answers while the service stops, after ctx has ended.
+// listen serves the admin address until stop is called. It answers while the service
+// stops, after ctx has ended.
 func (s *Service) listen(ctx context.Context) (stop func() error, err error) {
 	addr := s.opts.Config.AdminAddr
 	if addr == config.AdminOff {
@@ -418,15 +415,15 @@ func (s *Service) listen(ctx context.Context) (stop func() error, err error) {
 	}, nil
 }
 
-// Partitions gives how many partitions the service works now.
+// Partitions returns how many partitions are assigned to the service.
 func (s *Service) Partitions(ctx context.Context) int {
 	return s.pipeline.Load().Status(ctx).Partitions
 }
 
-// HaltedPartitions gives the partitions that are not worked, and why.
+// HaltedPartitions returns the halted partitions, and why they are halted.
 func (s *Service) HaltedPartitions(ctx context.Context) map[int32]string {
 	return s.pipeline.Load().Status(ctx).Halted
 }
 
-// InFlight gives how many captures are under way.
+// InFlight returns how many captures are under way.
 func (s *Service) InFlight(ctx context.Context) int { return s.pipeline.Load().Status(ctx).InFlight }

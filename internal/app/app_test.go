@@ -26,14 +26,14 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// Secrets that are planted; none may be seen anywhere.
+// Planted secrets; the service must not show any of them.
 const (
 	accessToken = "APP_USR-planted-access-token"
 	payerToken  = "planted-payer-token"
 	password    = "planted-password"
 )
 
-// good is a configuration that can be built, and run where these addresses are.
+// good returns a valid configuration for the given addresses.
 func good(brokers []string, apiURL string) config.Config {
 	return config.Config{
 		KafkaBrokers: brokers, KafkaGroup: "group", KafkaStartAt: "earliest", KafkaSessionTimeout: 10 * time.Second, InstanceID: "test",
@@ -90,7 +90,7 @@ func TestSecretsFromFiles(t *testing.T) {
 	}
 }
 
-// Only one process can have the admin address.
+// Only one process can listen on the admin address.
 func TestAdminAddressIsTaken(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "localhost:0")
@@ -109,7 +109,7 @@ func TestAdminAddressIsTaken(t *testing.T) {
 	}
 }
 
-// logBuffer keeps what is logged.
+// logBuffer keeps the log.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -127,7 +127,7 @@ func (l *logBuffer) String() string {
 	return l.buf.String()
 }
 
-// page asks an admin route.
+// page returns the response of an admin route.
 func page(t *testing.T, h http.Handler, path string) (int, string) {
 	t.Helper()
 	recorder := httptest.NewRecorder()
@@ -135,8 +135,8 @@ func page(t *testing.T, h http.Handler, path string) (int, string) {
 	return recorder.Code, recorder.Body.String()
 }
 
-// TestSecretsNeverShow takes events through the whole service, good ones, a
-// declined one and a broken one, and looks at everything that it shows.
+// TestSecretsNeverShow takes valid, declined and invalid events through the whole
+// service, and searches everything that it shows.
 func TestSecretsNeverShow(t *testing.T) {
 	t.Parallel()
 	broker := kafkatest.Fake(t, kfake.SeedTopics(2, "orders", "captured", "rejected", "parked"))
@@ -151,7 +151,7 @@ func TestSecretsNeverShow(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- service.Run(ctx) }()
-	awaitVerdicts(t, broker)
+	awaitOutcomes(t, broker)
 	status, ready := page(t, h, "/readyz")
 	if status != http.StatusOK || service.Partitions(t.Context()) != 2 || len(service.HaltedPartitions(t.Context())) != 0 {
 		t.Errorf("at work: /readyz answers %d %s", status, ready)
@@ -173,7 +173,7 @@ func TestSecretsNeverShow(t *testing.T) {
 
 	stop()
 	if err := <-ended; err != nil {
-		t.Errorf("it stopped with %v", err)
+		t.Errorf("the service stopped with %v", err)
 	}
 	if status, body := page(t, h, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"reason":"stopping"`) {
 		t.Errorf("after the end: /readyz answers %d %s", status, body)
@@ -188,8 +188,8 @@ func TestSecretsNeverShow(t *testing.T) {
 	}
 }
 
-// newService makes a service on the broker, and an API that fails once for each
-// event. It logs all that it can.
+// newService returns a service on the broker, with an API that fails once for each event
+// and the log at level debug.
 func newService(t *testing.T, broker *kafkatest.Broker, log *logBuffer) *app.Service {
 	t.Helper()
 	sim, err := simulator.New(simulator.Config{AccessToken: accessToken, Script: simulator.Script{
@@ -211,8 +211,8 @@ func newService(t *testing.T, broker *kafkatest.Broker, log *logBuffer) *app.Ser
 	return service
 }
 
-// awaitVerdicts sends the orders and waits until each has its verdict.
-func awaitVerdicts(t *testing.T, broker *kafkatest.Broker) {
+// awaitOutcomes sends the orders and waits until each has its outcome.
+func awaitOutcomes(t *testing.T, broker *kafkatest.Broker) {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(broker.Addresses...), kgo.Dialer(broker.Dial),
 		kgo.ConsumeTopics("captured", "rejected", "parked"), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
@@ -222,13 +222,13 @@ func awaitVerdicts(t *testing.T, broker *kafkatest.Broker) {
 	}
 	defer client.Close()
 	sendOrders(t, client)
-	verdicts := map[string]int{}
-	for len(verdicts) < 3 {
+	outcomes := map[string]int{}
+	for len(outcomes) < 3 {
 		fetches := client.PollFetches(t.Context())
 		if err := fetches.Err(); err != nil {
 			t.Fatal(err)
 		}
-		fetches.EachRecord(func(r *kgo.Record) { verdicts[r.Topic]++ })
+		fetches.EachRecord(func(r *kgo.Record) { outcomes[r.Topic]++ })
 	}
 }
 
