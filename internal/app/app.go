@@ -107,7 +107,9 @@ func New(opts Options) (*Service, error) {
 	s.conf = pipeline.Config{
 		Kafka: kafkaConfig, Group: c.KafkaGroup, InstanceID: c.InstanceID, Static: c.KafkaStaticMembership,
 		SessionTimeout: c.KafkaSessionTimeout, StartAt: start, Accepted: accepted,
-		Topics:  pipeline.Topics{Input: c.TopicInput, Captured: c.TopicCaptured, Rejected: c.TopicRejected, Parked: c.TopicParked, Ledger: c.TopicLedger},
+		Topics: pipeline.Topics{
+			Input: c.TopicInput, Captured: c.TopicCaptured, Rejected: c.TopicRejected, Parked: c.TopicParked, Ledger: c.TopicLedger,
+		},
 		Account: c.MercadoPagoAccount, Decoder: Decoder(c), Mode: event.Mode(c.CloudEventsMode), MaxInFlight: c.MaxInFlight,
 		Rules: Rules(c), InvalidRun: c.InvalidEventRun, InvalidHold: c.InvalidEventHold,
 		SuppressReplayed: c.ReplayedOutcomes == config.ReplayedSuppress,
@@ -262,8 +264,9 @@ func (s *Service) ready(ctx context.Context) admin.Readiness {
 		r.Reason = all.API.Reason
 	case len(status.InvalidHolds) > 0 && len(status.InvalidHolds) == status.Partitions:
 		h := status.InvalidHolds[0]
-		r.Reason = fmt.Sprintf("invalid events are held in every partition of this instance; first: partition %d, offsets %d to %d, %d records wait; %s; "+
-			"they are parked at %s; %s parks them now", h.Partition, h.First, h.Last, h.Waiting, h.Reason, h.ParkedAt.Format(time.RFC3339), h.Release)
+		r.Reason = fmt.Sprintf("invalid events are held in every partition of this instance; first: partition %d, offsets %d to %d, "+
+			"%d records wait; %s; they are parked at %s; %s parks them now",
+			h.Partition, h.First, h.Last, h.Waiting, h.Reason, h.ParkedAt.Format(time.RFC3339), h.Release)
 	default:
 		r.Ready = true
 	}

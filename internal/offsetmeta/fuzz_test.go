@@ -16,16 +16,23 @@ import (
 func hostileMetadata() []string {
 	good := Metadata{Token: 7, Completed: Completed{End: 60, Open: []int64{40, 44, 59}}}.Encode(40)
 	return []string{
-		"", " ", "{}", "null", "committed by hand", "\x00", "\xff\xfe", good, good + "=", good + "\n", " " + good, good + "A", good + good, good[:len(good)-1],
-		strings.ToLower(good), base64.StdEncoding.EncodeToString([]byte(good)), base64.URLEncoding.EncodeToString(slices.Repeat([]byte{0xff}, 60)),
+		"", " ", "{}", "null", "committed by hand", "\x00", "\xff\xfe", good, good + "=", good + "\n", " " + good, good + "A",
+		good + good, good[:len(good)-1],
+		strings.ToLower(good), base64.StdEncoding.EncodeToString([]byte(good)),
+		base64.URLEncoding.EncodeToString(slices.Repeat([]byte{0xff}, 60)),
 		payloadOf(formNone), payloadOf(formNone, 1, 2, 3), payloadOf(9, 1, 2), payloadOf(formBitmap), payloadOf(formBitmap, 0, 0, 0),
-		payloadOf(formBitmap, 0, 0, 0x81, 0), payloadOf(formBitmap, slices.Repeat([]byte{0xff}, 3000)...), payloadOf(formBitmap, append(make([]byte, 3000), 0x80)...),
+		payloadOf(formBitmap, 0, 0, 0x81, 0), payloadOf(formBitmap, slices.Repeat([]byte{0xff}, 3000)...),
+		payloadOf(formBitmap, append(make([]byte, 3000), 0x80)...),
 		payloadOf(formDeltas), payloadOf(formDeltas, 0), payloadOf(formDeltas, 0x80, 0x00), payloadOf(formDeltas, uvarints(0, 0)...),
-		payloadOf(formDeltas, uvarints(maxSpan, 0, 1, 2, maxSpan)...), payloadOf(formDeltas, uvarints(maxSpan+1)...), payloadOf(formDeltas, uvarints(1<<63, 1)...),
-		payloadOf(formDeltas, uvarints(10, 1, 1<<64-1)...), payloadOf(formDeltas, uvarints(10, 10)...), payloadOf(formDeltas, uvarints(10, 3, 0)...),
-		runOf(runNone), runOf(runCounted, uvarints(3, 9)...), runOf(runHeld, uvarints(3, 9, 1<<31, 4)...), runOf(runReleased, uvarints(3, 9)...), runOf(7, 1, 1),
+		payloadOf(formDeltas, uvarints(maxSpan, 0, 1, 2, maxSpan)...), payloadOf(formDeltas, uvarints(maxSpan+1)...),
+		payloadOf(formDeltas, uvarints(1<<63, 1)...),
+		payloadOf(formDeltas, uvarints(10, 1, 1<<64-1)...), payloadOf(formDeltas, uvarints(10, 10)...),
+		payloadOf(formDeltas, uvarints(10, 3, 0)...),
+		runOf(runNone), runOf(runCounted, uvarints(3, 9)...), runOf(runHeld, uvarints(3, 9, 1<<31, 4)...),
+		runOf(runReleased, uvarints(3, 9)...), runOf(7, 1, 1),
 		runOf(runHeld, uvarints(maxRunLength, maxSpan, maxRunSecond, maxSpan)...), runOf(runHeld, slices.Repeat([]byte{0xff}, 30)...),
-		payloadOf(formDeltas, append(uvarints(maxSpan), slices.Repeat([]byte{1}, 3000)...)...), strings.Repeat("A", 4097), strings.Repeat("/", 1<<16),
+		payloadOf(formDeltas, append(uvarints(maxSpan), slices.Repeat([]byte{1}, 3000)...)...), strings.Repeat("A", 4097),
+		strings.Repeat("/", 1<<16),
 	}
 }
 

@@ -124,11 +124,14 @@ func TestMetadataChoosesTheShorterForm(t *testing.T) {
 func TestMetadataOfARunIsRelativeToTheOffset(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ run, want Run }{
-		"none":        {Run{CountedTo: 900}, Run{}},
-		"below":       {Run{Length: 3, CountedTo: 50, HeldSince: 9, HeldFrom: 40}, Run{Length: 3, CountedTo: 100, HeldSince: 9, HeldFrom: 100}},
-		"far above":   {Run{Length: 3, CountedTo: 1 << 60}, Run{Length: 3, CountedTo: 100 + maxSpan}},
-		"very long":   {Run{Length: 1 << 60, CountedTo: 100, Released: true}, Run{Length: maxRunLength, CountedTo: 100, Released: true}},
-		"far in time": {Run{Length: 1, CountedTo: 100, HeldSince: 1 << 60, HeldFrom: 100}, Run{Length: 1, CountedTo: 100, HeldSince: maxRunSecond, HeldFrom: 100}},
+		"none":      {Run{CountedTo: 900}, Run{}},
+		"below":     {Run{Length: 3, CountedTo: 50, HeldSince: 9, HeldFrom: 40}, Run{Length: 3, CountedTo: 100, HeldSince: 9, HeldFrom: 100}},
+		"far above": {Run{Length: 3, CountedTo: 1 << 60}, Run{Length: 3, CountedTo: 100 + maxSpan}},
+		"very long": {Run{Length: 1 << 60, CountedTo: 100, Released: true}, Run{Length: maxRunLength, CountedTo: 100, Released: true}},
+		"far in time": {
+			Run{Length: 1, CountedTo: 100, HeldSince: 1 << 60, HeldFrom: 100},
+			Run{Length: 1, CountedTo: 100, HeldSince: maxRunSecond, HeldFrom: 100},
+		},
 	} {
 		got, err := Decode(Metadata{Run: c.run}.Encode(100), 100)
 		if err != nil || got.Run != c.want {

@@ -17,9 +17,16 @@ import (
 
 // parkingPipeline returns a pipeline whose topics accept records up to a limit.
 func parkingPipeline(limit int32) *Pipeline {
-	p := New(Config{Topics: Topics{Parked: "parked"}, Log: slog.New(slog.DiscardHandler)}, nil, nil)
+	p := newTestPipeline(Config{Topics: Topics{Parked: "parked"}}, nil)
 	p.commits.MaxBatchBytes = map[string]int32{p.conf.Topics.Captured: limit, p.conf.Topics.Rejected: limit, p.conf.Topics.Parked: limit}
 	return p
+}
+
+// parked returns a record as event e1 in the parked topic.
+func (p *Pipeline) parked(t *testing.T, r *kgo.Record) *kgo.Record {
+	t.Helper()
+	it := &item{polledRecord: polledRecord{record: r}}
+	return p.parkedRecord(t.Context(), it, "e1", &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"})
 }
 
 func headersOf(s *kgo.Record) map[string]string {
@@ -36,7 +43,7 @@ func TestParkedRecordIsUnchanged(t *testing.T) {
 		Topic: "orders", Partition: 3, Offset: 77, Key: []byte("k"), Value: []byte(`{"x":1}`),
 		Headers: []kgo.RecordHeader{{Key: "ce_type", Value: []byte("t")}, {Key: "empty"}},
 	}
-	s := parkingPipeline(1<<20).parkedRecord(t.Context(), &item{polledRecord: polledRecord{record: r}}, "e1", &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"})
+	s := parkingPipeline(1<<20).parked(t, r)
 	if s.Topic != "parked" || string(s.Key) != "k" || string(s.Value) != `{"x":1}` {
 		t.Errorf("got %+v", s)
 	}
@@ -55,7 +62,7 @@ func TestParkedRecordIsUnchanged(t *testing.T) {
 	if _, ok := h["parked_value_sha256"]; ok {
 		t.Error("a record that fits is replaced by its digest")
 	}
-	s = parkingPipeline(1<<20).parkedRecord(t.Context(), &item{polledRecord: polledRecord{record: &kgo.Record{Key: []byte{}, Value: nil}}}, "", &event.ParkInfo{Reason: event.ParkInvalidEvent})
+	s = parkingPipeline(1<<20).parked(t, &kgo.Record{Key: []byte{}, Value: nil})
 	if s.Value != nil || s.Key == nil {
 		t.Errorf("key %#v and value %#v changed; want empty and null", s.Key, s.Value)
 	}
@@ -67,8 +74,9 @@ func TestParkedRecordNamesTheOrder(t *testing.T) {
 	t.Parallel()
 	const token = "planted-payer-token"
 	value := func(id, order, amount string) []byte {
-		return []byte(`{"specversion":"1.0","id":"` + id + `","source":"/s","type":"order.ready_to_capture","time":"2026-11-23T10:00:00Z","data":{"order_id":"` +
-			order + `","amount":"` + amount + `","currency":"MXN","description":"d","external_reference":"r","payer":{"token":"` + token + `"}}}`)
+		return []byte(`{"specversion":"1.0","id":"` + id + `","source":"/s","type":"order.ready_to_capture",` +
+			`"time":"2026-11-23T10:00:00Z","data":{"order_id":"` + order + `","amount":"` + amount +
+			`","currency":"MXN","description":"d","external_reference":"r","payer":{"token":"` + token + `"}}}`)
 	}
 	for name, tc := range map[string]struct {
 		value             []byte
@@ -120,7 +128,7 @@ func TestOversizeRecordIsParkedByDigest(t *testing.T) {
 		"headers": {Topic: "orders", Value: value[:1], Headers: []kgo.RecordHeader{{Key: long, Value: []byte(long)}}},
 	}
 	for name, r := range tests {
-		s := parkingPipeline(limit).parkedRecord(t.Context(), &item{polledRecord: polledRecord{record: r}}, "e1", &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"})
+		s := parkingPipeline(limit).parked(t, r)
 		if s.Value != nil || s.Key != nil {
 			t.Errorf("%s: key of %d and value of %d bytes are kept", name, len(s.Key), len(s.Value))
 		}
@@ -145,7 +153,7 @@ func TestParkedRecordAtTheLimit(t *testing.T) {
 	kept, digested := 0, 0
 	for size := 15_000; size < limit+100; size += 7 {
 		r := &kgo.Record{Topic: "orders", Key: []byte("key"), Value: make([]byte, size)}
-		s := parkingPipeline(limit).parkedRecord(t.Context(), &item{polledRecord: polledRecord{record: r}}, "e1", &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "why"})
+		s := parkingPipeline(limit).parked(t, r)
 		if s.Value != nil {
 			kept++
 		} else {
@@ -180,15 +188,17 @@ func TestHostileRecordsFitIntoTheParkedTopic(t *testing.T) {
 	for name, r := range map[string]*kgo.Record{
 		"header values": {Headers: []kgo.RecordHeader{{Key: "ce_specversion", Value: []byte(long)}, {Key: "ce_type", Value: []byte(eventType)}}},
 		"an id":         {Value: []byte(`{"specversion":"1.0","type":"` + eventType + `","id":"` + strings.Repeat("i", 24_000) + `"}`)},
-		"a field name":  {Value: []byte(`{"specversion":"1.0","type":"` + eventType + `","id":"i","` + strings.Repeat("n", 24_000) + `":1,"data":{"` + strings.Repeat("n", 20) + `":2}}`)},
-		"no JSON":       {Value: bytes.Repeat([]byte{0xff}, 24_000)},
+		"a field name": {Value: []byte(`{"specversion":"1.0","type":"` + eventType + `","id":"i","` + strings.Repeat("n", 24_000) +
+			`":1,"data":{"` + strings.Repeat("n", 20) + `":2}}`)},
+		"no JSON": {Value: bytes.Repeat([]byte{0xff}, 24_000)},
 	} {
 		got := p.decodeRecord(r)
 		if got.invalid == nil {
 			t.Logf("%s: not invalid", name)
 			continue
 		}
-		parked := p.parkedRecord(t.Context(), &item{polledRecord: got}, got.id, &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: got.invalid.Error()})
+		info := &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: got.invalid.Error()}
+		parked := p.parkedRecord(t.Context(), &item{polledRecord: got}, got.id, info)
 		if size := sizeOf(parked); size > limit {
 			t.Errorf("%s: parked with %d bytes, the limit is %d", name, size, limit)
 		}

@@ -56,7 +56,7 @@ func (o *owner) makeReady(items []*item) {
 }
 
 // room returns how many more captures may start: enough to keep every permitted call
-// busy, and no more, because each holds memory.
+// busy, and no more, because each takes memory.
 func (o *owner) room() int {
 	calls := o.p.conf.MaxInFlight
 	ready := o.inFlight - o.p.capturer.Busy() - int(o.p.unread.Load())
@@ -170,7 +170,7 @@ func (p *Pipeline) evaluate(it *item, r rules.Disposition) (_ *event.Decision, w
 	return nil, waitUntil, nil
 }
 
-// lookup returns what is certainly known of an event: a snapshot that still holds, or
+// lookup returns what is certainly known of an event: a current snapshot, or
 // what the ledger has. It waits until a decision that this process made is read back or
 // dropped, because the partition may be lost before its flush.
 func (p *Pipeline) lookup(ctx context.Context, id string, snapshot event.Snapshot) (event.History, error) {

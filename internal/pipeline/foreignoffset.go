@@ -24,8 +24,8 @@ import (
 // offset again with its own metadata, so that it is checked once.
 
 const (
-	// maxOffsetChecks is how many partitions are checked at once: each check holds a few
-	// fetches in memory.
+	// maxOffsetChecks is how many partitions are checked at once: each check keeps a
+	// few fetches in memory.
 	maxOffsetChecks = 4
 	// checkRetry is the pause after a check that failed.
 	checkRetry = 5 * time.Second

@@ -5,7 +5,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -28,31 +27,33 @@ func orderText(amount string) string {
 // TestDecided is the table of the records that a committed offset may skip.
 func TestDecided(t *testing.T) {
 	t.Parallel()
+	another := event.History{Decision: &event.Decision{Attempt: event.Attempt{Event: event.Fingerprint{1}}}}
 	parked := event.History{Decision: &event.Decision{Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkInvalidEvent}}}}
+	type histories = map[string]event.History
 	for name, test := range map[string]struct {
 		value   string
-		known   func(m event.Message, e *event.ReadyToCapture) map[string]event.History
+		known   func(m event.Message, e *event.ReadyToCapture) histories
 		skipped bool
 	}{
-		"decided": {orderText("1.00"), func(_ event.Message, e *event.ReadyToCapture) map[string]event.History {
-			return map[string]event.History{"e1": {Decision: &event.Decision{Attempt: event.Attempt{Event: e.Fingerprint()}}}}
+		"decided": {orderText("1.00"), func(_ event.Message, e *event.ReadyToCapture) histories {
+			return histories{"e1": {Decision: &event.Decision{Attempt: event.Attempt{Event: e.Fingerprint()}}}}
 		}, false},
 		"never seen": {orderText("1.00"), nil, true},
-		"attempted, and not decided": {orderText("1.00"), func(_ event.Message, e *event.ReadyToCapture) map[string]event.History {
-			return map[string]event.History{"e1": {Attempt: &event.Attempt{Event: e.Fingerprint()}}}
+		"attempted, and not decided": {orderText("1.00"), func(_ event.Message, e *event.ReadyToCapture) histories {
+			return histories{"e1": {Attempt: &event.Attempt{Event: e.Fingerprint()}}}
 		}, true},
-		"another event of its id is decided": {orderText("1.00"), func(event.Message, *event.ReadyToCapture) map[string]event.History {
-			return map[string]event.History{"e1": {Decision: &event.Decision{Attempt: event.Attempt{Event: event.Fingerprint{1}}}}}
+		"another event of its id is decided": {orderText("1.00"), func(event.Message, *event.ReadyToCapture) histories {
+			return histories{"e1": another}
 		}, true},
-		"another event of its id is decided, and it is parked": {orderText("1.00"), func(m event.Message, _ *event.ReadyToCapture) map[string]event.History {
-			return map[string]event.History{"e1": {Decision: &event.Decision{Attempt: event.Attempt{Event: event.Fingerprint{1}}}}, event.RecordID(m): parked}
+		"another event of its id is decided, it is parked": {orderText("1.00"), func(m event.Message, _ *event.ReadyToCapture) histories {
+			return histories{"e1": another, event.RecordID(m): parked}
 		}, false},
-		"invalid, and parked": {orderText("-1"), func(m event.Message, _ *event.ReadyToCapture) map[string]event.History {
-			return map[string]event.History{event.RecordID(m): parked}
+		"invalid, and parked": {orderText("-1"), func(m event.Message, _ *event.ReadyToCapture) histories {
+			return histories{event.RecordID(m): parked}
 		}, false},
 		"invalid, and not parked": {orderText("-1"), nil, true},
-		"invalid, and a valid event of its id is parked": {orderText("-1"), func(event.Message, *event.ReadyToCapture) map[string]event.History {
-			return map[string]event.History{"e1": parked}
+		"invalid, and a valid event of its id is parked": {orderText("-1"), func(event.Message, *event.ReadyToCapture) histories {
+			return histories{"e1": parked}
 		}, true},
 		"another type":    {strings.Replace(orderText("1.00"), "order.ready_to_capture", "order.shipped", 1), nil, false},
 		"another account": {strings.Replace(orderText("1.00"), `"order_id"`, `"account":"another","order_id"`, 1), nil, false},
@@ -69,7 +70,7 @@ func TestDecided(t *testing.T) {
 			if test.known != nil {
 				ledger.history = test.known(messageOf(r), e)
 			}
-			p := New(Config{Account: "main", Log: slog.New(slog.DiscardHandler)}, nil, ledger)
+			p := newTestPipeline(Config{Account: "main"}, ledger)
 			if decided, lookErr := p.decided(t.Context(), r); lookErr != nil || decided == test.skipped {
 				t.Errorf("decided is %t, %v; want %t (it is decoded with %v)", decided, lookErr, !test.skipped, err)
 			}
@@ -84,9 +85,9 @@ func TestOffsetCheckIsRepeated(t *testing.T) {
 		broker := kafkatest.Fake(t)
 		conf := Config{
 			Kafka:  kafka.Config{Brokers: broker.Addresses, ClientID: "test", Dial: broker.Dial},
-			Topics: Topics{Input: "orders"}, Log: slog.New(slog.DiscardHandler),
+			Topics: Topics{Input: "orders"},
 		}
-		p := New(conf, nil, &ledgerStub{})
+		p := newTestPipeline(conf, &ledgerStub{})
 		var err error
 		if p.consumer, err = conf.Kafka.NewClient(); err != nil {
 			t.Fatal(err)
@@ -118,8 +119,10 @@ func TestOffsetCheckIsRepeated(t *testing.T) {
 		if took := time.Since(began); took < 3*checkRetry || took > 5*checkRetry {
 			t.Errorf("the check took %s", took)
 		}
-		if text := check.String(); !strings.Contains(text, "UNKNOWN_TOPIC_OR_PARTITION") || !strings.Contains(text, "offset 3") || !strings.Contains(text, "read up to 3") {
-			t.Errorf("the status is: %s", text)
+		for _, want := range []string{"UNKNOWN_TOPIC_OR_PARTITION", "offset 3", "read up to 3"} {
+			if text := check.String(); !strings.Contains(text, want) {
+				t.Errorf("the status has no %q: %s", want, text)
+			}
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

@@ -94,8 +94,8 @@ func (g *groupWatch) findUnassigned(ctx context.Context) {
 
 // groupShared reports a consumer of another program.
 func (o *owner) groupShared(clientID, host string) {
-	o.fetch.set(groupFault, fmt.Sprintf("share group %q: client %q at %s is a member by the consumer protocol (KIP-848) and takes partitions; "+
-		"stop it, and set group.consumer.migration.policy=disabled on the brokers", o.p.conf.Group, clientID, host))
+	o.fetch.set(groupFault, fmt.Sprintf("share group %q: client %q at %s is a member by the consumer protocol (KIP-848) and takes "+
+		"partitions; stop it, and set group.consumer.migration.policy=disabled on the brokers", o.p.conf.Group, clientID, host))
 	o.log.ErrorContext(o.work, "consumer of another program shares the group", slog.String("group", o.p.conf.Group),
 		slog.String("client_id", clientID), slog.String("host", host))
 }

@@ -212,7 +212,7 @@ func (o *owner) offsetsFetched(starts map[int32]startOffset) {
 	}
 }
 
-// ledgerRead lets the records of a partition start: everything that the ledger held at
+// ledgerRead lets the records of a partition start: everything that was in the ledger at
 // the assignment is known.
 func (o *owner) ledgerRead(pt *partition) {
 	pt.ledgerRead = true

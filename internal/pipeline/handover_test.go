@@ -1,36 +1,21 @@
 package pipeline
 
 import (
-	"context"
-	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"payment-capture/internal/event"
 	"payment-capture/internal/offsetmeta"
 )
 
-// ledgerStub is a ledger with a topic id and histories alone.
-type ledgerStub struct {
-	Ledger
-	id      offsetmeta.TopicID
-	history map[string]event.History
-}
-
-func (l *ledgerStub) TopicID() [16]byte             { return l.id }
-func (l *ledgerStub) CatchUp(context.Context) error { return nil }
-func (l *ledgerStub) Lookup(_ context.Context, id string) (event.History, error) {
-	return l.history[id], nil
-}
-
-func ownerForTest(topic, ledger offsetmeta.TopicID) *owner {
-	p := New(Config{Log: slog.New(slog.DiscardHandler), Topics: Topics{Input: "orders", Ledger: "ledger"}}, nil, &ledgerStub{id: ledger})
-	p.commits.TopicID = topic
-	o := newOwner(p)
-	o.work = context.Background()
+// ownerWithTopics returns an owner whose input topic and ledger have the given ids.
+func ownerWithTopics(t *testing.T, input, ledger offsetmeta.TopicID) *owner {
+	t.Helper()
+	o := newTestOwner(t, Config{Topics: Topics{Input: "orders", Ledger: "ledger"}}, &ledgerStub{id: ledger})
+	o.p.commits.TopicID = input
 	return o
 }
 
@@ -63,17 +48,20 @@ func TestStartAt(t *testing.T) {
 		"input never known, ledger the same":  {unknown, ledger, unknown, ledger, false, ""},
 		"input was unknown, ledger not there": {input, ledger, unknown, other, false, missing},
 	} {
-		o := ownerForTest(test.topic, test.ledger)
-		meta := offsetmeta.Metadata{Input: test.inMetadata, Ledger: test.hasLedger, Completed: offsetmeta.Completed{End: 14, Open: []int64{12}}}.Encode(10)
+		o := ownerWithTopics(t, test.topic, test.ledger)
+		completed := offsetmeta.Completed{End: 14, Open: []int64{12}}
+		meta := offsetmeta.Metadata{Input: test.inMetadata, Ledger: test.hasLedger, Completed: completed}.Encode(10)
 		p, recreated := o.startAt(kmsg.OffsetFetchResponseGroupTopicPartition{Offset: 10, LeaderEpoch: 3, Metadata: &meta})
-		if recreated != test.recreated || p.foreign || !strings.HasPrefix(p.ledgerMissing, test.missing) || (test.missing == "") != (p.ledgerMissing == "") {
+		if recreated != test.recreated || p.foreign ||
+			!strings.HasPrefix(p.ledgerMissing, test.missing) || (test.missing == "") != (p.ledgerMissing == "") {
 			t.Errorf("%s: got %+v, recreated %t", name, p, recreated)
 		}
-		want := startOffset{offset: 10, epoch: 3, completed: offsetmeta.Completed{End: 14, Open: []int64{12}}}
+		want := startOffset{offset: 10, epoch: 3, completed: completed}
 		if recreated {
 			want = startOffset{epoch: -1}
 		}
-		if p.offset != want.offset || p.epoch != want.epoch || p.completed.End != want.completed.End || len(p.completed.Open) != len(want.completed.Open) {
+		if p.offset != want.offset || p.epoch != want.epoch || p.completed.End != want.completed.End ||
+			!slices.Equal(p.completed.Open, want.completed.Open) {
 			t.Errorf("%s: got %+v, want %+v", name, p, want)
 		}
 	}
@@ -86,7 +74,7 @@ func TestStartAtAForeignOffset(t *testing.T) {
 		"nil": nil, "empty": new(""), "a member id": new("Ln7JAcCA9dexlIv4el7Q7g=="), "text": new("reset by anna"),
 		"another version": new("AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
 	} {
-		o := ownerForTest(offsetmeta.TopicID{1}, offsetmeta.TopicID{2})
+		o := ownerWithTopics(t, offsetmeta.TopicID{1}, offsetmeta.TopicID{2})
 		o.p.ledgerMissing = "ledger_missing: by other partitions"
 		p, recreated := o.startAt(kmsg.OffsetFetchResponseGroupTopicPartition{Offset: 10, LeaderEpoch: 3, Metadata: text})
 		if recreated || !p.foreign || p.offset != 10 || p.epoch != 3 || p.completed.End != 0 || p.ledgerMissing != o.p.ledgerMissing {
@@ -113,7 +101,7 @@ func TestMissingLedger(t *testing.T) {
 		"another":                   {offsetmeta.TopicID{2}, []kadm.Offset{named(offsetmeta.TopicID{}), named(offsetmeta.TopicID{3})}, true},
 		"another, and none is here": {offsetmeta.TopicID{}, []kadm.Offset{named(offsetmeta.TopicID{3})}, false},
 	} {
-		if got := ownerForTest(offsetmeta.TopicID{1}, test.ledger).p.missingLedger(test.committed); (got != "") != test.missing {
+		if got := ownerWithTopics(t, offsetmeta.TopicID{1}, test.ledger).p.missingLedger(test.committed); (got != "") != test.missing {
 			t.Errorf("%s: got %q", name, got)
 		}
 	}

@@ -53,6 +53,7 @@ func (o *owner) inputRecreated() {
 
 func (o *owner) inputDeleted() {
 	topic := o.p.conf.Topics.Input
-	o.fetch.set(noPartition, fmt.Sprintf("read topic %q: the topic is gone; create it again, and the service reads it from its beginning", topic))
+	o.fetch.set(noPartition, fmt.Sprintf("read topic %q: the topic is gone; create it again, "+
+		"and the service reads it from its beginning", topic))
 	o.log.ErrorContext(o.work, "input topic deleted", slog.String("topic", topic))
 }

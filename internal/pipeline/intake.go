@@ -168,7 +168,7 @@ func (p *Pipeline) ofOtherAccount(e *event.ReadyToCapture) bool {
 
 // prefetch looks up records in the ledger at once, so that a new event needs no lookup
 // of its own and a replay needs neither lookups nor goroutines. When a record is
-// dispatched and its snapshot does not hold any more, it is looked up again.
+// dispatched and its snapshot is not current any more, it is looked up again.
 func (p *Pipeline) prefetch(records []*polledRecord, now time.Time) {
 	ids := make([]string, len(records))
 	for i, r := range records {

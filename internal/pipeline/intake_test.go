@@ -18,7 +18,8 @@ import (
 func TestUnreadableRecords(t *testing.T) {
 	batch := kmsg.RecordBatch{Length: 49, Magic: 2, CRC: 1}
 	response := kmsg.FetchResponseTopicPartition{Partition: 2, HighWatermark: 7, RecordBatches: batch.AppendTo(nil)}
-	corrupt, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Topic: "orders", Partition: 2}, &response, kgo.DefaultDecompressor(), nil)
+	opts := kgo.ProcessFetchPartitionOpts{Topic: "orders", Partition: 2}
+	corrupt, _ := kgo.ProcessFetchPartition(opts, &response, kgo.DefaultDecompressor(), nil)
 	if corrupt.Err == nil {
 		t.Fatal("the client reads a batch with a wrong checksum")
 	}

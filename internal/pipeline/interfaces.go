@@ -51,12 +51,12 @@ type Lease interface {
 	CatchUp(ctx context.Context) error
 }
 
-// Ledger holds the attempts and decisions of all instances, by event id.
+// Ledger has the attempts and decisions of all instances, by event id.
 type Ledger interface {
 	// TopicID returns the id of the ledger topic. A committed offset names it, so that
 	// a lost ledger is not mistaken for one without entries.
 	TopicID() [16]byte
-	// Empty reports whether the ledger has never held an attempt or decision.
+	// Empty reports whether the ledger never had an attempt or decision.
 	Empty(ctx context.Context) (bool, error)
 	// CatchUp waits until everything in the ledger at the time of the call is read. Its
 	// error is that of ctx.
@@ -64,7 +64,7 @@ type Ledger interface {
 	// Lookup returns the history of an event.
 	Lookup(ctx context.Context, id string) (event.History, error)
 	// Snapshot returns what is known of many events, without waiting; an element is zero
-	// if that is not certain now. IsCurrent reports whether a snapshot still holds.
+	// if that is not certain now. IsCurrent reports whether a snapshot is still true.
 	Snapshot(ids []string) []event.Snapshot
 	IsCurrent(id string, s event.Snapshot) bool
 	// UnderReference returns what is known of every event with an external reference.

@@ -1,13 +1,10 @@
 package pipeline
 
 import (
-	"context"
-	"log/slog"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -49,7 +46,8 @@ func TestAssess(t *testing.T) {
 		return &event.ReadyToCapture{Amount: amount, Time: at}
 	}
 	attempted := event.Snapshot{History: event.History{Attempt: &event.Attempt{First: now}}}
-	decided := event.Snapshot{History: event.History{Decision: &event.Decision{Result: event.Result{Outcome: &event.Outcome{Type: event.TypeCaptured}}}}}
+	captured := &event.Decision{Result: event.Result{Outcome: &event.Outcome{Type: event.TypeCaptured}}}
+	decided := event.Snapshot{History: event.History{Decision: captured}}
 	another := event.Snapshot{History: event.History{Attempt: &event.Attempt{First: now, Event: event.Fingerprint{1}}}}
 	uncalled := event.Snapshot{History: event.History{Decision: &event.Decision{
 		Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkTooOld}}, Content: event.Fingerprint{1},
@@ -127,14 +125,9 @@ type runTest struct {
 
 func newRunTest(t *testing.T, hold time.Duration, from offsetmeta.Run) runTest {
 	t.Helper()
-	p := New(Config{
-		InvalidRun: 3, InvalidHold: hold, MaxInFlight: 64, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()),
-	}, nil, nil)
-	o := newOwner(p)
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	o.work = ctx
-	pt := &partition{ownership: newOwnership(ctx, 0, ""), tracker: newOffsetTracker(0, 0, offsetmeta.Completed{}, offsetmeta.MapLimit())}
+	o := newTestOwner(t, Config{InvalidRun: 3, InvalidHold: hold, MaxInFlight: 64}, nil)
+	pt := &partition{ownership: newOwnership(o.work, 0, "")}
+	pt.startAt(startOffset{})
 	o.parts[0] = pt
 	o.resumeRun(pt, from)
 	return runTest{owner: o, t: t, pt: pt}

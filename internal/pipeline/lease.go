@@ -12,7 +12,7 @@ import (
 )
 
 // lease implements [Lease] for one capture: the right to call the API for its event. It
-// holds while the partition is assigned to the same member and the group was heard from
+// is current while the partition is assigned to the same member and the group was heard from
 // within the session timeout.
 type lease struct {
 	contact *groupContact

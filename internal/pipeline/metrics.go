@@ -56,7 +56,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		decidedTotal: counters("payment_capture_events_decided_total",
 			"Events whose decision was committed, by decision: captured, rejected, parked.", "decision"),
 		replayedTotal: counters("payment_capture_events_replayed_total",
-			"Records of events with an earlier decision, completed from the ledger without a call, by decision: captured, rejected, parked.", "decision"),
+			"Records completed from the ledger, without a call, by decision: captured, rejected, parked.", "decision"),
 		skippedTotal: counters("payment_capture_records_skipped_total",
 			"Records that are not meant for this service, by reason: other_type, tombstone, other_account.", "reason"),
 		staleTotal: counter("payment_capture_results_stale_total",

@@ -106,7 +106,8 @@ func TestOrderingKeysOf(t *testing.T) {
 		{"a record key that is the event id", []byte("e"), []orderingKey{order, id, {keyRecord, "e"}}},
 	}
 	shared := &event.ReadyToCapture{ID: "e", OrderID: "o", ExternalReference: "r"}
-	if got, want := orderingKeysOf(&polledRecord{record: &kgo.Record{}, event: shared}), []orderingKey{order, id, {keyOrder, "r"}}; !slices.Equal(got, want) {
+	want := []orderingKey{order, id, {keyOrder, "r"}}
+	if got := orderingKeysOf(&polledRecord{record: &kgo.Record{}, event: shared}); !slices.Equal(got, want) {
 		t.Errorf("a reference of its own: %v, want %v", got, want)
 	}
 	for _, tt := range tests {

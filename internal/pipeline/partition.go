@@ -14,10 +14,10 @@ type item struct {
 
 	part       *partition
 	offset     int64
-	bytes      int       // of the record
-	orderID    string    // "" if the record is no valid event
-	admittedAt time.Time //
-	lease      *lease    // since the start of its capture
+	bytes      int    // of the record
+	orderID    string // "" if the record is no valid event
+	admittedAt time.Time
+	lease      *lease // since the start of its capture
 
 	keys      []orderingKey
 	blockedBy int  // keys that another record has before it

@@ -26,7 +26,8 @@ type skippedTest struct {
 func newSkippedTest(t *testing.T) *skippedTest {
 	t.Helper()
 	s := &skippedTest{t: t, now: time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)}
-	s.skippedRecords = newSkippedRecords(slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelWarn})), NewMetrics(prometheus.NewRegistry()))
+	log := slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s.skippedRecords = newSkippedRecords(log, NewMetrics(prometheus.NewRegistry()))
 	return s
 }
 
@@ -77,7 +78,8 @@ func TestFirstOfEachSkippedKindIsLogged(t *testing.T) {
 	s := newSkippedTest(t)
 	s.others(5, oursRecord)
 	s.skip(3, event.SkipOtherType, `"order.ready_to_capture"`)
-	if got := s.log.String(); !strings.Contains(got, `level=WARN msg="`+firstOfKind+`" reason=other_type type="\"order.ready_to_capture\"" topic=orders partition=3 offset=5`) {
+	want := `level=WARN msg="` + firstOfKind + `" reason=other_type type="\"order.ready_to_capture\"" topic=orders partition=3 offset=5`
+	if got := s.log.String(); !strings.Contains(got, want) {
 		t.Errorf("logged %s", got)
 	}
 	if n := s.logged(firstOfKind); n != 1 {
@@ -94,13 +96,13 @@ func TestFirstOfEachSkippedKindIsLogged(t *testing.T) {
 		t.Errorf("tombstones and a second one: logged %d times, want the first tombstone", n)
 	}
 	sum := s.summary()
-	want := []SkippedKind{
+	kinds := []SkippedKind{
 		{Reason: event.SkipTombstone, Records: 4, Partition: 3, Offset: 9, Last: s.now},
 		{Reason: event.SkipOtherType, Type: `"order.ready_to_capture"`, Records: 3, Partition: 3, Offset: 5, Last: s.now},
 		{Reason: event.SkipOtherAccount, Account: "another", Records: 2, Partition: 3, Offset: 8, Last: s.now},
 	}
-	if sum.Records != 9 || sum.Others != 0 || fmt.Sprint(sum.Kinds) != fmt.Sprint(want) {
-		t.Errorf("summary %+v\nwant kinds %+v", sum, want)
+	if sum.Records != 9 || sum.Others != 0 || fmt.Sprint(sum.Kinds) != fmt.Sprint(kinds) {
+		t.Errorf("summary %+v\nwant kinds %+v", sum, kinds)
 	}
 }
 
@@ -158,7 +160,8 @@ func TestMostlySkippedWarningRepeats(t *testing.T) {
 		t.Error("warned by a handful of records")
 	}
 	s.skip(1, event.SkipOtherType, "x")
-	if got := s.log.String(); !strings.Contains(got, fmt.Sprintf("recent_records=%d skipped=%d most_frequent_reason=other_type most_frequent_name=x", minRecent, minRecent)) {
+	want := fmt.Sprintf("recent_records=%d skipped=%d most_frequent_reason=other_type most_frequent_name=x", minRecent, minRecent)
+	if got := s.log.String(); !strings.Contains(got, want) {
 		t.Errorf("logged %s", got)
 	}
 	s.log.Reset()

@@ -142,10 +142,6 @@ func mapBytes(completed offsetmeta.Completed, committed int64) int {
 	return size(offsetmeta.Metadata{Completed: completed}) - size(offsetmeta.Metadata{})
 }
 
-// seeded returns the random source of a test case; the seed is in every failure's
-// message.
-func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
-
 // handOver starts another owner from what would be committed.
 func (m *modelTopic) handOver(t *testing.T) {
 	t.Helper()
