@@ -7,8 +7,8 @@ func ledgerBugs() []bug {
 	return []bug{
 		{"a first attempt is not written", []edit{{
 			in:   pipeline,
-			find: `return $j.ledger.Attempt($j.asking, $j.partition, $j.event.ID, $a)`,
-			put:  `if !$a.First.IsZero() { return nil }; return $j.ledger.Attempt($j.asking, $j.partition, $j.event.ID, $a)`,
+			find: `return $l.ledger.Attempt($l.calls, $l.partition, $l.event.ID, $a)`,
+			put:  `if !$a.First.IsZero() { return nil }; return $l.ledger.Attempt($l.calls, $l.partition, $l.event.ID, $a)`,
 		}}},
 		{"a call does not wait for its attempt", []edit{{
 			in:   ledger,
@@ -36,8 +36,8 @@ func ledgerBugs() []bug {
 		}}},
 		{"the first dispatch does not wait for the ledger to catch up", []edit{{
 			in:   pipeline,
-			find: `if $o.p.ledger.CatchUp($pt.asking) == nil {`,
-			put:  `if $pt.asking.Err() == nil {`,
+			find: `if $o.p.ledger.CatchUp($pt.calls) == nil {`,
+			put:  `if $pt.calls.Err() == nil {`,
 		}}},
 		{"catching up ends at the last stable offset", []edit{{
 			in: ledger, fn: "listEnds",
@@ -51,8 +51,8 @@ func ledgerBugs() []bug {
 		}}},
 		{"a commit does not name its ledger", []edit{{
 			in:   pipeline,
-			find: `ledger: $o.p.ledger.TopicID(), token`,
-			put:  `token`,
+			find: `Ledger: $o.p.ledger.TopicID(), Token: $token`,
+			put:  `Token: $token`,
 		}}},
 		{"the key retention counts from this process", []edit{{
 			in:    capture,

@@ -2,37 +2,38 @@ package main
 
 // pipelineBugs are bugs in admission, ordering, handover and the flush.
 func pipelineBugs() []bug {
-	const dir = "internal/pipeline"
+	const dir, metadata = "internal/pipeline", "internal/offsetmeta"
 	return []bug{
 		{"a revoke does not drain", []edit{{
 			in:   dir,
-			find: `$o.drain($o.owned($m.numbers), RebalanceTimeout, $m.done)`,
-			put:  `$o.drop($o.owned($m.numbers)); close($m.done)`,
+			find: `$o.drain($o.owned($numbers), RebalanceTimeout, $done)`,
+			put:  `$o.drop($o.owned($numbers)); close($done)`,
 		}}},
 		{"a drain does not flush", []edit{{
 			in:   dir,
-			find: `return $pt.inFlight == 0 && $pt.unflushed == 0 && !$pt.dirty`,
+			find: `return $pt.inFlight == 0 && $pt.decisions == 0 && !$pt.dirty`,
 			put:  `return $pt.inFlight == 0`,
 		}}},
 		{"the map of completed offsets is written empty", []edit{{
 			in:   dir,
-			find: `$meta.settled = $pt.window.settledAbove()`,
-			put:  `$meta.settled = settledMap{end: low}`,
+			find: `$pt.tracker.completedAbove()`,
+			put:  `offsetmeta.Completed{End: $pt.tracker.committable()}`,
 		}}},
 		{"the map of completed offsets is cut off", []edit{{
-			in:   dir,
-			find: `$span := $m.end - $low`,
-			put:  `$m.end = max($low, $m.end-1); $span := $m.end - $low`,
+			in:   metadata,
+			find: `$span := $c.End - $committed`,
+			put:  `$c.End = max($committed, $c.End-1); $span := $c.End - $committed`,
 		}}},
 		{"the map of completed offsets has one that is not completed", []edit{{
-			in:   dir,
-			find: `$deltas := binary.AppendUvarint(nil, uint64($m.end-$low))`,
-			put: `if len($m.unsettled) > 1 { $m.unsettled = $m.unsettled[:len($m.unsettled)-1] }
-				$deltas := binary.AppendUvarint(nil, uint64($m.end-$low))`,
+			in:   metadata,
+			find: `$deltas := binary.AppendUvarint(nil, uint64($c.End-$committed))`,
+			put: `if len($c.Open) > 1 { $c.Open = $c.Open[:len($c.Open)-1] }
+				$deltas := binary.AppendUvarint(nil, uint64($c.End-$committed))`,
 		}}},
 		{"the map of completed offsets is not read", []edit{{
 			in:   dir,
-			find: `$p.settled = $m.settled`,
+			find: `$s.completed, $s.run = $m.Completed, $m.Run`,
+			put:  `$s.run = $m.Run`,
 		}}},
 		{"the committed offset is one too low", []edit{{
 			in:   dir,
@@ -46,42 +47,41 @@ func pipelineBugs() []bug {
 		}}},
 		{"the committed offset is the polled one", []edit{{
 			in:   dir,
-			find: `if $w.unsettled > 0 { return $w.entries[0].offset }`,
+			find: `if $t.open > 0 { return $t.items[0].offset }`,
 		}}},
 		{"events of one order are not kept in order", []edit{{
 			in: dir,
-			find: `keys := []laneKey{{laneOrder, $r.event.OrderID}, {laneEvent, $r.event.ID}}
+			find: `keys := []orderingKey{{keyOrder, $r.event.OrderID}, {keyEvent, $r.event.ID}}
 				if key := string($r.record.Key); $r.record.Key != nil && key != $r.event.OrderID {`,
-			put: `keys := []laneKey{{laneEvent, $r.event.ID}}
+			put: `keys := []orderingKey{{keyEvent, $r.event.ID}}
 				if key := string($r.record.Key); key == "-" {`,
 		}}},
 		{"two records of one event id are captured at once", []edit{{
 			in:   dir,
-			find: `[]laneKey{{laneOrder, $r.event.OrderID}, {laneEvent, $r.event.ID}}`,
-			put:  `[]laneKey{{laneOrder, $r.event.OrderID}}`,
+			find: `[]orderingKey{{keyOrder, $r.event.OrderID}, {keyEvent, $r.event.ID}}`,
+			put:  `[]orderingKey{{keyOrder, $r.event.OrderID}}`,
 		}}},
 		{"stale decisions are flushed", []edit{{
 			in:   dir,
-			fn:   "apply",
-			find: `case $o.parts[$pt.number] != $pt:`,
+			fn:   "captured",
+			find: `case !$o.owns($pt):`,
 			put: `case $o.parts[$pt.number] == nil:
 					$o.p.conf.Metrics.stale()
-				case $o.parts[$pt.number] != $pt && m.err == nil:
+				case !$o.owns($pt) && err == nil:
 					now := $o.parts[$pt.number]
-					now.pending, now.dirty = append(now.pending, m.settlement), true
-					now.unflushed++
-					now.unflushedBytes += m.settlement.bytes()
-				case $o.parts[$pt.number] != $pt:`,
+					now.pending, now.dirty = append(now.pending, c), true
+					now.decisions++
+					now.decisionBytes += c.bytes()
+				case !$o.owns($pt):`,
 		}, {
 			// Without this the call is cancelled and has no result.
 			in:   dir,
-			find: `if !$o.dropAll || !Restartable($o.cause) { $pt.cancel()`,
-			put:  `if $o.dropAll && !Restartable($o.cause) { $pt.cancel()`,
+			find: `if !$o.stopping.withoutFlush || !Restartable($o.stopping.cause) { $pt.cancel()`,
+			put:  `if $o.stopping.withoutFlush && !Restartable($o.stopping.cause) { $pt.cancel()`,
 		}}},
 		{"lost partitions are not dropped", []edit{{
 			in:   dir,
-			find: `$o.drop($o.owned($m.numbers)); close($m.done)`,
-			put:  `close($m.done)`,
+			find: `$o.drop($o.owned($numbers))`,
 		}}},
 		{"an aborted flush loses its decisions", []edit{{
 			in:   dir,
