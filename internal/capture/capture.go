@@ -248,7 +248,7 @@ func (c *Capturer) called(ctx context.Context, a *attempt, began time.Time) {
 	c.conf.Metrics.called(a.last, time.Since(began))
 	c.conf.Log.LogAttrs(ctx, slog.LevelDebug, "call",
 		slog.String("event_id", a.event.ID), slog.String("order_id", a.event.OrderID), slog.Int("try", a.calls),
-		slog.Int("row", a.last.Row), slog.String("meaning", a.last.Meaning.String()),
+		slog.String("cause", a.last.Cause.String()), slog.String("meaning", a.last.Meaning.String()),
 		slog.Int("http_status", a.last.HTTPStatus), slog.String("request_id", a.last.RequestID))
 }
 
@@ -282,7 +282,7 @@ func (c *Capturer) current(ctx context.Context, a *attempt, lease Lease) error {
 // searching, is refused is no reason to capture nothing, unless it is the token
 // that is.
 func ofARead(a mercadopago.Answer) mercadopago.Answer {
-	if a.Meaning == mercadopago.Halt && a.Cause != mercadopago.CauseCredential && a.Cause != mercadopago.CauseProxy {
+	if a.Meaning == mercadopago.Halt && !a.Cause.RefusesToken() {
 		a.Meaning = mercadopago.Wait
 	}
 	return a
@@ -311,7 +311,7 @@ func (c *Capturer) judge(ctx context.Context, a *attempt, lease Lease) (verdict 
 	case mercadopago.Park:
 		// The guide's own sample of a read has no status: a search shows it. And
 		// an answer without a payment does not tell what an earlier try did.
-		if (answer.Read && answer.Row == rowUnknownStatus) || (a.doubtful && answer.Payment == nil) {
+		if (answer.Read && answer.Cause == mercadopago.CauseUnknownStatus) || (a.doubtful && answer.Payment == nil) {
 			verdict, err := c.lookUp(ctx, a, lease, answer.ParkReason, answer.Detail)
 			return verdict, true, err
 		}

@@ -105,20 +105,16 @@ type kind struct {
 // kindOf returns what an answer is evidence of, if it is.
 func (d *detector) kindOf(about subject, a mercadopago.Answer) (k kind, ok bool) {
 	refusal := !a.Read && d.refusals > 0
-	switch a.Cause {
-	case mercadopago.CausePayer:
+	switch c := a.Cause; {
+	case c == mercadopago.CausePayer:
 		return kind{evidence{causePayers, string(about.payer[:])}, d.refusals, true, false}, refusal
-	case mercadopago.CauseRequest:
+	case c == mercadopago.CauseRequest || c == mercadopago.CauseDuplicateReference:
 		return kind{evidence{causeRequests, about.order}, d.refusals, true, false}, refusal
-	case mercadopago.CauseContradiction:
+	case c == mercadopago.CauseContradiction:
 		// Not held: money may have moved, so an operator should know at once.
 		return kind{evidence{causeContradictions, about.order}, min(d.refusals, contradictions), false, false}, refusal
-	case mercadopago.CauseNone:
-		return kind{}, false
-	case mercadopago.CauseCredential, mercadopago.CauseAccount, mercadopago.CauseAddress,
-		mercadopago.CauseKeyHeader, mercadopago.CauseProxy:
 	}
-	k = kind{evidence{haltCause(a.Cause), about.order}, uncertain, false, true}
+	k = kind{evidence{a.Cause.String(), about.order}, uncertain, false, true}
 	if a.Certain {
 		k.limit = 1
 	}
@@ -248,22 +244,6 @@ func (d *detector) goOn() {
 	for _, r := range d.runs {
 		r.since = time.Now()
 	}
-}
-
-// haltCause returns the cause of a halt, as metrics and /status name it.
-func haltCause(c mercadopago.Cause) string {
-	//exhaustive:ignore
-	switch c {
-	case mercadopago.CauseCredential:
-		return causeCredential
-	case mercadopago.CauseAccount:
-		return causeAccount
-	case mercadopago.CauseKeyHeader:
-		return causeKeyHeader
-	case mercadopago.CauseProxy:
-		return causeProxy
-	}
-	return causeAddress
 }
 
 // haltReason says what is wrong and what to do, after the last answer.

@@ -19,7 +19,7 @@ import (
 // forbidden is a 403; certain says whether it is the API's own.
 func forbidden(certain bool) mercadopago.Answer {
 	return mercadopago.Answer{
-		Meaning: mercadopago.Halt, Row: 28, Cause: mercadopago.CauseAccount, Certain: certain, ParkReason: event.ParkBlocked,
+		Meaning: mercadopago.Halt, Cause: mercadopago.CauseAccount, Certain: certain, ParkReason: event.ParkBlocked,
 		Reason: "the account may not charge", Detail: "HTTP 403", HTTPStatus: 403, Sent: true,
 	}
 }
@@ -58,7 +58,7 @@ func keys(calls []call) (all []string) {
 func TestProbesAreOfDifferentEvents(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := refusing(refused(13, "invalid_payer_token"))
+		a := refusing(refused("invalid_payer_token"))
 		c := newCapturer(a, runOf(3), func(c *capture.Config) { c.MaxInFlight = 1 })
 		events := newArrivals(t, c)
 		events.comeEach("e", 8)
@@ -90,7 +90,7 @@ func TestProbesAreOfDifferentEvents(t *testing.T) {
 func TestNewEventIsProbedSoon(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := refusing(refused(13, "invalid_payer_token"))
+		a := refusing(refused("invalid_payer_token"))
 		c := newCapturer(a, runOf(3))
 		events := newArrivals(t, c)
 		events.comeEach("e", 6)
@@ -124,7 +124,7 @@ func TestNewEventIsProbedSoon(t *testing.T) {
 func TestEvidenceIsNotCountedTwice(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := refusing(refused(13, "invalid_payer_token"))
+		a := refusing(refused("invalid_payer_token"))
 		c := newCapturer(a, runOf(3))
 		events := newArrivals(t, c)
 		events.comeEach("e", 3)
@@ -172,7 +172,7 @@ func TestRefusalIsHeldUntilItIsConfirmed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				a := refusing(refused(13, "invalid_payer_token"))
+				a := refusing(refused("invalid_payer_token"))
 				c := newCapturer(a, runOf(20))
 				events := newArrivals(t, c)
 				events.come("first")
@@ -212,7 +212,7 @@ func TestRefusedUnderAnOldToken(t *testing.T) {
 				<-time.After(4 * time.Second)
 			}
 			if at < replaced {
-				return refused(13, "invalid_payer_token")
+				return refused("invalid_payer_token")
 			}
 			return captured()
 		}
@@ -349,7 +349,7 @@ func TestGiveUpWhileARefusalIsHeld(t *testing.T) {
 		giveUp := make(chan struct{})
 		time.AfterFunc(2*time.Second, func() { close(giveUp) })
 		h := newLease(giveUp)
-		c := newCapturer(newAPI(refused(13, "invalid_payer_token")), runOf(20))
+		c := newCapturer(newAPI(refused("invalid_payer_token")), runOf(20))
 		verdict, err := c.Capture(t.Context(), newEvent(t), h)
 		wantAbandoned(t, ending(verdict), err, nil)
 		if len(h.attempts) != 1 || h.withdrawn != 1 {
@@ -365,7 +365,7 @@ func TestUnknownTryIsNotWithdrawnAfterARefusal(t *testing.T) {
 		giveUp := make(chan struct{})
 		time.AfterFunc(4*time.Second, func() { close(giveUp) })
 		h := newLease(giveUp)
-		c := newCapturer(newAPI(noAnswer(), refused(13, "invalid_payer_token")), runOf(20))
+		c := newCapturer(newAPI(noAnswer(), refused("invalid_payer_token")), runOf(20))
 		verdict, err := c.Capture(t.Context(), newEvent(t), h)
 		wantAbandoned(t, ending(verdict), err, nil)
 		if len(h.attempts) != 1 || h.withdrawn != 0 {
@@ -412,7 +412,7 @@ func TestNoWithdrawalWhileTheLeaseIsInDoubt(t *testing.T) {
 func TestRefusedAfterACallThatWasNotSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d, err := newCapturer(newAPI(unsent(), refused(13, "invalid_payer_token"))).Capture(t.Context(), newEvent(t), newLease(nil))
+		d, err := newCapturer(newAPI(unsent(), refused("invalid_payer_token"))).Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || ending(d) != payersRefused {
 			t.Errorf("got %q, %v", ending(d), err)
 		}
@@ -466,7 +466,7 @@ func TestDuplicateAfterAnUnknownTry(t *testing.T) {
 func TestEvidenceIsByPayer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := refusing(refused(13, "invalid_payer_token"))
+		a := refusing(refused("invalid_payer_token"))
 		c := newCapturer(a, runOf(3))
 		for i := range 5 {
 			e := newEvent(t)

@@ -252,7 +252,7 @@ func (g *gate) leave(p pass, about subject, a mercadopago.Answer) (bearing, *run
 	if found != nil {
 		g.halted(found, p.credential)
 	}
-	if a.Payment != nil && !a.Read && a.Cause == mercadopago.CauseNone {
+	if a.Payment != nil && !a.Read && a.Cause != mercadopago.CauseContradiction {
 		g.paid(p, about)
 	}
 	if p.kind == haltProbe {

@@ -118,7 +118,7 @@ func TestReadsEndNoRun(t *testing.T) {
 			if key == "pending" {
 				return pending()
 			}
-			return refused(13, "invalid_payer_token")
+			return refused("invalid_payer_token")
 		})}
 		c := newCapturer(a, func(conf *capture.Config) {
 			conf.RefusalRun, conf.Deadline, conf.MaxTries = 20, 20*time.Hour, 10000
@@ -147,7 +147,7 @@ func TestReadsEndNoRun(t *testing.T) {
 func TestRefusedSearchIsNoHalt(t *testing.T) {
 	t.Parallel()
 	blocked := mercadopago.Answer{
-		Meaning: mercadopago.Halt, Row: 28, Cause: mercadopago.CauseAccount, Certain: true, Reason: "the account is blocked", HTTPStatus: 403, Sent: true,
+		Meaning: mercadopago.Halt, Cause: mercadopago.CauseAccount, Certain: true, Reason: "the account is blocked", HTTPStatus: 403, Sent: true,
 	}
 	refusedSearch := func() mercadopago.Found {
 		read := blocked
@@ -216,7 +216,7 @@ func TestRefusedReadsDoNotHalt(t *testing.T) {
 		a := &readAPI{
 			read: func() mercadopago.Answer {
 				return mercadopago.Answer{
-					Meaning: mercadopago.Halt, Row: 29, Cause: mercadopago.CauseAccount, Certain: true, Reason: "not allowed to read", HTTPStatus: 404, Sent: true,
+					Meaning: mercadopago.Halt, Cause: mercadopago.CauseAccount, Certain: true, Reason: "not allowed to read", HTTPStatus: 404, Sent: true,
 				}
 			},
 			search: func() mercadopago.Found { return find() },

@@ -14,7 +14,7 @@ import (
 
 func refusedRequest() mercadopago.Answer {
 	return mercadopago.Answer{
-		Meaning: mercadopago.Park, Row: 18, Cause: mercadopago.CauseRequest, ParkReason: event.ParkRefusedRequest, Detail: "HTTP 400", HTTPStatus: 400, Sent: true,
+		Meaning: mercadopago.Park, Cause: mercadopago.CauseRequest, ParkReason: event.ParkRefusedRequest, Detail: "HTTP 400", HTTPStatus: 400, Sent: true,
 	}
 }
 
@@ -29,7 +29,7 @@ func TestRefusalsOfTwoKinds(t *testing.T) {
 			case at >= mended:
 				return captured()
 			case n.Add(1)%2 == 0:
-				return refused(13, "invalid_payer_token")
+				return refused("invalid_payer_token")
 			}
 			return refusedRequest()
 		})
@@ -53,7 +53,7 @@ func TestOutageUnderARunOfRefusals(t *testing.T) {
 			case at%(2*time.Hour) > time.Hour:
 				return unsent()
 			}
-			return refused(13, "invalid_payer_token")
+			return refused("invalid_payer_token")
 		})
 		got := count(crowd(t, newCapturer(a, func(c *capture.Config) { c.RefusalRun = run }), 200))
 		if got[isCaptured] != 200 {
@@ -73,7 +73,7 @@ func TestContradictionsHalt(t *testing.T) {
 				return captured()
 			}
 			answer := captured()
-			answer.Meaning, answer.Row, answer.ParkReason, answer.Cause = mercadopago.Park, 9, event.ParkContradictory, mercadopago.CauseContradiction
+			answer.Meaning, answer.Cause, answer.ParkReason = mercadopago.Park, mercadopago.CauseContradiction, event.ParkContradictory
 			return answer
 		})
 		c := newCapturer(a, func(c *capture.Config) { c.RefusalRun, c.MaxInFlight = 20, 1 })
@@ -99,7 +99,7 @@ func TestBrokenSearch(t *testing.T) {
 		a := newCrowdAPI(time.Second, func(string, time.Duration) mercadopago.Answer { return busy() })
 		a.search = func(time.Duration) mercadopago.Found {
 			return mercadopago.Found{Calls: 1, Failed: &mercadopago.Answer{
-				Meaning: mercadopago.Retry, Row: 11, Detail: "a page without paging", HTTPStatus: 200, Read: true, Sent: true,
+				Meaning: mercadopago.Retry, Cause: mercadopago.CauseUnreadable, Detail: "a page without paging", HTTPStatus: 200, Read: true, Sent: true,
 			}}
 		}
 		c := newCapturer(a, func(c *capture.Config) { c.MaxTries, c.MaxInFlight = 2, 64 })
@@ -117,7 +117,7 @@ func TestSearchObeysRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(noAnswer())
 		a.found = []mercadopago.Found{
-			{Calls: 1, Failed: &mercadopago.Answer{Meaning: mercadopago.Wait, Row: 37, HTTPStatus: 429, RetryAfter: 5 * time.Minute, Read: true, Sent: true}},
+			{Calls: 1, Failed: &mercadopago.Answer{Meaning: mercadopago.Wait, Cause: mercadopago.CauseRateLimit, HTTPStatus: 429, RetryAfter: 5 * time.Minute, Read: true, Sent: true}},
 			find(),
 		}
 		if _, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {

@@ -252,13 +252,13 @@ func TestCallLimit(t *testing.T) {
 func TestRunOfRefusals(t *testing.T) {
 	t.Parallel()
 	badRequest := mercadopago.Answer{
-		Meaning: mercadopago.Park, Row: 18, Cause: mercadopago.CauseRequest, ParkReason: event.ParkRefusedRequest, Detail: "HTTP 400", HTTPStatus: 400, Sent: true,
+		Meaning: mercadopago.Park, Cause: mercadopago.CauseRequest, ParkReason: event.ParkRefusedRequest, Detail: "HTTP 400", HTTPStatus: 400, Sent: true,
 	}
 	for name, test := range map[string]struct {
 		refusal    mercadopago.Answer
 		cause, end string
 	}{
-		"payers":   {refused(13, "invalid_payer_token"), "payers_refused", event.TypeRejected + " invalid_payer_token"},
+		"payers":   {refused("invalid_payer_token"), "payers_refused", event.TypeRejected + " invalid_payer_token"},
 		"requests": {badRequest, "requests_refused", "parked refused_request"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -303,7 +303,7 @@ func TestRunOfRefusals(t *testing.T) {
 func TestRunOfOnePayer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAPI(refused(13, "invalid_payer_token"))
+		a := newAPI(refused("invalid_payer_token"))
 		c := newCapturer(a, func(conf *capture.Config) { conf.RefusalRun = 3 })
 		for i := range 10 {
 			e := newEvent(t)

@@ -156,7 +156,7 @@ func (g *gate) probed(p pass, a mercadopago.Answer) {
 	if g.halt != h {
 		return // a payment has ended it
 	}
-	unclear := a.Meaning == mercadopago.Retry || a.Row == rowTooManyRequests || !a.Sent || (a.Read && h.cause != causeCredential && h.cause != causeProxy)
+	unclear := a.Meaning == mercadopago.Retry || a.Cause == mercadopago.CauseRateLimit || !a.Sent || (a.Read && h.cause != causeCredential && h.cause != causeProxy)
 	if h.unclear++; !unclear {
 		h.unclear = 0
 	}
@@ -174,9 +174,3 @@ func (g *gate) probed(p pass, a mercadopago.Answer) {
 	h.probedAt = time.Now()
 	h.probeAt = h.probedAt.Add(h.wait)
 }
-
-// Rows of the decision table.
-const (
-	rowUnknownStatus   = 10 // a payment whose status is not known, or missing
-	rowTooManyRequests = 37 // answered by the edge, before anybody looks at the token
-)

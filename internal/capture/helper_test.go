@@ -173,46 +173,46 @@ func payment() *mercadopago.Payment {
 }
 
 func captured() mercadopago.Answer {
-	return mercadopago.Answer{Meaning: mercadopago.Captured, Row: 1, Payment: payment(), HTTPStatus: 201, Sent: true}
+	return mercadopago.Answer{Meaning: mercadopago.Captured, Cause: mercadopago.CauseApproved, Payment: payment(), HTTPStatus: 201, Sent: true}
 }
 
 // declined is a rejection that carries the rejected payment.
 func declined(reason string) mercadopago.Answer {
 	p := payment()
 	p.Status = "rejected"
-	return mercadopago.Answer{Meaning: mercadopago.Rejected, Row: 3, Reason: reason, Payment: p, HTTPStatus: 201, Sent: true}
+	return mercadopago.Answer{Meaning: mercadopago.Rejected, Cause: mercadopago.CauseDeclined, Reason: reason, Payment: p, HTTPStatus: 201, Sent: true}
 }
 
 // refused is an error that means rejected: no payment was made.
-func refused(row int, reason string) mercadopago.Answer {
+func refused(reason string) mercadopago.Answer {
 	return mercadopago.Answer{
-		Meaning: mercadopago.Rejected, Row: row, Cause: mercadopago.CausePayer, Reason: reason, HTTPStatus: 400, RequestID: "request-1", Sent: true,
+		Meaning: mercadopago.Rejected, Cause: mercadopago.CausePayer, Reason: reason, HTTPStatus: 400, RequestID: "request-1", Sent: true,
 	}
 }
 
 // noAnswer is what a call ends with whose connection broke after the request
 // went out: the buyer may have been charged.
 func noAnswer() mercadopago.Answer {
-	return mercadopago.Answer{Meaning: mercadopago.Retry, Row: 33, Detail: "the connection broke", Sent: true}
+	return mercadopago.Answer{Meaning: mercadopago.Retry, Cause: mercadopago.CauseNoAnswer, Detail: "the connection broke", Sent: true}
 }
 
 // unsent is what a call ends with that never reached the API.
 func unsent() mercadopago.Answer {
-	return mercadopago.Answer{Meaning: mercadopago.Retry, Row: 32, Detail: "connection refused"}
+	return mercadopago.Answer{Meaning: mercadopago.Retry, Cause: mercadopago.CauseNotSent, Detail: "connection refused"}
 }
 
 func unavailable() mercadopago.Answer {
-	return mercadopago.Answer{Meaning: mercadopago.Retry, Row: 36, Detail: "HTTP 503", HTTPStatus: 503, RequestID: "request-1", Sent: true}
+	return mercadopago.Answer{Meaning: mercadopago.Retry, Cause: mercadopago.CauseServerError, Detail: "HTTP 503", HTTPStatus: 503, RequestID: "request-1", Sent: true}
 }
 
 // wait asks for time and has no effect.
 func wait(after time.Duration) mercadopago.Answer {
-	return mercadopago.Answer{Meaning: mercadopago.Wait, Row: 37, HTTPStatus: 429, RetryAfter: after, Sent: true}
+	return mercadopago.Answer{Meaning: mercadopago.Wait, Cause: mercadopago.CauseRateLimit, HTTPStatus: 429, RetryAfter: after, Sent: true}
 }
 
 // busy says that an earlier try under the key is not done yet.
 func busy() mercadopago.Answer {
-	return mercadopago.Answer{Meaning: mercadopago.Wait, Row: 21, Detail: "HTTP 409", HTTPStatus: 409, Sent: true}
+	return mercadopago.Answer{Meaning: mercadopago.Wait, Cause: mercadopago.CauseKeyBusy, Detail: "HTTP 409", HTTPStatus: 409, Sent: true}
 }
 
 // busyFor is busy, and asks for time.
@@ -226,19 +226,19 @@ func busyFor(after time.Duration) mercadopago.Answer {
 func pending() mercadopago.Answer {
 	p := payment()
 	p.Status = "in_process"
-	return mercadopago.Answer{Meaning: mercadopago.Poll, Row: 5, ParkReason: event.ParkUndecided, Payment: p, HTTPStatus: 201, Sent: true}
+	return mercadopago.Answer{Meaning: mercadopago.Poll, Cause: mercadopago.CauseInProcess, ParkReason: event.ParkUndecided, Payment: p, HTTPStatus: 201, Sent: true}
 }
 
 func halted() mercadopago.Answer {
 	return mercadopago.Answer{
-		Meaning: mercadopago.Halt, Row: 27, Cause: mercadopago.CauseCredential, Certain: true, ParkReason: event.ParkBlocked,
+		Meaning: mercadopago.Halt, Cause: mercadopago.CauseCredential, Certain: true, ParkReason: event.ParkBlocked,
 		Reason: "the access token is refused: renew it", HTTPStatus: 401, RequestID: "request-1", Sent: true,
 	}
 }
 
 func parked() mercadopago.Answer {
 	return mercadopago.Answer{
-		Meaning: mercadopago.Park, Row: 22, ParkReason: event.ParkKeyUsed, Detail: "the key is used",
+		Meaning: mercadopago.Park, Cause: mercadopago.CauseKeyUsed, ParkReason: event.ParkKeyUsed, Detail: "the key is used",
 		HTTPStatus: 422, RequestID: "request-1", Sent: true,
 	}
 }

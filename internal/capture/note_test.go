@@ -68,7 +68,7 @@ func TestNoCallWithoutANote(t *testing.T) {
 func TestHarmlessAttemptsAreWithdrawn(t *testing.T) {
 	t.Parallel()
 	forbidden := halted()
-	forbidden.Row, forbidden.Cause, forbidden.HTTPStatus = 28, mercadopago.CauseAccount, 403
+	forbidden.Cause, forbidden.HTTPStatus = mercadopago.CauseAccount, 403
 	for name, test := range map[string]struct {
 		answers   []mercadopago.Answer
 		withdrawn int
@@ -170,7 +170,7 @@ func TestInheritedAttempt(t *testing.T) {
 		searches int
 	}{
 		"young":                                {time.Minute, nil, []mercadopago.Answer{captured()}, false, isCaptured, 1, 0},
-		"young, an error decides nothing":      {time.Minute, nil, []mercadopago.Answer{refused(16, "payer_permission")}, false, "parked error_after_unknown", 1, 6},
+		"young, an error decides nothing":      {time.Minute, nil, []mercadopago.Answer{refused("payer_permission")}, false, "parked error_after_unknown", 1, 6},
 		"over an hour, found":                  {2 * time.Hour, nil, nil, true, isCaptured, 0, 1},
 		"over an hour, not found":              {2 * time.Hour, nil, []mercadopago.Answer{captured()}, false, isCaptured, 1, 1},
 		"past the horizon, found":              {25 * time.Hour, nil, nil, true, isCaptured, 0, 1},

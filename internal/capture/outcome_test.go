@@ -73,7 +73,7 @@ func TestRejectedOutcome(t *testing.T) {
 			t.Errorf("payment %q, time %s, captured at %s", got.PaymentID, got.Time, got.CapturedAt)
 		}
 
-		got = outcomeOf(t, refused(13, "invalid_payer_token"))
+		got = outcomeOf(t, refused("invalid_payer_token"))
 		if got.PaymentID != "" || !got.Time.Equal(time.Now()) || got.Category != event.CategoryAgreementCancelled ||
 			got.Retry != event.RetryBuyerAction {
 			t.Errorf("without a payment: got %+v", got)

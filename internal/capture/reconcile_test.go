@@ -29,14 +29,8 @@ func TestReconcile(t *testing.T) {
 	t.Parallel()
 	const undecided = "parked undecided"
 	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // that of a bubble
-	failed := func(m mercadopago.Meaning, row int) mercadopago.Found {
-		failure := mercadopago.Answer{Meaning: m, Row: row, Detail: "the search broke", Read: true}
-		switch row {
-		case 27:
-			failure.Cause, failure.Certain = mercadopago.CauseCredential, true
-		case 28:
-			failure.Cause, failure.Certain = mercadopago.CauseAccount, true
-		}
+	failed := func(m mercadopago.Meaning, cause mercadopago.Cause) mercadopago.Found {
+		failure := mercadopago.Answer{Meaning: m, Cause: cause, Certain: m == mercadopago.Halt, Detail: "the search broke", Read: true}
 		return mercadopago.Found{Failed: &failure, Calls: 1}
 	}
 	for name, test := range map[string]struct {
@@ -67,15 +61,15 @@ func TestReconcile(t *testing.T) {
 		"not final":            {[]mercadopago.Found{find(seen(pending(), "7", now))}, undecided, "does not decide", 6},
 		"then final":           {[]mercadopago.Found{find(seen(pending(), "7", now)), find(seen(captured(), "7", now))}, isCaptured, "", 2},
 		"not offered":          {[]mercadopago.Found{{Refused: []string{"HTTP 400"}, Calls: 3}}, undecided, "does not offer to search: HTTP 400", 6},
-		"only refusals":        {[]mercadopago.Found{failed(mercadopago.Halt, 28)}, undecided, "the search broke", 0},
-		"useless":              {[]mercadopago.Found{failed(mercadopago.Park, 0)}, undecided, "the search broke", 1},
-		"fails for ever":       {[]mercadopago.Found{failed(mercadopago.Wait, 37)}, undecided, "the search broke", 0},
-		"breaks off after one": {[]mercadopago.Found{{Payments: find(seen(captured(), "7", now)).Payments, Failed: failed(mercadopago.Retry, 33).Failed}, find(seen(captured(), "7", now))}, isCaptured, "", 2},
+		"only refusals":        {[]mercadopago.Found{failed(mercadopago.Halt, mercadopago.CauseAccount)}, undecided, "the search broke", 0},
+		"useless":              {[]mercadopago.Found{failed(mercadopago.Park, mercadopago.CauseNone)}, undecided, "the search broke", 1},
+		"fails for ever":       {[]mercadopago.Found{failed(mercadopago.Wait, mercadopago.CauseRateLimit)}, undecided, "the search broke", 0},
+		"breaks off after one": {[]mercadopago.Found{{Payments: find(seen(captured(), "7", now)).Payments, Failed: failed(mercadopago.Retry, mercadopago.CauseNoAnswer).Failed}, find(seen(captured(), "7", now))}, isCaptured, "", 2},
 		"fails, then taken": {[]mercadopago.Found{
-			failed(mercadopago.Retry, 33), failed(mercadopago.Wait, 37), find(seen(captured(), "7", now)),
+			failed(mercadopago.Retry, mercadopago.CauseNoAnswer), failed(mercadopago.Wait, mercadopago.CauseRateLimit), find(seen(captured(), "7", now)),
 		}, isCaptured, "", 3},
 		"token refused meanwhile": {[]mercadopago.Found{
-			failed(mercadopago.Halt, 27), failed(mercadopago.Halt, 27), find(seen(captured(), "7", now)),
+			failed(mercadopago.Halt, mercadopago.CauseCredential), failed(mercadopago.Halt, mercadopago.CauseCredential), find(seen(captured(), "7", now)),
 		}, isCaptured, "", 3},
 		"single payments": {[]mercadopago.Found{{Searched: true, Inner: []string{"99 approved"}}}, undecided, "single payments there is 99 approved", 6},
 	} {
@@ -201,7 +195,7 @@ func TestStatusThatTellsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		nothing := mercadopago.Answer{
-			Meaning: mercadopago.Park, Row: 10, ParkReason: event.ParkUnexpectedStatus, Payment: payment(), HTTPStatus: 200, Sent: true,
+			Meaning: mercadopago.Park, Cause: mercadopago.CauseUnknownStatus, ParkReason: event.ParkUnexpectedStatus, Payment: payment(), HTTPStatus: 200, Sent: true,
 		}
 		a := newAPI(pending(), nothing)
 		a.found = []mercadopago.Found{find(seen(captured(), "7", now))}

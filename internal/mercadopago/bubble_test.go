@@ -64,9 +64,9 @@ func TestInVirtualTime(t *testing.T) {
 			want want
 			took time.Duration
 		}{
-			{"0s", want{meaning: Captured, row: 2}, 0},
-			{"29s", want{meaning: Captured, row: 2}, 29 * time.Second},
-			{"31s", want{meaning: Retry, row: 33}, 30 * time.Second},
+			{"0s", want{meaning: Captured, cause: CauseApproved, replayed: true}, 0},
+			{"29s", want{meaning: Captured, cause: CauseApproved, replayed: true}, 29 * time.Second},
+			{"31s", want{meaning: Retry, cause: CauseNoAnswer}, 30 * time.Second},
 		} {
 			r.Key = tt.key
 			start := time.Now()

@@ -1,51 +1,125 @@
 package mercadopago
 
-// Cause is what an answer finds fault with. It is set where the fault may be
-// ours, and concern every event, instead of this event's own. The list is
-// closed.
+import "strconv"
+
+// Cause is why the API answered as it did. Together with [Meaning] it is all
+// that other packages need to know of an answer. The list is closed.
+//
+// Each cause names the answers that have it and the pages of Mercado Pago's
+// documentation that show them. "Judgement" marks what no page documents for
+// this endpoint. The constants are the decision table; decide.go and
+// decide_errors.go implement it in the order in which the checks apply.
 type Cause uint8
 
-// The causes.
 const (
-	CauseNone          Cause = iota
-	CausePayer               // the payer, or the payer's token, is refused (rows 13 to 16)
-	CauseRequest             // the API finds fault with the request (rows 17 to 20 and 39)
-	CauseContradiction       // the payment is not what was asked for (row 9)
-	CauseCredential          // the access token is refused (row 27)
-	CauseAccount             // the account, application or seller may not charge (rows 28 to 30)
-	CauseAddress             // the address takes no captures (rows 29 and 31)
-	CauseKeyHeader           // the idempotency key header is refused (row 26)
-	CauseProxy               // the proxy refuses its credential (HTTP 407)
+	// CauseNone: no call was made, because the request cannot be sent.
+	CauseNone Cause = iota
+
+	// CauseApproved: the payment is approved (page
+	// wallet-connect/capture-payment-returns). HTTP 200 instead of 201 means
+	// that the API knew the key and returns the stored payment (page
+	// wallet-connect/idempotency-returns).
+	CauseApproved
+	// CauseDeclined: the payment is rejected (page
+	// wallet-connect/capture-payment-returns), also under HTTP 402.
+	CauseDeclined
+	// CauseInProcess: the payment is pending or in_process. binary_mode rules
+	// this out (page advanced-payments/status-map), yet the reference lists
+	// in_process.
+	CauseInProcess
+	// CauseUnexpectedStatus: the payment is authorized, refunded, partially
+	// refunded, charged back, in mediation or cancelled (page
+	// advanced-payments/status-map). This service never brings one about.
+	CauseUnexpectedStatus
+	// CauseContradiction: the answer contradicts itself or the request, such as
+	// another amount or reference (judgement).
+	CauseContradiction
+	// CauseUnknownStatus: the status of the payment is missing or not documented,
+	// or the answer has no payment. The documented sample of a read has no status
+	// (page wallet-connect/get-payment-information).
+	CauseUnknownStatus
+	// CauseUnreadable: HTTP 2xx with a body that cannot be read (judgement). The
+	// money may have moved.
+	CauseUnreadable
+
+	// CausePayer: the payer or the payer token is refused: 401003 (page
+	// wallet-connect/capture-payment-returns; the buyer cancelled the agreement),
+	// 404003 and 400036 (reference of advanced_payments).
+	CausePayer
+	// CauseRequest: the API finds fault with the request: HTTP 400 with any other
+	// code or none, 404002, and each 4xx that is not listed here.
+	CauseRequest
+	// CauseRequestTooLarge: HTTP 413, 414 or 431 (judgement).
+	CauseRequestTooLarge
+	// CauseDuplicateReference: 400057, collector and reference exist already
+	// (reference of advanced_payments). A payment may exist.
+	CauseDuplicateReference
+
+	// CauseKeyBusy: the first call under the key has not completed: 409 with
+	// 401001 (page wallet-connect/idempotency-returns), or 423 (Orders errors).
+	CauseKeyBusy
+	// CauseKeyUsed: the key was used with another body, or its first call failed
+	// half-way: 422 with 422001 (page wallet-connect/idempotency-returns), or 409
+	// idempotency_key_already_used (Orders errors, whose advice to take a new key
+	// could charge twice).
+	CauseKeyUsed
+
+	// CauseKeyHeader: the idempotency key header is refused: 400058 (reference of
+	// advanced_payments), or a missing header (reference of wallet_connect).
+	CauseKeyHeader
+	// CauseCredential: the access token is refused: 401 with any cause that does
+	// not name the payer (reference of advanced_payments).
+	CauseCredential
+	// CauseAccount: the account, application or seller may not charge: 403, 404
+	// with a whitelist or merchant list text (page
+	// wallet-connect/get-payment-information-returns), 400004, 400005, 400032,
+	// 400037, 400045, 400054 (reference of advanced_payments).
+	CauseAccount
+	// CauseAddress: the address takes no captures: 3xx, 404 without a cause, 405,
+	// 411, 415, 501, 505 (judgement).
+	CauseAddress
+	// CauseProxy: the proxy refuses its credential: HTTP 407.
+	CauseProxy
+
+	// CauseRateLimit: HTTP 429 (OpenAPI component TooManyRequests). The edge of
+	// the host answers it without looking at the access token.
+	CauseRateLimit
+	// CauseServerError: 5xx, 402 without a rejected payment, 406, 408, 421, 424 and
+	// 425. The SDKs retry 500, 502, 503 and 504.
+	CauseServerError
+	// CauseNotSent: the call failed before a byte of the request was written.
+	CauseNotSent
+	// CauseNoAnswer: the call failed later, without a complete answer. The same key
+	// marks the same process (page wallet-connect/idempotency).
+	CauseNoAnswer
 )
 
-// causeOf returns the cause of an answer that is not a Halt; [exchange.halt]
-// sets that of a Halt.
-func causeOf(row int) Cause {
-	switch {
-	case row == rowContradicted:
-		return CauseContradiction
-	case 13 <= row && row <= 16:
-		return CausePayer
-	case 17 <= row && row <= 20, row == 39:
-		return CauseRequest
+// String returns the cause's name in snake case, as used in logs, metrics and
+// /status.
+func (c Cause) String() string {
+	names := [...]string{
+		CauseNone:     "none",
+		CauseApproved: "approved", CauseDeclined: "declined", CauseInProcess: "in_process",
+		CauseUnexpectedStatus: "unexpected_status", CauseContradiction: "contradiction",
+		CauseUnknownStatus: "unknown_status", CauseUnreadable: "unreadable",
+		CausePayer: "payer", CauseRequest: "request", CauseRequestTooLarge: "request_too_large",
+		CauseDuplicateReference: "duplicate_reference",
+		CauseKeyBusy:            "key_busy", CauseKeyUsed: "key_used",
+		CauseKeyHeader: "idempotency_header", CauseCredential: "credential", CauseAccount: "account",
+		CauseAddress: "address", CauseProxy: "proxy",
+		CauseRateLimit: "rate_limit", CauseServerError: "server_error",
+		CauseNotSent: "not_sent", CauseNoAnswer: "no_answer",
 	}
-	return CauseNone
+	if int(c) < len(names) {
+		return names[c]
+	}
+	return "cause(" + strconv.Itoa(int(c)) + ")"
 }
 
-// fromAPI reports whether the body is an error in the API's JSON. A firewall's
-// page, an empty body and JSON without an error, code, cause or numeric status
-// are not.
-func (x *exchange) fromAPI() bool { return x.body.readable && x.body.isProblem() }
+// OurFault reports whether the cause is our own credential or configuration, so
+// that it concerns every event.
+func (c Cause) OurFault() bool { return c >= CauseKeyHeader && c <= CauseProxy }
 
-// credentialCode reports whether the error has a code of row 27: 401000 and 401002
-// from the reference, 5 from sdk-php issue 118, 7 from sdk-nodejs issue 161.
-func (p *problem) credentialCode() bool { return p.anyCode("401000", "401002", "5", "7") }
-
-// namesCredential reports whether an error with status 401 says that the access
-// token is at fault: by a code of row 27, or by a text that names the token, as
-// the edge of the host has it. Beside 401003 a text decides nothing.
-func (x *exchange) namesCredential() bool {
-	p := &x.body.problem
-	return p.credentialCode() ||
-		!p.anyCode("401003") && (p.mentions("access token") || p.mentions("access_token") || p.mentions("live credentials"))
-}
+// RefusesToken reports whether the cause is a credential that every call needs,
+// reads included.
+func (c Cause) RefusesToken() bool { return c == CauseCredential || c == CauseProxy }

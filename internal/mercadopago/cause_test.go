@@ -48,11 +48,11 @@ func TestCause(t *testing.T) {
 		"400, amount":                     {400, cause(`400017`, "x"), CauseRequest, false},
 		"418":                             {418, ``, CauseRequest, false},
 		"201, contradiction":              {201, mustReplace(t, testdata(t, "approved"), "700.50", "700.05"), CauseContradiction, false},
-		"201, approved":                   {201, testdata(t, "approved"), CauseNone, false},
-		"201, rejected":                   {201, testdata(t, "rejected_card"), CauseNone, false},
-		"422":                             {422, ``, CauseNone, false},
-		"503":                             {503, `<html>`, CauseNone, false},
-		"421":                             {421, ``, CauseNone, false},
+		"201, approved":                   {201, testdata(t, "approved"), CauseApproved, false},
+		"201, rejected":                   {201, testdata(t, "rejected_card"), CauseDeclined, false},
+		"422":                             {422, ``, CauseKeyUsed, false},
+		"503":                             {503, `<html>`, CauseServerError, false},
+		"421":                             {421, ``, CauseServerError, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestCause(t *testing.T) {
 			a := judge(sampleRequest(t), tt.status, tt.body)
 			checkSound(t, a)
 			if a.Cause != tt.cause || a.Certain != tt.certain {
-				t.Errorf("got cause %d, certain %t, want %d and %t: %s", a.Cause, a.Certain, tt.cause, tt.certain, a.Detail)
+				t.Errorf("got cause %s, certain %t, want %s and %t: %s", a.Cause, a.Certain, tt.cause, tt.certain, a.Detail)
 			}
 		})
 	}

@@ -105,8 +105,8 @@ func (c *Client) Get(ctx context.Context, r Request, paymentID string) Answer {
 	}
 	a := c.try(ctx, r, http.MethodGet, path+"/"+url.PathEscape(paymentID))
 	if a.Payment != nil && a.Payment.ID != paymentID {
-		// Row 9, whatever it says: it is another payment, or none that can be told.
-		a.Meaning, a.Row, a.Reason, a.ParkReason, a.Cause = Park, rowContradicted, "", event.ParkContradictory, CauseContradiction
+		// Whatever it says, it is another payment, or one that cannot be identified.
+		a.Meaning, a.Cause, a.Reason, a.ParkReason = Park, CauseContradiction, "", event.ParkContradictory
 		a.Detail = fmt.Sprintf("HTTP %d, payment %s contradicts: payment %s was asked for", a.HTTPStatus, orNone(a.Payment.ID), paymentID)
 	}
 	return a
@@ -136,8 +136,9 @@ func (c *Client) exchange(ctx context.Context, r *Request, method, resource stri
 	cred := c.credential()
 	if cred == nil {
 		return nil, &Answer{
-			Meaning: Halt, Row: rowCredential, ParkReason: event.ParkBlocked, Cause: CauseCredential, Certain: true, Read: read, Detail: "not sent: the access token cannot be used",
-			Reason: "the access token is empty, or has a space, line break or other character in it that no header takes: " +
+			Meaning: Halt, Cause: CauseCredential, Certain: true, ParkReason: event.ParkBlocked, Read: read,
+			Detail: "not sent: the access token cannot be used",
+			Reason: "the access token is empty, or contains a space, line break or other character that no header takes: " +
 				"check MERCADOPAGO_ACCESS_TOKEN and its file",
 		}
 	}
@@ -244,19 +245,13 @@ func (c *Client) request(ctx context.Context, r *Request, method, resource strin
 // none, whatever its status. seen is what is known besides; status is 0 where
 // not even that came.
 func (c *Client) noAnswer(ctx context.Context, err error, status int, seen Answer, scrub *scrubber) *Answer {
-	seen.Meaning, seen.ParkReason, seen.HTTPStatus = Retry, event.ParkUndecided, status
-	// Row 33: idempotency.en.md, the same key marks the same process.
-	// Row 32: nothing was sent.
-	seen.Row = rowNoAnswer
-	if !seen.Sent {
-		seen.Row = rowNotSent
-	}
-	what := "no connection: "
+	seen.Meaning, seen.Cause, seen.ParkReason, seen.HTTPStatus = Retry, CauseNoAnswer, event.ParkUndecided, status
+	what := "sent, no answer: "
 	switch {
 	case status != 0:
 		what = fmt.Sprintf("HTTP %d, then half an answer: ", status)
-	case seen.Sent:
-		what = "sent, no answer: "
+	case !seen.Sent:
+		seen.Cause, what = CauseNotSent, "no connection: "
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -64,7 +64,7 @@ func TestCaptureSendsThePagesRequest(t *testing.T) {
 	})
 	c := newClient(t, Config{URL: s.URL + "/base/", UserAgent: "payment-capture/1"})
 	a := c.Capture(t.Context(), r)
-	check(t, a, want{meaning: Captured, row: 1})
+	check(t, a, want{meaning: Captured, cause: CauseApproved})
 	if a.HTTPStatus != 201 || !a.Sent || a.RequestID != "req-1 [redacted]" {
 		t.Errorf("got HTTP %d, sent %t, request id %q", a.HTTPStatus, a.Sent, a.RequestID)
 	}
@@ -82,9 +82,9 @@ func TestGetReadsThePayment(t *testing.T) {
 		_, _ = io.WriteString(w, body)
 	})
 	c := newClient(t, Config{URL: s.URL})
-	check(t, c.Get(t.Context(), r, "10458724"), want{meaning: Captured, row: 1})
+	check(t, c.Get(t.Context(), r, "10458724"), want{meaning: Captured, cause: CauseApproved})
 	// Of another payment, even one with our reference and amount, nothing is believed.
-	check(t, c.Get(t.Context(), r, "10458725"), want{meaning: Park, row: 9, park: event.ParkContradictory})
+	check(t, c.Get(t.Context(), r, "10458725"), want{meaning: Park, cause: CauseContradiction, park: event.ParkContradictory})
 	for _, id := range []string{"", "..", "1/refunds", "1?x", "1\n"} {
 		if a := c.Get(t.Context(), r, id); a.Meaning != Park || a.Sent {
 			t.Errorf("id %q: got %s, sent %t", id, a.Meaning, a.Sent)
@@ -104,32 +104,32 @@ func TestAnswersOverTheWire(t *testing.T) {
 			w.Header().Set("Retry-After", "7")
 			w.WriteHeader(http.StatusTooManyRequests)
 			_, _ = io.WriteString(w, "local_rate_limited")
-		}, want{meaning: Wait, row: 37}, 7 * time.Second},
+		}, want{meaning: Wait, cause: CauseRateLimit}, 7 * time.Second},
 		"redirect": {func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path != path {
 				t.Error("a redirect was followed with a charge")
 			}
 			http.Redirect(w, req, "/elsewhere", http.StatusTemporaryRedirect)
-		}, want{meaning: Halt, row: 31}, 0},
+		}, want{meaning: Halt, cause: CauseAddress}, 0},
 		"redirect to nowhere": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "http://[::1")
 			w.WriteHeader(http.StatusFound)
-		}, want{meaning: Halt, row: 31}, 0},
+		}, want{meaning: Halt, cause: CauseAddress}, 0},
 		"too large": {func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, `{"status":"approved","x":"`+strings.Repeat("x", 2*maxBody)+`"}`)
-		}, want{meaning: Retry, row: 11}, 0},
+		}, want{meaning: Retry, cause: CauseUnreadable}, 0},
 		"no length, then cut": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusCreated)
 			_, _ = io.WriteString(w, `{"id":1,"sta`)
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
-		}, want{meaning: Retry, row: 33}, 0},
+		}, want{meaning: Retry, cause: CauseNoAnswer}, 0},
 		"shorter than its length": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "500")
 			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = io.WriteString(w, `{"cause":[{"code":401003}]}`)
 			panic(http.ErrAbortHandler)
-		}, want{meaning: Retry, row: 33}, 0},
+		}, want{meaning: Retry, cause: CauseNoAnswer}, 0},
 		"reset without an answer": {func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
@@ -138,7 +138,7 @@ func TestAnswersOverTheWire(t *testing.T) {
 			}
 			_ = conn.(*net.TCPConn).SetLinger(0)
 			_ = conn.Close()
-		}, want{meaning: Retry, row: 33}, 0},
+		}, want{meaning: Retry, cause: CauseNoAnswer}, 0},
 		"no HTTP": {func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
@@ -147,7 +147,7 @@ func TestAnswersOverTheWire(t *testing.T) {
 			}
 			_, _ = io.WriteString(conn, payerToken+"\r\n\r\n")
 			_ = conn.Close()
-		}, want{meaning: Retry, row: 33}, 0},
+		}, want{meaning: Retry, cause: CauseNoAnswer}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -160,7 +160,7 @@ func TestAnswersOverTheWire(t *testing.T) {
 			if !a.Sent || a.RetryAfter != tt.after {
 				t.Errorf("got sent %t, retry after %s, want %s", a.Sent, a.RetryAfter, tt.after)
 			}
-			if a.Row == rowNoAnswer && !a.EffectUnknown() {
+			if a.Cause == CauseNoAnswer && !a.EffectUnknown() {
 				t.Error("the effect of a try without a whole answer is unknown")
 			}
 		})
@@ -191,7 +191,7 @@ func TestUnfitRequestIsNotSent(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := c.Capture(t.Context(), sampleRequest(t))
-		check(t, a, want{meaning: Halt, row: 27})
+		check(t, a, want{meaning: Halt, cause: CauseCredential})
 		if a.Sent || a.EffectUnknown() {
 			t.Errorf("%s: got sent %t", name, a.Sent)
 		}
@@ -218,7 +218,7 @@ func TestTokenIsAskedForAtEachTry(t *testing.T) {
 	}
 	t.Cleanup(c.Close)
 	for range 2 {
-		check(t, c.Capture(t.Context(), sampleRequest(t)), want{meaning: Halt, row: 27})
+		check(t, c.Capture(t.Context(), sampleRequest(t)), want{meaning: Halt, cause: CauseCredential})
 	}
 	mu.Lock()
 	defer mu.Unlock()

@@ -105,7 +105,7 @@ func TestARequestIsOneWrite(t *testing.T) {
 	writes := make(chan int, 1)
 	c := cannedClient(t, testdata(t, "approved"), writes)
 	for range 3 {
-		check(t, c.Capture(t.Context(), sampleRequest(t)), want{meaning: Captured, row: 1})
+		check(t, c.Capture(t.Context(), sampleRequest(t)), want{meaning: Captured, cause: CauseApproved})
 		if n := <-writes; n != 1 {
 			t.Errorf("a request took %d writes", n)
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 // TestEcho has the approvals and rejections that are to be believed, or not,
-// by what they repeat of the request and by their children (row 9).
+// by what they repeat of the request and by their children.
 func TestEcho(t *testing.T) {
 	t.Parallel()
 	approved, discount := testdata(t, "approved"), testdata(t, "approved_discount")
@@ -17,9 +17,9 @@ func TestEcho(t *testing.T) {
 	children := func(list string) string {
 		return `{"id":1,"status":"approved","wallet_payment":{"transaction_amount":700.50},"payments":` + list + `}`
 	}
-	captured := want{meaning: Captured, row: 1}
-	parked := want{meaning: Park, row: 9, park: event.ParkContradictory}
-	declined := want{meaning: Rejected, row: 3, reason: "cc_rejected_other_reason"}
+	captured := want{meaning: Captured, cause: CauseApproved}
+	parked := want{meaning: Park, cause: CauseContradiction, park: event.ParkContradictory}
+	declined := want{meaning: Rejected, cause: CauseDeclined, reason: "cc_rejected_other_reason"}
 	tests := []struct {
 		name, amount, currency, body string
 		want                         want
@@ -81,7 +81,7 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// TestUnreadableShapes has bodies that are JSON but no answer (row 11).
+// TestUnreadableShapes has bodies that are JSON but no answer.
 func TestUnreadableShapes(t *testing.T) {
 	t.Parallel()
 	approved := testdata(t, "approved")
@@ -99,12 +99,12 @@ func TestUnreadableShapes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			check(t, judge(sampleRequest(t), 201, body), want{meaning: Retry, row: 11})
+			check(t, judge(sampleRequest(t), 201, body), want{meaning: Retry, cause: CauseUnreadable})
 		})
 	}
 	t.Run("no UTF-8 in a text", func(t *testing.T) {
 		t.Parallel()
-		check(t, judge(sampleRequest(t), 201, mustReplace(t, approved, "…", "\xff\xfe")), want{meaning: Captured, row: 1})
+		check(t, judge(sampleRequest(t), 201, mustReplace(t, approved, "…", "\xff\xfe")), want{meaning: Captured, cause: CauseApproved})
 	})
 }
 
@@ -124,6 +124,6 @@ func TestCauses(t *testing.T) {
 		`{"status":"401","cause":[{"description":"Invalid payer token"}]}`,
 		`{"status":401,"message":"INVALID PAYER TOKEN"}`,
 	} {
-		check(t, judge(sampleRequest(t), 401, body), want{meaning: Rejected, row: 13, reason: "invalid_payer_token"})
+		check(t, judge(sampleRequest(t), 401, body), want{meaning: Rejected, cause: CausePayer, reason: "invalid_payer_token"})
 	}
 }

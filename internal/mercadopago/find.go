@@ -120,8 +120,8 @@ func (f *finder) keep(x exchange) {
 	a := decide(x)
 	if !ours && a.Meaning != Park {
 		a = Answer{
-			Meaning: Park, Row: rowMaybeOurs, ParkReason: event.ParkDuplicateRefer, Payment: a.Payment, Read: true, Sent: true,
-			HTTPStatus: a.HTTPStatus, RequestID: a.RequestID,
+			Meaning: Park, Cause: CauseDuplicateReference, ParkReason: event.ParkDuplicateRefer, Payment: a.Payment,
+			Read: true, Sent: true, HTTPStatus: a.HTTPStatus, RequestID: a.RequestID,
 			Detail: bounded("found by its reference, which it does not show: "+a.Detail, maxDetail),
 		}
 	}
@@ -135,7 +135,7 @@ func (f *finder) keep(x exchange) {
 		// It changed meanwhile, or an index lags. The payment itself will tell.
 		a.Detail = bounded(fmt.Sprintf("payment %s was %s in one search and %s in the next: read it by its id",
 			orNone(a.Payment.ID), first.Meaning, a.Meaning), maxDetail)
-		a.Meaning, a.Row, a.Reason, a.ParkReason = Poll, rowUnknown, "", event.ParkContradictory
+		a.Meaning, a.Cause, a.Reason, a.ParkReason = Poll, CauseUnknownStatus, "", event.ParkContradictory
 	}
 	f.found.Payments[place] = a
 }

@@ -31,7 +31,7 @@ func TestFindWhatWasLost(t *testing.T) {
 			if found := c.Find(t.Context(), r, since); len(found.Payments)+len(found.Inner) != 0 || !found.Searched || found.Calls != 3 {
 				t.Errorf("before the charge: got %+v", found)
 			}
-			check(t, c.Capture(t.Context(), r), want{meaning: Retry, row: 33})
+			check(t, c.Capture(t.Context(), r), want{meaning: Retry, cause: CauseNoAnswer})
 			found := c.Find(t.Context(), r, since)
 			checkFound(t, found)
 			if len(found.Payments) != tt.payments || len(found.Inner) != tt.inner || found.Calls != tt.calls || !found.Searched {
@@ -41,8 +41,8 @@ func TestFindWhatWasLost(t *testing.T) {
 				t.Errorf("got %q", found.Inner)
 			}
 			if tt.payments == 1 {
-				check(t, found.Payments[0], want{meaning: Captured, row: 1})
-				check(t, c.Get(t.Context(), r, found.Payments[0].Payment.ID), want{meaning: Captured, row: 1})
+				check(t, found.Payments[0], want{meaning: Captured, cause: CauseApproved})
+				check(t, c.Get(t.Context(), r, found.Payments[0].Payment.ID), want{meaning: Captured, cause: CauseApproved})
 			}
 			if charges := len(s.Ledger().Charges); charges != 1 {
 				t.Errorf("got %d charges", charges)
@@ -64,38 +64,38 @@ func TestFindEveryEnd(t *testing.T) {
 		switches simulator.Switches
 		want     want
 	}{
-		"approved": {simulator.Rule{Action: simulator.ActionApprove}, simulator.Switches{}, want{meaning: Captured, row: 1}},
-		"id text":  {simulator.Rule{Action: simulator.ActionApprove}, simulator.Switches{IDs: "string"}, want{meaning: Captured, row: 1}},
-		"by card":  {simulator.Rule{Action: simulator.ActionTwoChildren}, simulator.Switches{}, want{meaning: Captured, row: 1}},
+		"approved": {simulator.Rule{Action: simulator.ActionApprove}, simulator.Switches{}, want{meaning: Captured, cause: CauseApproved}},
+		"id text":  {simulator.Rule{Action: simulator.ActionApprove}, simulator.Switches{IDs: "string"}, want{meaning: Captured, cause: CauseApproved}},
+		"by card":  {simulator.Rule{Action: simulator.ActionTwoChildren}, simulator.Switches{}, want{meaning: Captured, cause: CauseApproved}},
 		"wrong POST": {
 			simulator.Rule{Action: simulator.ActionWrongEcho, Echo: "reference"},
 			simulator.Switches{},
-			want{meaning: Captured, row: 1},
+			want{meaning: Captured, cause: CauseApproved},
 		},
 		"declined": {
 			simulator.Rule{Action: simulator.ActionDecline, StatusDetail: "cc_rejected_high_risk"},
 			simulator.Switches{},
-			want{meaning: Rejected, row: 3, reason: "cc_rejected_high_risk"},
+			want{meaning: Rejected, cause: CauseDeclined, reason: "cc_rejected_high_risk"},
 		},
 		"no balance": {
 			simulator.Rule{Action: simulator.ActionInsufficientMoney},
 			simulator.Switches{},
-			want{meaning: Rejected, row: 4, reason: "insufficient_money"},
+			want{meaning: Rejected, cause: CauseDeclined, reason: "insufficient_money"},
 		},
 		"in process": {
 			simulator.Rule{Action: simulator.ActionInProcess},
 			simulator.Switches{},
-			want{meaning: Poll, row: 5, park: event.ParkUndecided},
+			want{meaning: Poll, cause: CauseInProcess, park: event.ParkUndecided},
 		},
 		"authorized": {
 			simulator.Rule{Action: simulator.ActionAuthorized},
 			simulator.Switches{},
-			want{meaning: Park, row: 6, park: event.ParkUnexpectedStatus},
+			want{meaning: Park, cause: CauseUnexpectedStatus, park: event.ParkUnexpectedStatus},
 		},
 		"contradictory": {
 			simulator.Rule{Action: simulator.ActionContradict, Top: "rejected", Child: "approved", Charge: true},
 			simulator.Switches{},
-			want{meaning: Park, row: 9, park: event.ParkContradictory},
+			want{meaning: Park, cause: CauseContradiction, park: event.ParkContradictory},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestFindAll(t *testing.T) {
 			c, _ := simulated(t, simulator.Config{})
 			since := time.Now()
 			for i := range n {
-				check(t, c.Capture(t.Context(), under(t, fmt.Sprint("key-", i))), want{meaning: Captured, row: 1})
+				check(t, c.Capture(t.Context(), under(t, fmt.Sprint("key-", i))), want{meaning: Captured, cause: CauseApproved})
 			}
 			found := c.Find(t.Context(), sampleRequest(t), since)
 			checkFound(t, found)
@@ -167,18 +167,18 @@ func TestSearchFaults(t *testing.T) {
 		rule simulator.Rule
 		want want
 	}{
-		"error":       {simulator.Rule{Action: simulator.ActionError, Status: 503}, want{meaning: Retry, row: 38}},
-		"HTML":        {simulator.Rule{Action: simulator.ActionHTML}, want{meaning: Retry, row: 38}},
-		"rate limit":  {simulator.Rule{Action: simulator.ActionTooManyRequests, RetryAfter: &after}, want{meaning: Wait, row: 37}},
-		"locked":      {simulator.Rule{Action: simulator.ActionLocked}, want{meaning: Wait, row: 24}},
-		"truncated":   {simulator.Rule{Action: simulator.ActionTruncated}, want{meaning: Retry, row: 11}},
-		"broken off":  {simulator.Rule{Action: simulator.ActionTruncated, Abort: true}, want{meaning: Retry, row: 33}},
-		"drop":        {simulator.Rule{Action: simulator.ActionDrop}, want{meaning: Retry, row: 33}},
-		"hang":        {simulator.Rule{Action: simulator.ActionHang, Delay: simulator.Duration(20 * time.Millisecond)}, want{meaning: Retry, row: 33}},
-		"token":       {simulator.Rule{Action: simulator.ActionUnauthorized}, want{meaning: Halt, row: 27}},
-		"blocked":     {simulator.Rule{Action: simulator.ActionForbidden, Empty: true}, want{meaning: Halt, row: 28}},
-		"bad dates":   {simulator.Rule{Action: simulator.ActionError, Status: 400, Code: "400041"}, want{meaning: Retry, row: 18}},
-		"an odd page": {simulator.Rule{Action: simulator.ActionAnswer, Status: 200, Body: `{"results":[]}`}, want{meaning: Retry, row: 11}},
+		"error":       {simulator.Rule{Action: simulator.ActionError, Status: 503}, want{meaning: Retry, cause: CauseServerError}},
+		"HTML":        {simulator.Rule{Action: simulator.ActionHTML}, want{meaning: Retry, cause: CauseServerError}},
+		"rate limit":  {simulator.Rule{Action: simulator.ActionTooManyRequests, RetryAfter: &after}, want{meaning: Wait, cause: CauseRateLimit}},
+		"locked":      {simulator.Rule{Action: simulator.ActionLocked}, want{meaning: Wait, cause: CauseKeyBusy}},
+		"truncated":   {simulator.Rule{Action: simulator.ActionTruncated}, want{meaning: Retry, cause: CauseUnreadable}},
+		"broken off":  {simulator.Rule{Action: simulator.ActionTruncated, Abort: true}, want{meaning: Retry, cause: CauseNoAnswer}},
+		"drop":        {simulator.Rule{Action: simulator.ActionDrop}, want{meaning: Retry, cause: CauseNoAnswer}},
+		"hang":        {simulator.Rule{Action: simulator.ActionHang, Delay: simulator.Duration(20 * time.Millisecond)}, want{meaning: Retry, cause: CauseNoAnswer}},
+		"token":       {simulator.Rule{Action: simulator.ActionUnauthorized}, want{meaning: Halt, cause: CauseCredential}},
+		"blocked":     {simulator.Rule{Action: simulator.ActionForbidden, Empty: true}, want{meaning: Halt, cause: CauseAccount}},
+		"bad dates":   {simulator.Rule{Action: simulator.ActionError, Status: 400, Code: "400041"}, want{meaning: Retry, cause: CauseRequest}},
+		"an odd page": {simulator.Rule{Action: simulator.ActionAnswer, Status: 200, Body: `{"results":[]}`}, want{meaning: Retry, cause: CauseUnreadable}},
 	} {
 		for _, searched := range []int{0, 1} {
 			t.Run(fmt.Sprint(name, " after ", searched), func(t *testing.T) {
@@ -196,14 +196,14 @@ func TestSearchFaults(t *testing.T) {
 				server.Config.ErrorLog = quiet(t)
 				c := newClient(t, Config{URL: server.URL})
 				r, since := sampleRequest(t), time.Now()
-				check(t, c.Capture(t.Context(), r), want{meaning: Captured, row: 1})
+				check(t, c.Capture(t.Context(), r), want{meaning: Captured, cause: CauseApproved})
 				found := c.Find(t.Context(), r, since)
 				checkFound(t, found)
 				if found.Failed == nil || found.Searched || len(found.Payments) != searched || len(found.Inner)+len(found.Refused) != 0 {
 					t.Fatalf("got %+v", found)
 				}
 				check(t, *found.Failed, tt.want)
-				if found.Failed.Meaning == Wait && tt.want.row == 37 && found.Failed.RetryAfter != 7*time.Second {
+				if found.Failed.Meaning == Wait && tt.want.cause == CauseRateLimit && found.Failed.RetryAfter != 7*time.Second {
 					t.Errorf("got retry after %s", found.Failed.RetryAfter)
 				}
 			})
@@ -228,7 +228,7 @@ func TestSearchesThatAreNotOffered(t *testing.T) {
 			Action: simulator.ActionError, Status: http.StatusBadRequest, Code: "400047", Message: "Some parameters are invalid for search.",
 		}))
 		r, since := sampleRequest(t), time.Now()
-		check(t, c.Capture(t.Context(), r), want{meaning: Captured, row: 1})
+		check(t, c.Capture(t.Context(), r), want{meaning: Captured, cause: CauseApproved})
 		found := c.Find(t.Context(), r, since)
 		checkFound(t, found)
 		if len(found.Payments) != tt.payments || len(found.Inner) != tt.inner || len(found.Refused) != tt.refused ||
@@ -258,10 +258,10 @@ func TestFindInTime(t *testing.T) {
 		r := sampleRequest(t)
 
 		first := time.Now()
-		check(t, c.Capture(t.Context(), under(t, "first")), want{meaning: Captured, row: 1})
+		check(t, c.Capture(t.Context(), under(t, "first")), want{meaning: Captured, cause: CauseApproved})
 		time.Sleep(30 * time.Hour) // more than the day that is added to the days asked for
 		second := time.Now()
-		check(t, c.Capture(t.Context(), under(t, "second")), want{meaning: Captured, row: 1})
+		check(t, c.Capture(t.Context(), under(t, "second")), want{meaning: Captured, cause: CauseApproved})
 		look := func(since time.Time, want int) {
 			found := c.Find(t.Context(), r, since)
 			checkFound(t, found)

@@ -98,7 +98,7 @@ func TestFindTheDocumentedSample(t *testing.T) {
 		t.Fatalf("got %+v", found)
 	}
 	a := found.Payments[0]
-	check(t, a, want{meaning: Captured, row: 1})
+	check(t, a, want{meaning: Captured, cause: CauseApproved})
 	if a.Payment.ID != "10458724" || a.Payment.Replayed || a.HTTPStatus != 200 || a.RequestID != "req-1" || a.RetryAfter != 0 || len(a.Payment.Transactions) != 1 {
 		t.Errorf("got %+v", a)
 	}
@@ -110,18 +110,18 @@ func TestFoundIsJudged(t *testing.T) {
 	approved, rejected := testdata(t, "approved"), testdata(t, "rejected_card")
 	bare := mustReplace(t, mustReplace(t, approved, `,"external_reference":"Pago_123"`, ``), `"id":10458724,`, `"id":7,`)
 	ours := mustReplace(t, rejected, `{"transaction_amount":700.50,`, `{"external_reference":"Pago_123","transaction_amount":700.50,`)
-	maybe := want{meaning: Park, row: rowMaybeOurs, park: event.ParkDuplicateRefer}
-	contradictory := want{meaning: Park, row: 9, park: event.ParkContradictory}
+	maybe := want{meaning: Park, cause: CauseDuplicateReference, park: event.ParkDuplicateRefer}
+	contradictory := want{meaning: Park, cause: CauseContradiction, park: event.ParkContradictory}
 	for name, tt := range map[string]struct {
 		result string
 		want   want // no meaning: left out
 	}{
-		"approved":                            {approved, want{meaning: Captured, row: 1}},
-		"id is text":                          {mustReplace(t, approved, `10458724`, `"10458724"`), want{meaning: Captured, row: 1}},
-		"reference at the top alone":          {mustReplace(t, bare, `{"id"`, `{"external_reference":"Pago_123","id"`), want{meaning: Captured, row: 1}},
-		"rejected":                            {ours, want{meaning: Rejected, row: 3, reason: "cc_rejected_other_reason"}},
-		"in process":                          {mustReplace(t, approved, `"approved"`, `"in_process"`), want{meaning: Poll, row: 5}},
-		"refunded":                            {mustReplace(t, approved, `"status":"approved","wallet`, `"status":"refunded","wallet`), want{meaning: Park, row: 7}},
+		"approved":                            {approved, want{meaning: Captured, cause: CauseApproved}},
+		"id is text":                          {mustReplace(t, approved, `10458724`, `"10458724"`), want{meaning: Captured, cause: CauseApproved}},
+		"reference at the top alone":          {mustReplace(t, bare, `{"id"`, `{"external_reference":"Pago_123","id"`), want{meaning: Captured, cause: CauseApproved}},
+		"rejected":                            {ours, want{meaning: Rejected, cause: CauseDeclined, reason: "cc_rejected_other_reason"}},
+		"in process":                          {mustReplace(t, approved, `"approved"`, `"in_process"`), want{meaning: Poll, cause: CauseInProcess}},
+		"refunded":                            {mustReplace(t, approved, `"status":"approved","wallet`, `"status":"refunded","wallet`), want{meaning: Park, cause: CauseUnexpectedStatus}},
 		"another amount":                      {mustReplace(t, approved, `700.50`, `700.51`), contradictory},
 		"another site":                        {mustReplace(t, approved, `MLM`, `MLB`), contradictory},
 		"an error beside":                     {mustReplace(t, approved, `{"id"`, `{"error":"x","id"`), contradictory},
@@ -140,9 +140,9 @@ func TestFoundIsJudged(t *testing.T) {
 		"another's and a list":                {mustReplace(t, mustReplace(t, bare, `{"id"`, `{"external_reference":[],"id"`), `"wallet_payment":{`, `"wallet_payment":{"external_reference":"x",`), want{}},
 		"created before":                      {mustReplace(t, approved, `"date_created":"2018-10-20`, `"date_created":"2018-10-19`), want{}},
 		"created a moment before":             {mustReplace(t, approved, `"date_created":"2018-10-20T09:34:20.518-04:00`, `"date_created":"2018-10-19T23:59:59.999Z`), want{}},
-		"created at that very time":           {mustReplace(t, approved, `"date_created":"2018-10-20T09:34:20.518-04:00`, `"date_created":"2018-10-19T20:00:00.000-0400`), want{meaning: Captured, row: 1}},
-		"before, but for a date that is none": {mustReplace(t, approved, `"date_created":"2018-10-20`, `"date_created":"yesterday 2018-10-19`), want{meaning: Captured, row: 1}},
-		"no date":                             {mustReplace(t, approved, `"date_created":"2018-10-20T09:34:20.518-04:00",`, ``), want{meaning: Captured, row: 1}},
+		"created at that very time":           {mustReplace(t, approved, `"date_created":"2018-10-20T09:34:20.518-04:00`, `"date_created":"2018-10-19T20:00:00.000-0400`), want{meaning: Captured, cause: CauseApproved}},
+		"before, but for a date that is none": {mustReplace(t, approved, `"date_created":"2018-10-20`, `"date_created":"yesterday 2018-10-19`), want{meaning: Captured, cause: CauseApproved}},
+		"no date":                             {mustReplace(t, approved, `"date_created":"2018-10-20T09:34:20.518-04:00",`, ``), want{meaning: Captured, cause: CauseApproved}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -177,15 +177,15 @@ func TestFoundTwice(t *testing.T) {
 	pending := mustReplace(t, approved, `"approved"`, `"in_process"`)
 	refunded := mustReplace(t, approved, `"status":"approved","wallet`, `"status":"refunded","wallet`)
 	other := mustReplace(t, mustReplace(t, approved, `10458724`, `10458725`), `20.518`, `20.517`)
-	read := want{meaning: Poll, row: rowUnknown, park: event.ParkContradictory}
+	read := want{meaning: Poll, cause: CauseUnknownStatus, park: event.ParkContradictory}
 	for name, tt := range map[string]struct {
 		first, second string
 		want          []want
 	}{
-		"the same":                  {pageOf(approved), pageOf(approved), []want{{meaning: Captured, row: 1}}},
-		"the first only":            {pageOf(approved), noResults, []want{{meaning: Captured, row: 1}}},
-		"the second only":           {noResults, pageOf(approved), []want{{meaning: Captured, row: 1}}},
-		"two payments":              {pageOf(approved), pageOf(other), []want{{meaning: Captured, row: 1}, {meaning: Captured, row: 1}}},
+		"the same":                  {pageOf(approved), pageOf(approved), []want{{meaning: Captured, cause: CauseApproved}}},
+		"the first only":            {pageOf(approved), noResults, []want{{meaning: Captured, cause: CauseApproved}}},
+		"the second only":           {noResults, pageOf(approved), []want{{meaning: Captured, cause: CauseApproved}}},
+		"two payments":              {pageOf(approved), pageOf(other), []want{{meaning: Captured, cause: CauseApproved}, {meaning: Captured, cause: CauseApproved}}},
 		"approved meanwhile":        {pageOf(pending), pageOf(approved), []want{read}},
 		"in process after approved": {pageOf(approved), pageOf(pending), []want{read}},
 		"refunded meanwhile":        {pageOf(approved), pageOf(refunded), []want{read}},
@@ -265,7 +265,7 @@ func TestFindThatIsNotSent(t *testing.T) {
 	if found.Failed == nil || found.Calls != 0 {
 		t.Fatalf("got %+v", found)
 	}
-	check(t, *found.Failed, want{meaning: Retry, row: 32, park: event.ParkUndecided})
+	check(t, *found.Failed, want{meaning: Retry, cause: CauseNotSent, park: event.ParkUndecided})
 
 	c, err := New(Config{URL: closed.URL, Timeout: time.Second, MaxConnections: 1}, func() secret.Text { return secret.New("") })
 	if err != nil {
@@ -276,7 +276,7 @@ func TestFindThatIsNotSent(t *testing.T) {
 	if found.Failed == nil || found.Calls != 0 {
 		t.Fatalf("got %+v", found)
 	}
-	check(t, *found.Failed, want{meaning: Halt, row: 27})
+	check(t, *found.Failed, want{meaning: Halt, cause: CauseCredential})
 
 	ctx, cancel := context.WithCancel(t.Context())
 	stopping := searches(t, func(string, url.Values) (int, string) { cancel(); <-ctx.Done(); return 200, noResults })

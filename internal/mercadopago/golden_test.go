@@ -18,39 +18,39 @@ func TestCatalogue(t *testing.T) {
 		amount string // 700.50 where ""
 		want   want
 	}{
-		{"approved", 201, "", want{meaning: Captured, row: 1}},
-		{"approved", 200, "", want{meaning: Captured, row: 2}},
-		{"rejected_card", 201, "", want{meaning: Rejected, row: 3, reason: "cc_rejected_other_reason"}},
-		{"rejected_card", 200, "", want{meaning: Rejected, row: 3, reason: "cc_rejected_other_reason"}},
-		{"rejected_no_balance", 201, "", want{meaning: Rejected, row: 4, reason: "insufficient_money"}},
-		{"approved_discount", 201, "550", want{meaning: Captured, row: 1}},
-		{"in_process", 201, "", want{meaning: Poll, row: 5, park: event.ParkUndecided}},
-		{"pending", 200, "", want{meaning: Poll, row: 5, park: event.ParkUndecided}},
-		{"authorized", 201, "100", want{meaning: Park, row: 6, park: event.ParkUnexpectedStatus}},
-		{"cancelled", 200, "", want{meaning: Park, row: 8, park: event.ParkUnexpectedStatus}},
-		{"cancelled_mock", 200, "100", want{meaning: Park, row: 8, park: event.ParkUnexpectedStatus}},
-		{"get_sample", 200, "", want{meaning: Poll, row: 10, park: event.ParkUnexpectedStatus}},
-		{"refund", 200, "", want{meaning: Retry, row: 11, park: event.ParkUndecided}},
-		{"search", 200, "", want{meaning: Park, row: 10, park: event.ParkUnexpectedStatus}},
-		{"error_invalid_payer_token", 401, "", want{meaning: Rejected, row: 13, reason: "invalid_payer_token"}},
-		{"error_invalid_payer_token", 201, "", want{meaning: Rejected, row: 13, reason: "invalid_payer_token"}},
-		{"error_search_parameters", 400, "", want{meaning: Park, row: 18, park: event.ParkRefusedRequest}},
-		{"error_discount", 400, "", want{meaning: Park, row: 17, park: event.ParkRefusedRequest}},
-		{"error_in_progress", 409, "", want{meaning: Wait, row: 21, park: event.ParkUndecided}},
-		{"error_key_used", 422, "", want{meaning: Park, row: 22, park: event.ParkKeyUsed}},
-		{"error_payment_not_found", 404, "", want{meaning: Park, row: 20, park: event.ParkRefusedRequest}},
-		{"error_payment_not_found_cause", 404, "", want{meaning: Park, row: 20, park: event.ParkRefusedRequest}},
-		{"error_client_not_whitelisted", 404, "", want{meaning: Halt, row: 29}},
-		{"error_collector_not_listed", 404, "", want{meaning: Halt, row: 29}},
-		{"error_invalid_splitter", 400, "", want{meaning: Park, row: 18, park: event.ParkRefusedRequest}},
-		{"error_internal", 500, "", want{meaning: Retry, row: 38, park: event.ParkUndecided}},
-		{"host_no_access_token", 401, "", want{meaning: Halt, row: 27}},
-		{"host_live_credentials", 401, "", want{meaning: Halt, row: 27}},
-		{"host_edge_unauthorized", 401, "", want{meaning: Halt, row: 27}},
-		{"host_policy_agent", 403, "", want{meaning: Halt, row: 28}},
-		{"host_too_many_requests", 429, "", want{meaning: Wait, row: 37, park: event.ParkUndecided}},
-		{"host_bad_gateway", 502, "", want{meaning: Retry, row: 38, park: event.ParkUndecided}},
-		{"host_gateway_timeout", 504, "", want{meaning: Retry, row: 38, park: event.ParkUndecided}},
+		{"approved", 201, "", want{meaning: Captured, cause: CauseApproved}},
+		{"approved", 200, "", want{meaning: Captured, cause: CauseApproved, replayed: true}},
+		{"rejected_card", 201, "", want{meaning: Rejected, cause: CauseDeclined, reason: "cc_rejected_other_reason"}},
+		{"rejected_card", 200, "", want{meaning: Rejected, cause: CauseDeclined, reason: "cc_rejected_other_reason"}},
+		{"rejected_no_balance", 201, "", want{meaning: Rejected, cause: CauseDeclined, reason: "insufficient_money"}},
+		{"approved_discount", 201, "550", want{meaning: Captured, cause: CauseApproved}},
+		{"in_process", 201, "", want{meaning: Poll, cause: CauseInProcess, park: event.ParkUndecided}},
+		{"pending", 200, "", want{meaning: Poll, cause: CauseInProcess, park: event.ParkUndecided}},
+		{"authorized", 201, "100", want{meaning: Park, cause: CauseUnexpectedStatus, park: event.ParkUnexpectedStatus}},
+		{"cancelled", 200, "", want{meaning: Park, cause: CauseUnexpectedStatus, park: event.ParkUnexpectedStatus}},
+		{"cancelled_mock", 200, "100", want{meaning: Park, cause: CauseUnexpectedStatus, park: event.ParkUnexpectedStatus}},
+		{"get_sample", 200, "", want{meaning: Poll, cause: CauseUnknownStatus, park: event.ParkUnexpectedStatus}},
+		{"refund", 200, "", want{meaning: Retry, cause: CauseUnreadable, park: event.ParkUndecided}},
+		{"search", 200, "", want{meaning: Park, cause: CauseUnknownStatus, park: event.ParkUnexpectedStatus}},
+		{"error_invalid_payer_token", 401, "", want{meaning: Rejected, cause: CausePayer, reason: "invalid_payer_token"}},
+		{"error_invalid_payer_token", 201, "", want{meaning: Rejected, cause: CausePayer, reason: "invalid_payer_token"}},
+		{"error_search_parameters", 400, "", want{meaning: Park, cause: CauseRequest, park: event.ParkRefusedRequest}},
+		{"error_discount", 400, "", want{meaning: Park, cause: CauseRequest, park: event.ParkRefusedRequest}},
+		{"error_in_progress", 409, "", want{meaning: Wait, cause: CauseKeyBusy, park: event.ParkUndecided}},
+		{"error_key_used", 422, "", want{meaning: Park, cause: CauseKeyUsed, park: event.ParkKeyUsed}},
+		{"error_payment_not_found", 404, "", want{meaning: Park, cause: CauseRequest, park: event.ParkRefusedRequest}},
+		{"error_payment_not_found_cause", 404, "", want{meaning: Park, cause: CauseRequest, park: event.ParkRefusedRequest}},
+		{"error_client_not_whitelisted", 404, "", want{meaning: Halt, cause: CauseAccount}},
+		{"error_collector_not_listed", 404, "", want{meaning: Halt, cause: CauseAccount}},
+		{"error_invalid_splitter", 400, "", want{meaning: Park, cause: CauseRequest, park: event.ParkRefusedRequest}},
+		{"error_internal", 500, "", want{meaning: Retry, cause: CauseServerError, park: event.ParkUndecided}},
+		{"host_no_access_token", 401, "", want{meaning: Halt, cause: CauseCredential}},
+		{"host_live_credentials", 401, "", want{meaning: Halt, cause: CauseCredential}},
+		{"host_edge_unauthorized", 401, "", want{meaning: Halt, cause: CauseCredential}},
+		{"host_policy_agent", 403, "", want{meaning: Halt, cause: CauseAccount}},
+		{"host_too_many_requests", 429, "", want{meaning: Wait, cause: CauseRateLimit, park: event.ParkUndecided}},
+		{"host_bad_gateway", 502, "", want{meaning: Retry, cause: CauseServerError, park: event.ParkUndecided}},
+		{"host_gateway_timeout", 504, "", want{meaning: Retry, cause: CauseServerError, park: event.ParkUndecided}},
 	}
 	seen := make(map[string]bool)
 	for _, tt := range tests {
@@ -98,7 +98,7 @@ func TestPaymentOfTheApprovedSample(t *testing.T) {
 	if replay := judge(sampleRequest(t), 200, testdata(t, "approved")); !replay.Payment.Replayed {
 		t.Error("200 to a charge is a replay")
 	}
-	if read := judgeRead(sampleRequest(t), 200, testdata(t, "approved")); read.Payment.Replayed || read.Row != 1 {
-		t.Errorf("200 to a read is no replay: row %d", read.Row)
+	if read := judgeRead(sampleRequest(t), 200, testdata(t, "approved")); read.Payment.Replayed || read.Cause != CauseApproved {
+		t.Errorf("HTTP 200 to a read is called a replay: %s", read.Cause)
 	}
 }

@@ -83,16 +83,20 @@ func mustReplace(tb testing.TB, text, from, to string) string {
 
 // want is what is expected of an answer.
 type want struct {
-	meaning Meaning
-	row     int
-	reason  string           // of a rejection
-	park    event.ParkReason // checked where not ""
+	meaning  Meaning
+	cause    Cause
+	replayed bool             // of a captured payment
+	reason   string           // of a rejection
+	park     event.ParkReason // "": any
 }
 
 func check(t *testing.T, a Answer, w want) {
 	t.Helper()
-	if a.Meaning != w.meaning || a.Row != w.row {
-		t.Errorf("got %s by row %d, want %s by row %d: %s", a.Meaning, a.Row, w.meaning, w.row, a.Detail)
+	if a.Meaning != w.meaning || a.Cause != w.cause {
+		t.Errorf("got %s (%s), want %s (%s): %s", a.Meaning, a.Cause, w.meaning, w.cause, a.Detail)
+	}
+	if a.Meaning == Captured && a.Payment.Replayed != w.replayed {
+		t.Errorf("got replayed %t, want %t", a.Payment.Replayed, w.replayed)
 	}
 	if a.Meaning == Rejected && a.Reason != w.reason {
 		t.Errorf("got reason %q, want %q", a.Reason, w.reason)
@@ -115,8 +119,8 @@ func checkSound(t *testing.T, a Answer) {
 	if needs := a.Meaning != Captured && a.Meaning != Rejected; needs == (a.ParkReason == "") {
 		t.Errorf("%s with park reason %q", a.Meaning, a.ParkReason)
 	}
-	if a.Meaning == Halt && (a.Cause < CauseCredential || a.ParkReason != event.ParkBlocked) {
-		t.Errorf("halt by cause %d, park reason %q", a.Cause, a.ParkReason)
+	if a.Meaning == Halt && (!a.Cause.OurFault() || a.ParkReason != event.ParkBlocked) {
+		t.Errorf("halt by cause %s, park reason %q", a.Cause, a.ParkReason)
 	}
 	if a.Meaning == Captured && (a.Payment == nil || a.Payment.ID == "") {
 		t.Errorf("captured without a payment: %+v", a.Payment)

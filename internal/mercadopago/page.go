@@ -110,7 +110,7 @@ func (x *exchange) page() (p page, why string) {
 // unusable judges a search whose answer was complete and cannot be used.
 func (x *exchange) unusable(m Meaning, why string) Answer {
 	return Answer{
-		Meaning: m, Row: rowUnreadable, ParkReason: event.ParkUndecided, HTTPStatus: x.status, Read: true, Sent: true,
+		Meaning: m, Cause: CauseUnreadable, ParkReason: event.ParkUndecided, HTTPStatus: x.status, Read: true, Sent: true,
 		RequestID: x.requestID, RetryAfter: x.retryAfter,
 		Detail: x.scrub.text(fmt.Sprintf("HTTP %d, %s", x.status, why), maxDetail),
 	}

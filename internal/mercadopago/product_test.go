@@ -90,14 +90,14 @@ func checkMixture(t *testing.T, x exchange, top part, list []part, wallet, probl
 	x.raw, x.body = []byte(body), parseBody([]byte(body))
 	a := decide(x)
 	if (a.Meaning == Captured) != paid {
-		t.Errorf("HTTP %d %s\ngot %s by row %d, captured should be %t", status, body, a.Meaning, a.Row, paid)
+		t.Errorf("HTTP %d %s\ngot %s (%s), captured should be %t", status, body, a.Meaning, a.Cause, paid)
 	}
-	// Rejected by the payment, or by the error of row 13 and nothing beside it.
+	// Rejected by the payment, or by the refused payer token and nothing beside it.
 	cancelled := !problem.paid && len(list) == 0 &&
 		((status == 401 && (top.json == `` || strings.Contains(top.json, "401"))) ||
 			(status < 300 && strings.Contains(top.json, "401")))
 	if (a.Meaning == Rejected) != (denied && safe || cancelled) {
-		t.Errorf("HTTP %d %s\ngot %s by row %d, rejected should be %t", status, body, a.Meaning, a.Row, denied && safe || cancelled)
+		t.Errorf("HTTP %d %s\ngot %s (%s), rejected should be %t", status, body, a.Meaning, a.Cause, denied && safe || cancelled)
 	}
 	if status >= 500 && (a.Meaning != Retry || !a.EffectUnknown()) {
 		t.Errorf("HTTP %d %s\ngot %s", status, body, a.Meaning)

@@ -5,34 +5,29 @@ import "payment-capture/internal/event"
 // The reasons of our own for a rejection. All others are the API's
 // status_detail, an open list.
 const (
-	reasonPayerToken      = "invalid_payer_token"  // rows 13 and 14: the buyer cancelled the agreement
-	reasonPayerNotFound   = "payer_not_found"      // row 15
-	reasonPayerPermission = "payer_permission"     // row 16
+	reasonPayerToken      = "invalid_payer_token" // the buyer cancelled the agreement
+	reasonPayerNotFound   = "payer_not_found"
+	reasonPayerPermission = "payer_permission"
 	reasonUnspecified     = "rejected_unspecified" // rejected without a status_detail
 )
 
-// ReasonInvalidPayerToken is the reason that, over many payers in a short
-// time, is our wiring and not the buyers' doing.
-const ReasonInvalidPayerToken = reasonPayerToken
-
-// ReasonDuplicatedPayment is the API's word that it took the same value
-// before. It is a rejection of this try. After a try of the same event whose
-// effect is unknown it is evidence that this earlier try took the money, so the
-// caller searches for that payment. If the search finds only the declined one, the
-// caller parks and never rejects: that the index does not show a payment proves
-// nothing, and a rejection would make the shop ask for the money again.
+// ReasonDuplicatedPayment is the API's statement that it took the same value
+// before. It is a rejection of this call. After a call for the same event whose
+// effect is unknown it is evidence that the earlier call took the money, so the
+// caller searches for that payment. If the search finds only the declined payment,
+// the caller parks the event and never rejects it: a payment may be missing from
+// the index, and after a rejection the shop would ask for the money again.
 const ReasonDuplicatedPayment = "cc_rejected_duplicated_payment"
 
-// Classify gives the kind of a rejection, and what a new event could do
-// better. The table is §6 of the API reference notes (pages
-// web-tokenize-checkout/handling-responses and the OpenAPI status_detail
-// enum). Where its "buyer" column asks for anything, other means included,
-// the retry is the buyer's; where the same agreement may succeed by itself,
-// later, it is later.
+// Classify returns the category of a rejection, and whether a new event could
+// succeed (pages web-tokenize-checkout/handling-responses and the OpenAPI
+// status_detail enum). RetryBuyerAction means that the buyer has to act first,
+// by other means of payment too; RetryLater that the same agreement may succeed
+// later by itself.
 //
-// The list is open. A detail that it does not have is a refusal all the same,
-// hence declined; nothing is known to make a new try better, and repeated
-// tries can get a payer blocked (devsite-docs issue 2615), hence never.
+// The list is open. A detail that it does not have is declined, and never
+// retried: nothing shows that a new event would do better, and repeated charges
+// can get a payer blocked (devsite-docs issue 2615).
 func Classify(reason string) (event.Category, event.Retry) {
 	switch reason {
 	case "insufficient_money", "insufficient_amount", "cc_rejected_insufficient_amount":

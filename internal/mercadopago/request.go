@@ -13,7 +13,7 @@ import (
 	"payment-capture/internal/money"
 )
 
-// EncodingVersion numbers the layout that [EncodeBody] writes. It goes up when
+// EncodingVersion numbers the layout that [encodeBody] writes. It goes up when
 // the same event would give other bytes, which the API takes for another
 // request under a used key.
 const EncodingVersion = 1
@@ -42,12 +42,12 @@ type wirePayer struct {
 	TypeToken string `json:"type_token"`
 }
 
-// EncodeBody gives the body of the capture of an event. It is made of the
+// encodeBody gives the body of the capture of an event. It is made of the
 // event alone, no clock and no map, so the same event gives the same bytes for
 // ever, as a key that is sent again needs. The amount is in the currency's
 // main unit at its full scale, such as 700.50. The error says which part of
 // the event cannot be sent; an event that [event.Decode] made has none.
-func EncodeBody(e *event.ReadyToCapture) ([]byte, error) {
+func encodeBody(e *event.ReadyToCapture) ([]byte, error) {
 	switch {
 	case e == nil:
 		return nil, errors.New("encode capture: no event")
@@ -98,7 +98,7 @@ type Request struct {
 // NewRequest makes the request for an event. The error says which part of the
 // event cannot be sent.
 func NewRequest(e *event.ReadyToCapture) (Request, error) {
-	body, err := EncodeBody(e)
+	body, err := encodeBody(e)
 	if err != nil {
 		return Request{}, err
 	}

@@ -61,7 +61,7 @@ func TestEncodeBody(t *testing.T) {
 			e := sampleEvent(t)
 			tt.change(e)
 			for range 2 {
-				got, err := EncodeBody(e)
+				got, err := encodeBody(e)
 				if err != nil || string(got) != tt.want {
 					t.Errorf("got %s, %v\nwant %s", got, err, tt.want)
 				}
@@ -151,7 +151,7 @@ func TestNewRequestRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := EncodeBody(nil); err == nil {
+	if _, err := encodeBody(nil); err == nil {
 		t.Error("no event: got no error")
 	}
 }

@@ -29,16 +29,16 @@ func TestOneCaptureIsOneRequest(t *testing.T) {
 			address := breakingServer(t, &conns, &posts, end)
 			c := newClient(t, Config{URL: "http://" + address, MaxConnections: 1})
 			r := sampleRequest(t)
-			check(t, c.Capture(t.Context(), r), want{meaning: Captured, row: 2})
+			check(t, c.Capture(t.Context(), r), want{meaning: Captured, cause: CauseApproved, replayed: true})
 			a := c.Capture(t.Context(), r)
 			if posts.Load() != 2 || conns.Load() != 1 {
 				t.Errorf("two captures made %d requests on %d connections, want 2 on 1", posts.Load(), conns.Load())
 			}
-			check(t, a, want{meaning: Retry, row: 33})
+			check(t, a, want{meaning: Retry, cause: CauseNoAnswer})
 			if !a.Sent || !a.EffectUnknown() {
 				t.Errorf("got sent %t, effect unknown %t", a.Sent, a.EffectUnknown())
 			}
-			check(t, c.Capture(t.Context(), r), want{meaning: Captured, row: 2})
+			check(t, c.Capture(t.Context(), r), want{meaning: Captured, cause: CauseApproved, replayed: true})
 		})
 	}
 }
@@ -101,8 +101,8 @@ func TestOneCaptureIsOneRequestHTTP2(t *testing.T) {
 	trust := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	c := newClient(t, Config{URL: s.URL, TLS: &tls.Config{RootCAs: trust}})
 	r := sampleRequest(t)
-	check(t, c.Capture(t.Context(), r), want{meaning: Captured, row: 2})
-	check(t, c.Capture(t.Context(), r), want{meaning: Retry, row: 33})
+	check(t, c.Capture(t.Context(), r), want{meaning: Captured, cause: CauseApproved, replayed: true})
+	check(t, c.Capture(t.Context(), r), want{meaning: Retry, cause: CauseNoAnswer})
 	if posts.Load() != 2 {
 		t.Errorf("two captures made %d requests", posts.Load())
 	}

@@ -92,7 +92,7 @@ func (f *finder) read(ctx context.Context, q query) (results []exchange, whole b
 		}
 	}
 	f.fail(q, Answer{
-		Meaning: Park, Row: rowUnreadable, ParkReason: event.ParkUndecided, HTTPStatus: http.StatusOK, Read: true, Sent: true,
+		Meaning: Park, Cause: CauseUnreadable, ParkReason: event.ParkUndecided, HTTPStatus: http.StatusOK, Read: true, Sent: true,
 		Detail: fmt.Sprintf("%d results on over %d pages are too many to tell apart", l.total, maxPages),
 	})
 	return nil, false

@@ -284,7 +284,7 @@ func TestClassify(t *testing.T) {
 			ReasonDuplicatedPayment, "rejected_by_regulations", "rejected_by_biz_rule", "rejected_insufficient_data",
 			"payer_permission",
 		}},
-		{event.CategoryAgreementCancelled, event.RetryBuyerAction, []string{ReasonInvalidPayerToken}},
+		{event.CategoryAgreementCancelled, event.RetryBuyerAction, []string{reasonPayerToken}},
 		{event.CategoryOther, event.RetryBuyerAction, []string{"payer_not_found"}},
 		{event.CategoryDeclined, event.RetryNever, []string{"rejected_unspecified", "cc_rejected_of_tomorrow", "", "Insufficient_money"}},
 	}

@@ -38,7 +38,7 @@ func TestTimeouts(t *testing.T) {
 			})
 			c := newClient(t, Config{URL: s.URL, Timeout: 50 * time.Millisecond})
 			a := c.Capture(t.Context(), sampleRequest(t))
-			check(t, a, want{meaning: Retry, row: 33, park: event.ParkUndecided})
+			check(t, a, want{meaning: Retry, cause: CauseNoAnswer, park: event.ParkUndecided})
 			if !a.Sent || !a.EffectUnknown() || !strings.Contains(a.Detail, "nothing for 50ms") {
 				t.Errorf("got sent %t, effect unknown %t, %q", a.Sent, a.EffectUnknown(), a.Detail)
 			}
@@ -56,12 +56,12 @@ func TestCancelledByTheCaller(t *testing.T) {
 	})
 	c := newClient(t, Config{URL: s.URL})
 	a := c.Capture(ctx, sampleRequest(t))
-	check(t, a, want{meaning: Retry, row: 33})
+	check(t, a, want{meaning: Retry, cause: CauseNoAnswer})
 	if !a.Sent {
 		t.Error("it was sent before it was cancelled")
 	}
 	again := c.Capture(ctx, sampleRequest(t))
-	check(t, again, want{meaning: Retry, row: 32})
+	check(t, again, want{meaning: Retry, cause: CauseNotSent})
 	if again.Sent || again.EffectUnknown() {
 		t.Error("it was cancelled before it was sent")
 	}
@@ -91,7 +91,7 @@ func TestNotSent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := newClient(t, cfg).Capture(t.Context(), sampleRequest(t))
-			check(t, a, want{meaning: Retry, row: 32, park: event.ParkUndecided})
+			check(t, a, want{meaning: Retry, cause: CauseNotSent, park: event.ParkUndecided})
 			if a.Sent || a.EffectUnknown() || a.HTTPStatus != 0 {
 				t.Errorf("got sent %t, effect unknown %t, HTTP %d", a.Sent, a.EffectUnknown(), a.HTTPStatus)
 			}
@@ -155,7 +155,9 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 		r := sampleRequest(t)
 		var wg sync.WaitGroup
 		for range 30 {
-			wg.Go(func() { check(t, c.Capture(t.Context(), r), want{meaning: Captured, row: 2}) })
+			wg.Go(func() {
+				check(t, c.Capture(t.Context(), r), want{meaning: Captured, cause: CauseApproved, replayed: true})
+			})
 		}
 		wg.Wait()
 		if n := opened.Load(); n > 3 {

@@ -152,18 +152,18 @@ func TestRefusedStreams(t *testing.T) {
 			c := newClient(t, Config{URL: address, TLS: trust})
 			r := sampleRequest(t)
 			first := c.Capture(t.Context(), r)
-			row := rowNotSent
+			cause := CauseNotSent
 			if test.processed {
-				row = rowNoAnswer
+				cause = CauseNoAnswer
 			}
-			check(t, first, want{meaning: Retry, row: row, park: event.ParkUndecided})
+			check(t, first, want{meaning: Retry, cause: cause, park: event.ParkUndecided})
 			if first.Sent != test.processed || first.EffectUnknown() != test.processed || first.RefusedUnseen() == test.processed {
 				t.Errorf("got sent %t, effect unknown %t, refused unseen %t: %s", first.Sent, first.EffectUnknown(), first.RefusedUnseen(), first.Detail)
 			}
 			if n := requests.Load(); n != 1 {
 				t.Errorf("%d requests for one capture", n)
 			}
-			check(t, c.Capture(t.Context(), r), want{meaning: Rejected, row: 13, reason: reasonPayerToken})
+			check(t, c.Capture(t.Context(), r), want{meaning: Rejected, cause: CausePayer, reason: reasonPayerToken})
 		})
 	}
 }
@@ -206,8 +206,8 @@ func TestMisdirected(t *testing.T) {
 				reading.Go(func() { c.Get(t.Context(), r, "1") })
 				<-hangs
 			}
-			check(t, c.Capture(t.Context(), r), want{meaning: Retry, row: 35})
-			check(t, c.Capture(t.Context(), r), want{meaning: Captured, row: 2})
+			check(t, c.Capture(t.Context(), r), want{meaning: Retry, cause: CauseServerError})
+			check(t, c.Capture(t.Context(), r), want{meaning: Captured, cause: CauseApproved, replayed: true})
 			n := 0
 			keys.Range(func(any, any) bool { n++; return true })
 			if n != 1 {

@@ -310,7 +310,7 @@ func (a *asking) hold(b *batch, w wanted, answer mercadopago.Answer) (done bool,
 // holdOdd holds an answer that only a person can judge.
 func (a *asking) holdOdd(differs func(Kind, string, ...any), captured bool, answer mercadopago.Answer) bool {
 	switch {
-	case answer.Row == 0:
+	case answer.Cause == mercadopago.CauseNone:
 		differs(APIMissing, "its payment_id is none: %s", answer.Detail)
 	case answer.ParkReason == event.ParkContradictory:
 		differs(APIDiffers, "the payment is not that of the outcome: %s", answer.Detail)
