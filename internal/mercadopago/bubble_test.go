@@ -2,7 +2,6 @@ package mercadopago
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -11,42 +10,52 @@ import (
 	"time"
 )
 
-// pipes is a network without a machine's network in it, for bubbles.
-type pipes chan net.Conn
+// pipes is a network of two ends: a listener and its dialer.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
 
 func (p pipes) Accept() (net.Conn, error) {
-	conn, ok := <-p
-	if !ok {
-		return nil, errors.New("closed")
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
 	}
-	return conn, nil
 }
+
+func newPipes() pipes { return pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
 
 // Close ends Accept; the server calls it once.
 func (p pipes) Close() error {
-	close(p)
+	close(p.closed)
 	return nil
 }
 
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
+// dial also ends when the listener closes, because the transport may dial a
+// spare connection in the background.
 func (p pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	here, there := net.Pipe()
 	select {
-	case p <- there:
+	case p.conns <- there:
 		return here, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-// TestInVirtualTime: the client works in a bubble, where the service's tests
-// run it, and its timeout is one of the whole try.
+// TestInVirtualTime checks that the client works in a bubble, as the service's
+// tests run it, and that its timeout covers the whole call.
 func TestInVirtualTime(t *testing.T) {
 	t.Parallel()
 	body := testdata(t, "approved")
 	synctest.Test(t, func(t *testing.T) {
-		network := make(pipes)
+		network := newPipes()
 		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			_, _ = io.Copy(io.Discard, req.Body)
 			takes, _ := time.ParseDuration(req.Header.Get("X-Idempotency-Key"))

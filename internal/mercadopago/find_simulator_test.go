@@ -251,7 +251,7 @@ func TestFindInTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		network := make(pipes)
+		network := newPipes()
 		server := &http.Server{Handler: s}
 		go func() { _ = server.Serve(network) }()
 		c := newClient(t, Config{URL: "http://api.example", DialContext: network.dial})

@@ -139,7 +139,7 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	body := testdata(t, "approved")
 	synctest.Test(t, func(t *testing.T) {
 		var opened atomic.Int32
-		network := make(pipes)
+		network := newPipes()
 		server := &http.Server{
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = io.WriteString(w, body)
