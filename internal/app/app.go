@@ -25,6 +25,7 @@ import (
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
 	"payment-capture/internal/ledger"
+	"payment-capture/internal/limiter"
 	"payment-capture/internal/mercadopago"
 	"payment-capture/internal/pipeline"
 	"payment-capture/internal/rules"
@@ -53,7 +54,7 @@ type Service struct {
 	opts     Options
 	registry *prometheus.Registry
 	client   *mercadopago.Client
-	capturer *capture.Capturer
+	capturer capturer
 	ledger   *ledger.Ledger
 	conf     pipeline.Config
 	pipeline atomic.Pointer[pipeline.Pipeline] // the current one
@@ -94,12 +95,15 @@ func New(opts Options) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("KAFKA_ACCEPT_OFFSETS: %w", err)
 	}
-	s.capturer = capture.New(capture.Config{
+	s.capturer.Limiter = limiter.New(limiter.Config{
+		MaxInFlight: c.MaxInFlight, RateLimit: c.CaptureRateLimit, RefusalRun: c.CaptureRefusalRun,
+		Credential: token.Version, Log: opts.Log, Metrics: limiter.NewMetrics(s.registry),
+	})
+	s.capturer.Capturer = capture.New(capture.Config{
 		Rules:    Rules(c),
 		Deadline: c.CaptureDeadline, MaxTries: c.CaptureMaxTries, ReconcileFor: c.CaptureReconcileFor,
-		MaxInFlight: c.MaxInFlight, RateLimit: c.CaptureRateLimit, RefusalRun: c.CaptureRefusalRun,
-		Credential: token.Version, Log: opts.Log, Metrics: capture.NewMetrics(s.registry),
-	}, s.client)
+		Log: opts.Log, Metrics: capture.NewMetrics(s.registry),
+	}, s.client, s.capturer.Limiter)
 	s.ledger = ledger.New(ledger.Config{
 		Kafka: kafkaConfig, Topic: c.TopicLedger, Dir: LedgerDir(c), FS: opts.LedgerFS,
 		Log: opts.Log, Metrics: ledger.NewMetrics(s.registry), EndHanging: s.endHanging,
@@ -131,13 +135,16 @@ func (s *Service) newPipeline() *pipeline.Pipeline {
 	if s.opts.WrapLedger != nil {
 		known = s.opts.WrapLedger(known)
 	}
-	return pipeline.New(s.conf, captures{s.capturer}, known)
+	return pipeline.New(s.conf, s.capturer, known)
 }
 
-// captures adapts a capture.Capturer to the pipeline's interface.
-type captures struct{ *capture.Capturer }
+// capturer adapts a capture.Capturer and its limiter to the pipeline's interface.
+type capturer struct {
+	*capture.Capturer
+	*limiter.Limiter
+}
 
-func (c captures) Capture(ctx context.Context, e *event.ReadyToCapture, lease pipeline.Lease) (*event.Decision, error) {
+func (c capturer) Capture(ctx context.Context, e *event.ReadyToCapture, lease pipeline.Lease) (*event.Decision, error) {
 	return c.Capturer.Capture(ctx, e, lease)
 }
 
@@ -225,7 +232,7 @@ type Status struct {
 	Instance string          `json:"instance_id"`
 	Group    string          `json:"group"`
 	Version  string          `json:"version"`
-	API      capture.Health  `json:"api"`
+	API      limiter.Health  `json:"api"`
 	Ledger   ledger.Health   `json:"ledger"`
 	Pipeline pipeline.Status `json:"pipeline"`
 }

@@ -183,7 +183,7 @@ func TestSecretsNeverShow(t *testing.T) {
 			t.Errorf("the %s shows a secret:\n%s", name, text)
 		}
 	}
-	if !strings.Contains(log.String(), `"msg":"verdict"`) || !strings.Contains(log.String(), `"msg":"stopped"`) {
+	if !strings.Contains(log.String(), `"msg":"event decided"`) || !strings.Contains(log.String(), `"msg":"stopped"`) {
 		t.Errorf("the log is\n%s", log.String())
 	}
 }

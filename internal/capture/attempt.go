@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/limiter"
 	"payment-capture/internal/mercadopago"
 	"payment-capture/internal/rules"
 )
@@ -23,7 +24,7 @@ const (
 type attempt struct {
 	event   *event.ReadyToCapture
 	request mercadopago.Request
-	subject subject
+	subject limiter.Subject
 	noted   event.Attempt  // as the ledger has it; its First is zero while it has none
 	prior   *event.Attempt // of an earlier owner; nil: none
 	began   time.Time      // when the event came
@@ -55,8 +56,8 @@ type budget struct {
 
 // count adds a call. What asks whether an outage or a halt is over is no try of
 // the event.
-func (b *budget) count(p pass, took time.Duration) (counts bool) {
-	if p.kind != usual {
+func (b *budget) count(p *limiter.Permit, took time.Duration) (counts bool) {
+	if p.Probe() {
 		return false
 	}
 	b.used += took
@@ -68,7 +69,7 @@ func (b *budget) count(p pass, took time.Duration) (counts bool) {
 func (c *Capturer) begin(e *event.ReadyToCapture, lease Lease) (*attempt, *event.ParkInfo) {
 	a := &attempt{
 		event: e, began: time.Now(), resent: lease.Resent(), prior: lease.PriorAttempt(),
-		subject: subject{order: e.OrderID, payer: sha256.Sum256([]byte(e.PayerToken.Reveal()))},
+		subject: limiter.Subject{Order: e.OrderID, Payer: sha256.Sum256([]byte(e.PayerToken.Reveal()))},
 		noted:   event.AttemptOf(e),
 	}
 	a.noted.Encoding, a.noted.Account = c.conf.Encoding, c.conf.Account
@@ -163,9 +164,7 @@ func (c *Capturer) rest(ctx context.Context, lease Lease, d time.Duration) error
 	if d <= 0 {
 		return nil
 	}
-	c.resting.Add(1)
-	defer c.resting.Add(-1)
-	c.gate.changed()
+	defer c.limiter.Rest()()
 	return sleep(ctx, lease.GiveUp(), d)
 }
 

@@ -1,154 +1,144 @@
-// Package capture takes one event to its verdict: it asks the API, under the
-// event's id as the idempotency key and with a body that is the same each
-// time, until an answer decides or the budget is spent. It never guesses: what
-// cannot be known is looked up, and parked if that does not tell either.
+// Package capture takes one event to its decision. It calls the API, under the
+// event's id as the idempotency key and with a body that is the same each time,
+// until an answer decides or the budget is spent. It never guesses: a payment whose
+// result is unknown is looked up, and the event is parked if the lookup does not
+// decide either.
 //
-// All captures of a process share one gate: the circuit breaker over the API's
-// health, the halt when the credential or the configuration is refused, the
-// rate limit and the number of calls at once.
+// Before the first call it writes an attempt to the ledger, so that the next owner
+// of the event knows that the buyer may have paid. Each call needs a permit of the
+// [limiter.Limiter] and the lease on the event.
+//
+// capture.go has the calls, writeattempt.go the attempts in the ledger, and
+// reconcile.go the lookup.
 package capture
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/limiter"
 	"payment-capture/internal/mercadopago"
 	"payment-capture/internal/rules"
 )
 
-// API makes single calls; [mercadopago.Client] does.
+// API makes single calls; [mercadopago.Client] implements it.
 type API interface {
-	// Capture sends the charge once. It never sends it twice by itself.
+	// Capture charges once. It never repeats the call by itself.
 	Capture(ctx context.Context, r mercadopago.Request) mercadopago.Answer
 	// Get reads a payment that the API named in an answer to r.
 	Get(ctx context.Context, r mercadopago.Request, paymentID string) mercadopago.Answer
-	// Find looks for payments under r's reference that were made since a time.
+	// Find searches for payments under r's reference that were made since a time.
 	Find(ctx context.Context, r mercadopago.Request, since time.Time) mercadopago.Found
 }
 
-// Lease is the caller's claim to an event.
+// Lease is the right to call the API for an event.
 type Lease interface {
 	Journal
-	// GiveUp is closed when no further call shall begin; one under way is
-	// finished.
+	// GiveUp returns a channel that is closed when no further call may begin; the
+	// call in flight is finished.
 	GiveUp() <-chan struct{}
-	// Current reports whether the claim is still known to be good; it is asked
-	// before every call. One that was lost ends the context.
+	// Current reports whether the lease is still known to be good. It is checked
+	// before every call. A lost lease ends the context.
 	Current() bool
-	// SetWaiting is told what the event waits for, in words for a person, after so
-	// many calls.
+	// SetWaiting sets what the event waits for, in words for an operator, and the
+	// number of its calls so far.
 	SetWaiting(waitsFor string, calls int)
 }
 
-// Journal is what is noted of an event, by this owner and earlier ones: the
-// ledger.
+// Journal is what the ledger has of an event, from this owner and earlier ones.
 type Journal interface {
-	// PriorAttempt returns the earliest attempt that was noted before and not decided;
-	// nil: the event was never tried.
+	// PriorAttempt returns the earliest attempt without a decision from an earlier
+	// owner; nil: there is none.
 	PriorAttempt() *event.Attempt
-	// Resent reports whether a person sent the event again, after it was parked.
+	// Resent reports whether an operator sent the event again after it was parked.
 	Resent() bool
-	// Attempt notes durably that the event is about to be tried. After an error
-	// it may be noted or not.
+	// Attempt writes an attempt durably. After an error it may be written or not.
 	Attempt(ctx context.Context, a event.Attempt) error
-	// Withdraw takes the attempt back: it had no effect, for certain. It waits for
+	// Withdraw removes the attempt, because it had no effect for certain. It waits for
 	// that, some seconds at most.
 	Withdraw(ctx context.Context) error
-	// UnderReference gives what is known of every event under this one's reference, this
-	// one among them.
+	// UnderReference returns what is known of every event under this one's reference,
+	// this one included.
 	UnderReference(ctx context.Context) ([]event.Known, error)
-	// CatchUp returns when all is known that any instance had noted when it was
+	// CatchUp returns when all is known that any instance had written when it was
 	// called.
 	CatchUp(ctx context.Context) error
 }
 
-// Config fixes a Capturer.
+// Config configures a Capturer.
 type Config struct {
 	rules.Rules
-	Deadline    time.Duration // how long one event is tried
-	MaxTries    int           // how often one event is tried
-	MaxInFlight int           // calls at once
-	RateLimit   float64       // calls a second; 0: no limit
-	RefusalRun  int           // how many refusals in a row halt; 0: none do
-	// ReconcileFor is how long a payment is searched for before an event is
-	// parked whose tries may have made one; 0: it is searched for once.
+	Deadline time.Duration // how long an event may be tried
+	MaxTries int           // how many calls an event may have
+	// ReconcileFor is how long a payment is searched for before an event is parked
+	// whose calls may have made one; 0: one search.
 	ReconcileFor time.Duration
-	// Credential gives a number that changes with the access token; nil: it
-	// never does.
-	Credential func() uint64
-	Log        *slog.Logger
-	Metrics    *Metrics
+	Log          *slog.Logger
+	Metrics      *Metrics
 }
 
-// AbandonedError says that the event is left undecided for its next owner.
+// AbandonedError reports that the event is left undecided for its next owner.
 type AbandonedError struct{ Cause error }
 
 func (e *AbandonedError) Error() string { return "left to the next owner: " + e.Cause.Error() }
 
 func (e *AbandonedError) Unwrap() error { return e.Cause }
 
-// Capturer takes events to their verdicts.
+// Capturer takes events to their decisions.
 type Capturer struct {
-	conf Config
-	api  API
-	gate *gate
-	seen *seen
-
-	resting atomic.Int64 // captures between two tries
+	conf    Config
+	api     API
+	limiter *limiter.Limiter
+	known   *known
 }
 
 // New makes a Capturer.
-func New(conf Config, api API) *Capturer {
-	return &Capturer{conf: conf, api: api, gate: newGate(conf), seen: newSeen()}
+func New(conf Config, api API, calls *limiter.Limiter) *Capturer {
+	return &Capturer{conf: conf, api: api, limiter: calls, known: newKnown()}
 }
 
-// Capture returns how the event ended, or an [*AbandonedError] when ctx ended
-// or hold was given up. While the API is down or the service halted it waits.
+// Capture returns the decision of an event, or an [*AbandonedError] if ctx ended or
+// the lease was given up. While the API is down or the service halted it waits.
 func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, lease Lease) (*event.Decision, error) {
 	a, parking := c.begin(e, lease)
-	if parking != nil {
-		return c.decision(a, event.Result{ParkInfo: parking}), nil
+	result := event.Result{ParkInfo: parking}
+	if parking == nil {
+		var err error
+		if result, err = c.capture(ctx, a, lease); err != nil {
+			c.withdrawUncharged(ctx, a, lease)
+			return nil, err
+		}
 	}
-	verdict, err := c.capture(ctx, a, lease)
-	if err != nil {
-		c.takeBack(ctx, a, lease)
-		return nil, err
-	}
-	return c.decision(a, verdict), nil
-}
-
-// decision is what the ledger keeps of a verdict.
-func (c *Capturer) decision(a *attempt, v event.Result) *event.Decision {
-	return &event.Decision{Result: v, At: event.Now(), Attempt: a.noted}
+	return &event.Decision{Result: result, At: event.Now(), Attempt: a.noted}, nil
 }
 
 func (c *Capturer) capture(ctx context.Context, a *attempt, lease Lease) (event.Result, error) {
-	if verdict, decided, err := c.resume(ctx, a, lease); decided || err != nil {
-		return verdict, err
+	if result, decided, err := c.resume(ctx, a, lease); decided || err != nil {
+		return result, err
 	}
 	for {
-		what, err := c.try(ctx, a, lease)
+		scope, err := c.call(ctx, a, lease)
 		switch {
 		case err != nil:
 			return event.Result{}, err
-		case what == tooLate:
+		case a.late != nil:
 			return c.lookUp(ctx, a, lease, a.late.Reason, a.late.Detail)
-		case what == notOfTheEvent:
+		case scope == limiter.ScopeService:
 			continue
 		}
-		verdict, decided, err := c.judge(ctx, a, lease)
+		result, decided, err := c.decide(ctx, a, lease)
 		if decided || err != nil {
-			return verdict, err
+			return result, err
 		}
 		wait := backoff(a.calls, a.last.RetryAfter)
 		if c.exhausted(a, wait) {
-			return c.lookUp(ctx, a, lease, undecidedReason(a.last), "the budget is spent and the answers did not decide")
+			return c.lookUp(ctx, a, lease, a.last.ParkReason, "the budget is spent and no answer decided")
 		}
-		lease.SetWaiting("waits to try again: "+a.last.Detail, a.calls)
+		lease.SetWaiting("waits to retry: "+a.last.Detail, a.calls)
 		if err := c.rest(ctx, lease, wait); err != nil {
 			return event.Result{}, err
 		}
@@ -158,90 +148,64 @@ func (c *Capturer) capture(ctx context.Context, a *attempt, lease Lease) (event.
 	}
 }
 
-// tried is what came of a try.
-type tried uint8
-
-const (
-	answered      tried = iota + 1 // to be judged
-	notOfTheEvent                  // the answer is about the service as a whole
-	tooLate                        // no call was made: none may be any more
-)
-
-// try makes one call, when its time has come.
-func (c *Capturer) try(ctx context.Context, a *attempt, lease Lease) (tried, error) {
-	p, err := c.enterNoted(ctx, a, lease)
-	if err != nil {
+// call makes one call, as soon as it is allowed, and returns what its answer is
+// about. If no call may be made any more, a.late is set.
+func (c *Capturer) call(ctx context.Context, a *attempt, lease Lease) (limiter.Scope, error) {
+	p, err := c.acquire(ctx, a, lease)
+	if err != nil || a.late != nil {
 		return 0, err
-	}
-	if a.late != nil {
-		return tooLate, nil
 	}
 	began := time.Now()
 	if a.calls > 0 {
-		lease.SetWaiting("is asked for again", a.calls)
+		lease.SetWaiting("is being retried", a.calls)
 	}
 	a.idle = false
 	if a.pollID != "" {
-		a.last = ofARead(c.api.Get(ctx, a.request, a.pollID))
+		a.last = ofRead(c.api.Get(ctx, a.request, a.pollID))
 	} else {
 		a.last = c.api.Capture(ctx, a.request)
 	}
 	a.calls++
 	c.called(ctx, a, began)
 	if ctx.Err() != nil && !a.decided() {
-		c.gate.abort(p)
+		c.limiter.Cancel(p)
 		return 0, &AbandonedError{Cause: context.Cause(ctx)}
 	}
 	a.doubtful = a.unknown
 	a.unknown = a.unknown || a.last.EffectUnknown()
 	a.drew = false
-	bearing, run := c.gate.leave(p, a.subject, a.last)
+	scope := c.limiter.Release(p, resultOf(a.last))
 	if a.harmless() {
 		c.withdraw(ctx, a, lease)
 	}
-	if bearing != ofTheService {
+	if scope != limiter.ScopeService {
 		a.drew = a.budget.count(p, time.Since(began))
 	}
-	if bearing == suspect {
-		if bearing, err = c.confirm(ctx, a, lease, run); err != nil {
-			return 0, err
+	if scope == limiter.ScopeUnconfirmed {
+		lease.SetWaiting("refusal unconfirmed, waits for a payment of another event: "+a.last.Detail, a.calls)
+		if scope, err = c.limiter.Confirm(ctx, lease.GiveUp(), p); err != nil {
+			return 0, stopped(ctx, lease.GiveUp())
 		}
 	}
-	if bearing == ofTheService {
+	if scope == limiter.ScopeService {
 		lease.SetWaiting("waits for the end of a halt: "+a.last.Detail, a.calls)
 		if a.uncharged() { // its next call may be hours away
 			c.withdraw(ctx, a, lease)
 		}
-		return notOfTheEvent, nil
 	}
-	return answered, nil
+	return scope, nil
 }
 
-// confirm holds a refusal that would decide the event back until a payment of
-// another event shows that it is not our own fault, or no more such refusals come,
-// or so many come that the service halts.
-func (c *Capturer) confirm(ctx context.Context, a *attempt, lease Lease, r *run) (bearing, error) {
-	lease.SetWaiting("waits for a payment to show that it alone is refused: "+a.last.Detail, a.calls)
-	c.resting.Add(1)
-	defer c.resting.Add(-1)
-	c.gate.changed()
-	for {
-		b, again := c.gate.standing(r, a.last)
-		if b != suspect {
-			return b, nil
-		}
-		timer := time.NewTimer(again)
-		select {
-		case <-timer.C:
-		case <-r.over:
-		case <-ctx.Done():
-		case <-lease.GiveUp():
-		}
-		timer.Stop()
-		if err := stopped(ctx, lease.GiveUp()); err != nil {
-			return 0, err
-		}
+// resultOf returns what the limiter has to know of an answer.
+func resultOf(a mercadopago.Answer) limiter.Result {
+	r := limiter.Result{
+		Meaning: a.Meaning, Cause: a.Cause, Certain: a.Certain, Sent: a.Sent, Payment: a.Payment != nil,
+		Overloaded: a.Overloaded(), Detail: a.Detail, RequestID: a.RequestID,
 	}
+	if a.Meaning == mercadopago.Halt {
+		r.Detail = a.Reason
+	}
+	return r
 }
 
 func (c *Capturer) called(ctx context.Context, a *attempt, began time.Time) {
@@ -252,68 +216,70 @@ func (c *Capturer) called(ctx context.Context, a *attempt, began time.Time) {
 		slog.Int("http_status", a.last.HTTPStatus), slog.String("request_id", a.last.RequestID))
 }
 
-// enter waits for leave to make a call, and for the group to be heard of:
-// without it another instance may have the event already.
-func (c *Capturer) enter(ctx context.Context, a *attempt, lease Lease, read bool) (pass, error) {
+// acquirePermit waits for a permit and for the lease to be current: otherwise
+// another instance may own the event already.
+func (c *Capturer) acquirePermit(ctx context.Context, a *attempt, lease Lease, read bool) (*limiter.Permit, error) {
 	for {
-		if err := c.current(ctx, a, lease); err != nil {
-			return pass{}, err
+		if err := c.awaitLease(ctx, a, lease); err != nil {
+			return nil, err
 		}
-		p, err := c.gate.enter(ctx, lease.GiveUp(), a.subject, read)
-		if err != nil || lease.Current() {
-			return p, err
+		p, err := c.limiter.Acquire(ctx, lease.GiveUp(), a.subject, read)
+		if err != nil {
+			return nil, stopped(ctx, lease.GiveUp())
 		}
-		c.gate.abort(p)
+		if lease.Current() {
+			return p, nil
+		}
+		c.limiter.Cancel(p)
 	}
 }
 
-// current waits for the claim to be known to be good.
-func (c *Capturer) current(ctx context.Context, a *attempt, lease Lease) error {
+// leaseCheck is how often a lease that is not current is checked again.
+const leaseCheck = 200 * time.Millisecond
+
+// awaitLease waits until the lease is current.
+func (c *Capturer) awaitLease(ctx context.Context, a *attempt, lease Lease) error {
 	for !lease.Current() {
-		lease.SetWaiting("waits to hear from the consumer group: until then another instance may have it", a.calls)
-		if err := c.rest(ctx, lease, holdEvery); err != nil {
+		lease.SetWaiting("waits for the consumer group: another instance may own the partition", a.calls)
+		if err := c.rest(ctx, lease, leaseCheck); err != nil {
 			return err
 		}
 	}
 	return stopped(ctx, lease.GiveUp())
 }
 
-// ofARead judges what an answer to a read says of the service: that reading, or
-// searching, is refused is no reason to capture nothing, unless it is the token
-// that is.
-func ofARead(a mercadopago.Answer) mercadopago.Answer {
+// ofRead weakens an answer to a read or a search. If the API refuses them, that is
+// no reason to stop charging, unless it refuses the token.
+func ofRead(a mercadopago.Answer) mercadopago.Answer {
 	if a.Meaning == mercadopago.Halt && !a.Cause.RefusesToken() {
 		a.Meaning = mercadopago.Wait
 	}
 	return a
 }
 
-// holdEvery is how often a claim that is in doubt is asked for again.
-const holdEvery = 200 * time.Millisecond
-
-// decided reports whether the last answer decides whatever happens around it.
+// decided reports whether the last answer decides even if the context has ended.
 func (a *attempt) decided() bool {
 	return a.last.Meaning == mercadopago.Captured || (a.last.Meaning == mercadopago.Rejected && a.doubt() == "")
 }
 
-// judge turns the last answer into a verdict, if it decides.
-func (c *Capturer) judge(ctx context.Context, a *attempt, lease Lease) (verdict event.Result, decided bool, err error) {
+// decide makes the decision of the last answer, if it decides.
+func (c *Capturer) decide(ctx context.Context, a *attempt, lease Lease) (result event.Result, decided bool, err error) {
 	answer := a.last
 	switch answer.Meaning {
 	case mercadopago.Captured:
-		return c.settle(ctx, a, event.TypeCaptured), true, nil
+		return c.outcome(ctx, a, event.TypeCaptured), true, nil
 	case mercadopago.Rejected:
 		if why := a.doubt(); why != "" {
-			verdict, err := c.lookUp(ctx, a, lease, event.ParkErrorAfterUnknown, why)
-			return verdict, true, err
+			result, err := c.lookUp(ctx, a, lease, event.ParkErrorAfterUnknown, why)
+			return result, true, err
 		}
-		return c.settle(ctx, a, event.TypeRejected), true, nil
+		return c.outcome(ctx, a, event.TypeRejected), true, nil
 	case mercadopago.Park:
-		// The guide's own sample of a read has no status: a search shows it. And
-		// an answer without a payment does not tell what an earlier try did.
+		// A search shows the status that the documented sample of a read lacks. And
+		// an answer without a payment does not show what an earlier call did.
 		if (answer.Read && answer.Cause == mercadopago.CauseUnknownStatus) || (a.doubtful && answer.Payment == nil) {
-			verdict, err := c.lookUp(ctx, a, lease, answer.ParkReason, answer.Detail)
-			return verdict, true, err
+			result, err := c.lookUp(ctx, a, lease, answer.ParkReason, answer.Detail)
+			return result, true, err
 		}
 		return c.park(a, answer.ParkReason, answer.Detail), true, nil
 	case mercadopago.Poll:
@@ -321,25 +287,13 @@ func (c *Capturer) judge(ctx context.Context, a *attempt, lease Lease) (verdict 
 			a.pollID = answer.Payment.ID
 		}
 	case mercadopago.Retry, mercadopago.Wait:
-	case mercadopago.Halt: // the gate takes it for this event's own
+	case mercadopago.Halt: // of this event alone, by the limiter's conclusion
 	}
 	return event.Result{}, false, nil
 }
 
-// settle makes the outcome that the last answer decides. A payment is one
-// event's: where another one of this process has it, one of the two is wrong.
-func (c *Capturer) settle(ctx context.Context, a *attempt, outcomeType string) event.Result {
-	if p := a.last.Payment; p != nil {
-		if owner, ours := c.seen.claim(p.ID, a.event.ID); !ours {
-			c.conf.Log.LogAttrs(ctx, slog.LevelError, "one payment for two events", slog.String("payment_id", p.ID),
-				slog.String("event_id", a.event.ID), slog.String("other_event_id", owner))
-			return c.park(a, event.ParkContradictory, fmt.Sprintf("payment %s is that of event %s already", p.ID, owner))
-		}
-		c.seen.payerOf(a.subject.payer, p.PayerID)
-	}
-	return c.outcome(ctx, a, outcomeType)
-}
-
+// outcome makes the outcome that the last answer decides. A payment belongs to one
+// event: if another event of this process has it, one of the two is wrong.
 func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) event.Result {
 	e, answer := a.event, a.last
 	o := &event.Outcome{
@@ -347,8 +301,14 @@ func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) 
 		EventID: e.ID, OrderID: e.OrderID, Amount: e.Amount, ExternalReference: e.ExternalReference,
 	}
 	if p := answer.Payment; p != nil {
+		if owner, ours := c.known.claim(p.ID, e.ID); !ours {
+			c.conf.Log.LogAttrs(ctx, slog.LevelError, "one payment for two events", slog.String("payment_id", p.ID),
+				slog.String("event_id", e.ID), slog.String("other_event_id", owner))
+			return c.park(a, event.ParkContradictory, fmt.Sprintf("payment %s already belongs to event %s", p.ID, owner))
+		}
+		c.known.addPayer(a.subject.Payer, p.PayerID)
 		o.PaymentID, o.Transactions, o.ProviderReplayed = p.ID, p.Transactions, p.Replayed
-		// The API's own time, so that a replay says the same.
+		// The API's own time, so that a replay has the same.
 		if t := p.UpdatedAt; !t.IsZero() {
 			o.Time = t
 		}
@@ -362,7 +322,7 @@ func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) 
 		o.Reason = answer.Reason
 		o.Category, o.Retry = mercadopago.Classify(answer.Reason)
 	}
-	c.conf.Log.LogAttrs(ctx, slog.LevelInfo, "verdict", slog.String("type", outcomeType),
+	c.conf.Log.LogAttrs(ctx, slog.LevelInfo, "event decided", slog.String("type", outcomeType),
 		slog.String("event_id", e.ID), slog.String("order_id", e.OrderID), slog.String("payment_id", o.PaymentID),
 		slog.String("reason", o.Reason), slog.Int("tries", a.calls), slog.Float64("seconds", time.Since(a.began).Seconds()),
 		slog.Bool("provider_replayed", o.ProviderReplayed))
@@ -370,18 +330,8 @@ func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) 
 }
 
 func (c *Capturer) park(a *attempt, reason event.ParkReason, detail string) event.Result {
-	if reason == "" {
-		reason = event.ParkUndecided
-	}
 	return event.Result{ParkInfo: &event.ParkInfo{
-		Reason: reason, Detail: detail, FirstAttempt: a.noted.First, Tries: a.calls,
+		Reason: cmp.Or(reason, event.ParkUndecided), Detail: detail, FirstAttempt: a.noted.First, Tries: a.calls,
 		HTTPStatus: a.last.HTTPStatus, RequestID: a.last.RequestID,
 	}}
-}
-
-func undecidedReason(last mercadopago.Answer) event.ParkReason {
-	if last.ParkReason != "" {
-		return last.ParkReason
-	}
-	return event.ParkUndecided
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
 	"payment-capture/internal/secret"
@@ -88,7 +87,7 @@ func (a *crowdAPI) between(from, to time.Duration) []call {
 
 // crowd captures many events at once, each of another order and payer, and
 // gives how each ended.
-func crowd(t *testing.T, c *capture.Capturer, events int) (endings map[string]string) {
+func crowd(t *testing.T, c *capturer, events int) (endings map[string]string) {
 	t.Helper()
 	endings = make(map[string]string)
 	var mu sync.Mutex

@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
 	"payment-capture/internal/secret"
@@ -34,8 +33,8 @@ func refusing(answer mercadopago.Answer) *crowdAPI {
 	})
 }
 
-func runOf(n int) func(*capture.Config) {
-	return func(c *capture.Config) { c.RefusalRun = n }
+func runOf(n int) func(*config) {
+	return func(c *config) { c.RefusalRun = n }
 }
 
 func (s *arrivals) comeEach(name string, n int) {
@@ -59,7 +58,7 @@ func TestProbesAreOfDifferentEvents(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := refusing(refused("invalid_payer_token"))
-		c := newCapturer(a, runOf(3), func(c *capture.Config) { c.MaxInFlight = 1 })
+		c := newCapturer(a, runOf(3), func(c *config) { c.MaxInFlight = 1 })
 		events := newArrivals(t, c)
 		events.comeEach("e", 8)
 		<-time.After(20 * time.Minute)
@@ -216,7 +215,7 @@ func TestRefusedUnderAnOldToken(t *testing.T) {
 			}
 			return captured()
 		}
-		c := newCapturer(a, runOf(20), func(c *capture.Config) {
+		c := newCapturer(a, runOf(20), func(c *config) {
 			c.Credential = func() uint64 { return uint64(time.Since(a.began) / replaced) }
 		})
 		events := newArrivals(t, c)
@@ -286,7 +285,7 @@ func TestBlockedEvent(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				a := refusing(test.answer)
-				c := newCapturer(a, runOf(20), func(c *capture.Config) { c.Deadline = time.Minute })
+				c := newCapturer(a, runOf(20), func(c *config) { c.Deadline = time.Minute })
 				events := newArrivals(t, c)
 				events.come("blocked")
 				<-time.After(5 * time.Second)
@@ -317,7 +316,7 @@ func TestManyBlockedEventsHalt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := refusing(forbidden(false))
-		c := newCapturer(a, runOf(0), func(c *capture.Config) { c.Deadline, c.MaxTries = time.Hour, 1000 }) // 100 may be used up in 20 minutes
+		c := newCapturer(a, runOf(0), func(c *config) { c.Deadline = time.Hour })
 		events := newArrivals(t, c)
 		events.comeEach("e", 9)
 		<-time.After(20 * time.Minute)
@@ -326,7 +325,7 @@ func TestManyBlockedEventsHalt(t *testing.T) {
 		}
 		events.come("tenth")
 		<-time.After(time.Minute)
-		if h := c.Health(); h.Cause != "account" || !strings.Contains(h.Reason, "10 different orders") {
+		if h := c.Health(); h.Cause != "account" || !strings.Contains(h.Reason, "10 consecutive orders") {
 			t.Errorf("after ten: %+v", h)
 		}
 		<-time.After(10 * time.Hour) // a halt parks nobody
@@ -449,7 +448,7 @@ func TestDuplicateAfterAnUnknownTry(t *testing.T) {
 					payments = append(payments, seen(p, fmt.Sprint(i), time.Now().Add(-test.age).Add(time.Second)))
 				}
 				a.found = []mercadopago.Found{find(payments...)}
-				c := newCapturer(a, func(c *capture.Config) { c.KeyRetention = 24 * time.Hour })
+				c := newCapturer(a, func(c *config) { c.KeyRetention = 24 * time.Hour })
 				d, err := c.Capture(t.Context(), e, h)
 				if err != nil || ending(d) != test.want {
 					t.Fatalf("got %q, %v; want %q", ending(d), err, test.want)

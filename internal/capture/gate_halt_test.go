@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
 	"payment-capture/internal/secret"
@@ -44,7 +43,7 @@ func (a *readAPI) Find(context.Context, mercadopago.Request, time.Time) mercadop
 // payer.
 type arrivals struct {
 	t      *testing.T
-	c      *capture.Capturer
+	c      *capturer
 	giveUp chan struct{} // closed: those that came are given up
 	all    sync.WaitGroup
 
@@ -53,7 +52,7 @@ type arrivals struct {
 	took  map[string]time.Duration // since it came
 }
 
-func newArrivals(t *testing.T, c *capture.Capturer) *arrivals {
+func newArrivals(t *testing.T, c *capturer) *arrivals {
 	t.Helper()
 	return &arrivals{t: t, c: c, giveUp: make(chan struct{}), ended: make(map[string]string), took: make(map[string]time.Duration)}
 }
@@ -97,7 +96,7 @@ func (s *arrivals) endings() map[string]string {
 
 // states gives the states that the way to the API goes through, as seen ten
 // times a second for that long.
-func states(c *capture.Capturer, within time.Duration) (seen []string) {
+func states(c *capturer, within time.Duration) (seen []string) {
 	for range within / (100 * time.Millisecond) {
 		if state := c.Health().State; len(seen) == 0 || seen[len(seen)-1] != state {
 			seen = append(seen, state)
@@ -120,7 +119,7 @@ func TestReadsEndNoRun(t *testing.T) {
 			}
 			return refused("invalid_payer_token")
 		})}
-		c := newCapturer(a, func(conf *capture.Config) {
+		c := newCapturer(a, func(conf *config) {
 			conf.RefusalRun, conf.Deadline, conf.MaxTries = 20, 20*time.Hour, 10000
 		})
 		polls := newArrivals(t, c)
@@ -163,7 +162,7 @@ func TestRefusedSearchIsNoHalt(t *testing.T) {
 				}
 				return captured()
 			})}
-			c := newCapturer(a, func(conf *capture.Config) { conf.MaxTries = 1 })
+			c := newCapturer(a, func(conf *config) { conf.MaxTries = 1 })
 			events := newArrivals(t, c)
 			events.come("unknown")
 			time.AfterFunc(time.Minute, func() { events.crowd(20) })
@@ -189,7 +188,7 @@ func TestRefusedSearchIsNoHalt(t *testing.T) {
 				}
 				return captured()
 			})}
-			c := newCapturer(a, func(conf *capture.Config) { conf.MaxTries = 1 })
+			c := newCapturer(a, func(conf *config) { conf.MaxTries = 1 })
 			events := newArrivals(t, c)
 			events.come("unknown")
 			<-time.After(time.Second)
@@ -262,7 +261,7 @@ func TestMendedTokenWithARateLimit(t *testing.T) {
 			}
 			return captured()
 		})
-		c := newCapturer(a, func(conf *capture.Config) {
+		c := newCapturer(a, func(conf *config) {
 			conf.RateLimit, conf.MaxInFlight = 1, 256
 			conf.Credential = func() uint64 { return uint64(time.Since(a.began) / mended) }
 		})
@@ -291,7 +290,7 @@ func TestTokenRenewedDuringACall(t *testing.T) {
 						a.answers[len(a.calls)-1] = captured()
 					}
 				}
-				c := newCapturer(a, func(conf *capture.Config) {
+				c := newCapturer(a, func(conf *config) {
 					conf.Credential = func() uint64 { return uint64(min(1, time.Since(a.began)/renewed)) }
 				})
 				verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))

@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
 )
@@ -33,7 +32,7 @@ func TestRefusalsOfTwoKinds(t *testing.T) {
 			}
 			return refusedRequest()
 		})
-		got := count(crowd(t, newCapturer(a, func(c *capture.Config) { c.RefusalRun = run }), 300))
+		got := count(crowd(t, newCapturer(a, func(c *config) { c.RefusalRun = run }), 300))
 		if got[isCaptured] != 300 {
 			t.Errorf("ended: %v; want all captured", got)
 		}
@@ -55,7 +54,7 @@ func TestOutageUnderARunOfRefusals(t *testing.T) {
 			}
 			return refused("invalid_payer_token")
 		})
-		got := count(crowd(t, newCapturer(a, func(c *capture.Config) { c.RefusalRun = run }), 200))
+		got := count(crowd(t, newCapturer(a, func(c *config) { c.RefusalRun = run }), 200))
 		if got[isCaptured] != 200 {
 			t.Errorf("ended: %v; want all captured", got)
 		}
@@ -76,7 +75,7 @@ func TestContradictionsHalt(t *testing.T) {
 			answer.Meaning, answer.Cause, answer.ParkReason = mercadopago.Park, mercadopago.CauseContradiction, event.ParkContradictory
 			return answer
 		})
-		c := newCapturer(a, func(c *capture.Config) { c.RefusalRun, c.MaxInFlight = 20, 1 })
+		c := newCapturer(a, func(c *config) { c.RefusalRun, c.MaxInFlight = 20, 1 })
 		time.AfterFunc(30*time.Minute, func() {
 			if h := c.Health(); h.Cause != "answers_contradict" || !strings.Contains(h.Reason, "CURRENCY") {
 				t.Errorf("after half an hour: %+v", h)
@@ -102,7 +101,7 @@ func TestBrokenSearch(t *testing.T) {
 				Meaning: mercadopago.Retry, Cause: mercadopago.CauseUnreadable, Detail: "a page without paging", HTTPStatus: 200, Read: true, Sent: true,
 			}}
 		}
-		c := newCapturer(a, func(c *capture.Config) { c.MaxTries, c.MaxInFlight = 2, 64 })
+		c := newCapturer(a, func(c *config) { c.MaxTries, c.MaxInFlight = 2, 64 })
 		if got := count(crowd(t, c, 40)); got["parked undecided"] != 40 {
 			t.Errorf("ended: %v", got)
 		}
@@ -120,7 +119,7 @@ func TestSearchObeysRetryAfter(t *testing.T) {
 			{Calls: 1, Failed: &mercadopago.Answer{Meaning: mercadopago.Wait, Cause: mercadopago.CauseRateLimit, HTTPStatus: 429, RetryAfter: 5 * time.Minute, Read: true, Sent: true}},
 			find(),
 		}
-		if _, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {
+		if _, err := newCapturer(a, func(c *config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {
 			t.Fatal(err)
 		}
 		if gap := a.searches[1] - a.searches[0]; gap < 5*time.Minute || gap > 5*time.Minute+time.Second {
@@ -163,7 +162,7 @@ func TestOverdueEventsAndProbes(t *testing.T) {
 			}
 			return captured()
 		})
-		c := newCapturer(a, func(c *capture.Config) { c.MaxEventAge, c.KeyRetention, c.MaxInFlight = time.Hour, time.Hour, 64 })
+		c := newCapturer(a, func(c *config) { c.MaxEventAge, c.KeyRetention, c.MaxInFlight = time.Hour, time.Hour, 64 })
 		old := make(chan map[string]string)
 		go func() { old <- crowd(t, c, 200) }()
 		<-time.After(outage - time.Minute)

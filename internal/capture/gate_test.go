@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/event"
+	"payment-capture/internal/limiter"
 	"payment-capture/internal/mercadopago"
 )
 
@@ -35,7 +35,7 @@ func TestOutage(t *testing.T) {
 					}
 					return captured()
 				})
-				c := newCapturer(a, func(conf *capture.Config) { conf.RateLimit = rate; conf.MaxInFlight = 32; conf.MaxTries = 30 })
+				c := newCapturer(a, func(conf *config) { conf.RateLimit = rate; conf.MaxInFlight = 32; conf.MaxTries = 30 })
 				if got := count(crowd(t, c, events)); got[isCaptured] != events {
 					t.Errorf("ended: %v", got)
 				}
@@ -109,7 +109,7 @@ func TestHaltIsProbedAndHeals(t *testing.T) {
 					return captured()
 				})
 				began := time.Now()
-				c := newCapturer(a, func(conf *capture.Config) {
+				c := newCapturer(a, func(conf *config) {
 					conf.MaxTries = 3
 					conf.Credential = func() uint64 {
 						if changes && time.Since(began) >= mended {
@@ -118,7 +118,7 @@ func TestHaltIsProbedAndHeals(t *testing.T) {
 						return 0
 					}
 				})
-				seen := make(chan capture.Health, 1)
+				seen := make(chan limiter.Health, 1)
 				time.AfterFunc(time.Minute, func() { seen <- c.Health() })
 				if got := count(crowd(t, c, events)); got[isCaptured] != events {
 					t.Errorf("ended: %v", got)
@@ -179,7 +179,7 @@ func TestHaltWithAPoisonedEvent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(halted(), unavailable())
-		c := newCapturer(a, func(conf *capture.Config) { conf.MaxTries = 5 })
+		c := newCapturer(a, func(conf *config) { conf.MaxTries = 5 })
 		verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || ending(verdict) != "parked undecided" || len(a.calls) != 1+5+5 {
 			t.Errorf("got %q, %v after %d calls", ending(verdict), err, len(a.calls))
@@ -215,7 +215,7 @@ func TestClaimInDoubt(t *testing.T) {
 func TestCallLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var c *capture.Capturer
+		var c *capturer
 		var mu sync.Mutex
 		lowest := 64
 		a := newCrowdAPI(100*time.Millisecond, func(_ string, at time.Duration) mercadopago.Answer {
@@ -227,7 +227,7 @@ func TestCallLimit(t *testing.T) {
 			}
 			return captured()
 		})
-		c = newCapturer(a, func(conf *capture.Config) { conf.MaxInFlight = 64 })
+		c = newCapturer(a, func(conf *config) { conf.MaxInFlight = 64 })
 		crowd(t, c, 500)
 		if a.mostAtAll != 64 || c.Health().CallLimit != 64 {
 			t.Errorf("at most %d calls at once, limit %d; want 64", a.mostAtAll, c.Health().CallLimit)
@@ -271,7 +271,7 @@ func TestRunOfRefusals(t *testing.T) {
 					}
 					return captured()
 				})
-				c := newCapturer(a, func(conf *capture.Config) { conf.RefusalRun = run })
+				c := newCapturer(a, func(conf *config) { conf.RefusalRun = run })
 				time.AfterFunc(10*time.Minute, func() {
 					if h := c.Health(); h.State != "halted" || h.Cause != test.cause {
 						t.Errorf("after ten minutes: %+v", h)
@@ -290,7 +290,7 @@ func TestRunOfRefusals(t *testing.T) {
 					}
 					return test.refusal
 				})
-				c := newCapturer(a, func(conf *capture.Config) { conf.RefusalRun = 20; conf.MaxInFlight = 1 })
+				c := newCapturer(a, func(conf *config) { conf.RefusalRun = 20; conf.MaxInFlight = 1 })
 				if got := count(crowd(t, c, 190)); got[test.end] != 180 {
 					t.Errorf("with a payment among each 19: %v", got)
 				}
@@ -304,7 +304,7 @@ func TestRunOfOnePayer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(refused("invalid_payer_token"))
-		c := newCapturer(a, func(conf *capture.Config) { conf.RefusalRun = 3 })
+		c := newCapturer(a, func(conf *config) { conf.RefusalRun = 3 })
 		for i := range 10 {
 			e := newEvent(t)
 			e.ID = fmt.Sprintf("event-%d", i)
@@ -325,7 +325,7 @@ func TestGiveUpAtTheGate(t *testing.T) {
 			}
 			return captured()
 		})
-		c := newCapturer(a, func(conf *capture.Config) { conf.RateLimit = 1 })
+		c := newCapturer(a, func(conf *config) { conf.RateLimit = 1 })
 		giveUp := make(chan struct{})
 		var waiting sync.WaitGroup
 		for i := range 30 {

@@ -11,6 +11,7 @@ import (
 
 	"payment-capture/internal/capture"
 	"payment-capture/internal/event"
+	"payment-capture/internal/limiter"
 	"payment-capture/internal/mercadopago"
 	"payment-capture/internal/money"
 	"payment-capture/internal/rules"
@@ -133,18 +134,42 @@ func (a *api) gaps() []time.Duration {
 	return gaps
 }
 
-// newCapturer makes one that charges in Mexican pesos, with a generous budget;
+// config configures a capturer and its limiter.
+type config struct {
+	captureConfig
+	limiterConfig
+}
+
+type (
+	captureConfig = capture.Config
+	limiterConfig = limiter.Config
+)
+
+// capturer is a Capturer and its limiter, which is its own.
+type capturer struct {
+	*capture.Capturer
+	*limiter.Limiter
+}
+
+// newCapturer returns one that charges in Mexican pesos, with a generous budget;
 // each change is applied to its configuration.
-func newCapturer(a capture.API, changes ...func(*capture.Config)) *capture.Capturer {
-	conf := capture.Config{
-		Rules: rules.Rules{Currency: "MXN", MaxEventAge: 24 * time.Hour, KeyRetention: 8760 * time.Hour, Encoding: mercadopago.EncodingVersion}, Deadline: 15 * time.Minute, MaxTries: 100,
-		MaxInFlight: 8, ReconcileFor: 3 * time.Minute,
-		Log: slog.New(slog.DiscardHandler), Metrics: capture.NewMetrics(prometheus.NewRegistry()),
+func newCapturer(a capture.API, changes ...func(*config)) *capturer {
+	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+	conf := config{
+		capture.Config{
+			Rules: rules.Rules{
+				Currency: "MXN", MaxEventAge: 24 * time.Hour, KeyRetention: 8760 * time.Hour, Encoding: mercadopago.EncodingVersion,
+			},
+			Deadline: 15 * time.Minute, MaxTries: 100,
+			ReconcileFor: 3 * time.Minute, Log: log, Metrics: capture.NewMetrics(reg),
+		},
+		limiter.Config{MaxInFlight: 8, Log: log, Metrics: limiter.NewMetrics(reg)},
 	}
 	for _, change := range changes {
 		change(&conf)
 	}
-	return capture.New(conf, a)
+	limit := limiter.New(conf.limiterConfig)
+	return &capturer{capture.New(conf.captureConfig, a, limit), limit}
 }
 
 // newEvent makes an event of now over 700.50 pesos.

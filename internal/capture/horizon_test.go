@@ -5,7 +5,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
 )
@@ -17,7 +16,7 @@ func TestNoteThatTookPastTheHorizon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &ledgerLease{lease: newLease(nil), slow: 15 * time.Minute}
 		a := newAPI(halted())
-		c := newCapturer(a, func(c *capture.Config) { c.KeyRetention = 30 * time.Minute })
+		c := newCapturer(a, func(c *config) { c.KeyRetention = 30 * time.Minute })
 		// Another event halts the service: the gate is shut when ours comes.
 		other := newEvent(t)
 		other.ID, other.OrderID, other.ExternalReference = "event-0", "order-0", "reference-0"

@@ -5,7 +5,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
 )
@@ -53,7 +52,7 @@ func TestOldAttemptOfWhichNoPaymentWasTaken(t *testing.T) {
 				h, e := inherited(t, test.age)
 				a := newAPI(test.answer)
 				a.found = []mercadopago.Found{find(test.found(h.tried.First.Add(time.Second)))}
-				d, err := newCapturer(a, func(c *capture.Config) { c.KeyRetention = 24 * time.Hour }).Capture(t.Context(), e, h)
+				d, err := newCapturer(a, func(c *config) { c.KeyRetention = 24 * time.Hour }).Capture(t.Context(), e, h)
 				if err != nil || ending(d) != test.want || len(a.calls) != test.calls || len(a.searches) != test.searches {
 					t.Errorf("got %q, %v after %d calls and %d searches; want %q after %d and %d",
 						ending(d), err, len(a.calls), len(a.searches), test.want, test.calls, test.searches)

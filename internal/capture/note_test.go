@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
 )
@@ -25,7 +24,7 @@ func TestAttemptIsNotedBeforeTheFirstCall(t *testing.T) {
 			}
 		}
 		e := newEvent(t)
-		d, err := newCapturer(a, func(c *capture.Config) { c.Account = "main" }).Capture(t.Context(), e, h)
+		d, err := newCapturer(a, func(c *config) { c.Account = "main" }).Capture(t.Context(), e, h)
 		if err != nil || ending(d) != isCaptured {
 			t.Fatalf("got %q, %v", ending(d), err)
 		}
@@ -57,7 +56,7 @@ func TestNoCallWithoutANote(t *testing.T) {
 		if err != nil || ending(d) != isCaptured || a.calls[0].at < 10*time.Minute {
 			t.Errorf("got %q, %v, called after %s", ending(d), err, a.calls[0].at)
 		}
-		if !strings.Contains(strings.Join(h.told, "\n"), "waits for the ledger to take its attempt: not enough replicas") {
+		if !strings.Contains(strings.Join(h.told, "\n"), "waits for the ledger to accept its attempt: not enough replicas") {
 			t.Errorf("told: %q", h.told)
 		}
 	})
@@ -110,7 +109,7 @@ func TestHaltPastTheHorizon(t *testing.T) {
 				a.answers = []mercadopago.Answer{captured()}
 			}
 		}
-		c := newCapturer(a, func(c *capture.Config) { c.KeyRetention, c.MaxEventAge = 24*time.Hour, 168*time.Hour })
+		c := newCapturer(a, func(c *config) { c.KeyRetention, c.MaxEventAge = 24*time.Hour, 168*time.Hour })
 		d, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || ending(d) != isCaptured {
 			t.Errorf("got %q, %v", ending(d), err)
@@ -125,7 +124,7 @@ func TestUncalledNoteIsWithdrawnAtAHandOver(t *testing.T) {
 		giveUp := make(chan struct{})
 		blocked := newAPI(captured())
 		blocked.takes = time.Minute
-		c := newCapturer(blocked, func(c *capture.Config) { c.MaxInFlight = 1 })
+		c := newCapturer(blocked, func(c *config) { c.MaxInFlight = 1 })
 		go func() {
 			if _, err := c.Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {
 				t.Error(err)
@@ -195,7 +194,7 @@ func TestInheritedAttempt(t *testing.T) {
 				}
 				// The event itself may be old: it was tried, and its age tells nothing.
 				e.Time = h.tried.First.Add(-1000 * time.Hour)
-				c := newCapturer(a, func(c *capture.Config) { c.KeyRetention = 24 * time.Hour })
+				c := newCapturer(a, func(c *config) { c.KeyRetention = 24 * time.Hour })
 				d, err := c.Capture(t.Context(), e, h)
 				if err != nil || ending(d) != test.want || len(a.calls) != test.calls || len(a.searches) != test.searches {
 					t.Errorf("got %q, %v after %d calls and %d searches; want %q after %d and %d",
@@ -227,7 +226,7 @@ func TestPaymentOfAnotherEventIsNotFound(t *testing.T) {
 		h.under = []event.Known{knownOutcome(event.Outcome{Type: event.TypeCaptured, EventID: "another", PaymentID: "7"})}
 		a := newAPI()
 		a.found = []mercadopago.Found{find(seen(captured(), "7", h.tried.First.Add(time.Second)))}
-		d, err := newCapturer(a, func(c *capture.Config) { c.KeyRetention = 24 * time.Hour }).Capture(t.Context(), e, h)
+		d, err := newCapturer(a, func(c *config) { c.KeyRetention = 24 * time.Hour }).Capture(t.Context(), e, h)
 		if err != nil || ending(d) != "parked key_expired" {
 			t.Errorf("got %q, %v", ending(d), err)
 		}
@@ -253,7 +252,7 @@ func TestOncePerReference(t *testing.T) {
 				h := newLease(nil)
 				h.under = []event.Known{knownOutcome(test.paid)}
 				a := newAPI(captured())
-				d, err := newCapturer(a, func(c *capture.Config) { c.OncePerReference = test.once }).Capture(t.Context(), newEvent(t), h)
+				d, err := newCapturer(a, func(c *config) { c.OncePerReference = test.once }).Capture(t.Context(), newEvent(t), h)
 				if err != nil || ending(d) != test.want {
 					t.Fatalf("got %q, %v; want %q", ending(d), err, test.want)
 				}

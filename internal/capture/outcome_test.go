@@ -87,14 +87,14 @@ func TestLogAndMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		registry := prometheus.NewRegistry()
-		c := newCapturer(newAPI(unavailable(), captured()), func(c *capture.Config) {
-			c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-			c.Metrics = capture.NewMetrics(registry)
+		c := newCapturer(newAPI(unavailable(), captured()), func(c *config) {
+			c.captureConfig.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			c.captureConfig.Metrics = capture.NewMetrics(registry)
 		})
 		if _, err := c.Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"msg=call", "meaning=retry", "http_status=503", "msg=verdict type=payment.captured event_id=event-1", "tries=2"} {
+		for _, want := range []string{"msg=call", "meaning=retry", "cause=server_error", "http_status=503", "msg=\"event decided\" type=payment.captured event_id=event-1", "tries=2"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("no %q in the log:\n%s", want, log.String())
 			}

@@ -9,40 +9,47 @@ import (
 	"time"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/limiter"
 	"payment-capture/internal/mercadopago"
 )
 
-// clockSkew is how much earlier than by our clock the API's may date a payment.
-const clockSkew = 5 * time.Second
+const (
+	// clockSkew is how much earlier than our clock the API's clock may date a payment.
+	clockSkew = 5 * time.Second
+	// searches is how many searches that were answered a lookup makes.
+	searches = 6
+	// maxFailures bounds the consecutive searches that fail.
+	maxFailures = 100
+)
 
-// lookUp searches for the payment that a try may have made, before the event
-// is parked for a reason. How soon the API's index shows a payment is nowhere
-// documented, so it looks several times; nothing found proves nothing.
+// lookUp searches for the payment that a call may have made, before the event is
+// parked for a reason. No page documents how soon a search shows a payment, so it
+// searches several times, and a payment that is not found may exist nevertheless.
 func (c *Capturer) lookUp(ctx context.Context, a *attempt, lease Lease, reason event.ParkReason, detail string) (event.Result, error) {
 	if a.calls > 0 && a.last.Detail != detail {
 		detail += "; the last answer: " + a.last.Detail
 	}
-	if a.noted.First.IsZero() || a.untried() { // no call can have made one
+	if a.noted.First.IsZero() || a.untried() { // no call can have made a payment
 		return c.park(a, reason, detail), nil
 	}
 	s := search{began: time.Now()}
 	for {
-		lease.SetWaiting("looks for a payment under its reference: "+detail, a.calls)
-		found, p, err := c.find(ctx, a, lease, &s)
+		lease.SetWaiting("searches for its payment: "+detail, a.calls)
+		found, usual, err := c.find(ctx, a, lease, &s)
 		if err != nil {
 			return event.Result{}, err
 		}
-		wait := c.nextLook(&s, found, p)
+		wait := c.nextLook(&s, found, usual)
 		others, err := c.others(ctx, a, lease, found)
 		if err != nil {
 			return event.Result{}, err
 		}
-		verdict, decided, note := c.attribute(ctx, a, found, others, wait < 0)
+		result, decided, why := c.attribute(ctx, a, found, others, wait < 0)
 		if decided {
-			return verdict, nil
+			return result, nil
 		}
 		if wait < 0 {
-			return c.park(a, reason, detail+"; "+note), nil
+			return c.park(a, reason, detail+"; "+why), nil
 		}
 		if err := c.rest(ctx, lease, wait); err != nil {
 			return event.Result{}, err
@@ -50,147 +57,153 @@ func (c *Capturer) lookUp(ctx context.Context, a *attempt, lease Lease, reason e
 	}
 }
 
-// search is the state of the looks for one event's payment.
+// search is the state of the searches for one event's payment.
 type search struct {
 	began    time.Time
-	looked   time.Time // when the first look that was answered ended
-	looks    int       // that were answered
-	failures int       // in a row
-	failed   budget    // what failed searches used
+	answered time.Time // when the first search was answered
+	answers  int
+	failures int    // consecutive
+	failed   budget // what failed searches used
 }
 
-// nextLook gives the wait before another look, negative where the last one was
-// made. Those that are answered are at 0, 1/16, 1/8, 1/4, 1/2 and the whole of
-// ReconcileFor; one that failed is made again until that has gone on for too
-// long, an outage not counted, or would not help.
-func (c *Capturer) nextLook(s *search, found mercadopago.Found, p pass) time.Duration {
-	const all = 6
+// nextLook returns the wait before another search, negative if there is none.
+// Those that are answered are made at 0, 1/16, 1/8, 1/4, 1/2 and the whole of
+// ReconcileFor. A failed one is retried, unless that would not help or has gone on
+// for too long, outages not counted.
+func (c *Capturer) nextLook(s *search, found mercadopago.Found, usual bool) time.Duration {
 	if f := found.Failed; f != nil {
 		s.failures++
 		wait := backoff(s.failures, f.RetryAfter)
-		if p.kind == usual {
+		if usual {
 			s.failed.used += wait - f.RetryAfter
 		}
-		if f.Meaning == mercadopago.Park || s.failed.used > c.conf.ReconcileFor+c.conf.Deadline || s.failures >= maxSearches ||
+		if f.Meaning == mercadopago.Park || s.failed.used > c.conf.ReconcileFor+c.conf.Deadline || s.failures >= maxFailures ||
 			passed(s.began) > c.conf.KeyRetention {
 			return -1
 		}
 		return wait
 	}
 	s.failures = 0
-	if s.looks++; s.looks == 1 {
-		s.looked = time.Now()
+	if s.answers++; s.answers == 1 {
+		s.answered = time.Now()
 	}
-	if s.looks >= all || c.conf.ReconcileFor <= 0 {
+	if s.answers >= searches || c.conf.ReconcileFor <= 0 {
 		return -1
 	}
-	return max(0, c.conf.ReconcileFor>>(all-1-s.looks)-time.Since(s.looked))
+	return max(0, c.conf.ReconcileFor>>(searches-1-s.answers)-time.Since(s.answered))
 }
 
-// maxSearches bounds how often in a row a search that fails is made again.
-const maxSearches = 100
-
-// find makes one look, when its time has come.
-func (c *Capturer) find(ctx context.Context, a *attempt, lease Lease, s *search) (mercadopago.Found, pass, error) {
-	p, err := c.enter(ctx, a, lease, true)
+// find searches once, as soon as it is allowed. It reports whether that was a usual
+// call: not a probe, and not refused for a fault of the service.
+func (c *Capturer) find(ctx context.Context, a *attempt, lease Lease, s *search) (found mercadopago.Found, usual bool, err error) {
+	p, err := c.acquirePermit(ctx, a, lease, true)
 	if err != nil {
-		return mercadopago.Found{}, p, err
+		return found, false, err
 	}
 	began := time.Now()
-	found := c.api.Find(ctx, a.request, a.noted.First.Add(-clockSkew))
+	found = c.api.Find(ctx, a.request, a.noted.First.Add(-clockSkew))
 	answer := mercadopago.Answer{Meaning: mercadopago.Poll, Read: true, Sent: true}
 	if found.Failed != nil {
-		answer = ofARead(*found.Failed)
+		answer = ofRead(*found.Failed)
 	}
 	c.conf.Metrics.searched(answer, time.Since(began))
 	if ctx.Err() != nil {
-		c.gate.abort(p)
-		return found, p, &AbandonedError{Cause: context.Cause(ctx)}
+		c.limiter.Cancel(p)
+		return found, false, &AbandonedError{Cause: context.Cause(ctx)}
 	}
-	c.gate.take(found.Calls - 1)
-	if bearing, _ := c.gate.leave(p, a.subject, answer); bearing == ofTheService {
-		s.failures = 0 // it is the token's fault; the gate makes it wait
-		p.kind = haltProbe
-	} else if found.Failed != nil && p.kind == usual {
+	result := resultOf(answer)
+	result.Calls = found.Calls
+	if c.limiter.Release(p, result) == limiter.ScopeService {
+		s.failures = 0 // the token is refused; the next permit comes after the halt
+		return found, false, nil
+	}
+	if found.Failed != nil && !p.Probe() {
 		s.failed.used += time.Since(began)
 	}
-	return found, p, nil
+	return found, !p.Probe(), nil
 }
 
-// attribute says whether what was found decides the event. A payment counts
-// only where it was created after the event's first call, its reference and
-// amount are ours (the client has judged that), its payer is, as far as he is
-// known, and no other event has it. One that was taken decides at once; a
-// declined one only at the last look, for one that was taken may come into
-// sight later. A search that broke off may have left out another payment.
+// attribute decides the event if a payment that was found is this event's. It has
+// to be created after the event's first call, with our reference and amount (the
+// client has checked that) and the event's payer, as far as the payer is known, and
+// no other event may have it. A captured payment decides at once; a declined one
+// only at the last search, because a captured one may appear later. A search that
+// broke off may have left out another payment.
 //
-// None decides while it may be a rival's as well. The rival may be decided until
-// the next look.
-func (c *Capturer) attribute(ctx context.Context, a *attempt, found mercadopago.Found, of others, last bool) (_ event.Result, decided bool, note string) {
-	var taken, declined, other []mercadopago.Answer
-	var rivals []string
+// No payment decides while it may be of a competing attempt, which may be decided
+// until the next search. Otherwise attribute returns why nothing is decided.
+func (c *Capturer) attribute(
+	ctx context.Context, a *attempt, found mercadopago.Found, of others, last bool,
+) (_ event.Result, decided bool, why string) {
+	var captured, declined, unclear []mercadopago.Answer
+	var competing []string
 	for _, p := range found.Payments {
 		switch {
 		case !c.isOurs(a, p, of.owners):
+			continue
 		case p.Meaning == mercadopago.Captured:
-			taken, rivals = append(taken, p), append(rivals, of.rivalsFor(p)...)
+			captured = append(captured, p)
 		case p.Meaning == mercadopago.Rejected:
-			declined, rivals = append(declined, p), append(rivals, of.rivalsFor(p)...)
+			declined = append(declined, p)
 		default:
-			other = append(other, p)
+			unclear = append(unclear, p)
+			continue
 		}
+		competing = append(competing, of.competingFor(p)...)
 	}
 	switch {
-	case len(rivals) > 0:
+	case len(competing) > 0:
+		slices.Sort(competing)
 		return event.Result{}, false, fmt.Sprintf(
-			"payment %s was found, which may be of event %s as well: that was tried under the same reference, and it is not known what came of it",
-			paymentIDs(slices.Concat(taken, declined)), strings.Join(unique(rivals), ", "))
-	case len(taken) > 1:
-		detail := "several payments were taken under its reference since its first try (" + paymentIDs(taken) + "): look whether the buyer paid twice"
+			"payment %s was found, which may be of event %s as well: its attempt under the same reference has no known result",
+			paymentIDs(slices.Concat(captured, declined)), strings.Join(slices.Compact(competing), ", "))
+	case len(captured) > 1:
+		detail := "several payments were taken under its reference since its first call (" + paymentIDs(captured) +
+			"): check whether the buyer paid twice"
 		c.conf.Log.LogAttrs(ctx, slog.LevelError, "several payments under one reference", slog.String("event_id", a.event.ID),
-			slog.String("order_id", a.event.OrderID), slog.String("payments", paymentIDs(taken)))
+			slog.String("order_id", a.event.OrderID), slog.String("payments", paymentIDs(captured)))
 		return c.park(a, event.ParkContradictory, detail), true, ""
-	case len(taken) == 1 && found.Searched:
-		a.last = taken[0]
-		return c.settle(ctx, a, event.TypeCaptured), true, ""
-	case len(other) > 0:
-		return event.Result{}, false, "payment " + paymentIDs(other) + " was found, and does not decide: " + other[0].Detail
+	case len(captured) == 1 && found.Searched:
+		a.last = captured[0]
+		return c.outcome(ctx, a, event.TypeCaptured), true, ""
+	case len(unclear) > 0:
+		return event.Result{}, false, "payment " + paymentIDs(unclear) + " was found, and does not decide: " + unclear[0].Detail
 	case slices.ContainsFunc(declined, isDuplicate):
-		// See mercadopago.ReasonDuplicatedPayment: what it is a duplicate of is the
-		// payment to be found, and may be of this event's first try.
-		note = "payment " + paymentIDs(declined) + " was declined as a duplicate, so another one was taken; it was not found"
-		return event.Result{}, false, note
+		// See mercadopago.ReasonDuplicatedPayment: the payment that it duplicates is
+		// the one to find, and may be of this event's first call.
+		return event.Result{}, false, "payment " + paymentIDs(declined) +
+			" was declined as a duplicate, so another one was taken; it was not found"
 	case len(declined) > 0 && found.Searched && last:
 		a.last = declined[len(declined)-1]
-		return c.settle(ctx, a, event.TypeRejected), true, ""
+		return c.outcome(ctx, a, event.TypeRejected), true, ""
 	case found.Failed != nil:
-		note = "the search for a payment failed: " + found.Failed.Detail
+		why = "the search for a payment failed: " + found.Failed.Detail
 	case !found.Searched:
-		note = "the API does not offer to search: " + strings.Join(found.Refused, "; ")
+		why = "the API does not offer to search: " + strings.Join(found.Refused, "; ")
 	case len(found.Payments) > 0:
-		note = "of the payments under its reference (" + paymentIDs(found.Payments) + ") none is of this event"
+		why = "of the payments under its reference (" + paymentIDs(found.Payments) + ") none is of this event"
 	default:
-		note = "no payment was found under its reference"
+		why = "no payment was found under its reference"
 	}
 	if len(found.Inner) > 0 {
-		note += ", but among single payments there is " + strings.Join(found.Inner, ", ")
+		why += ", but single payments exist: " + strings.Join(found.Inner, ", ")
 	}
-	return event.Result{}, false, note
+	return event.Result{}, false, why
 }
 
 func isDuplicate(a mercadopago.Answer) bool { return a.Reason == mercadopago.ReasonDuplicatedPayment }
 
-// others is what the ledger has of the other events under an event's reference:
-// a payment that is found by the reference has that one too.
+// others is what the ledger has of the other events under an event's reference. A
+// payment that is found by the reference may be theirs.
 type others struct {
-	owners map[string]string         // the event that has a payment, by payment id
-	rivals map[string]*event.Attempt // of events of which it is not known whether they have one, by event id
+	owners    map[string]string         // the event that has a payment, by payment id
+	competing map[string]*event.Attempt // attempts without a decision, by event id
 }
 
-// rivalsFor gives the events whose attempt may have made a payment: all but
+// competingFor returns the events whose attempt may have made a payment: all but
 // those that were first tried after it was created, by whatever clock.
-func (of others) rivalsFor(p mercadopago.Answer) (ids []string) {
-	for id, a := range of.rivals {
+func (of others) competingFor(p mercadopago.Answer) (ids []string) {
+	for id, a := range of.competing {
 		if !p.Payment.CreatedAt.Before(a.First.Add(-event.ClockTolerance)) {
 			ids = append(ids, id)
 		}
@@ -198,16 +211,11 @@ func (of others) rivalsFor(p mercadopago.Answer) (ids []string) {
 	return ids
 }
 
-// createdBefore reports whether a payment is older than our first call. Where our
-// clock is too far ahead it says so of our own, which then decides nothing.
-func createdBefore(p *mercadopago.Payment, first time.Time) bool {
-	return p.CreatedAt.Before(first.Add(-clockSkew))
-}
-
-// others asks the ledger, as far as it goes after the search was answered: each
-// payment that was found was noted before it was made, by whichever instance.
+// others reads the ledger, as far as it goes after the search was answered: each
+// payment that was found has an attempt that was written before, by whichever
+// instance.
 func (c *Capturer) others(ctx context.Context, a *attempt, lease Lease, found mercadopago.Found) (others, error) {
-	of := others{owners: make(map[string]string), rivals: make(map[string]*event.Attempt)}
+	of := others{owners: make(map[string]string), competing: make(map[string]*event.Attempt)}
 	if len(found.Payments) == 0 {
 		return of, nil
 	}
@@ -223,7 +231,7 @@ func (c *Capturer) others(ctx context.Context, a *attempt, lease Lease, found me
 		switch {
 		case k.EventID == a.event.ID:
 		case open != nil:
-			of.rivals[k.EventID] = open
+			of.competing[k.EventID] = open
 		case d != nil && d.Outcome != nil && d.Outcome.PaymentID != "":
 			of.owners[d.Outcome.PaymentID] = k.EventID
 		}
@@ -233,17 +241,13 @@ func (c *Capturer) others(ctx context.Context, a *attempt, lease Lease, found me
 
 func (c *Capturer) isOurs(a *attempt, found mercadopago.Answer, owners map[string]string) bool {
 	p := found.Payment
-	if p == nil || p.ID == "" || p.CreatedAt.IsZero() || createdBefore(p, a.noted.First) {
+	// If our clock is too far ahead, this excludes our own payment, which then decides
+	// nothing.
+	if p == nil || p.ID == "" || p.CreatedAt.IsZero() || p.CreatedAt.Before(a.noted.First.Add(-clockSkew)) {
 		return false
 	}
-	if _, anothers := owners[p.ID]; anothers {
-		return false
-	}
-	if owner, known := c.seen.owner(p.ID); known && owner != a.event.ID {
-		return false
-	}
-	payer, known := c.seen.payerID(a.subject.payer)
-	return !known || p.PayerID == "" || p.PayerID == payer
+	_, taken := owners[p.ID]
+	return !taken && !c.known.contradicts(p.ID, p.PayerID, a.event.ID, a.subject.Payer)
 }
 
 func paymentIDs(answers []mercadopago.Answer) string {
@@ -255,10 +259,4 @@ func paymentIDs(answers []mercadopago.Answer) string {
 	}
 	slices.Sort(ids)
 	return strings.Join(ids, ", ")
-}
-
-// unique gives each text once, in order.
-func unique(texts []string) []string {
-	slices.Sort(texts)
-	return slices.Compact(texts)
 }

@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
 )
@@ -71,7 +70,7 @@ func TestReconcile(t *testing.T) {
 		"token refused meanwhile": {[]mercadopago.Found{
 			failed(mercadopago.Halt, mercadopago.CauseCredential), failed(mercadopago.Halt, mercadopago.CauseCredential), find(seen(captured(), "7", now)),
 		}, isCaptured, "", 3},
-		"single payments": {[]mercadopago.Found{{Searched: true, Inner: []string{"99 approved"}}}, undecided, "single payments there is 99 approved", 6},
+		"single payments": {[]mercadopago.Found{{Searched: true, Inner: []string{"99 approved"}}}, undecided, "single payments exist: 99 approved", 6},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -80,7 +79,7 @@ func TestReconcile(t *testing.T) {
 				other := captured()
 				other.Payment.ID, other.Payment.PayerID = "of-another", "payer-1"
 				a := newAPI(other)
-				c := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 })
+				c := newCapturer(a, func(c *config) { c.MaxTries = 1 })
 				before := newEvent(t)
 				before.ID = "event-0"
 				if _, err := c.Capture(t.Context(), before, newLease(nil)); err != nil {
@@ -113,7 +112,7 @@ func TestLooksAreSpread(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(noAnswer())
-		c := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1; c.ReconcileFor = 16 * time.Minute })
+		c := newCapturer(a, func(c *config) { c.MaxTries = 1; c.ReconcileFor = 16 * time.Minute })
 		if _, err := c.Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +131,7 @@ func TestGiveUpWhileReconciling(t *testing.T) {
 		giveUp := make(chan struct{})
 		a := newAPI(noAnswer())
 		time.AfterFunc(time.Minute, func() { close(giveUp) })
-		verdict, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newLease(giveUp))
+		verdict, err := newCapturer(a, func(c *config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newLease(giveUp))
 		wantAbandoned(t, ending(verdict), err, nil)
 		if took := time.Since(a.began); took != time.Minute {
 			t.Errorf("took %s, want a minute", took)
@@ -147,7 +146,7 @@ func TestTooOldIsLookedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(noAnswer(), busyFor(61*time.Minute))
 		a.found = []mercadopago.Found{find(seen(captured(), "7", time.Now().Add(time.Second)))}
-		c := newCapturer(a, func(c *capture.Config) { c.KeyRetention = time.Hour })
+		c := newCapturer(a, func(c *config) { c.KeyRetention = time.Hour })
 		verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || ending(verdict) != isCaptured || len(a.calls) != 2 {
 			t.Errorf("got %q, %v after %d calls", ending(verdict), err, len(a.calls))
@@ -160,7 +159,7 @@ func TestKeyHorizon(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(busyFor(10 * time.Minute))
-		c := newCapturer(a, func(c *capture.Config) { c.KeyRetention, c.MaxEventAge = time.Hour, 0 })
+		c := newCapturer(a, func(c *config) { c.KeyRetention, c.MaxEventAge = time.Hour, 0 })
 		verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
 		if err != nil || ending(verdict) != "parked key_expired" || !strings.Contains(verdict.ParkInfo.Detail, "IDEMPOTENCY_KEY_HORIZON") {
 			t.Fatalf("got %q, %v: %+v", ending(verdict), err, verdict.ParkInfo)
@@ -180,7 +179,7 @@ func TestTooOldBeforeItsTurn(t *testing.T) {
 		h := newLease(nil)
 		h.stale.Store(true)
 		time.AfterFunc(2*time.Hour, func() { h.stale.Store(false) })
-		c := newCapturer(a, func(c *capture.Config) { c.MaxEventAge = time.Hour })
+		c := newCapturer(a, func(c *config) { c.MaxEventAge = time.Hour })
 		verdict, err := c.Capture(context.WithoutCancel(t.Context()), newEvent(t), h)
 		if err != nil || ending(verdict) != "parked too_old" || len(a.calls)+len(a.searches) != 0 {
 			t.Errorf("got %q, %v, after %d calls and %d searches", ending(verdict), err, len(a.calls), len(a.searches))

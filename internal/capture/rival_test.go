@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
 )
@@ -101,7 +100,7 @@ func TestPaymentThatMayBeARivals(t *testing.T) {
 				h := &rivalLease{lease: newLease(nil), tells: test.tells}
 				a := newAPI(noAnswer())
 				a.found = []mercadopago.Found{test.found}
-				d, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), h)
+				d, err := newCapturer(a, func(c *config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), h)
 				if err != nil || ending(d) != test.want || len(a.searches) != test.looks {
 					t.Fatalf("got %q, %v after %d looks; want %q after %d; %+v", ending(d), err, len(a.searches), test.want, test.looks, d)
 				}
@@ -122,7 +121,7 @@ func TestARivalThatWasNotReadYet(t *testing.T) {
 		h.notSeen = []event.Known{openRival()}
 		a := newAPI(noAnswer())
 		a.found = []mercadopago.Found{find(seen(captured(), "7", time.Now()))}
-		c := newCapturer(a, func(c *capture.Config) { c.MaxTries, c.OncePerReference = 1, true })
+		c := newCapturer(a, func(c *config) { c.MaxTries, c.OncePerReference = 1, true })
 		d, err := c.Capture(t.Context(), newEvent(t), h)
 		if err != nil || ending(d) != "parked undecided" || !strings.Contains(d.ParkInfo.Detail, "event rival-1") {
 			t.Errorf("got %q, %v: %+v", ending(d), err, d)
@@ -139,7 +138,7 @@ func TestOnlyAttributionWaitsForTheLedger(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newLease(nil)
-		c := newCapturer(newAPI(noAnswer()), func(c *capture.Config) { c.MaxTries, c.OncePerReference = 1, true })
+		c := newCapturer(newAPI(noAnswer()), func(c *config) { c.MaxTries, c.OncePerReference = 1, true })
 		if d, err := c.Capture(t.Context(), newEvent(t), h); err != nil || ending(d) != "parked undecided" || h.caughtUp != 0 {
 			t.Errorf("got %q, %v; waited %d times", ending(d), err, h.caughtUp)
 		}
@@ -156,7 +155,7 @@ func TestAnOldAttemptWithARivalIsTriedAgain(t *testing.T) {
 		h.tells[0][0].Attempt.First = h.tried.First
 		a := newAPI(captured())
 		a.found = []mercadopago.Found{find(seen(captured(), "7", h.tried.First.Add(time.Second)))}
-		d, err := newCapturer(a, func(c *capture.Config) { c.KeyRetention = 24 * time.Hour }).Capture(t.Context(), e, h)
+		d, err := newCapturer(a, func(c *config) { c.KeyRetention = 24 * time.Hour }).Capture(t.Context(), e, h)
 		if err != nil || ending(d) != isCaptured || d.Outcome.PaymentID != "payment-1" || len(a.calls) != 1 || len(a.searches) != 1 {
 			t.Errorf("got %q, %v after %d calls and %d searches: %+v", ending(d), err, len(a.calls), len(a.searches), d)
 		}

@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"payment-capture/internal/capture"
 	"payment-capture/internal/event"
 	"payment-capture/internal/ledger/show"
 	"payment-capture/internal/mercadopago"
@@ -221,7 +220,7 @@ func (g *generator) serve(book rules.Rules, c rules.Case) rules.Disposition {
 	if c.Captured != nil {
 		h.under = []event.Known{{EventID: c.Captured.EventID, History: event.History{Decision: &event.Decision{Result: event.Result{Outcome: c.Captured}}}}}
 	}
-	decided, err := newCapturer(a, func(conf *capture.Config) { conf.Rules, conf.ReconcileFor = book, 0 }).Capture(g.t.Context(), c.Event, h)
+	decided, err := newCapturer(a, func(conf *config) { conf.Rules, conf.ReconcileFor = book, 0 }).Capture(g.t.Context(), c.Event, h)
 	if err != nil {
 		g.t.Fatal(err)
 	}

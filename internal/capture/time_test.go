@@ -21,7 +21,7 @@ func TestFullJitter(t *testing.T) {
 		var least, most [tries - 1]time.Duration
 		for n := range events {
 			a := newAPI(unsent())
-			verdict, err := newCapturer(a, func(c *capture.Config) { c.MaxTries = tries }).Capture(t.Context(), newEvent(t), newLease(nil))
+			verdict, err := newCapturer(a, func(c *config) { c.MaxTries = tries }).Capture(t.Context(), newEvent(t), newLease(nil))
 			if err != nil || verdict.ParkInfo == nil || len(a.calls) != tries {
 				t.Fatalf("got %+v, %v after %d calls", verdict, err, len(a.calls))
 			}
@@ -76,7 +76,7 @@ func TestBudget(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAPI(test.answer)
 				a.takes = 100 * time.Millisecond
-				verdict, err := newCapturer(a, func(c *capture.Config) { c.Deadline, c.MaxTries = test.deadline, test.tries }).
+				verdict, err := newCapturer(a, func(c *config) { c.Deadline, c.MaxTries = test.deadline, test.tries }).
 					Capture(t.Context(), newEvent(t), newLease(nil))
 				if err != nil || ending(verdict) != test.want {
 					t.Fatalf("got %q, %v; want %q", ending(verdict), err, test.want)
@@ -247,7 +247,7 @@ func TestGrowsTooOldWhileTried(t *testing.T) {
 		a := newAPI(wait(time.Minute))
 		e := newEvent(t)
 		e.Time = time.Now().Add(-59 * time.Minute)
-		verdict, err := newCapturer(a, func(c *capture.Config) { c.MaxEventAge = time.Hour }).Capture(t.Context(), e, newLease(nil))
+		verdict, err := newCapturer(a, func(c *config) { c.MaxEventAge = time.Hour }).Capture(t.Context(), e, newLease(nil))
 		if err != nil || ending(verdict) != "parked too_old" {
 			t.Fatalf("got %q, %v; want it parked as too old", ending(verdict), err)
 		}

@@ -1,8 +1,7 @@
-package capture
+package limiter
 
 import (
 	"math"
-	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,22 +13,22 @@ import (
 // tenth, one call at the least, each time that as many calls as it allows went well.
 func TestCallLimitRecovers(t *testing.T) {
 	t.Parallel()
-	well := mercadopago.Answer{Meaning: mercadopago.Captured, HTTPStatus: http.StatusCreated, Sent: true}
-	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+	well := Result{Meaning: mercadopago.Captured, Sent: true}
+	for _, meaning := range []mercadopago.Meaning{mercadopago.Wait, mercadopago.Retry} { // HTTP 429 and 503
 		synctest.Test(t, func(t *testing.T) {
-			limited := mercadopago.Answer{Meaning: mercadopago.Wait, HTTPStatus: status, Sent: true}
+			limited := Result{Meaning: meaning, Overloaded: true, Sent: true}
 			const most = 64
-			l := newInFlight(most)
+			l := newCallLimit(most)
 			l.learn(limited)
-			l.learn(limited) // of the calls that were under way
+			l.learn(limited) // of the calls that were in flight
 			if l.now() != most/2 {
-				t.Fatalf("HTTP %d: the limit is %d, want %d", status, l.now(), most/2)
+				t.Fatalf("%s: the limit is %d, want %d", meaning, l.now(), most/2)
 			}
 			for want := most / 4; want > 0; want /= 2 {
 				<-time.After(lowerEvery)
 				l.learn(limited)
 				if l.now() != want {
-					t.Fatalf("HTTP %d: the limit is %d, want %d", status, l.now(), want)
+					t.Fatalf("%s: the limit is %d, want %d", meaning, l.now(), want)
 				}
 			}
 			<-time.After(lowerEvery)
@@ -56,13 +55,13 @@ func TestCallLimitRecovers(t *testing.T) {
 	}
 }
 
-// Failures that say nothing of the pace neither lower the limit nor raise it.
+// Failures that show nothing of the pace neither lower the limit nor raise it.
 func TestCallLimitAndFailures(t *testing.T) {
 	t.Parallel()
-	l := newInFlight(8)
-	l.learn(mercadopago.Answer{Meaning: mercadopago.Wait, HTTPStatus: http.StatusTooManyRequests, Sent: true})
+	l := newCallLimit(8)
+	l.learn(Result{Meaning: mercadopago.Wait, Overloaded: true, Sent: true})
 	for range 100 {
-		l.learn(mercadopago.Answer{Meaning: mercadopago.Retry, HTTPStatus: http.StatusInternalServerError, Sent: true})
+		l.learn(Result{Meaning: mercadopago.Retry, Sent: true})
 	}
 	if l.now() != 4 {
 		t.Errorf("the limit is %d, want 4", l.now())

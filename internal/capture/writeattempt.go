@@ -1,0 +1,126 @@
+package capture
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/limiter"
+)
+
+// rewriteAfter is how long an attempt may wait for its call. After that it is
+// written again with the present time, because no key is in use before the call.
+const rewriteAfter = time.Minute
+
+// acquire waits for a permit to make a call, and has the attempt written by then. If
+// no call may be made any more, it sets a.late and returns no permit.
+//
+// While calls are allowed, it writes the attempt before it waits for the permit, so
+// that the write does not take the time of a call. While they are not, it writes the
+// attempt once it has the permit, so that the ledger has no attempts without calls.
+func (c *Capturer) acquire(ctx context.Context, a *attempt, lease Lease) (*limiter.Permit, error) {
+	for {
+		if err := c.awaitLease(ctx, a, lease); err != nil {
+			return nil, err
+		}
+		if a.late = c.overdue(a); a.late != nil {
+			return nil, nil
+		}
+		if c.limiter.Blocked() == "" && a.needsWrite() {
+			if err := c.writeAttempt(ctx, a, lease); err != nil {
+				return nil, err
+			}
+		}
+		p, err := c.acquirePermit(ctx, a, lease, a.pollID != "")
+		if err != nil {
+			return nil, err
+		}
+		if a.late = c.overdue(a); a.late == nil && a.needsWrite() {
+			err = lease.Attempt(ctx, a.toWrite())
+			a.idle = a.idle || err == nil
+			// That may have taken as long as the ledger's brokers were away.
+			if a.late = c.overdue(a); err == nil && a.late == nil && lease.Current() && stopped(ctx, lease.GiveUp()) == nil {
+				return p, nil
+			}
+		} else if a.late == nil {
+			return p, nil
+		}
+		c.limiter.Cancel(p)
+		if err != nil {
+			if err := c.awaitLedger(ctx, a, lease, 1, err); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// needsWrite reports whether the attempt has to be written before the next call: it
+// is not, or it waited so long for the call that its time is wrong.
+func (a *attempt) needsWrite() bool {
+	return a.noted.First.IsZero() || !a.written || (a.untried() && passed(a.noted.First) > rewriteAfter)
+}
+
+// toWrite returns the attempt to write. Its time is that of the first owner.
+func (a *attempt) toWrite() event.Attempt {
+	if !a.inherited {
+		a.noted.First = event.Now()
+	}
+	// From here on it may be in the ledger, whatever the result of the write.
+	a.written = true
+	return a.noted
+}
+
+// writeAttempt writes the attempt, however long that takes.
+func (c *Capturer) writeAttempt(ctx context.Context, a *attempt, lease Lease) error {
+	for failures := 1; ; failures++ {
+		err := lease.Attempt(ctx, a.toWrite())
+		if err == nil {
+			a.idle = true
+			return nil
+		}
+		if err := c.awaitLedger(ctx, a, lease, failures, err); err != nil {
+			return err
+		}
+	}
+}
+
+// awaitLedger waits before an attempt is written again.
+func (c *Capturer) awaitLedger(ctx context.Context, a *attempt, lease Lease, failures int, cause error) error {
+	a.written = false
+	lease.SetWaiting(fmt.Sprintf("waits for the ledger to accept its attempt: %v", cause), a.calls)
+	return c.rest(ctx, lease, backoff(failures, 0))
+}
+
+// harmless reports whether no call can have had an effect: the last one was refused
+// before the API looked at the order, or was not sent, and so was each before it.
+func (a *attempt) harmless() bool {
+	return !a.unknown && !a.inherited && a.pollID == "" && a.last.Payment == nil && a.last.RefusedUnseen()
+}
+
+// uncharged reports whether every call so far was refused before a payment could be
+// made. Unlike those of [attempt.harmless], some may have registered the key.
+func (a *attempt) uncharged() bool {
+	return a.calls > 0 && !a.unknown && !a.last.EffectUnknown() && !a.inherited && a.pollID == "" && a.last.Payment == nil
+}
+
+// withdraw withdraws the attempt. After an error it may be withdrawn or not, so it
+// is written again before the next call.
+func (c *Capturer) withdraw(ctx context.Context, a *attempt, lease Lease) {
+	if !a.written || !lease.Current() || ctx.Err() != nil {
+		return // if the partition was handed over, the attempt may be another owner's
+	}
+	a.written = false
+	if lease.Withdraw(ctx) == nil { // otherwise the ledger has logged the error
+		a.noted.First, a.idle = time.Time{}, false
+	}
+}
+
+// withdrawUncharged withdraws an attempt that cannot have charged when the event is
+// left to its next owner. That owner would have to assume a call that may have
+// charged, and park what this one was about to reject.
+func (c *Capturer) withdrawUncharged(ctx context.Context, a *attempt, lease Lease) {
+	if a.untried() || a.uncharged() {
+		c.withdraw(ctx, a, lease)
+	}
+}
