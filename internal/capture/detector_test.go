@@ -316,7 +316,7 @@ func TestManyBlockedEventsHalt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := refusing(forbidden(false))
-		c := newCapturer(a, runOf(0), func(c *config) { c.Deadline = time.Hour })
+		c := newCapturer(a, runOf(0), func(c *config) { c.Deadline, c.MaxTries = time.Hour, 1000 })
 		events := newArrivals(t, c)
 		events.comeEach("e", 9)
 		<-time.After(20 * time.Minute)
