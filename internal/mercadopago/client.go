@@ -16,31 +16,31 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// path is that of the charges; a payment's own is below it, and the search.
+// path is the path of charges. Payments and the search are below it.
 const path = "/v1/advanced_payments"
 
 // Client calls the API. It is safe for concurrent use.
 type Client struct {
 	base      string        // the API's address, without a slash at its end
-	charge    *http.Request // what all charges have in common
+	charge    *http.Request // the template of all charges
 	timeout   time.Duration
 	config    Config
 	transport atomic.Pointer[http.Transport] // replaced after HTTP 421
 	token     func() secret.Text
 	latest    atomic.Pointer[credential]
-	// The values of the headers that all requests bear.
+	// The values of headers that all requests have.
 	json, userAgent []string
 }
 
-// credential is what is made of an access token once.
+// credential is an access token with what is derived from it once.
 type credential struct {
 	token         string
 	authorization []string // the header's value
 	scrub         *scrubber
 }
 
-// New makes a client. The token is asked for at each try, so that a new one
-// needs no restart. The error names the field that is wrong.
+// New makes a Client. It calls token before each call, so a new access token needs
+// no restart. The error names the field that is wrong.
 func New(cfg Config, token func() secret.Text) (*Client, error) {
 	if token == nil {
 		return nil, errors.New("mercadopago: token is nil")
@@ -68,51 +68,50 @@ func New(cfg Config, token func() secret.Text) (*Client, error) {
 	return c, nil
 }
 
-// Close closes idle connections. Calls under way are not interrupted.
+// Close closes idle connections. Calls in flight are not interrupted.
 func (c *Client) Close() { c.transport.Load().CloseIdleConnections() }
 
-// misdirected makes later calls use new connections: over one of the transport's
-// the server said that it is not the host of the request (HTTP 421). Closing the
-// idle ones is not enough, because over HTTP/2 a connection that other calls use
-// is not idle, and the next call would share it.
+// misdirected makes later calls use new connections, because the server at the end
+// of one of the transport's is not the host of the request (HTTP 421). Closing the
+// idle ones is not enough: over HTTP/2 a connection that other calls use is not
+// idle, and the next call would share it.
 func (c *Client) misdirected(t *http.Transport) {
 	if c.transport.CompareAndSwap(t, c.config.transport()) {
 		t.CloseIdleConnections()
 	}
 }
 
-// Capture asks the API to charge, once: one call is at most one request on the
-// wire. It always gives an answer; where ctx is done before the API's, that is
-// a Retry with Sent telling whether the request may have gone out, and the
-// caller looks at ctx itself. The caller waits between tries.
+// Capture charges once: it sends at most one request. It always returns an answer.
+// If ctx ends first, that is a Retry whose Sent reports whether the request may have
+// been sent, and the caller checks ctx itself. The caller waits between calls.
 func (c *Client) Capture(ctx context.Context, r Request) Answer {
 	if err := r.check(); err != nil {
-		// Sent without a key, a retry of it would charge again.
+		// Without a key, a retry would charge again.
 		return Answer{Meaning: Park, ParkReason: event.ParkInvalidEvent, Detail: "not sent: " + err.Error()}
 	}
 	return c.try(ctx, r, http.MethodPost, path)
 }
 
-// Get reads a payment by the id that an earlier answer gave, and judges it
-// against the request that made it. Only a payment in the answer decides; an
-// error is never Rejected or Park, but Poll: read again.
+// Get reads a payment by the id from an earlier answer, and compares it with the
+// request that made it. Only a payment in the answer decides: an error is Poll,
+// never Rejected or Park.
 func (c *Client) Get(ctx context.Context, r Request, paymentID string) Answer {
 	if paymentID == "" || pathSegment(paymentID) == "" {
 		return Answer{
 			Meaning: Park, ParkReason: event.ParkUndecided, Read: true,
-			Detail: "not read: the payment's id is empty or no id",
+			Detail: "not read: the payment id is empty or not valid",
 		}
 	}
 	a := c.try(ctx, r, http.MethodGet, path+"/"+url.PathEscape(paymentID))
 	if a.Payment != nil && a.Payment.ID != paymentID {
 		// Whatever it says, it is another payment, or one that cannot be identified.
 		a.Meaning, a.Cause, a.Reason, a.ParkReason = Park, CauseContradiction, "", event.ParkContradictory
-		a.Detail = fmt.Sprintf("HTTP %d, payment %s contradicts: payment %s was asked for", a.HTTPStatus, orNone(a.Payment.ID), paymentID)
+		a.Detail = fmt.Sprintf("HTTP %d, payment %s contradicts: payment %s was requested", a.HTTPStatus, orNone(a.Payment.ID), paymentID)
 	}
 	return a
 }
 
-// try makes one HTTP call and judges what comes of it.
+// try makes one HTTP call and classifies its result.
 func (c *Client) try(ctx context.Context, r Request, method, resource string) Answer {
 	x, none := c.call(ctx, &r, method, resource)
 	if none != nil {
@@ -121,8 +120,8 @@ func (c *Client) try(ctx context.Context, r Request, method, resource string) An
 	return x.answer()
 }
 
-// call makes one HTTP call, to a path with its query. It gives the complete
-// answer as it came, or, in none, what it means that there is not one.
+// call makes one HTTP call, to a path with its query. It returns the complete
+// answer, or, in none, what the lack of one means.
 func (c *Client) call(ctx context.Context, r *Request, method, resource string) (x *exchange, none *Answer) {
 	if x, none = c.exchange(ctx, r, method, resource); none == nil {
 		x.body.parse(x.raw)
@@ -130,7 +129,7 @@ func (c *Client) call(ctx context.Context, r *Request, method, resource string) 
 	return x, none
 }
 
-// exchange makes the call, and leaves the answer's body as it came.
+// exchange makes the call, and leaves the body of the answer unparsed.
 func (c *Client) exchange(ctx context.Context, r *Request, method, resource string) (x *exchange, none *Answer) {
 	read := method == http.MethodGet
 	cred := c.credential()
@@ -145,9 +144,9 @@ func (c *Client) exchange(ctx context.Context, r *Request, method, resource stri
 	scrub := cred.scrub.with(r.payerToken())
 	tryCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	// GotConn comes, on this goroutine, before any byte of the request can be
-	// written; the hooks after it (WroteHeaders) come on another one that may
-	// still be writing when the call has returned.
+	// GotConn runs on this goroutine, before any byte of the request can be written.
+	// The later hooks (WroteHeaders) run on another one, which may still be writing
+	// when the call has returned.
 	var sent atomic.Bool
 	tryCtx = httptrace.WithClientTrace(tryCtx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
@@ -156,14 +155,14 @@ func (c *Client) exchange(ctx context.Context, r *Request, method, resource stri
 	if err != nil {
 		return nil, c.noAnswer(ctx, err, 0, Answer{Read: read}, scrub)
 	}
-	// The transport itself, without an http.Client around it: that would follow
-	// redirects (row 31), or stumble over a malformed one.
+	// The transport itself, because an http.Client would follow redirects, and fail
+	// at a malformed one.
 	transport := c.transport.Load()
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return nil, c.noAnswer(ctx, err, 0, Answer{Read: read, Sent: sent.Load() && !unprocessed(err)}, scrub)
 	}
-	defer func() { _ = resp.Body.Close() }() // all that is wanted of it was read
+	defer func() { _ = resp.Body.Close() }() // the body was read already
 	x = &exchange{
 		status: resp.StatusCode, read: read, request: *r, scrub: scrub,
 		requestID:  scrub.word(resp.Header.Get("X-Request-Id")),
@@ -180,7 +179,7 @@ func (c *Client) exchange(ctx context.Context, r *Request, method, resource stri
 	return x, nil
 }
 
-// credential gives the access token as it is now, or nil where it cannot be used.
+// credential returns the present access token, or nil if it cannot be used.
 func (c *Client) credential() *credential {
 	token := c.token().Reveal()
 	if latest := c.latest.Load(); latest != nil && latest.token == token {
@@ -194,24 +193,24 @@ func (c *Client) credential() *credential {
 	return cred
 }
 
-// readBody reads the body, up to one byte more than is allowed, which tells one
-// that is too large. Up to there it is drained, so the connection can be used
-// again; beyond, it is closed.
+// readBody reads the body, up to one byte more than allowed, which shows that it is
+// too large. A body that was read to its end leaves the connection reusable; a
+// larger one closes it.
 func readBody(resp *http.Response) ([]byte, error) {
 	size := usualBody
 	if 0 < resp.ContentLength && resp.ContentLength <= maxBody {
 		size = int(resp.ContentLength)
 	}
 	var body bytes.Buffer
-	body.Grow(size + bytes.MinRead) // as much as it wants free when it looks for the end
+	body.Grow(size + bytes.MinRead) // ReadFrom needs that much free space to find the end
 	_, err := body.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
 	return body.Bytes(), err
 }
 
-// request builds the HTTP request. Its body cannot be read twice: net/http
-// takes a request with an idempotency key for one that it may send again by
-// itself when a kept connection breaks, if only it can rewind the body. That
-// would be a second try that nobody counted.
+// request builds the HTTP request. Its body cannot be read twice: if net/http can
+// rewind the body of a request with an idempotency key, it repeats the request by
+// itself when a kept connection breaks. That would be a second call that is not
+// counted.
 func (c *Client) request(ctx context.Context, r *Request, method, resource string, cred *credential) (*http.Request, error) {
 	header := make(http.Header, 8)
 	header["Authorization"] = cred.authorization
@@ -235,15 +234,14 @@ func (c *Client) request(ctx context.Context, r *Request, method, resource strin
 	}
 	req := c.charge.WithContext(ctx)
 	req.Header = header
-	// No GetBody. With a reader that it knows to be in memory, net/http writes
-	// the head and the body at once.
+	// No GetBody. net/http writes the head and a body from memory at once.
 	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(r.Body)), int64(len(r.Body))
 	return req, nil
 }
 
-// noAnswer is rows 32 and 33: no complete answer. Half an answer counts as
-// none, whatever its status. seen is what is known besides; status is 0 where
-// not even that came.
+// noAnswer classifies a call without a complete answer. Half an answer counts as
+// none, whatever its status. seen is what is known besides; status is 0 if not even
+// that was read.
 func (c *Client) noAnswer(ctx context.Context, err error, status int, seen Answer, scrub *scrubber) *Answer {
 	seen.Meaning, seen.Cause, seen.ParkReason, seen.HTTPStatus = Retry, CauseNoAnswer, event.ParkUndecided, status
 	what := "sent, no answer: "
@@ -255,9 +253,9 @@ func (c *Client) noAnswer(ctx context.Context, err error, status int, seen Answe
 	}
 	switch {
 	case ctx.Err() != nil:
-		what += "given up by this service"
+		what += "the service ended the call"
 	case errors.Is(err, context.DeadlineExceeded):
-		what += "nothing for " + c.timeout.String()
+		what += "timeout after " + c.timeout.String()
 	default:
 		what += err.Error()
 	}

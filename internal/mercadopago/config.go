@@ -11,33 +11,34 @@ import (
 	"time"
 )
 
-// Config is what a client needs to know.
+// Config configures a Client.
 type Config struct {
 	URL            string        // such as https://api.mercadopago.com; paths are added to it
-	Timeout        time.Duration // per try, from the dial to the last byte of the answer
+	Timeout        time.Duration // per call, from the dial to the last byte of the answer
 	MaxConnections int           // open at once, and kept idle at most
-	// DialContext makes the connections. nil: a net.Dialer, through the proxy
-	// that the environment names. With a DialContext no proxy is used: it was
-	// asked to connect, not to be told where.
+	// DialContext makes the connections. nil: a net.Dialer, through the proxy of the
+	// environment. With a DialContext no proxy is used, because it may connect to
+	// another address.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
-	TLS         *tls.Config // nil: the defaults; TLS 1.2 at the least in any case
+	TLS         *tls.Config // nil: the defaults; at least TLS 1.2 in any case
 	UserAgent   string      // "": Go's
 }
 
 const (
-	// connectTimeout bounds dial and TLS handshake each: failing there is
-	// certain not to have charged, so the sooner the better.
+	// connectTimeout bounds dial and TLS handshake each. A call that fails there has
+	// not charged for certain, so it may fail soon.
 	connectTimeout = 10 * time.Second
-	// idleTimeout is under what servers and load balancers commonly keep, 60 s,
-	// so that seldom a request goes out on a connection that they just closed.
+	// idleTimeout is below the usual 60 s of servers and load balancers, so that
+	// requests seldom use a connection that they just closed.
 	idleTimeout = 30 * time.Second
-	// pingAfter and pingTimeout find an HTTP/2 connection whose peer is gone;
-	// without them each try would wait on it until its own timeout.
+	// pingAfter and pingTimeout detect an HTTP/2 connection whose peer is gone;
+	// without them each call would wait on it until its own timeout.
 	pingAfter   = 15 * time.Second
 	pingTimeout = 10 * time.Second
 )
 
-// check gives the URL without a slash at its end, or says which field is wrong.
+// check returns the URL without a trailing slash. The error names the field that
+// is wrong.
 func (cfg Config) check() (string, error) {
 	u, err := url.Parse(cfg.URL)
 	switch {
@@ -54,19 +55,19 @@ func (cfg Config) check() (string, error) {
 		return "", errors.New("field UserAgent must be printable ASCII")
 	}
 	if cfg.DialContext == nil {
-		// Asked here, for its error at each try would quote the proxy's password.
+		// Checked here, because the error of each call would quote the proxy's password.
 		if _, err := http.ProxyFromEnvironment(&http.Request{URL: u}); err != nil {
-			return "", errors.New("field URL cannot be reached by the proxy of the environment: HTTPS_PROXY or HTTP_PROXY is no address")
+			return "", errors.New("field URL has no usable proxy: HTTPS_PROXY or HTTP_PROXY is not an address")
 		}
 	}
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// errProxyCredential reports that the proxy answered 407 when it was asked for a
-// connection to the API.
-var errProxyCredential = errors.New("the proxy asks for a credential (HTTP 407)")
+// errProxyCredential reports that the proxy answered 407 instead of connecting to
+// the API.
+var errProxyCredential = errors.New("the proxy requires a credential (HTTP 407)")
 
-// transport makes the pool.
+// transport makes the connection pool.
 func (cfg Config) transport() *http.Transport {
 	t := &http.Transport{
 		DialContext:         cfg.DialContext,
@@ -76,11 +77,10 @@ func (cfg Config) transport() *http.Transport {
 		MaxIdleConnsPerHost: cfg.MaxConnections,
 		MaxConnsPerHost:     cfg.MaxConnections,
 		IdleConnTimeout:     idleTimeout,
-		// Go offers HTTP/2 by itself only where dial and TLS are its own.
+		// Go offers HTTP/2 by itself only with its own dialer and TLS configuration.
 		ForceAttemptHTTP2: true,
 		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
-		// Without it, net/http reports the proxy's 407 to CONNECT as an error of
-		// which only the text is left.
+		// Without this, net/http reports the proxy's 407 to CONNECT as a text only.
 		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
 			if answer.StatusCode == http.StatusProxyAuthRequired {
 				return errProxyCredential

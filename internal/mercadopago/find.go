@@ -9,45 +9,41 @@ import (
 	"payment-capture/internal/event"
 )
 
-// Found is what [Client.Find] found, and how far it could look. That nothing
-// was found is never proof: how soon a payment can be searched is not
-// documented.
+// Found is the result of [Client.Find]. A payment that was not found may exist
+// nevertheless: how soon a search shows a payment is not documented.
 type Found struct {
-	// Payments are the advanced payments under the reference, each judged as
-	// an answer to Get is: Captured, Rejected, Poll (read it by its id) or Park.
-	// Each has a Payment with an id. They are sorted by creation, those without
-	// a date first: they cannot be told from older ones by time.
+	// Payments are the advanced payments under the reference, each classified like
+	// an answer to Get: Captured, Rejected, Poll (read it by its id) or Park. Each has
+	// a Payment with an id. They are sorted by creation, those without a date first.
 	//
-	// One that shows no reference at all is Park, with the reason
-	// reference_duplicated: that it is ours is the word of the API's filter
-	// alone.
+	// A payment without any reference is Park, with the reason
+	// reference_duplicated: only the API's filter says that it is ours.
 	Payments []Answer
-	// Inner names payments, as "id status", that only the search of the
-	// Payments API has: money that may have moved under this reference without
-	// an advanced payment to judge it by. It is evidence for a person. It is
-	// asked for only where Payments is empty.
+	// Inner names the payments, as "id status", that only the search of the Payments
+	// API has: money that may have moved under this reference without an advanced
+	// payment that shows it. It is evidence for an operator. Find searches for it only
+	// if Payments is empty.
 	Inner []string
 	// Refused has a line for each search that the API does not offer.
 	Refused []string
-	// Searched says that nothing failed and that at least one search of
-	// advanced payments was read to its end. Without it, Payments may be
-	// incomplete and decides nothing.
+	// Searched reports that nothing failed and that at least one search of advanced
+	// payments was read to its end. Otherwise Payments may be incomplete, and decides
+	// nothing.
 	Searched bool
-	// Failed is set where a search could not be made, or not be read to its
-	// end; nothing was asked after it. Its meaning is as that of an answer to
-	// Get: Retry, Wait or Halt; or Park where reading again will not help,
-	// that is over a hundred results, or a request without a reference.
+	// Failed is set if a search could not be made, or not be read to its end; it was
+	// the last one. Its meaning is that of an answer to Get: Retry, Wait or Halt; or
+	// Park if another search does not help, because there are over a hundred results,
+	// or the request has no reference.
 	Failed *Answer
-	// Calls is the number of requests that went out.
+	// Calls is the number of requests that were sent.
 	Calls int
 }
 
-// Find looks for the payments that the API holds under the request's reference
-// and that were created at or after a time, by the API's clock: the caller
-// allows for clocks that differ. It makes up to three searches (reference notes
-// §9), one call for each page: by either filter of the advanced payments, since
-// the reference at the top of a wallet payment is null and which filter looks
-// inside is not documented, and then by the Payments API.
+// Find searches for the payments under the request's reference that were created at
+// or after a time, by the API's clock: the caller allows for clocks that differ. It
+// makes up to three searches, one call for each page: by either filter of the
+// advanced payments, because the top-level reference of a wallet payment is null and
+// no page documents which filter looks inside, and then by the Payments API.
 func (c *Client) Find(ctx context.Context, r Request, since time.Time) Found {
 	if why := unsearchable(r, since); why != "" {
 		return Found{Failed: &Answer{
@@ -63,16 +59,16 @@ func (c *Client) Find(ctx context.Context, r Request, since time.Time) Found {
 func unsearchable(r Request, since time.Time) string {
 	switch {
 	case r.ExternalReference == "":
-		return "the request has no external_reference, and a search without one finds everybody's payments"
+		return "the request has no external_reference, without which a search finds all payments"
 	case r.Amount.IsZero():
-		return "the request has no amount to hold payments against"
+		return "the request has no amount to compare payments with"
 	case since.IsZero():
-		return "there is no time to search from"
+		return "the time to search from is missing"
 	}
 	return ""
 }
 
-// finder is one Find under way.
+// finder is the state of one Find.
 type finder struct {
 	client  *Client
 	request Request
@@ -105,13 +101,13 @@ func (f *finder) run(ctx context.Context, now time.Time) {
 	})
 }
 
-// createdBefore reports whether the payment is dated, and older.
+// createdBefore reports whether the payment has a date before since.
 func (x *exchange) createdBefore(since time.Time) bool {
 	created := parseTime(x.body.created)
 	return !created.IsZero() && created.Before(since)
 }
 
-// keep judges one advanced payment, as if it were the answer to Get.
+// keep classifies one advanced payment, as if it were the answer to Get.
 func (f *finder) keep(x exchange) {
 	ours, others := x.namesReference()
 	if (others && !ours) || x.createdBefore(f.since) {
@@ -122,7 +118,7 @@ func (f *finder) keep(x exchange) {
 		a = Answer{
 			Meaning: Park, Cause: CauseDuplicateReference, ParkReason: event.ParkDuplicateRefer, Payment: a.Payment,
 			Read: true, Sent: true, HTTPStatus: a.HTTPStatus, RequestID: a.RequestID,
-			Detail: bounded("found by its reference, which it does not show: "+a.Detail, maxDetail),
+			Detail: bounded("found by its reference, but without a reference itself: "+a.Detail, maxDetail),
 		}
 	}
 	place, again := f.places[x.body.id]
@@ -132,7 +128,7 @@ func (f *finder) keep(x exchange) {
 		return
 	}
 	if first := f.found.Payments[place]; first.Meaning != a.Meaning || first.Reason != a.Reason || first.ParkReason != a.ParkReason {
-		// It changed meanwhile, or an index lags. The payment itself will tell.
+		// It changed meanwhile, or an index lags. The payment itself shows which.
 		a.Detail = bounded(fmt.Sprintf("payment %s was %s in one search and %s in the next: read it by its id",
 			orNone(a.Payment.ID), first.Meaning, a.Meaning), maxDetail)
 		a.Meaning, a.Cause, a.Reason, a.ParkReason = Poll, CauseUnknownStatus, "", event.ParkContradictory
@@ -140,7 +136,7 @@ func (f *finder) keep(x exchange) {
 	f.found.Payments[place] = a
 }
 
-// keepInner names one payment of the Payments API.
+// keepInner adds the name of one payment of the Payments API.
 func (f *finder) keepInner(x exchange) {
 	ours, others := x.namesReference()
 	if (others && !ours) || x.createdBefore(f.since) {
@@ -148,14 +144,14 @@ func (f *finder) keepInner(x exchange) {
 	}
 	line := x.scrub.word(x.body.id) + " " + orNone(x.scrub.word(x.body.status))
 	if !ours {
-		line += " (shows no reference)"
+		line += " (without a reference)"
 	}
 	f.found.Inner = append(f.found.Inner, line)
 }
 
-// namesReference reports which references the payment shows, in any of the
-// places where one can stand: the request's, and others. What is no text is
-// neither; contradiction finds it.
+// namesReference reports whether the payment has the request's reference, and
+// whether it has others, in any place of a reference. A reference that is not a text
+// is neither; contradiction finds it.
 func (x *exchange) namesReference() (ours, others bool) {
 	for r := range x.body.references() {
 		switch r {

@@ -231,7 +231,7 @@ func TestFindInner(t *testing.T) {
 	found := c.Find(t.Context(), sampleRequest(t), sampleDay)
 	checkFound(t, found)
 	got := strings.Join(found.Inner, "; ")
-	if want := "1 approved; 2 [redacted] (shows no reference); 3 (none)"; got != want || len(found.Payments) != 0 || !found.Searched {
+	if want := "1 approved; 2 [redacted] (without a reference); 3 (none)"; got != want || len(found.Payments) != 0 || !found.Searched {
 		t.Errorf("got %q, want %q; %+v", got, want, found)
 	}
 }

@@ -10,11 +10,11 @@ import (
 	"payment-capture/internal/event"
 )
 
-// listing is the results of one search, as its pages are read.
+// listing is the results of one search, collected page by page.
 type listing struct {
 	results []exchange
-	total   int             // as the pages say
-	whole   bool            // all of them are there
+	total   int             // according to the pages
+	whole   bool            // results has all of them
 	foreign bool            // a result is of other references than the one asked for
 	ids     map[string]bool // of the results; nil before the first page
 }
@@ -25,8 +25,8 @@ type wirePage struct {
 	Results jsontext.Value `json:"results"`
 }
 
-// add takes the next page, or says why the search cannot be believed: a page
-// that is taken for empty, or for the last one, would hide a charge.
+// add adds the next page, or returns why the search cannot be trusted: a page that is
+// mistaken for empty, or for the last one, would hide a charge.
 func (l *listing) add(x exchange) (why string) {
 	p, why := x.page()
 	switch {
@@ -47,7 +47,7 @@ func (l *listing) add(x exchange) (why string) {
 	l.total = p.total
 	for _, result := range p.results {
 		if l.ids[result.body.id] {
-			// Where one stands twice, another one has slipped through.
+			// If one is there twice, another one may be missing.
 			return "payment " + result.body.id + " is in it twice"
 		}
 		l.ids[result.body.id] = true
@@ -62,10 +62,10 @@ func (l *listing) add(x exchange) (why string) {
 // page is one page of a search.
 type page struct {
 	total, offset int
-	results       []exchange // each as if it were the answer to a read of its own
+	results       []exchange // each as if it were the answer to a read
 }
 
-// page reads the answer as a page; why says what keeps it from being one.
+// page parses the answer as a page, or returns why that is not possible.
 func (x *exchange) page() (p page, why string) {
 	var w wirePage
 	switch {
@@ -98,7 +98,7 @@ func (x *exchange) page() (p page, why string) {
 			status: x.status, read: true, raw: element, body: parseBody(element), request: x.request, scrub: x.scrub,
 			requestID: x.requestID,
 		}
-		// What cannot be read has no id either.
+		// An unreadable result has no id either.
 		if b := result.body; b.id == "" || (b.isProblem() && len(b.children) == 0) {
 			return page{}, fmt.Sprintf("result %d of the page is no payment", i+1)
 		}
@@ -107,7 +107,7 @@ func (x *exchange) page() (p page, why string) {
 	return p, ""
 }
 
-// unusable judges a search whose answer was complete and cannot be used.
+// unusable classifies a search whose answer is complete and cannot be used.
 func (x *exchange) unusable(m Meaning, why string) Answer {
 	return Answer{
 		Meaning: m, Cause: CauseUnreadable, ParkReason: event.ParkUndecided, HTTPStatus: x.status, Read: true, Sent: true,

@@ -12,11 +12,11 @@ import (
 	"payment-capture/internal/money"
 )
 
-// maxTransactions bounds what is kept of a payment's children. Every sample of
+// maxTransactions bounds how many children of a payment are kept. Every sample of
 // a wallet payment has one.
 const maxTransactions = 32
 
-// payment gives what the answer carries as a payment, or nil.
+// payment returns the payment in the answer, or nil.
 func (x *exchange) payment() *Payment {
 	b := &x.body
 	if b.id == "" && len(b.children) == 0 {
@@ -48,8 +48,8 @@ func (x *exchange) payment() *Payment {
 	return p
 }
 
-// parseTime reads the API's dates, ISO 8601 with milliseconds and an offset,
-// and gives the zero time for all else: no date decides anything.
+// parseTime parses the API's dates, ISO 8601 with milliseconds and an offset. It
+// returns the zero time for all else, because no date decides anything.
 func parseTime(text string) time.Time {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
 		if t, err := time.Parse(layout, text); err == nil {
@@ -59,9 +59,9 @@ func parseTime(text string) time.Time {
 	return time.Time{}
 }
 
-// contradiction says how the payment in the answer disagrees with itself or
-// with what was asked, or "". A rejected answer with another amount in it is
-// as little ours as an approved one.
+// contradiction returns how the payment in the answer contradicts itself or the
+// request, or "". A rejected payment with another amount is no more ours than an
+// approved one.
 func (x *exchange) contradiction() string {
 	if why := x.wrongEcho(); why != "" {
 		return why
@@ -75,8 +75,8 @@ func (x *exchange) contradiction() string {
 		return x.wrongApproval()
 	case "rejected":
 		for _, c := range b.children {
-			// Without a status a child says nothing; any word other than these
-			// may be money taken, or about to be.
+			// A child without a status shows nothing; any other word may be money taken,
+			// or about to be.
 			if c.status != "rejected" && c.status != "cancelled" && c.status != "canceled" && c.status != "" {
 				return fmt.Sprintf("it is rejected, but a payment in it is %q", c.status)
 			}
@@ -85,9 +85,9 @@ func (x *exchange) contradiction() string {
 	return ""
 }
 
-// wrongEcho compares what the answer repeats of the request. Absent and null
-// are no contradiction: the documented rejections drop the reference, and on
-// wallet payments the one at the top is null.
+// wrongEcho returns how the parts of the request in the answer differ from the
+// request, or "". Absent and null are no difference: the documented rejections have
+// no reference, and the top-level one of wallet payments is null.
 func (x *exchange) wrongEcho() string {
 	b, want := &x.body, &x.request
 	for r := range b.references() {
@@ -107,10 +107,10 @@ func (x *exchange) wrongEcho() string {
 	return ""
 }
 
-// wrongApproval checks that an approved payment was paid in full: the approved
-// children sum up to the amount less the discount that the answer names (page
-// wallet-connect/process-payments-with-discounts: 550, discount 50, child
-// 500), and no other child is in a state where money could move still.
+// wrongApproval returns why an approved payment was not paid in full, or "". Its
+// approved children have to sum up to the amount less the discount in the answer
+// (page wallet-connect/process-payments-with-discounts: 550, discount 50, child
+// 500), and no other child may be in a state in which money can still move.
 func (x *exchange) wrongApproval() string {
 	b, amount := &x.body, x.request.Amount
 	if b.id == "" {
@@ -130,12 +130,12 @@ func (x *exchange) wrongApproval() string {
 				return fmt.Sprintf("the amount of an approved payment in it is %q", c.amount)
 			}
 			approved++
-			// Nothing overflows: maxBody bounds the children to some thousands
-			// of at most 10^14 each.
+			// This cannot overflow: maxBody bounds the children to some thousands of at
+			// most 10^14 each.
 			sum += part
 		case "rejected", "cancelled", "canceled":
-			// Account money is tried first, then the buyer's card: the first
-			// try of the two may stand here.
+			// The API tries account money first, then the buyer's card: this may be the
+			// first of the two.
 		default:
 			return fmt.Sprintf("it is approved, but a payment in it is %q", c.status)
 		}
@@ -149,7 +149,7 @@ func (x *exchange) wrongApproval() string {
 	return ""
 }
 
-// minorUnits reads an amount that may be nothing at all: "" and zero are 0.
+// minorUnits parses an amount that may be absent or zero.
 func minorUnits(text string, c money.Currency) (int64, bool) {
 	if text == "" {
 		return 0, true

@@ -13,8 +13,8 @@ import (
 	"payment-capture/internal/money"
 )
 
-// EncodingVersion numbers the layout that [encodeBody] writes. It goes up when
-// the same event would give other bytes, which the API takes for another
+// EncodingVersion is the version of the request body's layout. It increases when
+// the same event would have another body, which the API would take for another
 // request under a used key.
 const EncodingVersion = 1
 
@@ -42,11 +42,11 @@ type wirePayer struct {
 	TypeToken string `json:"type_token"`
 }
 
-// encodeBody gives the body of the capture of an event. It is made of the
-// event alone, no clock and no map, so the same event gives the same bytes for
-// ever, as a key that is sent again needs. The amount is in the currency's
-// main unit at its full scale, such as 700.50. The error says which part of
-// the event cannot be sent; an event that [event.Decode] made has none.
+// encodeBody returns the body of the capture of an event. It depends on the event
+// alone, no clock and no map, so the same event always has the same bytes, as a
+// retry under its key needs. The amount is in the currency's main unit at its full
+// scale, such as 700.50. The error names the part of the event that cannot be sent;
+// events from [event.Decode] have none.
 func encodeBody(e *event.ReadyToCapture) ([]byte, error) {
 	switch {
 	case e == nil:
@@ -64,11 +64,11 @@ func encodeBody(e *event.ReadyToCapture) ([]byte, error) {
 		},
 		Payer: wirePayer{
 			Token: e.PayerToken.Reveal(),
-			// The only value that the guide allows; the reference's sample says
+			// The only value that the guide allows; the reference's sample has
 			// wallet-tokens.
 			TypeToken: "wallet-token",
 		},
-		// Approved or rejected, nothing between: the page demands it.
+		// Approved or rejected, nothing between: the page requires it.
 		BinaryMode: true,
 	}
 	if e.SubMerchant != nil {
@@ -82,9 +82,8 @@ func encodeBody(e *event.ReadyToCapture) ([]byte, error) {
 	return body, nil
 }
 
-// Request is one capture to be made, the same for each of its tries, and what
-// its answers are held against. Printing one shows its key alone: the body has
-// the payer token in it.
+// Request is one capture, the same for each of its calls, with which the answers
+// are compared. It prints as its key alone, because the body has the payer token.
 type Request struct {
 	Key               string // X-Idempotency-Key: the event's id
 	Body              []byte
@@ -92,11 +91,11 @@ type Request struct {
 	Amount            money.Amount
 	ExternalReference string
 
-	payer string // the payer token in Body, or "" where NewRequest did not put it there
+	payer string // the payer token in Body; "" if NewRequest did not make it
 }
 
-// NewRequest makes the request for an event. The error says which part of the
-// event cannot be sent.
+// NewRequest returns the request for an event. The error names the part of the event
+// that cannot be sent.
 func NewRequest(e *event.ReadyToCapture) (Request, error) {
 	body, err := encodeBody(e)
 	if err != nil {
@@ -109,8 +108,8 @@ func NewRequest(e *event.ReadyToCapture) (Request, error) {
 	return r, r.check()
 }
 
-// check looks for what would make a charge without a key, or a header that
-// cannot be written.
+// check returns an error for a request that would charge without a key, or with a
+// header that cannot be written.
 func (r *Request) check() error {
 	switch {
 	case !visible(r.Key):
@@ -125,17 +124,17 @@ func (r *Request) check() error {
 	return nil
 }
 
-// Format prints the key, whatever the verb.
+// Format implements [fmt.Formatter]: it prints the key, whatever the verb.
 func (r Request) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "capture "+r.Key) // fmt.State keeps its own errors
+	_, _ = io.WriteString(f, "capture "+r.Key) // fmt.State reports its own errors
 }
 
-// LogValue is the key, for log/slog.
+// LogValue implements [slog.LogValuer]: it returns the key.
 func (r Request) LogValue() slog.Value { return slog.StringValue("capture " + r.Key) }
 
-// payerToken gives the payer token in the body, to keep it out of texts. Of a
-// request that was put together elsewhere the body is asked, not the caller, so
-// that it cannot be forgotten.
+// payerToken returns the payer token in the body, to keep it out of texts. For a
+// request that was not made by NewRequest it reads the body, so that no caller can
+// forget the token.
 func (r *Request) payerToken() string {
 	if r.payer != "" {
 		return r.payer
@@ -151,7 +150,7 @@ func (r *Request) payerToken() string {
 	return w.Payer.Token
 }
 
-// visible reports whether s is not empty and all printable ASCII, no spaces.
+// visible reports whether s is printable ASCII without spaces, and not empty.
 func visible(s string) bool {
 	for i := range len(s) {
 		if s[i] <= 0x20 || s[i] > 0x7e {

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// maxRetryAfter bounds what the API may ask for: a wrong header must not stop
-// an order for a day.
+// maxRetryAfter bounds the wait that the API may ask for: a wrong header must not
+// stop an order for a day.
 const maxRetryAfter = 15 * time.Minute
 
-// parseRetryAfter reads a Retry-After header: whole seconds (the OpenAPI
-// component TooManyRequests has an integer) or an HTTP date. What is neither,
-// negative or past is 0: the caller's own backoff applies.
+// parseRetryAfter parses a Retry-After header: whole seconds (the OpenAPI component
+// TooManyRequests has an integer) or an HTTP date. It returns 0 for all else, and for
+// times that are past: then the caller's own backoff applies.
 func parseRetryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if value == "" {
@@ -22,7 +22,7 @@ func parseRetryAfter(value string, now time.Time) time.Duration {
 	if strings.Trim(value, "0123456789") == "" {
 		seconds, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || seconds > int64(maxRetryAfter/time.Second) {
-			return maxRetryAfter // all digits: what does not parse is too large
+			return maxRetryAfter // digits that do not parse are too large a number
 		}
 		return time.Duration(seconds) * time.Second
 	}

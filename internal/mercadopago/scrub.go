@@ -13,30 +13,29 @@ import (
 
 const (
 	maxDetail = 300 // bytes of Answer.Detail and of a halt's reason
-	maxText   = 128 // bytes of any other text of the API's
-	// gramSize is how much of a token, in bytes, gives it away. Shorter pieces
-	// of it may show; a whole token that is shorter may only show within a word,
-	// see [scrubber.word].
+	maxText   = 128 // bytes of any other text from the API
+	// gramSize is how many bytes of a token identify it. Shorter pieces may show; a
+	// whole token that is shorter may show only within a word, see [scrubber.word].
 	gramSize = 12
-	// maxScrubbed bounds the text that is searched; far over maxDetail, so
-	// that no piece of a token at this cut can show.
+	// maxScrubbed bounds the text that is searched. It is far over maxDetail, so that
+	// no piece of a token at this cut can show.
 	maxScrubbed = 16 << 10
 )
 
-// scrubber keeps secrets out of texts, and texts fit for a log line. It serves
-// one goroutine at a time.
+// scrubber removes secrets from texts and makes texts fit for a log line. It is not
+// safe for concurrent use.
 type scrubber struct {
 	forms    []string // the secrets, lower-case, in all their spellings
 	shortest int      // the length of the shortest gram; 0: there is no secret
 	trigrams trigrams // of the forms
-	// sizes and grams are made of the forms when a text first needs them.
+	// sizes and grams are computed from the forms when a text first needs them.
 	sizes []int               // the lengths of the grams
 	grams map[string]struct{} // pieces of the forms
 }
 
-// newScrubber knows the secrets by all their pieces of gramSize bytes, plain,
-// as a URL would escape them and as JSON or Go would quote them, so that a
-// token quoted in part, as error messages do, or in another case is found too.
+// newScrubber returns a scrubber that finds the secrets by all their pieces of
+// gramSize bytes, plain, as a URL escapes them and as JSON or Go quote them. So it
+// finds a token in another case, or quoted in part, as error messages do.
 func newScrubber(secrets ...string) *scrubber {
 	s := new(scrubber)
 	for _, plain := range secrets {
@@ -45,7 +44,7 @@ func newScrubber(secrets ...string) *scrubber {
 	return s
 }
 
-// with gives a scrubber that knows one secret more.
+// with returns a scrubber with one secret more.
 func (s *scrubber) with(secret string) *scrubber {
 	more := &scrubber{forms: slices.Clip(s.forms), shortest: s.shortest, trigrams: s.trigrams}
 	more.add(secret)
@@ -78,14 +77,14 @@ func (s *scrubber) addForm(form string) {
 	s.trigrams.add(form)
 }
 
-// text gives at most limit bytes of one printable line without the secrets.
+// text returns at most limit bytes of one printable line without the secrets.
 func (s *scrubber) text(text string, limit int) string {
 	return bounded(s.redact(text, 0), limit)
 }
 
-// word is text for an id, a status, an amount and the like. A secret shorter than
-// gramSize is not looked for in what has the form of one: nearly any word holds
-// an "e", and a payment's id with a hole in it is no id. Tokens of the API are
+// word is text for an id, a status, an amount and the like. In a text of that form
+// it does not search for a secret shorter than gramSize: nearly any word contains
+// an "e", and a payment id with a part removed is useless. Tokens of the API are
 // several times as long.
 func (s *scrubber) word(text string) string {
 	if !isWord(text) {
@@ -100,10 +99,10 @@ func isWord(text string) bool {
 	})
 }
 
-// redact hides the secrets, or those of least bytes and more.
+// redact hides the pieces of secrets that have least bytes or more.
 func (s *scrubber) redact(text string, least int) string {
 	text = text[:min(len(text), maxScrubbed)]
-	if !s.suspects(text, least) {
+	if !s.mayHave(text, least) {
 		return text
 	}
 	s.makeGrams()
@@ -139,10 +138,10 @@ func (s *scrubber) redact(text string, least int) string {
 	return out.String()
 }
 
-// suspects reports whether the text may have a gram in it. It errs on the side
-// of yes: the grams, which cost more than all the texts of an answer do, are made
-// for those few that a glance does not clear.
-func (s *scrubber) suspects(text string, least int) bool {
+// mayHave reports whether the text may contain a gram. It may be wrong only if it
+// reports true. Computing the grams costs more than all the texts of an answer, and
+// few texts need it.
+func (s *scrubber) mayHave(text string, least int) bool {
 	shortest := max(s.shortest, least)
 	switch {
 	case s.shortest == 0 || len(text) < shortest:
@@ -150,7 +149,7 @@ func (s *scrubber) suspects(text string, least int) bool {
 	case shortest < 3: // pieces of which there are no trigrams
 		return true
 	}
-	// A gram is at least so many trigrams of a secret in a row.
+	// A gram has at least so many consecutive trigrams of a secret.
 	row := shortest - 2
 	run := 0
 	for i := range len(text) - 2 {
@@ -180,8 +179,7 @@ func (s *scrubber) makeGrams() {
 	}
 }
 
-// trigrams is a set of pieces of three bytes. It has all that were added, and a
-// few besides.
+// trigrams is a Bloom filter of pieces of three bytes.
 type trigrams [16]uint64
 
 func (t *trigrams) add(text string) {
@@ -196,12 +194,12 @@ func (t *trigrams) has(a, b, c byte) bool {
 	return t[at/64]&(1<<(at%64)) != 0
 }
 
-// trigram gives the place of a piece in the set.
+// trigram returns the bit of a piece.
 func trigram(a, b, c byte) uint {
 	return ((uint(a)*31+uint(b))*31 + uint(c)) % (16 * 64)
 }
 
-// asciiLower keeps every byte in its place, which strings.ToLower does not.
+// asciiLower keeps the position of each byte, which strings.ToLower does not.
 func asciiLower(text string) string {
 	b := []byte(text)
 	for i, c := range b {
@@ -217,8 +215,8 @@ func lowered(c byte) byte {
 	return c
 }
 
-// bounded gives at most limit bytes of text, cut between characters, with a
-// question mark for all that is not printable.
+// bounded returns at most limit bytes of text, cut between characters, with a
+// question mark for each character that is not printable.
 func bounded(text string, limit int) string {
 	if len(text) <= limit && !strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
 		return text

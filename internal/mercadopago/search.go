@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	// pageSize is asked for rather than the API's 30: a page of inner payments,
-	// of some six thousand bytes each, stays well under maxBody.
+	// pageSize is less than the API's default of 30: a page of single payments, of
+	// some six thousand bytes each, stays well under maxBody.
 	pageSize = 20
-	// maxPages bounds a search. More payments than that under one reference, in
-	// a few days, are for a person.
+	// maxPages bounds a search. More payments than that under one reference, in a few
+	// days, are for an operator.
 	maxPages = 5
 )
 
@@ -26,9 +26,9 @@ type query struct {
 	values     url.Values
 }
 
-// advancedQueries are bounded by days (page advanced-payments/
-// search-and-conciliation). Whose days is not said, so there is one more at
-// either end.
+// advancedQueries returns the searches of advanced payments. They are bounded by
+// days (page advanced-payments/search-and-conciliation) of an undocumented time zone,
+// so there is one more day at either end.
 func (f *finder) advancedQueries(now time.Time) []query {
 	begin, end := f.span(now)
 	var queries []query
@@ -44,7 +44,8 @@ func (f *finder) advancedQueries(now time.Time) []query {
 	return queries
 }
 
-// innerQuery demands sort and criteria (OpenAPI) and takes times.
+// innerQuery returns the search of single payments. It requires sort and criteria
+// (OpenAPI) and takes times.
 func (f *finder) innerQuery(now time.Time) query {
 	const layout = "2006-01-02T15:04:05.000Z07:00"
 	begin, end := f.span(now)
@@ -70,8 +71,8 @@ func (q query) at(offset int) string {
 	return q.path + "?" + q.values.Encode()
 }
 
-// read makes a search, page by page. whole is false, and results is empty,
-// where the API does not offer it or it failed; found says which.
+// read makes a search, page by page. If the API does not offer it or it fails, whole
+// is false and f.found has the reason.
 func (f *finder) read(ctx context.Context, q query) (results []exchange, whole bool) {
 	var l listing
 	for range maxPages {
@@ -93,13 +94,13 @@ func (f *finder) read(ctx context.Context, q query) (results []exchange, whole b
 	}
 	f.fail(q, Answer{
 		Meaning: Park, Cause: CauseUnreadable, ParkReason: event.ParkUndecided, HTTPStatus: http.StatusOK, Read: true, Sent: true,
-		Detail: fmt.Sprintf("%d results on over %d pages are too many to tell apart", l.total, maxPages),
+		Detail: fmt.Sprintf("%d results on over %d pages are too many to compare", l.total, maxPages),
 	})
 	return nil, false
 }
 
-// take adds a complete answer to the search's listing. more says to ask for the
-// next page.
+// take adds a complete answer to the search's listing. It reports whether to read
+// the next page.
 func (f *finder) take(q query, l *listing, x exchange) (more bool) {
 	if x.status < 200 || x.status > 299 || x.body.isProblem() {
 		f.searchError(q, x)
@@ -113,20 +114,20 @@ func (f *finder) take(q query, l *listing, x exchange) (more bool) {
 	case l.whole:
 		return false
 	case l.foreign:
-		// A filter that the API passed over in silence. What is behind it, page
-		// upon page, is everybody's.
+		// The API ignores this filter, so the further pages have payments of all
+		// references.
 		f.refuse(q, "it is answered with payments of other references")
 		return false
 	case l.total > maxPages*pageSize:
-		f.fail(q, x.unusable(Park, fmt.Sprintf("%d results are too many to tell apart", l.total)))
+		f.fail(q, x.unusable(Park, fmt.Sprintf("%d results are too many to compare", l.total)))
 		return false
 	}
 	return true
 }
 
-// searchError files an error, as one of the search itself or of the service. It
-// means what it does to Get, but where that would be to read the payment again,
-// or to doubt it, there is only the search to be made again.
+// searchError classifies an error, of the search itself or of the service. It means
+// the same as for Get, but instead of reading the payment again, or doubting it, the
+// caller can only repeat the search.
 func (f *finder) searchError(q query, x exchange) {
 	a := decide(x)
 	if x.notOffered(a) {
@@ -149,10 +150,9 @@ func (f *finder) refuse(q query, why string) {
 	f.found.Refused = append(f.found.Refused, bounded("search of "+q.name+": "+why, maxDetail))
 }
 
-// notOffered reports whether the error a means that the API has no such search:
-// it finds fault with the parameters, or takes the word search for the id of a
-// payment, or does not serve the path. The service's own standing is not in
-// question then, so it is no halt.
+// notOffered reports whether the error a means that the API has no such search: it
+// refuses the parameters, or takes "search" for the id of a payment, or does not
+// serve the path. That is no fault of our credential, so it is no halt.
 func (x *exchange) notOffered(a Answer) bool {
 	status := x.status
 	if status >= 200 && status <= 299 {
@@ -163,13 +163,13 @@ func (x *exchange) notOffered(a Answer) bool {
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return true
 	case http.StatusBadRequest:
-		// 400047, or as the page advanced-payments/search-and-conciliation shows
-		// it, without a cause; 400048 is an id that is none.
+		// 400047 also without a cause (page advanced-payments/
+		// search-and-conciliation); 400048 is an invalid id.
 		return a.Meaning != Halt &&
 			(p.anyCode("400047", "400048") || p.says("some parameters are invalid for search"))
 	case http.StatusNotFound:
-		// Nothing found is an empty page. Without an error object of the API's
-		// it may be any proxy's.
+		// If nothing is found, the page is empty. Without an error object of the API
+		// the answer may be any proxy's.
 		return a.Meaning != Halt && x.body.readable && x.body.isProblem()
 	}
 	return false

@@ -39,7 +39,7 @@ func TestTimeouts(t *testing.T) {
 			c := newClient(t, Config{URL: s.URL, Timeout: 50 * time.Millisecond})
 			a := c.Capture(t.Context(), sampleRequest(t))
 			check(t, a, want{meaning: Retry, cause: CauseNoAnswer, park: event.ParkUndecided})
-			if !a.Sent || !a.EffectUnknown() || !strings.Contains(a.Detail, "nothing for 50ms") {
+			if !a.Sent || !a.EffectUnknown() || !strings.Contains(a.Detail, "timeout after 50ms") {
 				t.Errorf("got sent %t, effect unknown %t, %q", a.Sent, a.EffectUnknown(), a.Detail)
 			}
 		})

@@ -2,17 +2,16 @@ package mercadopago
 
 import "regexp"
 
-// unprocessed reports whether a failed call is one that the server certainly did
-// not look at, although a connection was there: over HTTP/2 the server refused
-// the stream (REFUSED_STREAM), or announced by GOAWAY that it handles no stream as
-// late as this one, or the connection could take no request any more. RFC 9113,
-// sections 6.8 and 8.7: such a request was not processed.
+// unprocessed reports whether the server did not process a failed call for certain,
+// although a connection was open: over HTTP/2 the server refused the stream
+// (REFUSED_STREAM), or announced by GOAWAY that it handles no stream as late as this
+// one, or the connection could take no request any more (RFC 9113, sections 6.8 and
+// 8.7).
 //
 // net/http has no exported error for these, and wraps the cause as text, because
 // the request has no GetBody by which it could be sent again (see
-// [Client.request]). So the whole text is compared. Text that is not known, or
-// that a server's words are part of, means that the request may have been
-// processed.
+// [Client.request]). So the whole text is compared. After any other text, also one
+// with a server's words in it, the request may have been processed.
 func unprocessed(err error) bool { return unprocessedText.MatchString(err.Error()) }
 
 var unprocessedText = regexp.MustCompile(`^(?:` +
