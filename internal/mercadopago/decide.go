@@ -66,7 +66,7 @@ func (x *exchange) judge() Answer {
 // Portuguese page of capture-payment-returns shows HTTP 201 with
 // "status":"401" where the others show 401.
 func (x *exchange) problemIn2xx() Answer {
-	if len(x.body.children) > 0 { // an error, and payments that may be money taken
+	if len(x.body.Payments) > 0 { // an error, and payments that may be money taken
 		return x.contradicted("it has a numeric status and payments in one")
 	}
 	inner := x.body.httpStatus()
@@ -84,7 +84,7 @@ func (x *exchange) paymentAnswer() Answer {
 		// A JSON object with neither id nor payments. There is nothing to read it
 		// by, so its status is not believed either.
 		a = x.unknownStatus(a)
-		a.Detail = fmt.Sprintf("HTTP %d without a payment (status %q)", x.status, b.status)
+		a.Detail = fmt.Sprintf("HTTP %d without a payment (status %q)", x.status, b.Status)
 		return a
 	}
 	if why := x.contradiction(); why != "" {
@@ -94,10 +94,10 @@ func (x *exchange) paymentAnswer() Answer {
 		// Only 201 and 200 are documented. 202 would mean that it is not done.
 		return x.unknownStatus(a)
 	}
-	switch b.status {
+	switch b.Status {
 	case "approved":
-		for _, c := range b.children {
-			if c.status == "approved" && c.detail == "partially_refunded" {
+		for _, c := range b.Payments {
+			if c.Status == "approved" && c.Detail == "partially_refunded" {
 				return unexpectedStatus(a) // paid, and part of it returned
 			}
 		}
@@ -109,7 +109,7 @@ func (x *exchange) paymentAnswer() Answer {
 		// Another charge would ask for the key, not for the payment, so the payment
 		// is read by its id; without an id only the key is left.
 		a.Meaning, a.Cause = Poll, CauseInProcess
-		if b.id == "" {
+		if b.ID == "" {
 			a.Meaning = Wait
 		}
 		return a
@@ -131,9 +131,9 @@ func unexpectedStatus(a Answer) Answer {
 // (HTTP 200); it means the same.
 func (x *exchange) rejected(a Answer) Answer {
 	a.Meaning, a.Cause, a.Reason = Rejected, CauseDeclined, reasonUnspecified
-	for _, c := range x.body.children {
-		if c.status == "rejected" {
-			a.Reason = cmp.Or(c.detail, reasonUnspecified)
+	for _, c := range x.body.Payments {
+		if c.Status == "rejected" {
+			a.Reason = cmp.Or(c.Detail, reasonUnspecified)
 		}
 	}
 	return a
@@ -143,7 +143,7 @@ func (x *exchange) rejected(a Answer) Answer {
 // is read by its id once and parked if that shows no more.
 func (x *exchange) unknownStatus(a Answer) Answer {
 	a.Meaning, a.Cause, a.ParkReason = Poll, CauseUnknownStatus, event.ParkUnexpectedStatus
-	if x.read || x.body.id == "" {
+	if x.read || x.body.ID == "" {
 		a.Meaning = Park
 	}
 	return a
@@ -152,14 +152,14 @@ func (x *exchange) unknownStatus(a Answer) Answer {
 func (x *exchange) contradicted(why string) Answer {
 	return Answer{
 		Meaning: Park, Cause: CauseContradiction, ParkReason: event.ParkContradictory, Payment: x.payment(),
-		Detail: fmt.Sprintf("HTTP %d, payment %s contradicts: %s", x.status, orNone(x.body.id), why),
+		Detail: fmt.Sprintf("HTTP %d, payment %s contradicts: %s", x.status, orNone(string(x.body.ID)), why),
 	}
 }
 
 // answer402 classifies HTTP 402. An SDK's comment calls it a processing error; no
 // page shows it for wallets, so only a payment that is rejected is believed.
 func (x *exchange) answer402() Answer {
-	if !x.body.readable || x.body.isProblem() || x.body.status != "rejected" || x.payment() == nil {
+	if !x.body.readable || x.body.isProblem() || x.body.Status != "rejected" || x.payment() == nil {
 		return Answer{Meaning: Retry, Cause: CauseServerError}
 	}
 	if why := x.contradiction(); why != "" {
@@ -177,11 +177,11 @@ func (x *exchange) describe() string {
 		if said := b.problem.line(); said != "" {
 			line += ": " + said
 		}
-		if b.status != "" && b.httpStatus() != x.status {
-			line += fmt.Sprintf(" [status %q in the body]", b.status)
+		if b.Status != "" && b.httpStatus() != x.status {
+			line += fmt.Sprintf(" [status %q in the body]", b.Status)
 		}
 	case b.readable:
-		line += ", payment " + orNone(b.id) + ": " + orNone(b.status)
+		line += ", payment " + orNone(string(b.ID)) + ": " + orNone(b.Status)
 	case len(x.raw) == 0:
 		line += ", empty body"
 	case len(x.raw) > maxBody:

@@ -26,7 +26,7 @@ func (x *exchange) errorAnswer(status int) Answer {
 // about the payment, so it means that the payment is not read yet.
 func (x *exchange) believed(a Answer, status int) Answer {
 	b := &x.body
-	consistent := len(b.children) == 0 && (b.status == "" || b.httpStatus() == status)
+	consistent := len(b.Payments) == 0 && (b.Status == "" || b.httpStatus() == status)
 	if a.Meaning == Rejected && !consistent {
 		a.Meaning, a.Reason, a.ParkReason = Park, "", event.ParkContradictory
 	}

@@ -51,7 +51,7 @@ func (c *Client) Find(ctx context.Context, r Request, since time.Time) Found {
 		}}
 	}
 	// The API's dates have milliseconds, cut off.
-	f := finder{client: c, request: r, since: since.Truncate(time.Millisecond), places: make(map[string]int)}
+	f := finder{client: c, request: r, since: since.Truncate(time.Millisecond), places: make(map[identifier]int)}
 	f.run(ctx, time.Now())
 	return f.found
 }
@@ -74,7 +74,7 @@ type finder struct {
 	request Request
 	since   time.Time
 	found   Found
-	places  map[string]int // by payment id, in found.Payments
+	places  map[identifier]int // by payment id, in found.Payments
 }
 
 func (f *finder) run(ctx context.Context, now time.Time) {
@@ -103,7 +103,7 @@ func (f *finder) run(ctx context.Context, now time.Time) {
 
 // createdBefore reports whether the payment has a date before since.
 func (x *exchange) createdBefore(since time.Time) bool {
-	created := parseTime(x.body.created)
+	created := parseTime(x.body.Created)
 	return !created.IsZero() && created.Before(since)
 }
 
@@ -121,9 +121,9 @@ func (f *finder) keep(x exchange) {
 			Detail: bounded("found by its reference, but without a reference itself: "+a.Detail, maxDetail),
 		}
 	}
-	place, again := f.places[x.body.id]
+	place, again := f.places[x.body.ID]
 	if !again {
-		f.places[x.body.id] = len(f.found.Payments)
+		f.places[x.body.ID] = len(f.found.Payments)
 		f.found.Payments = append(f.found.Payments, a)
 		return
 	}
@@ -142,7 +142,7 @@ func (f *finder) keepInner(x exchange) {
 	if (others && !ours) || x.createdBefore(f.since) {
 		return
 	}
-	line := x.scrub.word(x.body.id) + " " + orNone(x.scrub.word(x.body.status))
+	line := x.scrub.word(string(x.body.ID)) + " " + orNone(x.scrub.word(x.body.Status))
 	if !ours {
 		line += " (without a reference)"
 	}

@@ -14,7 +14,7 @@ import (
 func take(tb testing.TB, status int, raw []byte) Found {
 	tb.Helper()
 	r := sampleRequest(tb)
-	f := finder{request: r, since: sampleDay, places: make(map[string]int)}
+	f := finder{request: r, since: sampleDay, places: make(map[identifier]int)}
 	x := exchange{
 		status: status, read: true, raw: raw, body: parseBody(raw), request: r, scrub: newScrubber(accessToken, payerToken),
 	}

@@ -13,16 +13,10 @@ import (
 // listing is the results of one search, collected page by page.
 type listing struct {
 	results []exchange
-	total   int             // according to the pages
-	whole   bool            // results has all of them
-	foreign bool            // a result is of other references than the one asked for
-	ids     map[string]bool // of the results; nil before the first page
-}
-
-// wirePage is a page: {"paging":{"total":1,"limit":10,"offset":0},"results":[…]}.
-type wirePage struct {
-	Paging  jsontext.Value `json:"paging"`
-	Results jsontext.Value `json:"results"`
+	total   int                 // according to the pages
+	whole   bool                // results has all of them
+	foreign bool                // a result is of other references than the one asked for
+	ids     map[identifier]bool // of the results; nil before the first page
 }
 
 // add adds the next page, or returns why the search cannot be trusted: a page that is
@@ -42,15 +36,15 @@ func (l *listing) add(x exchange) (why string) {
 		return fmt.Sprintf("the page is empty, after %d results of %d", p.offset, p.total)
 	}
 	if l.ids == nil {
-		l.ids = make(map[string]bool)
+		l.ids = make(map[identifier]bool)
 	}
 	l.total = p.total
 	for _, result := range p.results {
-		if l.ids[result.body.id] {
+		if l.ids[result.body.ID] {
 			// If one is there twice, another one may be missing.
-			return "payment " + result.body.id + " is in it twice"
+			return "payment " + string(result.body.ID) + " is in it twice"
 		}
-		l.ids[result.body.id] = true
+		l.ids[result.body.ID] = true
 		ours, others := result.namesReference()
 		l.foreign = l.foreign || (others && !ours)
 		l.results = append(l.results, result)
@@ -65,31 +59,35 @@ type page struct {
 	results       []exchange // each as if it were the answer to a read
 }
 
-// page parses the answer as a page, or returns why that is not possible.
+// page parses the answer as a page: {"paging":{"total":1,"limit":10,"offset":0},
+// "results":[…]}, or returns why that is not possible.
 func (x *exchange) page() (p page, why string) {
-	var w wirePage
+	var w struct {
+		Paging  jsontext.Value `json:"paging"`
+		Results jsontext.Value `json:"results"`
+	}
 	switch {
 	case x.status != http.StatusOK:
-		return page{}, "no page of results"
+		return page{}, "not a page of results"
 	case len(x.raw) > maxBody:
 		return page{}, fmt.Sprintf("a page of over %d bytes", maxBody)
 	case !x.body.readable || x.body.problem.present || !unmarshal(x.raw, &w):
 		return page{}, "an unreadable page"
 	}
-	var paging struct {
-		Total  jsontext.Value `json:"total"`
-		Offset jsontext.Value `json:"offset"`
-	}
 	var elements []jsontext.Value
-	if w.Results.Kind() != '[' || !unmarshal(w.Results, &elements) {
+	if w.Results.Kind() != jsontext.KindBeginArray || !unmarshal(w.Results, &elements) {
 		return page{}, "a page without a list of results"
 	}
-	if !unmarshal(w.Paging, &paging) {
+	var paging struct {
+		Total  string `json:"total"`
+		Offset string `json:"offset"`
+	}
+	if w.Paging.Kind() != jsontext.KindBeginObject || !unmarshal(w.Paging, &paging) {
 		return page{}, "a page without paging"
 	}
 	var err, err2 error
-	p.total, err = strconv.Atoi(scalar(paging.Total))
-	p.offset, err2 = strconv.Atoi(scalar(paging.Offset))
+	p.total, err = strconv.Atoi(paging.Total)
+	p.offset, err2 = strconv.Atoi(paging.Offset)
 	if err != nil || err2 != nil {
 		return page{}, "a page without numbers in paging"
 	}
@@ -99,7 +97,7 @@ func (x *exchange) page() (p page, why string) {
 			requestID: x.requestID,
 		}
 		// An unreadable result has no id either.
-		if b := result.body; b.id == "" || (b.isProblem() && len(b.children) == 0) {
+		if b := result.body; b.ID == "" || (b.isProblem() && len(b.Payments) == 0) {
 			return page{}, fmt.Sprintf("result %d of the page is no payment", i+1)
 		}
 		p.results = append(p.results, result)

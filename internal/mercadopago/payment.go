@@ -19,29 +19,29 @@ const maxTransactions = 32
 // payment returns the payment in the answer, or nil.
 func (x *exchange) payment() *Payment {
 	b := &x.body
-	if b.id == "" && len(b.children) == 0 {
+	if b.ID == "" && len(b.Payments) == 0 {
 		return nil
 	}
 	p := &Payment{
-		ID:        x.scrub.word(b.id),
-		Status:    x.scrub.word(b.status),
-		PayerID:   x.scrub.word(b.payerID),
-		CreatedAt: parseTime(b.created),
-		UpdatedAt: parseTime(b.updated),
+		ID:        x.scrub.word(string(b.ID)),
+		Status:    x.scrub.word(b.Status),
+		PayerID:   x.scrub.word(b.Payer.ID),
+		CreatedAt: parseTime(b.Created),
+		UpdatedAt: parseTime(b.Updated),
 		Replayed:  !x.read && x.status == http.StatusOK,
 	}
-	kept := b.children[:min(len(b.children), maxTransactions)]
+	kept := b.Payments[:min(len(b.Payments), maxTransactions)]
 	p.Transactions = slices.Grow(p.Transactions, len(kept))
 	for _, c := range kept {
-		amount := c.amount
-		if a, err := money.Parse(c.amount, x.request.Amount.Currency()); err == nil {
+		amount := c.Amount
+		if a, err := money.Parse(c.Amount, x.request.Amount.Currency()); err == nil {
 			amount = a.String()
 		}
 		p.Transactions = append(p.Transactions, event.Transaction{
-			ID:            x.scrub.word(c.id),
-			Status:        x.scrub.word(c.status),
-			StatusDetail:  x.scrub.word(c.detail),
-			PaymentMethod: x.scrub.word(c.method),
+			ID:            x.scrub.word(c.ID),
+			Status:        x.scrub.word(c.Status),
+			StatusDetail:  x.scrub.word(c.Detail),
+			PaymentMethod: x.scrub.word(c.Method),
 			Amount:        x.scrub.word(amount),
 		})
 	}
@@ -70,15 +70,15 @@ func (x *exchange) contradiction() string {
 	if b.problem.present {
 		return "it has a payment and an error in one"
 	}
-	switch b.status {
+	switch b.Status {
 	case "approved":
 		return x.wrongApproval()
 	case "rejected":
-		for _, c := range b.children {
+		for _, c := range b.Payments {
 			// A child without a status shows nothing; any other word may be money taken,
 			// or about to be.
-			if c.status != "rejected" && c.status != "cancelled" && c.status != "canceled" && c.status != "" {
-				return fmt.Sprintf("it is rejected, but a payment in it is %q", c.status)
+			if c.Status != "rejected" && c.Status != "cancelled" && c.Status != "canceled" && c.Status != "" {
+				return fmt.Sprintf("it is rejected, but a payment in it is %q", c.Status)
 			}
 		}
 	}
@@ -95,14 +95,14 @@ func (x *exchange) wrongEcho() string {
 			return fmt.Sprintf("its external_reference is %q, not %q", r, want.ExternalReference)
 		}
 	}
-	if site, ok := money.SiteOf(want.Amount.Currency()); b.site != "" && (!ok || b.site != site.ID) {
-		return fmt.Sprintf("its site_id is %q, not %q", b.site, site.ID)
+	if site, ok := money.SiteOf(want.Amount.Currency()); b.Site != "" && (!ok || b.Site != site.ID) {
+		return fmt.Sprintf("its site_id is %q, not %q", b.Site, site.ID)
 	}
-	if b.wallet.amount == "" {
+	if b.Wallet.Amount == "" {
 		return ""
 	}
-	if a, err := money.Parse(b.wallet.amount, want.Amount.Currency()); err != nil || a != want.Amount {
-		return fmt.Sprintf("its transaction_amount is %s, not %s", b.wallet.amount, want.Amount)
+	if a, err := money.Parse(b.Wallet.Amount, want.Amount.Currency()); err != nil || a != want.Amount {
+		return fmt.Sprintf("its transaction_amount is %s, not %s", b.Wallet.Amount, want.Amount)
 	}
 	return ""
 }
@@ -113,21 +113,21 @@ func (x *exchange) wrongEcho() string {
 // 500), and no other child may be in a state in which money can still move.
 func (x *exchange) wrongApproval() string {
 	b, amount := &x.body, x.request.Amount
-	if b.id == "" {
+	if b.ID == "" {
 		return "it is approved, but has no usable id"
 	}
-	discount, ok := minorUnits(b.wallet.discount, amount.Currency())
+	discount, ok := minorUnits(b.Wallet.Discount.Amount, amount.Currency())
 	if !ok || discount >= amount.Minor() {
-		return fmt.Sprintf("its discount is %s of %s", b.wallet.discount, amount)
+		return fmt.Sprintf("its discount is %s of %s", b.Wallet.Discount.Amount, amount)
 	}
 	var sum int64
 	approved := 0
-	for _, c := range b.children {
-		switch c.status {
+	for _, c := range b.Payments {
+		switch c.Status {
 		case "approved":
-			part, ok := minorUnits(c.amount, amount.Currency())
-			if !ok || c.amount == "" {
-				return fmt.Sprintf("the amount of an approved payment in it is %q", c.amount)
+			part, ok := minorUnits(c.Amount, amount.Currency())
+			if !ok || c.Amount == "" {
+				return fmt.Sprintf("the amount of an approved payment in it is %q", c.Amount)
 			}
 			approved++
 			// This cannot overflow: maxBody bounds the children to some thousands of at
@@ -137,7 +137,7 @@ func (x *exchange) wrongApproval() string {
 			// The API tries account money first, then the buyer's card: this may be the
 			// first of the two.
 		default:
-			return fmt.Sprintf("it is approved, but a payment in it is %q", c.status)
+			return fmt.Sprintf("it is approved, but a payment in it is %q", c.Status)
 		}
 	}
 	if approved == 0 {

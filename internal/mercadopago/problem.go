@@ -7,11 +7,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// problem is an error answer in one shape. The API has no single one: status
-// is text or number, cause is missing, null, an array or an object, a cause's
-// code is text or number and its text is in message or description, newer
-// endpoints have errors[], and the edge of the host code and message only
-// (error decoder in §5 of the API reference notes).
+// problem is an error answer in one shape. The API has several: status is text or
+// number; cause is missing, null, an array or an object; a cause's code is text or
+// number and its text is in message or description; newer endpoints have errors[];
+// and the edge of the host has code and message only.
 type problem struct {
 	present bool // has an error, code, cause or errors; a message alone is none
 	message string
@@ -20,69 +19,49 @@ type problem struct {
 	texts   []string // message and the causes' texts, folded for comparison
 }
 
-// wireProblem is the members of an answer that make it one.
-type wireProblem struct {
-	err, message, code string
-	cause, errs        jsontext.Value
-}
-
-type wireCause struct {
-	Code        jsontext.Value `json:"code"`
-	Message     jsontext.Value `json:"message"`
-	Description jsontext.Value `json:"description"`
-}
-
-func (w *wireProblem) problem() problem {
-	p := problem{message: w.message}
-	p.addText(w.message)
-	p.addWord(w.err)
-	p.addCode(w.code)
-	p.addCauses(w.cause)
-	p.addCauses(w.errs)
-	p.present = len(p.codes)+len(p.words) > 0 || hasContent(w.cause) || hasContent(w.errs)
+// newProblem returns the error in the body.
+func (b *body) newProblem() problem {
+	p := problem{message: b.Message}
+	p.addText(b.Message)
+	p.addWord(b.Error)
+	p.addCode(b.Code)
+	hasCauses := p.addCauses(b.Cause)
+	hasErrors := p.addCauses(b.Errors)
+	p.present = len(p.codes)+len(p.words) > 0 || hasCauses || hasErrors
 	return p
 }
 
-// hasContent reports whether v is more than null or an empty list.
-func hasContent(v jsontext.Value) bool {
-	if absent(v) {
+// addCauses adds a list of causes, or one of them. It reports whether there is more
+// than null or nothing.
+func (p *problem) addCauses(raw jsontext.Value) bool {
+	elements := []jsontext.Value{raw}
+	if raw.Kind() == jsontext.KindBeginArray {
+		elements = nil
+		if !unmarshal(raw, &elements) {
+			return true
+		}
+	} else if bare := strings.Join(strings.Fields(string(raw)), ""); bare == "" || bare == "null" || bare == "{}" || bare == `""` {
 		return false
 	}
-	bare := strings.Map(func(r rune) rune {
-		if strings.ContainsRune(" \t\r\n", r) {
-			return -1
-		}
-		return r
-	}, string(v[:min(len(v), 64)]))
-	return bare != "[]" && bare != "{}" && bare != `""`
-}
-
-func (p *problem) addCauses(raw jsontext.Value) {
-	if absent(raw) {
-		return
-	}
-	var elements []jsontext.Value
-	switch byte(raw.Kind()) {
-	case '[':
-		if !unmarshal(raw, &elements) {
-			return
-		}
-	case '{', '"', '0':
-		elements = []jsontext.Value{raw}
-	}
 	for _, element := range elements {
-		var w wireCause
-		switch {
-		case element.Kind() == '"':
-			p.addText(scalar(element))
-		case element.Kind() == '0':
-			p.addCode(scalar(element))
-		case element.Kind() == '{' && unmarshal(element, &w):
-			p.addCode(scalar(w.Code))
-			p.addText(scalar(w.Message))
-			p.addText(scalar(w.Description))
+		var text string
+		var w struct {
+			Code        string `json:"code"`
+			Message     string `json:"message"`
+			Description string `json:"description"`
+		}
+		switch kind := element.Kind(); {
+		case kind == jsontext.KindString && unmarshal(element, &text):
+			p.addText(text)
+		case kind == jsontext.KindNumber:
+			p.addCode(string(element))
+		case kind == jsontext.KindBeginObject && unmarshal(element, &w):
+			p.addCode(w.Code)
+			p.addText(w.Message)
+			p.addText(w.Description)
 		}
 	}
+	return len(elements) > 0
 }
 
 func (p *problem) addCode(code string) {
@@ -111,9 +90,9 @@ func (p *problem) addText(text string) {
 	}
 }
 
-// fold makes texts that differ in case, outer spaces and a final point equal:
-// the documents have "Invalid payer token." and "Invalid payer token" in one
-// answer, "Not found" and not_found for one error.
+// fold makes texts equal that differ in case, outer spaces and a final point: the
+// documents have "Invalid payer token." and "Invalid payer token" in one answer, and
+// "Not found" and not_found for one error.
 func fold(text string) string {
 	return strings.ToLower(strings.TrimRight(strings.TrimSpace(text), "."))
 }
@@ -136,12 +115,12 @@ func (p *problem) word(words ...string) bool {
 // says reports whether the message or a cause's text is this one, folded.
 func (p *problem) says(text string) bool { return slices.Contains(p.texts, text) }
 
-// mentions reports whether the message or a cause's text has this in it.
+// mentions reports whether the message or a cause's text contains part.
 func (p *problem) mentions(part string) bool {
 	return slices.ContainsFunc(p.texts, func(t string) bool { return strings.Contains(t, part) })
 }
 
-// line tells the error to a person.
+// line returns the error in one line for an operator.
 func (p *problem) line() string {
 	line := p.message
 	if line == "" && len(p.texts) > 0 {
