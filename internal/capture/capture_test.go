@@ -11,7 +11,7 @@ import (
 	"payment-capture/internal/money"
 )
 
-// ending is how an event ended, in short.
+// ending returns a decision in short.
 func ending(d *event.Decision) string {
 	if d == nil {
 		return "none"
@@ -62,9 +62,9 @@ func TestAnswersDecide(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				a := newAPI(test.answers...)
-				verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil))
-				if err != nil || ending(verdict) != test.want {
-					t.Errorf("got %q, %v; want %q", ending(verdict), err, test.want)
+				decision, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil))
+				if err != nil || ending(decision) != test.want {
+					t.Errorf("got %q, %v; want %q", ending(decision), err, test.want)
 				}
 				if len(a.calls) != len(test.answers) {
 					t.Errorf("%d calls, want %d", len(a.calls), len(test.answers))
@@ -74,9 +74,9 @@ func TestAnswersDecide(t *testing.T) {
 	}
 }
 
-// A second try must be the first one again, or the API would take it for
-// another charge.
-func TestEveryTryIsTheSame(t *testing.T) {
+// A second call must repeat the first one, or the API would take it for another
+// charge.
+func TestEveryCallIsTheSame(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(noAnswer(), wait(time.Second), unavailable(), unsent(), captured())
@@ -89,20 +89,20 @@ func TestEveryTryIsTheSame(t *testing.T) {
 		}
 		for i, c := range a.calls {
 			if c.request.Key != "event-1" || !bytes.Equal(c.request.Body, want.Body) || c.request.SessionID != "device-1" {
-				t.Errorf("try %d: key %q, session %q, body\n%s\nwant\n%s", i+1, c.request.Key, c.request.SessionID, c.request.Body, want.Body)
+				t.Errorf("call %d: key %q, session %q, body\n%s\nwant\n%s", i+1, c.request.Key, c.request.SessionID, c.request.Body, want.Body)
 			}
 		}
 	})
 }
 
-// A payment that exists is read, not asked for again.
+// A payment that exists is read, and not charged again.
 func TestPoll(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(pending(), pending(), unavailable(), captured())
-		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil))
-		if err != nil || verdict.Outcome == nil || verdict.Outcome.Type != event.TypeCaptured {
-			t.Fatalf("got %+v, %v", verdict, err)
+		decision, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil))
+		if err != nil || decision.Outcome == nil || decision.Outcome.Type != event.TypeCaptured {
+			t.Fatalf("got %+v, %v", decision, err)
 		}
 		for i, c := range a.calls {
 			if want := []string{"", "payment-1", "payment-1", "payment-1"}[i]; c.pollID != want {
@@ -115,25 +115,26 @@ func TestPoll(t *testing.T) {
 func TestPollThatNeverEndsIsParked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		verdict, err := newCapturer(newAPI(pending())).Capture(t.Context(), newEvent(t), newLease(nil))
-		if err != nil || ending(verdict) != "parked undecided" {
-			t.Errorf("got %q, %v", ending(verdict), err)
+		decision, err := newCapturer(newAPI(pending())).Capture(t.Context(), newEvent(t), newLease(nil))
+		if err != nil || ending(decision) != "parked undecided" {
+			t.Errorf("got %q, %v", ending(decision), err)
 		}
 	})
 }
 
-// While halted the event waits; it is decided when that is over, by itself.
+// While the service is halted the event waits, and is decided when the halt has
+// ended.
 func TestHalt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(noAnswer(), halted(), halted(), captured())
 		c, h := newCapturer(a), newLease(nil)
-		verdict, err := c.Capture(t.Context(), newEvent(t), h)
-		if err != nil || ending(verdict) != event.TypeCaptured+" " {
-			t.Fatalf("got %q, %v", ending(verdict), err)
+		decision, err := c.Capture(t.Context(), newEvent(t), h)
+		if err != nil || ending(decision) != event.TypeCaptured+" " {
+			t.Fatalf("got %q, %v", ending(decision), err)
 		}
 		if gaps := a.gaps(); gaps[1] != time.Second || gaps[2] != 2*time.Second {
-			t.Errorf("tried again after %s and %s, want 1s and 2s", gaps[1], gaps[2])
+			t.Errorf("called again after %s and %s, want 1s and 2s", gaps[1], gaps[2])
 		}
 		if health := c.Health(); !health.Passing() || health.Reason != "" {
 			t.Errorf("afterwards: %+v", health)
@@ -141,21 +142,21 @@ func TestHalt(t *testing.T) {
 	})
 }
 
-func TestParkingSaysWhatHappened(t *testing.T) {
+func TestParkInfo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		a := newAPI(unavailable(), parked())
 		a.takes = time.Second
-		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil))
-		if err != nil || verdict.ParkInfo == nil {
-			t.Fatalf("got %+v, %v", verdict, err)
+		decision, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil))
+		if err != nil || decision.ParkInfo == nil {
+			t.Fatalf("got %+v, %v", decision, err)
 		}
 		want := event.ParkInfo{
 			Reason: event.ParkKeyUsed, Detail: "the key is used; no payment was found under its reference", FirstAttempt: began, Tries: 2, HTTPStatus: 422, RequestID: "request-1",
 		}
-		if *verdict.ParkInfo != want {
-			t.Errorf("got %+v, want %+v", *verdict.ParkInfo, want)
+		if *decision.ParkInfo != want {
+			t.Errorf("got %+v, want %+v", *decision.ParkInfo, want)
 		}
 	})
 }
@@ -179,16 +180,16 @@ func TestUnfitEventsAreParkedWithoutACall(t *testing.T) {
 				a := newAPI(captured())
 				e := newEvent(t)
 				test.change(e)
-				verdict, err := newCapturer(a).Capture(t.Context(), e, newLease(nil))
+				decision, err := newCapturer(a).Capture(t.Context(), e, newLease(nil))
 				switch {
 				case err != nil:
 					t.Fatal(err)
-				case test.want == "" && verdict.Outcome == nil, test.want != "" && ending(verdict) != "parked "+string(test.want):
-					t.Errorf("got %q, want %q", ending(verdict), test.want)
+				case test.want == "" && decision.Outcome == nil, test.want != "" && ending(decision) != "parked "+string(test.want):
+					t.Errorf("got %q, want %q", ending(decision), test.want)
 				case test.want != "" && len(a.calls) > 0:
 					t.Errorf("%d calls, want none", len(a.calls))
-				case test.want != "" && verdict.ParkInfo.Detail == "":
-					t.Error("nothing says why")
+				case test.want != "" && decision.ParkInfo.Detail == "":
+					t.Error("the park info has no detail")
 				}
 			})
 		})

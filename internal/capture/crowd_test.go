@@ -13,7 +13,7 @@ import (
 )
 
 // crowdAPI answers many events at once, by a function of the event and the
-// time, and keeps what it was asked.
+// time, and records the calls.
 type crowdAPI struct {
 	began  time.Time
 	takes  time.Duration
@@ -21,24 +21,24 @@ type crowdAPI struct {
 	get    func(at time.Duration) mercadopago.Answer // nil: as answer
 	search func(at time.Duration) mercadopago.Found  // nil: nothing is found
 
-	searches  int
-	mu        sync.Mutex
-	calls     []call
-	underWay  int
-	mostAtAll int
+	searches     int
+	mu           sync.Mutex
+	calls        []call
+	inFlight     int
+	mostInFlight int
 }
 
 func (a *crowdAPI) Capture(ctx context.Context, r mercadopago.Request) mercadopago.Answer {
 	at := time.Since(a.began)
 	a.mu.Lock()
 	a.calls = append(a.calls, call{at: at, request: r})
-	a.underWay++
-	a.mostAtAll = max(a.mostAtAll, a.underWay)
+	a.inFlight++
+	a.mostInFlight = max(a.mostInFlight, a.inFlight)
 	a.mu.Unlock()
 	defer func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.underWay--
+		a.inFlight--
 	}()
 	select {
 	case <-time.After(a.takes):
@@ -85,8 +85,8 @@ func (a *crowdAPI) between(from, to time.Duration) []call {
 	return some
 }
 
-// crowd captures many events at once, each of another order and payer, and
-// gives how each ended.
+// crowd captures many events at once, each of another order and payer, and returns
+// how each ended.
 func crowd(t *testing.T, c *capturer, events int) (endings map[string]string) {
 	t.Helper()
 	endings = make(map[string]string)
@@ -97,10 +97,10 @@ func crowd(t *testing.T, c *capturer, events int) (endings map[string]string) {
 		e.ID, e.OrderID = fmt.Sprintf("event-%d", i), fmt.Sprintf("order-%d", i)
 		e.ExternalReference, e.PayerToken = e.OrderID, secret.New(fmt.Sprintf("payer-%d", i))
 		all.Go(func() {
-			verdict, err := c.Capture(t.Context(), e, newLease(nil))
+			decision, err := c.Capture(t.Context(), e, newLease(nil))
 			mu.Lock()
 			defer mu.Unlock()
-			endings[e.ID] = ending(verdict)
+			endings[e.ID] = ending(decision)
 			if err != nil {
 				endings[e.ID] = err.Error()
 			}

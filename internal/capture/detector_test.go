@@ -15,7 +15,7 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// forbidden is a 403; certain says whether it is the API's own.
+// forbidden is a 403; certain: the API itself answered it.
 func forbidden(certain bool) mercadopago.Answer {
 	return mercadopago.Answer{
 		Meaning: mercadopago.Halt, Cause: mercadopago.CauseAccount, Certain: certain, ParkReason: event.ParkBlocked,
@@ -23,7 +23,7 @@ func forbidden(certain bool) mercadopago.Answer {
 	}
 }
 
-// refusing has everybody refused but those whose event id begins with good.
+// refusing refuses every event whose id does not begin with good.
 func refusing(answer mercadopago.Answer) *crowdAPI {
 	return newCrowdAPI(50*time.Millisecond, func(key string, _ time.Duration) mercadopago.Answer {
 		if strings.HasPrefix(key, "good") {
@@ -52,8 +52,8 @@ func keys(calls []call) (all []string) {
 	return all
 }
 
-// While halted, those are tried of whom nothing is known, the newest and the oldest
-// in turn; when there are none left, the others one after the other.
+// While halted, the probes are of events that are no evidence, the newest and the
+// oldest in turn; if there are none left, of the others one after the other.
 func TestProbesAreOfDifferentEvents(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestProbesAreOfDifferentEvents(t *testing.T) {
 		}
 		for i := 8; i+8 < len(got); i++ {
 			if different := slices.Compact(slices.Sorted(slices.Values(got[i : i+8]))); len(different) != 8 {
-				t.Fatalf("eight probes in a row are for %v", got[i:i+8])
+				t.Fatalf("eight consecutive probes are for %v", got[i:i+8])
 			}
 		}
 		for i, want := range []float64{1, 2, 4, 8, 16, 30, 30} {
@@ -84,8 +84,8 @@ func TestProbesAreOfDifferentEvents(t *testing.T) {
 	})
 }
 
-// An event that comes in a long halt is tried within a second or so: it may be the
-// one that ends it. Each does that once.
+// An event that arrives in a long halt probes within a second or so, once, because
+// it may be the one that ends it.
 func TestNewEventIsProbedSoon(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -118,8 +118,8 @@ func TestNewEventIsProbedSoon(t *testing.T) {
 	})
 }
 
-// What was evidence before a payment is none after it: not of a second halt either,
-// and whoever is refused then is rejected at once. Others are new evidence.
+// Evidence from before a payment does not count after it, not even for a second halt:
+// those payers are rejected at once. Others are new evidence.
 func TestEvidenceIsNotCountedTwice(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -154,9 +154,9 @@ func TestEvidenceIsNotCountedTwice(t *testing.T) {
 	})
 }
 
-// A refusal decides when a payment shows that all is well, or no other one comes for
-// five seconds. One call is enough.
-func TestRefusalIsHeldUntilItIsConfirmed(t *testing.T) {
+// A refusal decides its event when a payment confirms it, or no other refusal follows
+// for five seconds. One call is enough.
+func TestRefusalIsConfirmed(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		others []time.Duration // when others are refused
@@ -199,8 +199,8 @@ func TestRefusalIsHeldUntilItIsConfirmed(t *testing.T) {
 	}
 }
 
-// What was refused under a token that is replaced meanwhile is asked for again, also
-// where the answer comes after the new token's first payment.
+// An event that was refused under a token that is replaced meanwhile is called for
+// again, also if the answer comes after the new token's first payment.
 func TestRefusedUnderAnOldToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -234,9 +234,9 @@ func TestRefusedUnderAnOldToken(t *testing.T) {
 	})
 }
 
-// A payment whose call was under way when the token was refused says nothing of the
-// token since; one that is called for later does.
-func TestPaymentsUnderWayEndNoHaltByASingleAnswer(t *testing.T) {
+// A payment whose call was in flight when the token was refused does not end the
+// halt; one whose call begins later does.
+func TestPaymentsInFlightEndNoHaltByASingleAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newCrowdAPI(50*time.Millisecond, func(key string, at time.Duration) mercadopago.Answer {
@@ -266,9 +266,9 @@ func TestPaymentsUnderWayEndNoHaltByASingleAnswer(t *testing.T) {
 	})
 }
 
-// A refusal that is no word of the API's is one event's own matter: it is tried
-// again and parked, and halts nobody. So is the API's own, once another event was
-// paid for under the same token.
+// A refusal that the API did not write concerns one event: it is retried and parked,
+// and does not halt. So does the API's own, once another event was paid for under the
+// same token.
 func TestBlockedEvent(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -311,7 +311,7 @@ func TestBlockedEvent(t *testing.T) {
 	}
 }
 
-// Ten orders answered so, and no payment between, are no coincidence.
+// Ten such orders, without a payment between, halt the service.
 func TestManyBlockedEventsHalt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -340,42 +340,42 @@ func TestManyBlockedEventsHalt(t *testing.T) {
 	})
 }
 
-// An event that is given up while its refusal is held leaves no attempt behind: its
-// next owner would take it for one that may have charged, and park it.
-func TestGiveUpWhileARefusalIsHeld(t *testing.T) {
+// An event that is given up while its refusal is unconfirmed leaves no attempt
+// behind: its next owner would have to assume a charge, and park it.
+func TestGiveUpWhileUnconfirmed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		giveUp := make(chan struct{})
 		time.AfterFunc(2*time.Second, func() { close(giveUp) })
 		h := newLease(giveUp)
 		c := newCapturer(newAPI(refused("invalid_payer_token")), runOf(20))
-		verdict, err := c.Capture(t.Context(), newEvent(t), h)
-		wantAbandoned(t, ending(verdict), err, nil)
+		decision, err := c.Capture(t.Context(), newEvent(t), h)
+		wantAbandoned(t, ending(decision), err, nil)
 		if len(h.attempts) != 1 || h.withdrawn != 1 {
-			t.Errorf("%d notes, %d withdrawals; want one of each", len(h.attempts), h.withdrawn)
+			t.Errorf("%d attempts, %d withdrawals; want one of each", len(h.attempts), h.withdrawn)
 		}
 	})
 }
 
-// A try that may have charged stays noted, whatever refusal follows it.
-func TestUnknownTryIsNotWithdrawnAfterARefusal(t *testing.T) {
+// The attempt of a call that may have charged stays, whatever refusal follows it.
+func TestUnknownCallIsNotWithdrawnAfterARefusal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		giveUp := make(chan struct{})
 		time.AfterFunc(4*time.Second, func() { close(giveUp) })
 		h := newLease(giveUp)
 		c := newCapturer(newAPI(noAnswer(), refused("invalid_payer_token")), runOf(20))
-		verdict, err := c.Capture(t.Context(), newEvent(t), h)
-		wantAbandoned(t, ending(verdict), err, nil)
+		decision, err := c.Capture(t.Context(), newEvent(t), h)
+		wantAbandoned(t, ending(decision), err, nil)
 		if len(h.attempts) != 1 || h.withdrawn != 0 {
-			t.Errorf("%d notes, %d withdrawals; want one and none", len(h.attempts), h.withdrawn)
+			t.Errorf("%d attempts, %d withdrawals; want one and none", len(h.attempts), h.withdrawn)
 		}
 	})
 }
 
-// An attempt is another owner's as soon as the lease is in doubt: it is not
-// withdrawn, though its call had no effect.
-func TestNoWithdrawalWhileTheLeaseIsInDoubt(t *testing.T) {
+// Without a current lease the attempt may be another owner's: it is not withdrawn,
+// though its call had no effect.
+func TestNoWithdrawalWithoutACurrentLease(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]mercadopago.Answer{"429": wait(time.Second), "not sent": unsent(), "halted": halted()} {
 		t.Run(name, func(t *testing.T) {
@@ -385,10 +385,10 @@ func TestNoWithdrawalWhileTheLeaseIsInDoubt(t *testing.T) {
 				a, h := newAPI(answer), newLease(giveUp)
 				a.during = func(context.Context, *api) { h.stale.Store(true) }
 				time.AfterFunc(time.Minute, func() { close(giveUp) })
-				verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), h)
-				wantAbandoned(t, ending(verdict), err, nil)
+				decision, err := newCapturer(a).Capture(t.Context(), newEvent(t), h)
+				wantAbandoned(t, ending(decision), err, nil)
 				if len(a.calls) != 1 || len(h.attempts) != 1 || h.withdrawn != 0 {
-					t.Errorf("%d calls, %d notes, %d withdrawals; want one, one and none", len(a.calls), len(h.attempts), h.withdrawn)
+					t.Errorf("%d calls, %d attempts, %d withdrawals; want one, one and none", len(a.calls), len(h.attempts), h.withdrawn)
 				}
 			})
 		})
@@ -399,15 +399,15 @@ func TestNoWithdrawalWhileTheLeaseIsInDoubt(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		a, h := newAPI(wait(time.Second)), newLease(nil)
 		a.during = func(context.Context, *api) { cancel(errLost) }
-		verdict, err := newCapturer(a).Capture(ctx, newEvent(t), h)
-		wantAbandoned(t, ending(verdict), err, errLost)
+		decision, err := newCapturer(a).Capture(ctx, newEvent(t), h)
+		wantAbandoned(t, ending(decision), err, errLost)
 		if h.withdrawn != 0 {
 			t.Errorf("%d withdrawals of an attempt that is another owner's", h.withdrawn)
 		}
 	})
 }
 
-// A call that was not sent leaves no doubt about the error that the next one gets.
+// A call that was not sent leaves no doubt about the error of the next one.
 func TestRefusedAfterACallThatWasNotSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -418,8 +418,8 @@ func TestRefusedAfterACallThatWasNotSent(t *testing.T) {
 	})
 }
 
-// A payment that is declined as a duplicate, after a try that may have charged, is
-// parked and never rejected: what it is a duplicate of may be that try.
+// A payment that is declined as a duplicate, after a call that may have charged, is
+// parked and never rejected: it may duplicate that call's payment.
 func TestDuplicateAfterAnUnknownTry(t *testing.T) {
 	t.Parallel()
 	duplicate := declined(mercadopago.ReasonDuplicatedPayment)
@@ -429,11 +429,11 @@ func TestDuplicateAfterAnUnknownTry(t *testing.T) {
 		found   []mercadopago.Answer
 		want    string
 	}{
-		"nothing unknown":             {[]mercadopago.Answer{duplicate}, 0, nil, event.TypeRejected + " " + mercadopago.ReasonDuplicatedPayment},
-		"only the decline is found":   {[]mercadopago.Answer{noAnswer(), duplicate}, 0, []mercadopago.Answer{duplicate}, "parked error_after_unknown"},
-		"nothing is found":            {[]mercadopago.Answer{noAnswer(), duplicate}, 0, nil, "parked error_after_unknown"},
-		"the payment is found":        {[]mercadopago.Answer{noAnswer(), duplicate}, 0, []mercadopago.Answer{duplicate, captured()}, isCaptured},
-		"inherited, past the horizon": {nil, 25 * time.Hour, []mercadopago.Answer{duplicate}, "parked key_expired"},
+		"nothing unknown":                   {[]mercadopago.Answer{duplicate}, 0, nil, event.TypeRejected + " " + mercadopago.ReasonDuplicatedPayment},
+		"only the decline is found":         {[]mercadopago.Answer{noAnswer(), duplicate}, 0, []mercadopago.Answer{duplicate}, "parked error_after_unknown"},
+		"nothing is found":                  {[]mercadopago.Answer{noAnswer(), duplicate}, 0, nil, "parked error_after_unknown"},
+		"the payment is found":              {[]mercadopago.Answer{noAnswer(), duplicate}, 0, []mercadopago.Answer{duplicate, captured()}, isCaptured},
+		"inherited, past the key retention": {nil, 25 * time.Hour, []mercadopago.Answer{duplicate}, "parked key_expired"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -461,7 +461,7 @@ func TestDuplicateAfterAnUnknownTry(t *testing.T) {
 	}
 }
 
-// One payer's refusals are one piece of evidence, whatever orders they are for.
+// One payer's refusals count once, whatever orders they are for.
 func TestEvidenceIsByPayer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

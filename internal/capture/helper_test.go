@@ -18,22 +18,21 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// call is what the API saw of one call.
+// call is one call as the API received it.
 type call struct {
 	at      time.Duration // since the test's API was made
 	request mercadopago.Request
 	pollID  string // "" for a charge
 }
 
-// api answers from a list; its last answer is repeated for ever. It is for one
-// event at a time.
+// api answers from a list, whose last answer repeats. It serves one event at a time.
 type api struct {
 	began   time.Time
 	answers []mercadopago.Answer
 	takes   time.Duration               // how long a call takes; the end of its ctx ends it earlier
 	during  func(context.Context, *api) // called in each call, before its answer; may be nil
 	calls   []call
-	// found is what each search finds, the last for ever; none: nothing.
+	// found is the result of each search, the last of which repeats; empty: nothing.
 	found    []mercadopago.Found
 	searches []time.Duration // when they were made
 }
@@ -60,20 +59,20 @@ func (a *api) Find(context.Context, mercadopago.Request, time.Time) mercadopago.
 	return a.found[min(len(a.searches), len(a.found))-1]
 }
 
-// lease is one that is good until it is given up.
+// lease is a lease that is good until it is given up.
 type lease struct {
 	giveUp <-chan struct{}
 	stale  atomic.Bool // not current
-	told   []string
-	// What the ledger has of the event: before, and what this owner wrote.
+	waits  []string
+	// What the ledger has of the event, from earlier owners and from this one.
 	tried       *event.Attempt
 	resent      bool
 	under       []event.Known // the reference
-	notSeen     []event.Known // that others noted, until it has caught up
+	notSeen     []event.Known // written by others, not read until CatchUp
 	caughtUp    int
 	attempts    []event.Attempt
 	withdrawn   int
-	refuse      error // what Attempt gives until then
+	refuse      error // returned by Attempt until refuseUntil
 	refuseUntil time.Time
 }
 
@@ -108,7 +107,7 @@ func (h *lease) GiveUp() <-chan struct{} { return h.giveUp }
 
 func (h *lease) Current() bool { return !h.stale.Load() }
 
-func (h *lease) SetWaiting(waitsFor string, _ int) { h.told = append(h.told, waitsFor) }
+func (h *lease) SetWaiting(waitsFor string, _ int) { h.waits = append(h.waits, waitsFor) }
 
 func (a *api) answer(ctx context.Context, r mercadopago.Request, pollID string) mercadopago.Answer {
 	a.calls = append(a.calls, call{at: time.Since(a.began), request: r, pollID: pollID})
@@ -125,7 +124,7 @@ func (a *api) answer(ctx context.Context, r mercadopago.Request, pollID string) 
 	return a.answers[min(len(a.calls), len(a.answers))-1]
 }
 
-// gaps gives the time between the calls.
+// gaps returns the times between the calls.
 func (a *api) gaps() []time.Duration {
 	var gaps []time.Duration
 	for i := 1; i < len(a.calls); i++ {
@@ -172,7 +171,7 @@ func newCapturer(a capture.API, changes ...func(*config)) *capturer {
 	return &capturer{capture.New(conf.captureConfig, a, limit), limit}
 }
 
-// newEvent makes an event of now over 700.50 pesos.
+// newEvent returns a present event over 700.50 pesos.
 func newEvent(t *testing.T) *event.ReadyToCapture {
 	t.Helper()
 	amount, err := money.Parse("700.50", "MXN")
@@ -201,7 +200,7 @@ func captured() mercadopago.Answer {
 	return mercadopago.Answer{Meaning: mercadopago.Captured, Cause: mercadopago.CauseApproved, Payment: payment(), HTTPStatus: 201, Sent: true}
 }
 
-// declined is a rejection that carries the rejected payment.
+// declined is a rejection with the rejected payment.
 func declined(reason string) mercadopago.Answer {
 	p := payment()
 	p.Status = "rejected"
@@ -215,13 +214,13 @@ func refused(reason string) mercadopago.Answer {
 	}
 }
 
-// noAnswer is what a call ends with whose connection broke after the request
-// went out: the buyer may have been charged.
+// noAnswer is the result of a call whose connection broke after the request was
+// sent: the buyer may have been charged.
 func noAnswer() mercadopago.Answer {
 	return mercadopago.Answer{Meaning: mercadopago.Retry, Cause: mercadopago.CauseNoAnswer, Detail: "the connection broke", Sent: true}
 }
 
-// unsent is what a call ends with that never reached the API.
+// unsent is the result of a call that never reached the API.
 func unsent() mercadopago.Answer {
 	return mercadopago.Answer{Meaning: mercadopago.Retry, Cause: mercadopago.CauseNotSent, Detail: "connection refused"}
 }
@@ -235,7 +234,7 @@ func wait(after time.Duration) mercadopago.Answer {
 	return mercadopago.Answer{Meaning: mercadopago.Wait, Cause: mercadopago.CauseRateLimit, HTTPStatus: 429, RetryAfter: after, Sent: true}
 }
 
-// busy says that an earlier try under the key is not done yet.
+// busy reports that an earlier call under the key has not completed.
 func busy() mercadopago.Answer {
 	return mercadopago.Answer{Meaning: mercadopago.Wait, Cause: mercadopago.CauseKeyBusy, Detail: "HTTP 409", HTTPStatus: 409, Sent: true}
 }
@@ -247,7 +246,7 @@ func busyFor(after time.Duration) mercadopago.Answer {
 	return a
 }
 
-// pending says that the payment exists and is not final.
+// pending reports that the payment exists and is not final.
 func pending() mercadopago.Answer {
 	p := payment()
 	p.Status = "in_process"

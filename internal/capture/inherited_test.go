@@ -9,11 +9,11 @@ import (
 	"payment-capture/internal/mercadopago"
 )
 
-// TestOldAttemptOfWhichNoPaymentWasTaken: an inherited attempt that is over an hour
-// old is looked up first. Only a payment that was taken decides then. A declined one
-// may be that of an earlier call, before one that was taken and is not in the index
-// yet: as long as the API knows the key, a call under it tells.
-func TestOldAttemptOfWhichNoPaymentWasTaken(t *testing.T) {
+// An inherited attempt that is over an hour old is looked up first. Only a captured
+// payment decides then. A declined one may be of an earlier call, before a captured
+// one that the search does not show yet: as long as the API knows the key, a call
+// under it shows the result.
+func TestOldAttemptWithoutACapturedPayment(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		age      time.Duration
@@ -23,15 +23,15 @@ func TestOldAttemptOfWhichNoPaymentWasTaken(t *testing.T) {
 		calls    int
 		searches int
 	}{
-		"declined, and taken by the call": {
+		"declined, then captured by the call": {
 			2 * time.Hour, func(first time.Time) mercadopago.Answer { return seen(declined("cc_rejected_high_risk"), "7", first) },
 			captured(), isCaptured, 1, 1,
 		},
-		"declined, and the call tells of that payment": {
+		"declined, and the call returns that payment": {
 			2 * time.Hour, func(first time.Time) mercadopago.Answer { return seen(declined("cc_rejected_high_risk"), "7", first) },
 			seen(declined("cc_rejected_high_risk"), "7", time.Time{}), event.TypeRejected + " cc_rejected_high_risk", 1, 1,
 		},
-		"not final, and taken by the call": {
+		"not final, then captured by the call": {
 			2 * time.Hour, func(first time.Time) mercadopago.Answer { return seen(pending(), "7", first) },
 			captured(), isCaptured, 1, 1,
 		},
@@ -41,7 +41,7 @@ func TestOldAttemptOfWhichNoPaymentWasTaken(t *testing.T) {
 			},
 			captured(), isCaptured, 1, 1,
 		},
-		"declined, past the horizon": { // the API may have forgotten the key: no call
+		"declined, past the key retention": { // the API may have forgotten the key: no call
 			25 * time.Hour, func(first time.Time) mercadopago.Answer { return seen(declined("cc_rejected_high_risk"), "7", first) },
 			captured(), event.TypeRejected + " cc_rejected_high_risk", 0, 6,
 		},

@@ -16,14 +16,14 @@ import (
 	"payment-capture/internal/mercadopago"
 )
 
-// outcomeOf takes an event to its outcome.
+// outcomeOf returns the outcome of an event.
 func outcomeOf(t *testing.T, answers ...mercadopago.Answer) event.Outcome {
 	t.Helper()
-	verdict, err := newCapturer(newAPI(answers...)).Capture(t.Context(), newEvent(t), newLease(nil))
-	if err != nil || verdict.Outcome == nil {
-		t.Fatalf("got %+v, %v; want an outcome", verdict, err)
+	decision, err := newCapturer(newAPI(answers...)).Capture(t.Context(), newEvent(t), newLease(nil))
+	if err != nil || decision.Outcome == nil {
+		t.Fatalf("got %+v, %v; want an outcome", decision, err)
 	}
-	return *verdict.Outcome
+	return *decision.Outcome
 }
 
 func TestCapturedOutcome(t *testing.T) {
@@ -48,7 +48,7 @@ func TestCapturedOutcome(t *testing.T) {
 	})
 }
 
-// Where the API gives no times, the outcome has ours.
+// If the API has no times, the outcome has ours.
 func TestCapturedOutcomeWithoutTimes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

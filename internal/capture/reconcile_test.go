@@ -11,7 +11,7 @@ import (
 	"payment-capture/internal/mercadopago"
 )
 
-// seen makes an answer as a search gives it: a payment created at a time.
+// seen returns an answer as a search has it: a payment created at a time.
 func seen(a mercadopago.Answer, id string, created time.Time) mercadopago.Answer {
 	p := *a.Payment
 	p.ID, p.CreatedAt, p.UpdatedAt = id, created, created
@@ -23,7 +23,7 @@ func find(payments ...mercadopago.Answer) mercadopago.Found {
 	return mercadopago.Found{Payments: payments, Searched: true, Calls: 2}
 }
 
-// What a search finds decides only where it must be this event's.
+// A payment that a search finds decides only if it must be this event's.
 func TestReconcile(t *testing.T) {
 	t.Parallel()
 	const undecided = "parked undecided"
@@ -33,10 +33,10 @@ func TestReconcile(t *testing.T) {
 		return mercadopago.Found{Failed: &failure, Calls: 1}
 	}
 	for name, test := range map[string]struct {
-		found  []mercadopago.Found
-		want   string
-		detail string // in it, where parked
-		looks  int    // 0: any number
+		found    []mercadopago.Found
+		want     string
+		detail   string // contained in it, if parked
+		searches int    // 0: any number
 	}{
 		"taken":              {[]mercadopago.Found{find(seen(captured(), "7", now))}, isCaptured, "", 1},
 		"taken, seen late":   {[]mercadopago.Found{find(), find(), find(seen(captured(), "7", now))}, isCaptured, "", 3},
@@ -75,7 +75,7 @@ func TestReconcile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				// Another event of the same payer before it has payment of-another.
+				// An earlier event of the same payer has payment of-another.
 				other := captured()
 				other.Payment.ID, other.Payment.PayerID = "of-another", "payer-1"
 				a := newAPI(other)
@@ -86,29 +86,29 @@ func TestReconcile(t *testing.T) {
 					t.Fatal(err)
 				}
 				a.answers, a.found = []mercadopago.Answer{other, noAnswer()}, test.found
-				verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
-				if err != nil || ending(verdict) != test.want {
-					t.Fatalf("got %q, %v; want %q; %+v", ending(verdict), err, test.want, verdict.ParkInfo)
+				decision, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
+				if err != nil || ending(decision) != test.want {
+					t.Fatalf("got %q, %v; want %q; %+v", ending(decision), err, test.want, decision.ParkInfo)
 				}
-				if p := verdict.ParkInfo; p != nil && (!strings.Contains(p.Detail, test.detail) || p.Tries != 1) {
+				if p := decision.ParkInfo; p != nil && (!strings.Contains(p.Detail, test.detail) || p.Tries != 1) {
 					t.Errorf("parked after %d tries: %s", p.Tries, p.Detail)
 				}
-				if o := verdict.Outcome; o != nil && test.want == isCaptured && (o.PaymentID != "7" || o.ProviderReplayed) {
+				if o := decision.Outcome; o != nil && test.want == isCaptured && (o.PaymentID != "7" || o.ProviderReplayed) {
 					t.Errorf("outcome %+v", o)
 				}
-				if test.looks > 0 && len(a.searches) != test.looks {
-					t.Errorf("%d searches, want %d", len(a.searches), test.looks)
+				if test.searches > 0 && len(a.searches) != test.searches {
+					t.Errorf("%d searches, want %d", len(a.searches), test.searches)
 				}
 				if len(a.calls) != 2 {
-					t.Errorf("%d charges asked for, want one for each event", len(a.calls))
+					t.Errorf("%d charges, want one for each event", len(a.calls))
 				}
 			})
 		})
 	}
 }
 
-// The looks are spread over the time that they are given.
-func TestLooksAreSpread(t *testing.T) {
+// The searches are spread over ReconcileFor.
+func TestSearchesAreSpread(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(noAnswer())
@@ -118,51 +118,51 @@ func TestLooksAreSpread(t *testing.T) {
 		}
 		for i, want := range []time.Duration{0, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute} {
 			if a.searches[i] != want {
-				t.Errorf("look %d after %s, want %s", i+1, a.searches[i], want)
+				t.Errorf("search %d after %s, want %s", i+1, a.searches[i], want)
 			}
 		}
 	})
 }
 
-// A search is given up at once, and the event left, when the partition goes.
+// A lookup ends at once when the partition is handed over.
 func TestGiveUpWhileReconciling(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		giveUp := make(chan struct{})
 		a := newAPI(noAnswer())
 		time.AfterFunc(time.Minute, func() { close(giveUp) })
-		verdict, err := newCapturer(a, func(c *config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newLease(giveUp))
-		wantAbandoned(t, ending(verdict), err, nil)
+		decision, err := newCapturer(a, func(c *config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newLease(giveUp))
+		wantAbandoned(t, ending(decision), err, nil)
 		if took := time.Since(a.began); took != time.Minute {
 			t.Errorf("took %s, want a minute", took)
 		}
 	})
 }
 
-// What was refused with certainty, and grew too old, was never charged; what
-// may have been is looked for before it is parked.
-func TestTooOldIsLookedFor(t *testing.T) {
+// An event that grew too old is looked up before it is parked, if it may have been
+// charged.
+func TestTooOldIsLookedUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(noAnswer(), busyFor(61*time.Minute))
 		a.found = []mercadopago.Found{find(seen(captured(), "7", time.Now().Add(time.Second)))}
 		c := newCapturer(a, func(c *config) { c.KeyRetention = time.Hour })
-		verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
-		if err != nil || ending(verdict) != isCaptured || len(a.calls) != 2 {
-			t.Errorf("got %q, %v after %d calls", ending(verdict), err, len(a.calls))
+		decision, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
+		if err != nil || ending(decision) != isCaptured || len(a.calls) != 2 {
+			t.Errorf("got %q, %v after %d calls", ending(decision), err, len(a.calls))
 		}
 	})
 }
 
-// The key's horizon counts from the first call, by either clock.
-func TestKeyHorizon(t *testing.T) {
+// The key retention counts from the first call, by either clock.
+func TestKeyRetention(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(busyFor(10 * time.Minute))
 		c := newCapturer(a, func(c *config) { c.KeyRetention, c.MaxEventAge = time.Hour, 0 })
-		verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
-		if err != nil || ending(verdict) != "parked key_expired" || !strings.Contains(verdict.ParkInfo.Detail, "IDEMPOTENCY_KEY_HORIZON") {
-			t.Fatalf("got %q, %v: %+v", ending(verdict), err, verdict.ParkInfo)
+		decision, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
+		if err != nil || ending(decision) != "parked key_expired" || !strings.Contains(decision.ParkInfo.Detail, "IDEMPOTENCY_KEY_HORIZON") {
+			t.Fatalf("got %q, %v: %+v", ending(decision), err, decision.ParkInfo)
 		}
 		if last := a.calls[len(a.calls)-1].at; last > time.Hour {
 			t.Errorf("called %s after the first call", last)
@@ -172,7 +172,7 @@ func TestKeyHorizon(t *testing.T) {
 
 // An event that grew too old while it waited for its first call is parked
 // without one, and without a search.
-func TestTooOldBeforeItsTurn(t *testing.T) {
+func TestTooOldBeforeItsFirstCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(captured())
@@ -180,16 +180,16 @@ func TestTooOldBeforeItsTurn(t *testing.T) {
 		h.stale.Store(true)
 		time.AfterFunc(2*time.Hour, func() { h.stale.Store(false) })
 		c := newCapturer(a, func(c *config) { c.MaxEventAge = time.Hour })
-		verdict, err := c.Capture(context.WithoutCancel(t.Context()), newEvent(t), h)
-		if err != nil || ending(verdict) != "parked too_old" || len(a.calls)+len(a.searches) != 0 {
-			t.Errorf("got %q, %v, after %d calls and %d searches", ending(verdict), err, len(a.calls), len(a.searches))
+		decision, err := c.Capture(context.WithoutCancel(t.Context()), newEvent(t), h)
+		if err != nil || ending(decision) != "parked too_old" || len(a.calls)+len(a.searches) != 0 {
+			t.Errorf("got %q, %v, after %d calls and %d searches", ending(decision), err, len(a.calls), len(a.searches))
 		}
 	})
 }
 
-// A payment that was read and has a status that tells nothing is looked for,
-// as the guide's own sample of a read has none.
-func TestStatusThatTellsNothing(t *testing.T) {
+// A payment that was read without a known status is looked up, because the guide's
+// own sample of a read has no status.
+func TestUnknownStatusOfARead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
@@ -198,12 +198,12 @@ func TestStatusThatTellsNothing(t *testing.T) {
 		}
 		a := newAPI(pending(), nothing)
 		a.found = []mercadopago.Found{find(seen(captured(), "7", now))}
-		if verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil || ending(verdict) != isCaptured {
-			t.Errorf("got %q, %v", ending(verdict), err)
+		if decision, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil || ending(decision) != isCaptured {
+			t.Errorf("got %q, %v", ending(decision), err)
 		}
 		a = newAPI(pending(), nothing)
-		if verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil || ending(verdict) != "parked unexpected_status" {
-			t.Errorf("nothing found: got %q, %v", ending(verdict), err)
+		if decision, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil || ending(decision) != "parked unexpected_status" {
+			t.Errorf("nothing found: got %q, %v", ending(decision), err)
 		}
 	})
 }

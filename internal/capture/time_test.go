@@ -12,8 +12,8 @@ import (
 	"payment-capture/internal/mercadopago"
 )
 
-// The waits are drawn evenly from zero to a bound that doubles: over many
-// events, each stays under its bound and comes near both ends of it.
+// The waits are uniformly random from zero to a bound that doubles: over many
+// events, each stays below its bound and comes near both ends.
 func TestFullJitter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -21,9 +21,9 @@ func TestFullJitter(t *testing.T) {
 		var least, most [tries - 1]time.Duration
 		for n := range events {
 			a := newAPI(unsent())
-			verdict, err := newCapturer(a, func(c *config) { c.MaxTries = tries }).Capture(t.Context(), newEvent(t), newLease(nil))
-			if err != nil || verdict.ParkInfo == nil || len(a.calls) != tries {
-				t.Fatalf("got %+v, %v after %d calls", verdict, err, len(a.calls))
+			decision, err := newCapturer(a, func(c *config) { c.MaxTries = tries }).Capture(t.Context(), newEvent(t), newLease(nil))
+			if err != nil || decision.ParkInfo == nil || len(a.calls) != tries {
+				t.Fatalf("got %+v, %v after %d calls", decision, err, len(a.calls))
 			}
 			for i, gap := range a.gaps() {
 				if n == 0 || gap < least[i] {
@@ -50,7 +50,7 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 				t.Fatal(err)
 			}
 			if gap := a.gaps()[0]; gap < after || gap > after+time.Second {
-				t.Errorf("Retry-After %s: tried after %s, want at most a second more", after, gap)
+				t.Errorf("Retry-After %s: retried after %s, want at most a second more", after, gap)
 			}
 		}
 	})
@@ -67,7 +67,7 @@ func TestBudget(t *testing.T) {
 		"tries":    {unavailable(), time.Hour, 5, "parked undecided"},
 		"one try":  {noAnswer(), time.Hour, 1, "parked undecided"},
 		"deadline": {busy(), 3 * time.Minute, 1 << 30, "parked undecided"},
-		// The time that the API asks for does not count, the tries do.
+		// The time that the API asks for does not count, the calls do.
 		"told to wait past the deadline": {wait(10 * time.Minute), 5 * time.Minute, 8, "parked undecided"},
 		"the answer's own reason":        {withReason(unavailable()), time.Hour, 3, "parked reference_duplicated"},
 	} {
@@ -76,24 +76,24 @@ func TestBudget(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAPI(test.answer)
 				a.takes = 100 * time.Millisecond
-				verdict, err := newCapturer(a, func(c *config) { c.Deadline, c.MaxTries = test.deadline, test.tries }).
+				decision, err := newCapturer(a, func(c *config) { c.Deadline, c.MaxTries = test.deadline, test.tries }).
 					Capture(t.Context(), newEvent(t), newLease(nil))
-				if err != nil || ending(verdict) != test.want {
-					t.Fatalf("got %q, %v; want %q", ending(verdict), err, test.want)
+				if err != nil || ending(decision) != test.want {
+					t.Fatalf("got %q, %v; want %q", ending(decision), err, test.want)
 				}
-				if verdict.ParkInfo.Tries != len(a.calls) || len(a.calls) > test.tries {
-					t.Errorf("parked after %d tries, with %d calls of at most %d", verdict.ParkInfo.Tries, len(a.calls), test.tries)
+				if decision.ParkInfo.Tries != len(a.calls) || len(a.calls) > test.tries {
+					t.Errorf("parked after %d tries, with %d calls of at most %d", decision.ParkInfo.Tries, len(a.calls), test.tries)
 				}
 				if strings.HasPrefix(name, "deadline") {
-					// The last wait is not begun when it would end too late.
+					// The last wait does not begin if it would end too late.
 					if last := a.calls[len(a.calls)-1].at; last > test.deadline || last < test.deadline-time.Minute {
 						t.Errorf("the last call is after %s, want it within %s", last, test.deadline)
 					}
 				} else if len(a.calls) != test.tries {
 					t.Errorf("%d calls, want %d", len(a.calls), test.tries)
 				}
-				if !strings.Contains(verdict.ParkInfo.Detail, "budget is spent") {
-					t.Errorf("detail: %s", verdict.ParkInfo.Detail)
+				if !strings.Contains(decision.ParkInfo.Detail, "budget is spent") {
+					t.Errorf("detail: %s", decision.ParkInfo.Detail)
 				}
 			})
 		})
@@ -105,7 +105,7 @@ func withReason(a mercadopago.Answer) mercadopago.Answer {
 	return a
 }
 
-// wantAbandoned checks that the event was left alone, for that cause.
+// wantAbandoned checks that the event was left undecided, for that cause.
 func wantAbandoned(t *testing.T, ended string, err, cause error) {
 	t.Helper()
 	abandoned, ok := errors.AsType[*capture.AbandonedError](err)
@@ -127,8 +127,8 @@ func TestGiveUpWhileWaiting(t *testing.T) {
 		a := newAPI(wait(10 * time.Minute))
 		time.AfterFunc(7*time.Second, func() { close(giveUp) })
 		began := time.Now()
-		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(giveUp))
-		wantAbandoned(t, ending(verdict), err, nil)
+		decision, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(giveUp))
+		wantAbandoned(t, ending(decision), err, nil)
 		if took := time.Since(began); took != 7*time.Second || len(a.calls) != 1 {
 			t.Errorf("%d calls in %s, want 1 in 7s", len(a.calls), took)
 		}
@@ -141,16 +141,16 @@ func TestGiveUpBeforeTheFirstCall(t *testing.T) {
 		giveUp := make(chan struct{})
 		close(giveUp)
 		a := newAPI(captured())
-		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(giveUp))
-		wantAbandoned(t, ending(verdict), err, nil)
+		decision, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(giveUp))
+		wantAbandoned(t, ending(decision), err, nil)
 		if len(a.calls) != 0 {
 			t.Errorf("%d calls, want none", len(a.calls))
 		}
 	})
 }
 
-// The call under way is finished: its answer may be the only one that tells of
-// the money.
+// The call in flight is finished: its answer may be the only one that shows whether
+// money moved.
 func TestGiveUpDuringACall(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -169,11 +169,11 @@ func TestGiveUpDuringACall(t *testing.T) {
 				a.takes = 10 * time.Second
 				time.AfterFunc(time.Second, func() { close(giveUp) })
 				began := time.Now()
-				verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(giveUp))
+				decision, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(giveUp))
 				if test.want == "none" {
-					wantAbandoned(t, ending(verdict), err, nil)
-				} else if err != nil || ending(verdict) != test.want {
-					t.Errorf("got %q, %v; want %q", ending(verdict), err, test.want)
+					wantAbandoned(t, ending(decision), err, nil)
+				} else if err != nil || ending(decision) != test.want {
+					t.Errorf("got %q, %v; want %q", ending(decision), err, test.want)
 				}
 				if took := time.Since(began); took != 10*time.Second || len(a.calls) != 1 {
 					t.Errorf("%d calls in %s, want 1 in 10s", len(a.calls), took)
@@ -201,8 +201,8 @@ func TestContextEnds(t *testing.T) {
 				fake := newAPI(a.answer)
 				fake.takes = a.takes
 				began := time.Now()
-				verdict, err := newCapturer(fake).Capture(ctx, newEvent(t), newLease(nil))
-				wantAbandoned(t, ending(verdict), err, errStop)
+				decision, err := newCapturer(fake).Capture(ctx, newEvent(t), newLease(nil))
+				wantAbandoned(t, ending(decision), err, errStop)
 				if took := time.Since(began); took != 3*time.Second {
 					t.Errorf("took %s, want 3s", took)
 				}
@@ -211,8 +211,8 @@ func TestContextEnds(t *testing.T) {
 	}
 }
 
-// An answer that decides is not thrown away because ctx ended under it, and
-// one that does not is no ground to park or halt.
+// An answer that decides counts even if ctx ended during its call; any other does
+// not park or halt.
 func TestContextEndsUnderAnAnswer(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -229,30 +229,29 @@ func TestContextEndsUnderAnAnswer(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			a := newAPI(test.answer)
 			a.during = func(context.Context, *api) { cancel() }
-			verdict, err := newCapturer(a).Capture(ctx, newEvent(t), newLease(nil))
+			decision, err := newCapturer(a).Capture(ctx, newEvent(t), newLease(nil))
 			if test.want == "none" {
-				wantAbandoned(t, ending(verdict), err, context.Canceled)
-			} else if err != nil || ending(verdict) != test.want {
-				t.Errorf("got %q, %v; want %q", ending(verdict), err, test.want)
+				wantAbandoned(t, ending(decision), err, context.Canceled)
+			} else if err != nil || ending(decision) != test.want {
+				t.Errorf("got %q, %v; want %q", ending(decision), err, test.want)
 			}
 		})
 	}
 }
 
-// TestGrowsTooOldWhileTried: the key may have been used by an earlier owner
-// when the event was young.
-func TestGrowsTooOldWhileTried(t *testing.T) {
+// An event that grows too old between its calls is parked.
+func TestGrowsTooOldBetweenCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(wait(time.Minute))
 		e := newEvent(t)
 		e.Time = time.Now().Add(-59 * time.Minute)
-		verdict, err := newCapturer(a, func(c *config) { c.MaxEventAge = time.Hour }).Capture(t.Context(), e, newLease(nil))
-		if err != nil || ending(verdict) != "parked too_old" {
-			t.Fatalf("got %q, %v; want it parked as too old", ending(verdict), err)
+		decision, err := newCapturer(a, func(c *config) { c.MaxEventAge = time.Hour }).Capture(t.Context(), e, newLease(nil))
+		if err != nil || ending(decision) != "parked too_old" {
+			t.Fatalf("got %q, %v; want it parked as too old", ending(decision), err)
 		}
-		if len(a.calls) != 1 || verdict.ParkInfo.Tries != 1 {
-			t.Errorf("%d calls, %d tries; want one", len(a.calls), verdict.ParkInfo.Tries)
+		if len(a.calls) != 1 || decision.ParkInfo.Tries != 1 {
+			t.Errorf("%d calls, %d tries; want one", len(a.calls), decision.ParkInfo.Tries)
 		}
 	})
 }

@@ -14,7 +14,7 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// readAPI is a crowdAPI that answers reads and searches by themselves.
+// readAPI is a crowdAPI with functions of its own for reads and searches.
 type readAPI struct {
 	*crowdAPI
 	read   func() mercadopago.Answer
@@ -39,7 +39,7 @@ func (a *readAPI) Find(context.Context, mercadopago.Request, time.Time) mercadop
 	return a.search()
 }
 
-// arrivals are events that come one after the other, each of another order and
+// arrivals are events that arrive one after the other, each of another order and
 // payer.
 type arrivals struct {
 	t      *testing.T
@@ -65,13 +65,13 @@ func (s *arrivals) come(id string) {
 	e.PayerToken = secret.New("payer-of-" + id)
 	began := time.Now()
 	s.all.Go(func() {
-		verdict, err := s.c.Capture(s.t.Context(), e, newLease(s.giveUp))
+		decision, err := s.c.Capture(s.t.Context(), e, newLease(s.giveUp))
 		if err != nil { // given up
 			return
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.ended[id], s.took[id] = ending(verdict), time.Since(began)
+		s.ended[id], s.took[id] = ending(decision), time.Since(began)
 	})
 }
 
@@ -82,7 +82,7 @@ func (s *arrivals) crowd(events int) {
 	}
 }
 
-// leave gives up those that wait.
+// leave makes the waiting events give up.
 func (s *arrivals) leave() {
 	close(s.giveUp)
 	s.all.Wait()
@@ -94,8 +94,8 @@ func (s *arrivals) endings() map[string]string {
 	return maps.Clone(s.ended)
 }
 
-// states gives the states that the way to the API goes through, as seen ten
-// times a second for that long.
+// states returns the states of the limiter, sampled ten times a second for that
+// long.
 func states(c *capturer, within time.Duration) (seen []string) {
 	for range within / (100 * time.Millisecond) {
 		if state := c.Health().State; len(seen) == 0 || seen[len(seen)-1] != state {
@@ -108,9 +108,9 @@ func states(c *capturer, within time.Duration) (seen []string) {
 
 const payersRefused = event.TypeRejected + " invalid_payer_token"
 
-// A payment that is read, and not final, says nothing of the payers: it ends
-// neither a run of refused ones nor the halt that came of it.
-func TestReadsEndNoRun(t *testing.T) {
+// A payment that is read, and not final, shows nothing of the payers: it ends
+// neither a series of refusals nor its halt.
+func TestReadsEndNoSeries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := &readAPI{read: pending, crowdAPI: newCrowdAPI(50*time.Millisecond, func(key string, _ time.Duration) mercadopago.Answer {
@@ -142,7 +142,7 @@ func TestReadsEndNoRun(t *testing.T) {
 	})
 }
 
-// That the API does not let us search is no halt, and ends none.
+// A refused search neither halts nor ends a halt.
 func TestRefusedSearchIsNoHalt(t *testing.T) {
 	t.Parallel()
 	blocked := mercadopago.Answer{
@@ -178,12 +178,12 @@ func TestRefusedSearchIsNoHalt(t *testing.T) {
 	t.Run("ends none", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			const mended = 15 * time.Minute
+			const fixed = 15 * time.Minute
 			a := &readAPI{search: refusedSearch, crowdAPI: newCrowdAPI(50*time.Millisecond, func(key string, at time.Duration) mercadopago.Answer {
 				switch {
 				case key == "unknown":
 					return noAnswer()
-				case at < mended:
+				case at < fixed:
 					return blocked
 				}
 				return captured()
@@ -194,11 +194,11 @@ func TestRefusedSearchIsNoHalt(t *testing.T) {
 			<-time.After(time.Second)
 			events.crowd(6)
 			<-time.After(time.Second)
-			if got := states(c, mended-3*time.Second); len(got) != 1 || got[0] != "halted" {
+			if got := states(c, fixed-3*time.Second); len(got) != 1 || got[0] != "halted" {
 				t.Errorf("states while it is blocked: %v, want halted alone", got)
 			}
-			if n := len(a.between(2*time.Second, mended)); n > 40 {
-				t.Errorf("%d charges asked for while it is blocked", n)
+			if n := len(a.between(2*time.Second, fixed)); n > 40 {
+				t.Errorf("%d charges while it is blocked", n)
 			}
 			events.all.Wait()
 			if got := count(events.endings()); got[isCaptured] != 6 || got["parked undecided"] != 1 {
@@ -208,7 +208,7 @@ func TestRefusedSearchIsNoHalt(t *testing.T) {
 	})
 }
 
-// That payments cannot be read is no reason to take none.
+// Refused reads do not stop charges.
 func TestRefusedReadsDoNotHalt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -249,33 +249,32 @@ func TestRefusedReadsDoNotHalt(t *testing.T) {
 	})
 }
 
-// A mended token is noticed at once however many wait for their turn under a
-// rate limit.
-func TestMendedTokenWithARateLimit(t *testing.T) {
+// A new token is probed at once, however many events wait for the rate limit.
+func TestNewTokenWithARateLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const mended, events = 10 * time.Second, 100
+		const fixed, events = 10 * time.Second, 100
 		a := newCrowdAPI(50*time.Millisecond, func(_ string, at time.Duration) mercadopago.Answer {
-			if at < mended {
+			if at < fixed {
 				return halted()
 			}
 			return captured()
 		})
 		c := newCapturer(a, func(conf *config) {
 			conf.RateLimit, conf.MaxInFlight = 1, 256
-			conf.Credential = func() uint64 { return uint64(time.Since(a.began) / mended) }
+			conf.Credential = func() uint64 { return uint64(time.Since(a.began) / fixed) }
 		})
 		if got := count(crowd(t, c, events)); got[isCaptured] != events {
 			t.Errorf("ended: %v", got)
 		}
-		if len(a.between(mended, mended+2*time.Second)) == 0 {
+		if len(a.between(fixed, fixed+2*time.Second)) == 0 {
 			t.Error("not noticed within two seconds")
 		}
 	})
 }
 
-// A token that is renewed while a call under the old one is refused is tried at
-// once, whether that call halted or tried the halt.
+// A token that is renewed while a call under the old one is refused is probed at
+// once, whether that call halted the service or probed the halt.
 func TestTokenRenewedDuringACall(t *testing.T) {
 	t.Parallel()
 	for name, renewed := range map[string]time.Duration{"the first": 10 * time.Second, "a probe": 50 * time.Second} {
@@ -293,9 +292,9 @@ func TestTokenRenewedDuringACall(t *testing.T) {
 				c := newCapturer(a, func(conf *config) {
 					conf.Credential = func() uint64 { return uint64(min(1, time.Since(a.began)/renewed)) }
 				})
-				verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
-				if err != nil || ending(verdict) != isCaptured {
-					t.Fatalf("got %q, %v", ending(verdict), err)
+				decision, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
+				if err != nil || ending(decision) != isCaptured {
+					t.Fatalf("got %q, %v", ending(decision), err)
 				}
 				last := len(a.calls) - 1
 				if wait := a.gaps()[last-1] - a.takes; a.calls[last-1].at > renewed || wait > time.Millisecond {

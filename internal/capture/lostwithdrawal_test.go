@@ -10,12 +10,12 @@ import (
 	"payment-capture/internal/event"
 )
 
-// ledgerLease is a hold whose ledger is a topic: what it says is what the last
-// entry says, whether the writer heard of it or not.
+// ledgerLease is a lease whose ledger is a topic: the last entry counts, whether its
+// write was acknowledged or not.
 type ledgerLease struct {
 	*lease
-	inTopic     bool          // an attempt stands
-	loseAnswers bool          // withdrawals are written, and not answered
+	inTopic     bool          // the last entry is an attempt
+	loseAnswers bool          // withdrawals are written, but not acknowledged
 	slow        time.Duration // how long an attempt takes to be acknowledged
 }
 
@@ -39,16 +39,16 @@ func (h *ledgerLease) Withdraw(ctx context.Context) error {
 	return h.lease.Withdraw(ctx)
 }
 
-// A withdrawal that was not answered may have been written: the next call must
-// not go out on a note that it may have erased.
-func TestLostWithdrawalIsNotCalledUpon(t *testing.T) {
+// A withdrawal that was not acknowledged may have been written: the attempt is
+// written again before the next call.
+func TestLostWithdrawal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := &ledgerLease{lease: newLease(nil), loseAnswers: true}
 		a := newAPI(wait(time.Second), noAnswer(), captured())
 		a.during = func(context.Context, *api) {
 			if !h.inTopic {
-				t.Errorf("call %d goes out, and no attempt is in the ledger", len(a.calls))
+				t.Errorf("call %d is made without an attempt in the ledger", len(a.calls))
 			}
 		}
 		d, err := newCapturer(a).Capture(t.Context(), newEvent(t), h)

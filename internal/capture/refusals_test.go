@@ -17,15 +17,15 @@ func refusedRequest() mercadopago.Answer {
 	}
 }
 
-// Refusals of two kinds in turn are a run of each, and decide nobody.
+// Refusals of two kinds in turn count for each kind, and decide no event.
 func TestRefusalsOfTwoKinds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const run, mended = 20, time.Hour
+		const run, fixed = 20, time.Hour
 		var n atomic.Int32
 		a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
 			switch {
-			case at >= mended:
+			case at >= fixed:
 				return captured()
 			case n.Add(1)%2 == 0:
 				return refused("invalid_payer_token")
@@ -39,15 +39,15 @@ func TestRefusalsOfTwoKinds(t *testing.T) {
 	})
 }
 
-// An outage in the middle of a halt for refused payers does not forget their
-// run: nobody is rejected.
-func TestOutageUnderARunOfRefusals(t *testing.T) {
+// An outage during a halt for refused payers does not drop the evidence: no event is
+// rejected.
+func TestOutageDuringARefusalHalt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const run, mended = 20, 6 * time.Hour
+		const run, fixed = 20, 6 * time.Hour
 		a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
 			switch {
-			case at >= mended:
+			case at >= fixed:
 				return captured()
 			case at%(2*time.Hour) > time.Hour:
 				return unsent()
@@ -62,13 +62,13 @@ func TestOutageUnderARunOfRefusals(t *testing.T) {
 }
 
 // Answers that contradict the request halt after five orders: each may have
-// taken money wrongly. Then one in five minutes is tried.
+// taken money wrongly. Then there is one probe in five minutes.
 func TestContradictionsHalt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const mended = time.Hour
+		const fixed = time.Hour
 		a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
-			if at >= mended {
+			if at >= fixed {
 				return captured()
 			}
 			answer := captured()
@@ -85,13 +85,13 @@ func TestContradictionsHalt(t *testing.T) {
 		if got["parked contradictory_answer"] != 4 || got[isCaptured] != 96 {
 			t.Errorf("ended: %v", got)
 		}
-		if n := len(a.between(0, mended)); n > 5+60/5 {
+		if n := len(a.between(0, fixed)); n > 5+60/5 {
 			t.Errorf("%d calls in an hour of contradictions", n)
 		}
 	})
 }
 
-// Searches that fail for ever end, and stop nobody else.
+// Searches that always fail end, and do not stop other events.
 func TestBrokenSearch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestSearchObeysRetryAfter(t *testing.T) {
 	})
 }
 
-// One payment is one event's: whoever reports it second is parked.
+// A payment belongs to one event: the second one that reports it is parked.
 func TestOnePaymentOfTwoEvents(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -138,11 +138,11 @@ func TestOnePaymentOfTwoEvents(t *testing.T) {
 		for _, id := range []string{"event-1", "event-2", "event-1"} {
 			e := newEvent(t)
 			e.ID = id
-			verdict, err := c.Capture(t.Context(), e, newLease(nil))
+			decision, err := c.Capture(t.Context(), e, newLease(nil))
 			if err != nil {
 				t.Fatal(err)
 			}
-			ends = append(ends, ending(verdict))
+			ends = append(ends, ending(decision))
 		}
 		if ends[0] != isCaptured || ends[1] != "parked contradictory_answer" || ends[2] != isCaptured {
 			t.Errorf("ended: %q", ends)
@@ -150,8 +150,8 @@ func TestOnePaymentOfTwoEvents(t *testing.T) {
 	})
 }
 
-// Events that grew too old in an outage do not take the turns of those that ask
-// whether it is over.
+// Events that grew too old in an outage do not probe instead of those that can be
+// charged.
 func TestOverdueEventsAndProbes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestOverdueEventsAndProbes(t *testing.T) {
 		if late := time.Since(a.began) - outage; late > time.Minute {
 			t.Errorf("the fresh one was captured %s after the outage", late)
 		}
-		// What was called for may have been charged, which is another reason.
+		// An event with a call may have been charged, which is another reason.
 		if got := count(<-old); got["parked too_old"]+got["parked key_expired"] != 200 {
 			t.Errorf("the old ones ended: %v", got)
 		}

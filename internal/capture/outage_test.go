@@ -13,8 +13,8 @@ import (
 	"payment-capture/internal/mercadopago"
 )
 
-// An outage parks nobody and loses nobody, is asked a few times a minute
-// whether it is over, and is worked off within the rate limit.
+// During an outage no event is parked or lost, and a few calls a minute probe whether
+// it is over. The events that waited stay within the rate limit.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -55,8 +55,8 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// One event that fails for ever does not keep the circuit open for the others,
-// nor do they keep it from being parked.
+// An event that always fails does not keep the circuit open for the others, nor do
+// they keep it from being parked.
 func TestPoisonedEvent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -88,22 +88,22 @@ func TestPoisonedEvent(t *testing.T) {
 				t.Errorf("the poisoned event ended as %v", got)
 			}
 		default:
-			t.Error("the poisoned event has no verdict half an hour after others came")
+			t.Error("the poisoned event has no decision half an hour after others came")
 		}
 	})
 }
 
-// Halted, one call at a time is made, each for another event, and its mending
-// is noticed: nobody is rejected or parked for a credential of ours.
-func TestHaltIsProbedAndHeals(t *testing.T) {
+// While halted, single calls probe, each for another event, and the service recovers
+// by itself: no event is rejected or parked for a credential of ours.
+func TestHaltIsProbedAndRecovers(t *testing.T) {
 	t.Parallel()
-	for name, changes := range map[string]bool{"the token changes": true, "it is mended at the API": false} {
+	for name, changes := range map[string]bool{"the token changes": true, "it is fixed at the API": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				const mended, events = 3 * time.Hour, 40
+				const fixed, events = 3 * time.Hour, 40
 				a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
-					if at < mended {
+					if at < fixed {
 						return halted()
 					}
 					return captured()
@@ -112,7 +112,7 @@ func TestHaltIsProbedAndHeals(t *testing.T) {
 				c := newCapturer(a, func(conf *config) {
 					conf.MaxTries = 3
 					conf.Credential = func() uint64 {
-						if changes && time.Since(began) >= mended {
+						if changes && time.Since(began) >= fixed {
 							return 1
 						}
 						return 0
@@ -126,7 +126,7 @@ func TestHaltIsProbedAndHeals(t *testing.T) {
 				if first := <-seen; first.State != "halted" || first.Cause != "credential" || first.Reason != halted().Reason || first.RequestID != "request-1" {
 					t.Errorf("a minute after: %+v", first)
 				}
-				probes := a.between(time.Minute, mended)
+				probes := a.between(time.Minute, fixed)
 				if n := len(probes); n > 3*60*2+10 || n < 3*60 {
 					t.Errorf("%d calls in three hours of halt", n)
 				}
@@ -136,22 +136,22 @@ func TestHaltIsProbedAndHeals(t *testing.T) {
 						asked[p.request.Key] = true
 					}
 					if len(asked) != events {
-						t.Fatalf("%d probes in a row were for %d events", events, len(asked))
+						t.Fatalf("%d consecutive probes were for %d events", events, len(asked))
 					}
 				}
 				within := 32 * time.Second
 				if changes {
 					within = 2 * time.Second
 				}
-				if len(a.between(mended, mended+within)) == 0 {
-					t.Errorf("the mending was not noticed within %s", within)
+				if len(a.between(fixed, fixed+within)) == 0 {
+					t.Errorf("the fix was not noticed within %s", within)
 				}
 			})
 		})
 	}
 }
 
-// What an outage or a limit of the edge answers does not end a halt.
+// Answers of an outage or of the edge's rate limit do not end a halt.
 func TestHaltOutlastsOutages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -163,9 +163,9 @@ func TestHaltOutlastsOutages(t *testing.T) {
 				states[c.Health().State] = true
 			}
 		}
-		verdict, err := c.Capture(t.Context(), newEvent(t), h)
-		if err != nil || ending(verdict) != isCaptured {
-			t.Fatalf("got %q, %v", ending(verdict), err)
+		decision, err := c.Capture(t.Context(), newEvent(t), h)
+		if err != nil || ending(decision) != isCaptured {
+			t.Fatalf("got %q, %v", ending(decision), err)
 		}
 		if len(states) != 1 || !states["halted"] {
 			t.Errorf("states while it was probed: %v", states)
@@ -173,22 +173,22 @@ func TestHaltOutlastsOutages(t *testing.T) {
 	})
 }
 
-// An event for which the API always fails does not keep the service halted when
-// no other one is there to ask for.
+// An event for which the API always fails does not keep the service halted if
+// no other event is there to probe with.
 func TestHaltWithAPoisonedEvent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(halted(), unavailable())
 		c := newCapturer(a, func(conf *config) { conf.MaxTries = 5 })
-		verdict, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
-		if err != nil || ending(verdict) != "parked undecided" || len(a.calls) != 1+5+5 {
-			t.Errorf("got %q, %v after %d calls", ending(verdict), err, len(a.calls))
+		decision, err := c.Capture(t.Context(), newEvent(t), newLease(nil))
+		if err != nil || ending(decision) != "parked undecided" || len(a.calls) != 1+5+5 {
+			t.Errorf("got %q, %v after %d calls", ending(decision), err, len(a.calls))
 		}
 	})
 }
 
-// No call is made while the claim is in doubt, not even a second one.
-func TestClaimInDoubt(t *testing.T) {
+// No call is made while the lease is not current, not even a second one.
+func TestLeaseNotCurrent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a, h := newAPI(noAnswer(), captured()), newLease(nil)
@@ -200,9 +200,9 @@ func TestClaimInDoubt(t *testing.T) {
 				time.AfterFunc(2*time.Hour, func() { h.stale.Store(false) })
 			}
 		}
-		verdict, err := newCapturer(a).Capture(t.Context(), newEvent(t), h)
-		if err != nil || ending(verdict) != isCaptured {
-			t.Fatalf("got %q, %v", ending(verdict), err)
+		decision, err := newCapturer(a).Capture(t.Context(), newEvent(t), h)
+		if err != nil || ending(decision) != isCaptured {
+			t.Fatalf("got %q, %v", ending(decision), err)
 		}
 		if a.calls[0].at < time.Hour || a.calls[0].at > time.Hour+time.Second || a.gaps()[0] < 2*time.Hour {
 			t.Errorf("calls at %s and %s after", a.calls[0].at, a.gaps()[0])
@@ -210,8 +210,7 @@ func TestClaimInDoubt(t *testing.T) {
 	})
 }
 
-// Only the API's word lowers the number of calls at once, and success raises
-// it again.
+// Only 429 and 503 lower the number of calls at once, and success raises it again.
 func TestCallLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -229,8 +228,8 @@ func TestCallLimit(t *testing.T) {
 		})
 		c = newCapturer(a, func(conf *config) { conf.MaxInFlight = 64 })
 		crowd(t, c, 500)
-		if a.mostAtAll != 64 || c.Health().CallLimit != 64 {
-			t.Errorf("at most %d calls at once, limit %d; want 64", a.mostAtAll, c.Health().CallLimit)
+		if a.mostInFlight != 64 || c.Health().CallLimit != 64 {
+			t.Errorf("at most %d calls at once, limit %d; want 64", a.mostInFlight, c.Health().CallLimit)
 		}
 		<-time.After(time.Until(a.began.Add(time.Minute + time.Second)))
 		crowd(t, c, 100)
@@ -242,14 +241,15 @@ func TestCallLimit(t *testing.T) {
 			crowd(t, c, 200)
 		}
 		if got := c.Health().CallLimit; got != 64 {
-			t.Errorf("the limit is %d after all went well again, want 64", got)
+			t.Errorf("the limit is %d after all calls succeeded again, want 64", got)
 		}
 	})
 }
 
-// A run of refused payers, or requests, is wiring: it halts before it rejects
-// or parks everybody; refusals among payments are the buyers'.
-func TestRunOfRefusals(t *testing.T) {
+// Consecutive refusals of different payers, or requests, are a misconfiguration: they
+// halt the service instead of rejecting or parking every event. Refusals between
+// payments are the buyers'.
+func TestConsecutiveRefusals(t *testing.T) {
 	t.Parallel()
 	badRequest := mercadopago.Answer{
 		Meaning: mercadopago.Park, Cause: mercadopago.CauseRequest, ParkReason: event.ParkRefusedRequest, Detail: "HTTP 400", HTTPStatus: 400, Sent: true,
@@ -264,9 +264,9 @@ func TestRunOfRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				const events, run, mended = 200, 20, 30 * time.Minute
+				const events, run, fixed = 200, 20, 30 * time.Minute
 				a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
-					if at < mended {
+					if at < fixed {
 						return test.refusal
 					}
 					return captured()
@@ -299,8 +299,8 @@ func TestRunOfRefusals(t *testing.T) {
 	}
 }
 
-// The same payer, or the same order, over and over is no run.
-func TestRunOfOnePayer(t *testing.T) {
+// Refusals of the same payer, or the same order, do not halt.
+func TestRefusalsOfOnePayer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(refused("invalid_payer_token"))
@@ -315,8 +315,8 @@ func TestRunOfOnePayer(t *testing.T) {
 	})
 }
 
-// What is given up while it waits at the gate goes at once, and makes room.
-func TestGiveUpAtTheGate(t *testing.T) {
+// An event that is given up while it waits for a permit leaves at once.
+func TestGiveUpWhileWaitingForAPermit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newCrowdAPI(time.Second, func(_ string, at time.Duration) mercadopago.Answer {
@@ -332,8 +332,8 @@ func TestGiveUpAtTheGate(t *testing.T) {
 			e := newEvent(t)
 			e.ID = fmt.Sprintf("given-up-%d", i)
 			waiting.Go(func() {
-				verdict, err := c.Capture(t.Context(), e, newLease(giveUp))
-				wantAbandoned(t, ending(verdict), err, nil)
+				decision, err := c.Capture(t.Context(), e, newLease(giveUp))
+				wantAbandoned(t, ending(decision), err, nil)
 			})
 		}
 		began := time.Now()

@@ -12,15 +12,15 @@ import (
 	"payment-capture/internal/mercadopago"
 )
 
-// The attempt is in the ledger before the API hears of the event.
-func TestAttemptIsNotedBeforeTheFirstCall(t *testing.T) {
+// The attempt is in the ledger before the first call.
+func TestAttemptIsWrittenBeforeTheFirstCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newLease(nil)
 		a := newAPI(noAnswer(), captured())
 		a.during = func(context.Context, *api) {
 			if len(h.attempts) != 1 {
-				t.Errorf("call %d: %d attempts are noted, want one", len(a.calls), len(h.attempts))
+				t.Errorf("call %d: %d attempts are written, want one", len(a.calls), len(h.attempts))
 			}
 		}
 		e := newEvent(t)
@@ -37,7 +37,7 @@ func TestAttemptIsNotedBeforeTheFirstCall(t *testing.T) {
 			Reference: "reference-1",
 		}
 		if got := h.attempts[0]; !got.First.Equal(want.First) || got.Event != want.Event || got.Body != want.Body || got.Encoding != want.Encoding || got.Account != want.Account || got.Reference != want.Reference {
-			t.Errorf("noted %+v, want %+v", got, want)
+			t.Errorf("wrote %+v, want %+v", got, want)
 		}
 		if d.Attempt != h.attempts[0] || h.withdrawn != 0 {
 			t.Errorf("decided with %+v after %d withdrawals", d.Attempt, h.withdrawn)
@@ -45,8 +45,9 @@ func TestAttemptIsNotedBeforeTheFirstCall(t *testing.T) {
 	})
 }
 
-// While the ledger does not take the attempt, nothing is sent; and that is said.
-func TestNoCallWithoutANote(t *testing.T) {
+// While the ledger does not accept the attempt, there are no calls, and /status says
+// why.
+func TestNoCallWithoutAnAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newLease(nil)
@@ -56,14 +57,15 @@ func TestNoCallWithoutANote(t *testing.T) {
 		if err != nil || ending(d) != isCaptured || a.calls[0].at < 10*time.Minute {
 			t.Errorf("got %q, %v, called after %s", ending(d), err, a.calls[0].at)
 		}
-		if !strings.Contains(strings.Join(h.told, "\n"), "waits for the ledger to accept its attempt: not enough replicas") {
-			t.Errorf("told: %q", h.told)
+		if !strings.Contains(strings.Join(h.waits, "\n"), "waits for the ledger to accept its attempt: not enough replicas") {
+			t.Errorf("waits for: %q", h.waits)
 		}
 	})
 }
 
-// What was refused before anybody looked at the order is withdrawn, so that a
-// token that is refused for days makes no event grow too old; and noted anew.
+// The attempt of a call that was refused before the API looked at the order is
+// withdrawn, so that no event grows too old while a token is refused for days. It is
+// written again before the next call.
 func TestHarmlessAttemptsAreWithdrawn(t *testing.T) {
 	t.Parallel()
 	forbidden := halted()
@@ -71,7 +73,7 @@ func TestHarmlessAttemptsAreWithdrawn(t *testing.T) {
 	for name, test := range map[string]struct {
 		answers   []mercadopago.Answer
 		withdrawn int
-		noted     int
+		written   int
 	}{
 		"not sent":                 {[]mercadopago.Answer{unsent(), captured()}, 1, 2},
 		"401":                      {[]mercadopago.Answer{halted(), captured()}, 1, 2},
@@ -87,20 +89,20 @@ func TestHarmlessAttemptsAreWithdrawn(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newLease(nil)
 				d, err := newCapturer(newAPI(test.answers...)).Capture(t.Context(), newEvent(t), h)
-				if err != nil || ending(d) != isCaptured || h.withdrawn != test.withdrawn || len(h.attempts) != test.noted {
-					t.Errorf("got %q, %v with %d notes and %d withdrawals, want %d and %d",
-						ending(d), err, len(h.attempts), h.withdrawn, test.noted, test.withdrawn)
+				if err != nil || ending(d) != isCaptured || h.withdrawn != test.withdrawn || len(h.attempts) != test.written {
+					t.Errorf("got %q, %v with %d attempts and %d withdrawals, want %d and %d",
+						ending(d), err, len(h.attempts), h.withdrawn, test.written, test.withdrawn)
 				}
 				if last := h.attempts[len(h.attempts)-1]; d.Attempt != last {
-					t.Errorf("decided with %+v, noted %+v last", d.Attempt, last)
+					t.Errorf("decided with %+v, wrote %+v last", d.Attempt, last)
 				}
 			})
 		})
 	}
 }
 
-// A token that is refused for longer than the horizon parks nobody.
-func TestHaltPastTheHorizon(t *testing.T) {
+// A token that is refused for longer than the key retention parks no event.
+func TestHaltPastTheKeyRetention(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(halted())
@@ -117,8 +119,8 @@ func TestHaltPastTheHorizon(t *testing.T) {
 	})
 }
 
-// What is noted and not called for is withdrawn when the event is handed over.
-func TestUncalledNoteIsWithdrawnAtAHandOver(t *testing.T) {
+// An attempt without a call is withdrawn when the partition is handed over.
+func TestAttemptWithoutACallIsWithdrawnAtAHandover(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		giveUp := make(chan struct{})
@@ -138,13 +140,14 @@ func TestUncalledNoteIsWithdrawnAtAHandOver(t *testing.T) {
 		d, err := c.Capture(t.Context(), second, h)
 		wantAbandoned(t, ending(d), err, nil)
 		if len(h.attempts) != 1 || h.withdrawn != 1 {
-			t.Errorf("%d notes, %d withdrawals; want one of each", len(h.attempts), h.withdrawn)
+			t.Errorf("%d attempts, %d withdrawals; want one of each", len(h.attempts), h.withdrawn)
 		}
 		<-time.After(time.Minute)
 	})
 }
 
-// Inherited: an earlier owner noted an attempt, and may have called.
+// inherited returns an event of which an earlier owner wrote an attempt, and may
+// have called.
 func inherited(t *testing.T, age time.Duration) (*lease, *event.ReadyToCapture) {
 	t.Helper()
 	e := newEvent(t)
@@ -172,8 +175,8 @@ func TestInheritedAttempt(t *testing.T) {
 		"young, an error decides nothing":      {time.Minute, nil, []mercadopago.Answer{refused("payer_permission")}, false, "parked error_after_unknown", 1, 6},
 		"over an hour, found":                  {2 * time.Hour, nil, nil, true, isCaptured, 0, 1},
 		"over an hour, not found":              {2 * time.Hour, nil, []mercadopago.Answer{captured()}, false, isCaptured, 1, 1},
-		"past the horizon, found":              {25 * time.Hour, nil, nil, true, isCaptured, 0, 1},
-		"past the horizon, not found":          {25 * time.Hour, nil, nil, false, "parked key_expired", 0, 6},
+		"past the retention, found":            {25 * time.Hour, nil, nil, true, isCaptured, 0, 1},
+		"past the retention, not found":        {25 * time.Hour, nil, nil, false, "parked key_expired", 0, 6},
 		"in the future":                        {-time.Hour, nil, nil, false, "parked key_expired", 0, 6},
 		"another body":                         {time.Minute, func(a *event.Attempt) { a.Body[0]++ }, nil, false, "parked tried_otherwise", 0, 6},
 		"another body, found":                  {time.Minute, func(a *event.Attempt) { a.Body[0]++ }, nil, true, isCaptured, 0, 1},
@@ -192,7 +195,7 @@ func TestInheritedAttempt(t *testing.T) {
 				if test.found {
 					a.found = []mercadopago.Found{find(seen(captured(), "7", h.tried.First.Add(time.Second)))}
 				}
-				// The event itself may be old: it was tried, and its age tells nothing.
+				// The event itself may be old: it has an attempt, so its age does not matter.
 				e.Time = h.tried.First.Add(-1000 * time.Hour)
 				c := newCapturer(a, func(c *config) { c.KeyRetention = 24 * time.Hour })
 				d, err := c.Capture(t.Context(), e, h)
@@ -205,7 +208,7 @@ func TestInheritedAttempt(t *testing.T) {
 				}
 				for _, n := range h.attempts {
 					if !n.First.Equal(h.tried.First) {
-						t.Errorf("noted anew as of %s: the first attempt counts", n.First)
+						t.Errorf("written again as of %s: the first attempt counts", n.First)
 					}
 				}
 			})
@@ -217,8 +220,8 @@ func knownOutcome(o event.Outcome) event.Known {
 	return event.Known{EventID: o.EventID, History: event.History{Decision: &event.Decision{Result: event.Result{Outcome: &o}}}}
 }
 
-// A payment that the ledger has for another event of the same reference is not
-// this one's.
+// A payment that the ledger has for another event of the same reference does not
+// decide this one.
 func TestPaymentOfAnotherEventIsNotFound(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -264,7 +267,7 @@ func TestOncePerReference(t *testing.T) {
 	}
 }
 
-// A person who sends a parked event again has looked at its age.
+// An operator who sends a parked event again has checked its age.
 func TestResentEventsAreNotTooOld(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
