@@ -144,7 +144,7 @@ func (l *Limiter) paymentLocked(p *Permit) {
 }
 
 // probedLocked draws the conclusion of a probe that is no payment. A halt by a
-// single answer ends with an answer that the API gives only to a caller whom it
+// single answer ends with an answer that the API sends only to a caller whom it
 // knows; a read shows only that the token is accepted again.
 func (l *Limiter) probedLocked(p *Permit) {
 	h, r := p.halt, p.result

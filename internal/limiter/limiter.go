@@ -88,7 +88,7 @@ type Limiter struct {
 	shown          struct{ state, cause string }
 }
 
-// Permit allows one call. Each has to be given back, by Release or Cancel.
+// Permit allows one call. Each one ends with Release or Cancel.
 type Permit struct {
 	kind       permitKind
 	about      Subject
@@ -283,7 +283,7 @@ func (l *Limiter) reserve() time.Duration {
 	return wait
 }
 
-// Cancel gives a permit back that was not used, or whose call was broken off.
+// Cancel returns a permit that was not used, or whose call was broken off.
 func (l *Limiter) Cancel(p *Permit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -301,8 +301,8 @@ func (l *Limiter) Cancel(p *Permit) {
 	l.updateLocked()
 }
 
-// Release gives a permit back with the result of its call, and returns what the
-// result is about.
+// Release ends a permit with the result of its call, and returns what the result is
+// about.
 func (l *Limiter) Release(p *Permit, r Result) Scope {
 	if l.pace != nil {
 		for range r.Calls - 1 {

@@ -115,7 +115,7 @@ func TestPermitsInTheOrderOfArrival(t *testing.T) {
 	})
 }
 
-// A caller that gives up leaves its turn, and its place, to the next one.
+// A caller that gave up leaves its turn to the next one.
 func TestGiveUpWhileWaiting(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -291,7 +291,7 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
-// A caller that gives up does not wait for the confirmation, and is busy until then.
+// An unconfirmed caller is busy until it leaves, and can leave at once.
 func TestGiveUpWhileUnconfirmed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

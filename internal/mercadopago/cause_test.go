@@ -2,8 +2,8 @@ package mercadopago
 
 import "testing"
 
-// TestCause has the answers that may be more than one event's own matter. A halt
-// is certain if the answer names its cause in the API's words.
+// TestCause covers the causes that may concern more than one event. A halt is certain
+// if the API itself names the cause.
 func TestCause(t *testing.T) {
 	t.Parallel()
 	const apiJSON = `{"message":"m","error":"forbidden","status":403,"cause":[]}`
@@ -66,8 +66,8 @@ func TestCause(t *testing.T) {
 	}
 }
 
-// TestRefusedBeforeThePayment has the answers of which it is certain that no money
-// moved, though they are no rejection.
+// TestRefusedBeforeThePayment covers the answers that prove that no money moved,
+// though they are no rejection.
 func TestRefusedBeforeThePayment(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{401, 403, 405, 407, 421, 429} {

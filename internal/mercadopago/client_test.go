@@ -198,8 +198,8 @@ func TestUnfitRequestIsNotSent(t *testing.T) {
 	}
 }
 
-// TestTokenIsAskedForAtEachTry: a new token needs no restart.
-func TestTokenIsAskedForAtEachTry(t *testing.T) {
+// TestTokenIsReadBeforeEachCall checks that a new token needs no restart.
+func TestTokenIsReadBeforeEachCall(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var got []string

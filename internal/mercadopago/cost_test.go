@@ -19,14 +19,14 @@ type canned struct {
 	net.Conn // a pipe, for all but the bytes
 
 	answer  []byte
-	request []byte      // what was written of the request so far
-	due     chan []byte // what is to be read
+	request []byte      // the part of the request that was written so far
+	due     chan []byte // the answers to read
 	rest    []byte
 	writes  chan<- int // nil, or told how many writes each request took
 	written int
 }
 
-// cannedClient makes a client of an API that answers every charge with 201 and
+// cannedClient returns a client of an API that answers every charge with 201 and
 // the body.
 func cannedClient(tb testing.TB, body string, writes chan<- int) *Client {
 	tb.Helper()
@@ -98,8 +98,8 @@ func TestAllocationsOfACapture(t *testing.T) { //nolint:paralleltest // AllocsPe
 	}
 }
 
-// TestARequestIsOneWrite: a head that goes out before its body is one more system
-// call, and often one more packet.
+// TestARequestIsOneWrite checks that a request is one write: a head that is written
+// before its body costs one more system call, and often one more packet.
 func TestARequestIsOneWrite(t *testing.T) {
 	t.Parallel()
 	writes := make(chan int, 1)
@@ -112,8 +112,8 @@ func TestARequestIsOneWrite(t *testing.T) {
 	}
 }
 
-// BenchmarkCapture is one charge that is answered as captured, from the request
-// to its meaning, without the network.
+// BenchmarkCapture measures one captured charge, from the request to its meaning,
+// without the network.
 func BenchmarkCapture(b *testing.B) {
 	c := cannedClient(b, testdata(b, "approved"), nil)
 	r := sampleRequest(b)
@@ -125,8 +125,8 @@ func BenchmarkCapture(b *testing.B) {
 	}
 }
 
-// BenchmarkRoundTrip is what net/http takes of it: the same request and answer,
-// and nobody who looks at them.
+// BenchmarkRoundTrip measures net/http's part of BenchmarkCapture: the same request
+// and answer.
 func BenchmarkRoundTrip(b *testing.B) {
 	c := cannedClient(b, testdata(b, "approved"), nil)
 	r := sampleRequest(b)
@@ -146,7 +146,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}
 }
 
-// BenchmarkNewRequest is what an event takes before its first call.
+// BenchmarkNewRequest measures the work for an event before its first call.
 func BenchmarkNewRequest(b *testing.B) {
 	e := sampleEvent(b)
 	b.ReportAllocs()
@@ -157,8 +157,8 @@ func BenchmarkNewRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkJudge is what the answer takes once it was read.
-func BenchmarkJudge(b *testing.B) {
+// BenchmarkDecide measures the classification of an answer that was read.
+func BenchmarkDecide(b *testing.B) {
 	for _, name := range []string{"approved", "rejected_card", "error_in_progress"} {
 		b.Run(name, func(b *testing.B) {
 			r, raw := sampleRequest(b), []byte(testdata(b, name))

@@ -8,8 +8,8 @@ import (
 	"payment-capture/internal/money"
 )
 
-// TestEcho has the approvals and rejections that are to be believed, or not,
-// by what they repeat of the request and by their children.
+// TestEcho covers the approvals and rejections that are believed, or not, by their
+// echo of the request and by their children.
 func TestEcho(t *testing.T) {
 	t.Parallel()
 	approved, discount := testdata(t, "approved"), testdata(t, "approved_discount")
@@ -81,7 +81,7 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// TestUnreadableShapes has bodies that are JSON but no answer.
+// TestUnreadableShapes covers bodies that are JSON, but no answer.
 func TestUnreadableShapes(t *testing.T) {
 	t.Parallel()
 	approved := testdata(t, "approved")
@@ -108,7 +108,7 @@ func TestUnreadableShapes(t *testing.T) {
 	})
 }
 
-// TestCauses has the forms that a cause comes in.
+// TestCauses covers the forms of a cause.
 func TestCauses(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{

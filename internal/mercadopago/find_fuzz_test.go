@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// take has the client's own code read one answer to a search.
+// take returns how the client's own code reads one answer to a search.
 func take(tb testing.TB, status int, raw []byte) Found {
 	tb.Helper()
 	r := sampleRequest(tb)
@@ -32,9 +32,9 @@ func take(tb testing.TB, status int, raw []byte) Found {
 	return f.found
 }
 
-// FuzzFind holds what is found on a page to what must never be: a payment under
-// another reference, or captured for another amount, or none where there are
-// some. The oracle reads the page with another library.
+// FuzzFind checks that Find never finds a payment under another reference, or
+// captured for another amount, or none if there are some. The oracle reads the page
+// with another library.
 func FuzzFind(f *testing.F) {
 	sample, approved := testdata(f, "search"), testdata(f, "approved")
 	for _, seed := range []string{
@@ -73,7 +73,7 @@ func FuzzFind(f *testing.F) {
 	})
 }
 
-// resultsOf gives the results of a page that has all of them, or nil.
+// resultsOf returns the results of a page that has all of them, or nil.
 func resultsOf(raw []byte) []map[string]any {
 	var page map[string]any // a struct would take "Results" for results
 	d := json.NewDecoder(bytes.NewReader(raw))
@@ -97,7 +97,7 @@ func resultsOf(raw []byte) []map[string]any {
 	return results
 }
 
-// checkResult compares one result with what was found of it.
+// checkResult compares one result of a page with the payment that was found.
 func checkResult(t *testing.T, result map[string]any, found Found) {
 	t.Helper()
 	references := maps.Collect(func(yield func(string, bool) bool) {
@@ -131,7 +131,7 @@ func checkResult(t *testing.T, result map[string]any, found Found) {
 	}
 }
 
-// checkPaid holds a captured payment to its amount.
+// checkPaid checks the amount of a captured payment.
 func checkPaid(t *testing.T, result map[string]any) {
 	t.Helper()
 	sum := new(big.Rat)

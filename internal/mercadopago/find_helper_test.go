@@ -15,7 +15,7 @@ import (
 // sampleDay is a time before the documented sample was created.
 var sampleDay = time.Date(2018, 10, 20, 0, 0, 0, 0, time.UTC)
 
-// checkFound holds for whatever Find gives.
+// checkFound checks what holds for every result of Find.
 func checkFound(t *testing.T, f Found) {
 	t.Helper()
 	for _, a := range f.Payments {
@@ -46,7 +46,7 @@ func checkFound(t *testing.T, f Found) {
 	}
 }
 
-// searches answers each search with what the function gives for its path and
+// searches returns a client of an API that answers each search by its path and
 // query.
 func searches(t *testing.T, answer func(path string, q url.Values) (int, string)) *Client {
 	t.Helper()
@@ -65,14 +65,14 @@ func searches(t *testing.T, answer func(path string, q url.Values) (int, string)
 
 const noResults = `{"paging":{"total":0,"limit":20,"offset":0},"results":[]}`
 
-// pageOf is a page that holds all results of its search.
+// pageOf returns a page with all results of its search.
 func pageOf(results ...string) string { return pageFrom(0, len(results), results...) }
 
 func pageFrom(offset, total int, results ...string) string {
 	return `{"paging":{"total":` + itoa(total) + `,"limit":20,"offset":` + itoa(offset) + `},"results":[` + strings.Join(results, ",") + `]}`
 }
 
-// simulated is a client of a simulator, and the simulator.
+// simulated returns a client of a simulator, and the simulator.
 func simulated(t *testing.T, cfg simulator.Config) (*Client, *simulator.Simulator) {
 	t.Helper()
 	s, err := simulator.New(cfg)
@@ -83,12 +83,12 @@ func simulated(t *testing.T, cfg simulator.Config) (*Client, *simulator.Simulato
 	return newClient(t, Config{URL: server.URL, Timeout: 10 * time.Second}), s
 }
 
-// scripted is a simulator of these rules.
+// scripted returns a simulator with these rules.
 func scripted(rules ...simulator.Rule) simulator.Config {
 	return simulator.Config{Script: simulator.Script{Rules: rules}}
 }
 
-// under is the sample request with another key, for another capture under the
+// under returns the sample request with another key, for another capture under the
 // same reference.
 func under(t *testing.T, key string) Request {
 	t.Helper()

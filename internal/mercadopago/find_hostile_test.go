@@ -10,9 +10,9 @@ import (
 	"payment-capture/internal/event"
 )
 
-// TestSearchThatCannotBeBelieved: each of these could hide a charge, were it
-// taken for a page with nothing, or nothing more, on it.
-func TestSearchThatCannotBeBelieved(t *testing.T) {
+// TestInconsistentPages covers pages that would hide a charge if they were mistaken
+// for an empty page or the last one.
+func TestInconsistentPages(t *testing.T) {
 	t.Parallel()
 	approved := testdata(t, "approved")
 	results := func(list string) string {
@@ -86,7 +86,7 @@ func TestSearchThatCannotBeBelieved(t *testing.T) {
 	}
 }
 
-// numbered are approved payments under our reference, with ids of their own.
+// numbered returns approved payments under our reference, with ids of their own.
 func numbered(t *testing.T, from, to int) []string {
 	t.Helper()
 	var results []string
@@ -96,8 +96,8 @@ func numbered(t *testing.T, from, to int) []string {
 	return results
 }
 
-// TestPagesThatLie: what is wrong shows on a later page.
-func TestPagesThatLie(t *testing.T) {
+// TestInconsistentLaterPages covers faults that show on a later page.
+func TestInconsistentLaterPages(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		page  func(offset int) string
@@ -151,8 +151,8 @@ func TestPagesThatLie(t *testing.T) {
 	}
 }
 
-// TestPagesOfAnySize: the API may give fewer at a time than it is asked for,
-// or all at once.
+// TestPagesOfAnySize covers pages that are smaller than requested, and one with all
+// results.
 func TestPagesOfAnySize(t *testing.T) {
 	t.Parallel()
 	for size, calls := range map[int]int{10: 5, 20: 3, 50: 1} {
@@ -171,8 +171,8 @@ func TestPagesOfAnySize(t *testing.T) {
 	}
 }
 
-// TestFilterThatIsIgnored: the API gives everybody's payments. On one page they
-// are all there, and none is ours; on many, the search is as good as none.
+// TestFilterThatIsIgnored covers an API that returns all payments. On one page they
+// are all there, and none is ours; on many, the search is useless.
 func TestFilterThatIsIgnored(t *testing.T) {
 	t.Parallel()
 	ours := testdata(t, "approved")
@@ -213,7 +213,7 @@ func TestFilterThatIsIgnored(t *testing.T) {
 	}
 }
 
-// TestErrorsToASearch has what the API may say instead of a page.
+// TestErrorsToASearch covers errors instead of a page.
 func TestErrorsToASearch(t *testing.T) {
 	t.Parallel()
 	refused := want{} // not offered

@@ -12,9 +12,9 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// TestFindWhatWasLost: a charge whose answer never came is found, whichever
+// TestFindLostCharge checks that a charge without an answer is found, whichever
 // filter the API has.
-func TestFindWhatWasLost(t *testing.T) {
+func TestFindLostCharge(t *testing.T) {
 	t.Parallel()
 	for by, tt := range map[string]struct{ payments, inner, calls int }{
 		"both":  {1, 0, 2},
@@ -56,8 +56,8 @@ func TestFindWhatWasLost(t *testing.T) {
 	}
 }
 
-// TestFindEveryEnd: whatever became of the charge is told.
-func TestFindEveryEnd(t *testing.T) {
+// TestFindEveryResult checks that each result of a charge is found.
+func TestFindEveryResult(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		rule     simulator.Rule
@@ -124,7 +124,8 @@ func TestFindEveryEnd(t *testing.T) {
 	}
 }
 
-// TestFindAll: every payment under one reference, on as many pages as it takes.
+// TestFindAll checks that all payments under one reference are found, on however
+// many pages.
 func TestFindAll(t *testing.T) {
 	t.Parallel()
 	for n, calls := range map[int]int{1: 2, 20: 2, 21: 4, 100: 10, 101: 1} {
@@ -157,8 +158,8 @@ func TestFindAll(t *testing.T) {
 	}
 }
 
-// TestSearchFaults: a fault of the first search, or of one after a search that
-// found the charge, is never taken for nothing there.
+// TestSearchFaults checks that a fault of the first search, or of one after a search
+// that found the charge, is never mistaken for an empty result.
 func TestSearchFaults(t *testing.T) {
 	t.Parallel()
 	on := simulator.Match{On: simulator.OnSearch}
@@ -211,8 +212,8 @@ func TestSearchFaults(t *testing.T) {
 	}
 }
 
-// TestSearchesThatAreNotOffered: 400047 to one filter is no reason not to try
-// the next.
+// TestSearchesThatAreNotOffered checks that Find tries the next filter after 400047 to
+// one of them.
 func TestSearchesThatAreNotOffered(t *testing.T) {
 	t.Parallel()
 	for times, tt := range map[int]struct {
@@ -242,8 +243,8 @@ func TestSearchesThatAreNotOffered(t *testing.T) {
 	}
 }
 
-// TestFindInTime, in virtual time: a payment is found when the index has it,
-// and one made before the time asked for is not.
+// TestFindInTime checks that a payment is found once the index has it, unless it was
+// made before the given time.
 func TestFindInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -259,7 +260,7 @@ func TestFindInTime(t *testing.T) {
 
 		first := time.Now()
 		check(t, c.Capture(t.Context(), under(t, "first")), want{meaning: Captured, cause: CauseApproved})
-		time.Sleep(30 * time.Hour) // more than the day that is added to the days asked for
+		time.Sleep(30 * time.Hour) // more than the day that is added at either end
 		second := time.Now()
 		check(t, c.Capture(t.Context(), under(t, "second")), want{meaning: Captured, cause: CauseApproved})
 		look := func(since time.Time, want int) {
@@ -288,9 +289,9 @@ func TestFindInTime(t *testing.T) {
 	})
 }
 
-// TestFindIsLoudAboutMalformedPages: a page with the guide's trailing commas
-// is not an empty one.
-func TestFindIsLoudAboutMalformedPages(t *testing.T) {
+// TestMalformedPages checks that a page with the guide's trailing commas is not
+// mistaken for an empty one.
+func TestMalformedPages(t *testing.T) {
 	t.Parallel()
 	cfg := scripted()
 	cfg.Script.Switches.JSON = "malformed"

@@ -16,9 +16,9 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// TestFindAsksInOrder: each search once, with the pages' parameters, and the
-// last one only where the first two found nothing.
-func TestFindAsksInOrder(t *testing.T) {
+// TestSearchesInOrder checks that Find makes each search once, with the documented
+// parameters, and the last one only if the first two found nothing.
+func TestSearchesInOrder(t *testing.T) {
 	t.Parallel()
 	since := time.Now().Add(-time.Hour)
 	day := func(at time.Time, offset int) string { return at.UTC().AddDate(0, 0, offset).Format(time.DateOnly) }
@@ -72,9 +72,9 @@ func TestFindAsksInOrder(t *testing.T) {
 	}
 }
 
-// TestFindFromATimeStillToCome: by a clock that is behind, the days asked for
-// are a span all the same.
-func TestFindFromATimeStillToCome(t *testing.T) {
+// TestFindFromAFutureTime checks that the days of a search are in order even if our
+// clock is behind.
+func TestFindFromAFutureTime(t *testing.T) {
 	t.Parallel()
 	c := searches(t, func(_ string, q url.Values) (int, string) {
 		if q.Get("begin_date") >= q.Get("end_date") {
@@ -104,8 +104,8 @@ func TestFindTheDocumentedSample(t *testing.T) {
 	}
 }
 
-// TestFoundIsJudged has payments of every kind, alone under our reference.
-func TestFoundIsJudged(t *testing.T) {
+// TestFoundIsClassified covers payments of every kind, alone under our reference.
+func TestFoundIsClassified(t *testing.T) {
 	t.Parallel()
 	approved, rejected := testdata(t, "approved"), testdata(t, "rejected_card")
 	bare := mustReplace(t, mustReplace(t, approved, `,"external_reference":"Pago_123"`, ``), `"id":10458724,`, `"id":7,`)
@@ -127,10 +127,10 @@ func TestFoundIsJudged(t *testing.T) {
 		"an error beside":                     {mustReplace(t, approved, `{"id"`, `{"error":"x","id"`), contradictory},
 		"a numeric status":                    {mustReplace(t, approved, `"status":"approved","wallet`, `"status":"401","wallet`), contradictory},
 		"approved at the top only":            {mustReplace(t, approved, `"status":"approved","status_detail"`, `"status":"rejected","status_detail"`), contradictory},
-		"shows no reference":                  {bare, maybe},
-		"shows no reference, rejected":        {rejected, maybe},
+		"no reference":                        {bare, maybe},
+		"no reference, rejected":              {rejected, maybe},
 		"shows null for a reference":          {mustReplace(t, approved, `"Pago_123"`, `null`), maybe},
-		"shows no reference, in process":      {mustReplace(t, bare, `"approved"`, `"in_process"`), maybe},
+		"no reference, in process":            {mustReplace(t, bare, `"approved"`, `"in_process"`), maybe},
 		"no reference, and contradicts":       {mustReplace(t, bare, `700.50`, `1`), contradictory},
 		"a list for a reference":              {mustReplace(t, approved, `"Pago_123"`, `[]`), contradictory},
 		"ours and another's":                  {mustReplace(t, approved, `"external_reference":"Pago_123"}]`, `"external_reference":"Pago_1"}]`), contradictory},
@@ -169,8 +169,8 @@ func TestFoundIsJudged(t *testing.T) {
 	}
 }
 
-// TestFoundTwice: one payment, found by both filters, counts once; where they
-// do not show the same, it is to be read.
+// TestFoundTwice checks that a payment that both filters find counts once, and is
+// read by its id if they differ.
 func TestFoundTwice(t *testing.T) {
 	t.Parallel()
 	approved := testdata(t, "approved")

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// FuzzDecide holds every answer to what must never be: captured without an
-// approved payment of exactly the amount, rejected where money may have moved.
+// FuzzDecide checks that no answer is captured without an approved payment of exactly
+// the amount, or rejected if money may have moved.
 // The oracle reads the body with another library.
 func FuzzDecide(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.json")
@@ -36,8 +36,8 @@ func FuzzDecide(f *testing.F) {
 	f.Fuzz(checkDecision)
 }
 
-// FuzzDecidePayment puts what it likes into the places of a payment that
-// decide, which changes to the whole text seldom reach.
+// FuzzDecidePayment varies the members of a payment that decide, which changes to the
+// whole text seldom reach.
 func FuzzDecidePayment(f *testing.F) {
 	const approved, amount, reference = `"approved"`, `700.50`, `"Pago_123"`
 	for _, odd := range []string{
@@ -61,7 +61,7 @@ func FuzzDecidePayment(f *testing.F) {
 	})
 }
 
-// checkDecision holds an answer's meaning to what must never be.
+// checkDecision checks what FuzzDecide promises.
 func checkDecision(t *testing.T, status int, read bool, raw []byte) { //nolint:thelper // it is the fuzz test's body
 	r := sampleRequest(t)
 	decided := judge
@@ -112,7 +112,7 @@ func checkDecision(t *testing.T, status int, read bool, raw []byte) { //nolint:t
 	}
 }
 
-// hostileAnswers are approvals that are not ours, or not to be believed.
+// hostileAnswers returns approvals that are not ours, or not believable.
 func hostileAnswers(f *testing.F, approved string) []string {
 	f.Helper()
 	return []string{
@@ -136,8 +136,8 @@ func hostileAnswers(f *testing.F, approved string) []string {
 	}
 }
 
-// checkOurs holds an answer that is called captured to what was asked: it has
-// an id, and every reference, amount and site that it repeats is ours.
+// checkOurs checks that a captured answer has an id, and that every reference, amount
+// and site in it is ours.
 func checkOurs(t *testing.T, a Answer, o map[string]any, r Request) {
 	t.Helper()
 	text := func(v any) string {
@@ -204,8 +204,8 @@ func hasObject(payments any) bool {
 	return false
 }
 
-// discountOf reads wallet_payment.discount.amount of a body that was captured,
-// hence of the shape that was judged.
+// discountOf returns wallet_payment.discount.amount of a captured body, which has the
+// shape of a payment.
 func discountOf(raw []byte) *big.Rat {
 	level := raw
 	for _, name := range []string{"wallet_payment", "discount", "amount"} {

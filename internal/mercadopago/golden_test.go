@@ -8,14 +8,14 @@ import (
 	"payment-capture/internal/event"
 )
 
-// TestCatalogue holds the decision to every JSON body of the API reference
-// notes' catalogue (§5), under the HTTP status that it is shown with.
+// TestCatalogue covers every JSON body that the API's documentation shows, under its
+// HTTP status.
 func TestCatalogue(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		file   string
 		status int
-		amount string // 700.50 where ""
+		amount string // "": 700.50
 		want   want
 	}{
 		{"approved", 201, "", want{meaning: Captured, cause: CauseApproved}},

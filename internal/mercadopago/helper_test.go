@@ -12,7 +12,7 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// The secrets of the tests, which nothing may show. The payer token has the
+// The secrets of the tests, which no text may show. The payer token has the
 // length and alphabet of the documented ones.
 const (
 	accessToken = "APP_USR-1234567890123456-112233-0123456789abcdef0123456789abcdef-98765"
@@ -47,7 +47,7 @@ func sampleRequest(tb testing.TB) Request {
 	return r
 }
 
-// judge decides over an answer to a charge.
+// judge classifies an answer to a charge.
 func judge(r Request, status int, raw string) Answer {
 	return decide(exchange{
 		status: status, raw: []byte(raw), body: parseBody([]byte(raw)), request: r,
@@ -55,7 +55,7 @@ func judge(r Request, status int, raw string) Answer {
 	})
 }
 
-// judgeRead decides over an answer to a GET.
+// judgeRead classifies an answer to a GET.
 func judgeRead(r Request, status int, raw string) Answer {
 	return decide(exchange{
 		status: status, read: true, raw: []byte(raw), body: parseBody([]byte(raw)), request: r,
@@ -72,7 +72,7 @@ func testdata(tb testing.TB, name string) string {
 	return string(bytes.TrimSpace(raw))
 }
 
-// mustReplace is strings.Replace that fails where there is nothing to replace.
+// mustReplace is strings.ReplaceAll that fails if there is nothing to replace.
 func mustReplace(tb testing.TB, text, from, to string) string {
 	tb.Helper()
 	if !strings.Contains(text, from) {
@@ -81,7 +81,7 @@ func mustReplace(tb testing.TB, text, from, to string) string {
 	return strings.ReplaceAll(text, from, to)
 }
 
-// want is what is expected of an answer.
+// want is the expected answer.
 type want struct {
 	meaning  Meaning
 	cause    Cause
@@ -107,11 +107,11 @@ func check(t *testing.T, a Answer, w want) {
 	checkSound(t, a)
 }
 
-// checkSound holds for every answer.
+// checkSound checks what holds for every answer.
 func checkSound(t *testing.T, a Answer) {
 	t.Helper()
 	if a.Detail == "" || len(a.Detail) > maxDetail || strings.ContainsAny(a.Detail, "\r\n\x00") {
-		t.Errorf("detail %q is empty, too long or no line", a.Detail)
+		t.Errorf("detail %q is empty, too long or not one line", a.Detail)
 	}
 	if (a.Meaning == Rejected || a.Meaning == Halt) == (a.Reason == "") {
 		t.Errorf("%s with reason %q", a.Meaning, a.Reason)
@@ -142,7 +142,7 @@ func checkSound(t *testing.T, a Answer) {
 	}
 }
 
-// shows reports whether a telling piece of the token is in the text.
+// shows reports whether a piece that identifies the token is in the text.
 func shows(text, token string) bool {
 	text, token = strings.ToLower(text), strings.ToLower(token)
 	for i := range len(token) - gramSize + 1 {

@@ -14,9 +14,9 @@ type part struct {
 	minor        int64 // what an approved child adds
 }
 
-// TestEveryMixture puts answers together of every choice for every piece, and
-// compares the decision with the plain rule: captured if and only if all pieces
-// say so, rejected never beside a child that may hold money.
+// TestEveryMixture combines every choice for every piece of an answer, and compares
+// the result with the plain rule: captured if and only if all pieces say so, and
+// never rejected beside a child that may hold money.
 func TestEveryMixture(t *testing.T) {
 	t.Parallel()
 	statuses := []int{200, 201, 202, 400, 401, 402, 404, 409, 422, 429, 500, 503}

@@ -2,5 +2,5 @@
 
 package mercadopago
 
-// raceDetector says that the race detector's own allocations are counted too.
+// raceDetector reports whether the race detector's own allocations count too.
 const raceDetector = false

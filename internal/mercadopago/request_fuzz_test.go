@@ -13,10 +13,9 @@ import (
 	"payment-capture/internal/event/hostile"
 )
 
-// FuzzNewRequest holds every event that is taken to what its request must be:
-// it can be made, it is the same each time, its body is the one JSON document
-// that the event asks for, and no text of the event gets out of its place in
-// the body or the headers. The oracle reads it with other libraries.
+// FuzzNewRequest checks the request of every valid event: it is the same each time,
+// its body is the one JSON document of the event, and no text of the event leaves
+// its place in the body or the headers. The oracle reads it with other libraries.
 func FuzzNewRequest(f *testing.F) {
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	for _, o := range hostile.Odd(now, payerToken) {
@@ -48,14 +47,14 @@ func FuzzNewRequest(f *testing.F) {
 			t.Fatal(err)
 		}
 		if other, err := NewRequest(again); err != nil || !bytes.Equal(other.Body, r.Body) || other.Key != r.Key || other.SessionID != r.SessionID {
-			t.Fatalf("the same event gives another request: %v\n%s\n%s", err, r.Body, other.Body)
+			t.Fatalf("the same event has another request: %v\n%s\n%s", err, r.Body, other.Body)
 		}
 		checkBody(t, e, r.Body)
 		checkHead(t, r)
 	})
 }
 
-// checkBody reads a request's body token by token, as nothing of ours does.
+// checkBody reads a request's body token by token, unlike our own code.
 func checkBody(t *testing.T, e *event.ReadyToCapture, body []byte) {
 	t.Helper()
 	got := map[string]string{}

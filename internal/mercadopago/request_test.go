@@ -12,9 +12,8 @@ import (
 	"payment-capture/internal/money"
 )
 
-// TestEncodeBody pins every byte: another one would make a key that is sent
-// again stand for another request. Where this test has to change,
-// EncodingVersion has to.
+// TestEncodeBody pins every byte: with another one, a retry under the same key would
+// be another request. If this test has to change, EncodingVersion has to as well.
 func TestEncodeBody(t *testing.T) {
 	t.Parallel()
 	sub := &event.SubMerchant{
@@ -70,9 +69,8 @@ func TestEncodeBody(t *testing.T) {
 	}
 }
 
-// TestEncodeBodyOfOneEvent: what is no part of the capture leaves no trace in
-// the body, be it the mode of the record, its key, its time or the spelling of
-// its amount.
+// TestEncodeBodyOfOneEvent checks that the body does not depend on the mode, key or
+// time of the record, or on the spelling of the amount.
 func TestEncodeBodyOfOneEvent(t *testing.T) {
 	t.Parallel()
 	data := func(amount string) string {

@@ -13,10 +13,10 @@ import (
 	"testing"
 )
 
-// TestOneCaptureIsOneRequest: net/http sends a request that bears an
-// idempotency key again by itself when the kept connection that it went out on
-// breaks before an answer. The server here answers the first request of its
-// first connection, and closes it on having read the second.
+// TestOneCaptureIsOneRequest checks that net/http does not repeat a charge. By default
+// it repeats a request with an idempotency key if a kept connection breaks before the
+// answer. The server answers the first request of its first connection, and closes it
+// after it has read the second one.
 func TestOneCaptureIsOneRequest(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(conn *net.TCPConn){
@@ -43,7 +43,8 @@ func TestOneCaptureIsOneRequest(t *testing.T) {
 	}
 }
 
-// breakingServer answers each request, but the second of its first connection.
+// breakingServer answers each request except the second one of its first
+// connection.
 func breakingServer(t *testing.T, conns, posts *atomic.Int32, end func(*net.TCPConn)) string {
 	t.Helper()
 	body := testdata(t, "approved")
@@ -82,8 +83,8 @@ func breakingServer(t *testing.T, conns, posts *atomic.Int32, end func(*net.TCPC
 	return l.Addr().String()
 }
 
-// TestOneCaptureIsOneRequestHTTP2: the same over HTTP/2, where the server
-// breaks off the stream, or the connection, after it has read the request.
+// TestOneCaptureIsOneRequestHTTP2 checks the same over HTTP/2: the server ends the
+// stream, or the connection, after it has read the request.
 func TestOneCaptureIsOneRequestHTTP2(t *testing.T) {
 	t.Parallel()
 	body := testdata(t, "approved")

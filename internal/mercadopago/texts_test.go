@@ -65,9 +65,8 @@ func TestScrubber(t *testing.T) {
 	}
 }
 
-// TestScrubberFindsEveryPiece: of each secret, in each spelling, whatever stands
-// around it. Which texts are searched at all is guessed, and must not be guessed
-// wrongly.
+// TestScrubberFindsEveryPiece checks every piece of each secret, in each spelling,
+// whatever surrounds it. No text with a piece may be skipped by the filter.
 func TestScrubberFindsEveryPiece(t *testing.T) {
 	t.Parallel()
 	const odd = `to"ken\with/odd+chars=0123456789`
@@ -87,8 +86,9 @@ func TestScrubberFindsEveryPiece(t *testing.T) {
 	}
 }
 
-// TestTheLatestTokenIsKnown: what is made of a token once is that token's.
-func TestTheLatestTokenIsKnown(t *testing.T) {
+// TestCredentialFollowsTheToken checks that a credential is derived once from each
+// token.
+func TestCredentialFollowsTheToken(t *testing.T) {
 	t.Parallel()
 	token := secret.New(accessToken)
 	c, err := New(Config{URL: "http://api.example", Timeout: time.Second, MaxConnections: 1}, func() secret.Text { return token })
@@ -97,7 +97,7 @@ func TestTheLatestTokenIsKnown(t *testing.T) {
 	}
 	before := c.credential()
 	if c.credential() != before {
-		t.Error("the credential is made anew though the token is the same")
+		t.Error("the credential is derived again though the token is the same")
 	}
 	other := strings.ToUpper(payerToken)
 	token = secret.New(other)
@@ -114,8 +114,7 @@ func TestTheLatestTokenIsKnown(t *testing.T) {
 	}
 }
 
-// TestPayerTokenOfAnyRequest: of one that NewRequest made, and of one put
-// together by hand.
+// TestPayerTokenOfAnyRequest covers requests that NewRequest made, and others.
 func TestPayerTokenOfAnyRequest(t *testing.T) {
 	t.Parallel()
 	made := sampleRequest(t)
@@ -127,7 +126,7 @@ func TestPayerTokenOfAnyRequest(t *testing.T) {
 	}
 }
 
-// TestTokensInAnswers plants the tokens wherever an answer has text.
+// TestTokensInAnswers plants the tokens in every text of an answer.
 func TestTokensInAnswers(t *testing.T) {
 	t.Parallel()
 	approved, rejected := testdata(t, "approved"), testdata(t, "rejected_card")
@@ -156,8 +155,9 @@ func TestTokensInAnswers(t *testing.T) {
 	}
 }
 
-// TestShortTokensSpoilNoAnswer: a payer token may be so short that it occurs in any
-// word. Ids, statuses and amounts are published, and decide; so they stay whole.
+// TestShortTokensSpoilNoAnswer covers payer tokens that are so short that they occur
+// in any word. Ids, statuses and amounts are published, and decide, so they stay
+// whole.
 func TestShortTokensSpoilNoAnswer(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"approved", "rejected_card", "rejected_no_balance"} {

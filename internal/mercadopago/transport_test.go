@@ -18,7 +18,7 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// TestTimeouts has answers that never come, or never end.
+// TestTimeouts covers answers that never come, or never end.
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	for name, begin := range map[string]func(w http.ResponseWriter){
@@ -67,7 +67,7 @@ func TestCancelledByTheCaller(t *testing.T) {
 	}
 }
 
-// TestNotSent has failures that are certain to come before the request.
+// TestNotSent covers failures that precede the request for certain.
 func TestNotSent(t *testing.T) {
 	t.Parallel()
 	closed := serve(t, func(http.ResponseWriter, *http.Request) {})
@@ -131,10 +131,10 @@ func TestHTTP2(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreUsedAgain is in virtual time: net/http gives a connection
-// up whose request is not known to be written 50 ms after its answer was read,
-// which a busy machine can make true.
-func TestConnectionsAreUsedAgain(t *testing.T) {
+// TestConnectionsAreReused runs in virtual time: net/http closes a connection if the
+// request's write is not confirmed 50 ms after the answer was read, which can happen
+// on a busy machine.
+func TestConnectionsAreReused(t *testing.T) {
 	t.Parallel()
 	body := testdata(t, "approved")
 	synctest.Test(t, func(t *testing.T) {

@@ -48,9 +48,9 @@ func (f frame) writeTo(w io.Writer) error {
 	return err
 }
 
-// refusingServer speaks HTTP/2 over TLS, in frames, and answers each request as
-// answer says, which is told the number of the request and its stream. It closes
-// the connection after a GOAWAY.
+// refusingServer serves HTTP/2 over TLS, in frames. It answers each request with the
+// frames of answer, by the number of the request and its stream, and closes the
+// connection after a GOAWAY.
 func refusingServer(t *testing.T, answer func(n int32, stream uint32) []frame) (address string, trust *tls.Config, requests *atomic.Int32) {
 	t.Helper()
 	lender := httptest.NewTLSServer(http.NotFoundHandler()) // lends its certificate
@@ -104,7 +104,7 @@ func resetStream(stream, code uint32) frame {
 	return frame{kind: frameReset, stream: stream, payload: binary.BigEndian.AppendUint32(nil, code)}
 }
 
-// goAway says that streams above last are not handled.
+// goAway announces that streams above last are not handled.
 func goAway(last, code uint32, debug string) frame {
 	payload := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, last), code)
 	return frame{kind: frameGoAway, payload: append(payload, debug...)}
@@ -120,9 +120,9 @@ func unauthorizedPayer(t *testing.T, stream uint32) []frame {
 	}
 }
 
-// TestRefusedStreams: a stream that the server refuses, or that comes after the last
-// one that it handles, was not sent for our purposes: the API saw nothing of it.
-// Every other end of a stream may come after the charge.
+// TestRefusedStreams checks that a stream that the server refuses, or that comes after
+// the last one that it handles, counts as not sent, because the API did not see it.
+// Every other end of a stream may follow a charge.
 func TestRefusedStreams(t *testing.T) {
 	t.Parallel()
 	const noError, protocolError, internalError, refusedStream, calm = 0, 1, 2, 7, 11
@@ -168,8 +168,8 @@ func TestRefusedStreams(t *testing.T) {
 	}
 }
 
-// TestMisdirected: after 421 the next try goes out on a new connection, also where
-// the old one is in use by another call.
+// TestMisdirected checks that the next call after 421 uses a new connection, even if
+// another call still uses the old one.
 func TestMisdirected(t *testing.T) {
 	t.Parallel()
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
@@ -217,8 +217,8 @@ func TestMisdirected(t *testing.T) {
 	}
 }
 
-// TestProxyCredential: a proxy that asks for a credential, when it is to connect or
-// in place of the API, is no fault of an order's.
+// TestProxyCredential checks that a proxy that requires a credential, when it is to
+// connect or in place of the API, halts.
 func TestProxyCredential(t *testing.T) {
 	t.Parallel()
 	proxy := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -240,8 +240,8 @@ func TestProxyCredential(t *testing.T) {
 	}
 }
 
-// TestUnprocessedText: a text that is not known means that the API may have
-// charged, whatever is in it.
+// TestUnprocessedText checks that after an unknown text, whatever is in it, the API may
+// have charged.
 func TestUnprocessedText(t *testing.T) {
 	t.Parallel()
 	const refused = "http2: Transport: cannot retry err [stream error: stream ID 5; REFUSED_STREAM; received from peer] after Request.Body was written; define Request.GetBody to avoid this error"
