@@ -1,10 +1,7 @@
 package event
 
 import (
-	"bytes"
 	"strconv"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -13,86 +10,84 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// wireData is the data of order.ready_to_capture as it is written. A pointer
-// is nil where the member is absent or null.
-type wireData struct {
-	OrderID           *string          `json:"order_id"`
-	Amount            jsontext.Value   `json:"amount"`
-	Currency          *string          `json:"currency"`
-	Description       *string          `json:"description"`
-	ExternalReference *string          `json:"external_reference"`
-	Payer             *wirePayer       `json:"payer"`
-	Account           *string          `json:"account"`
-	DeviceSessionID   *string          `json:"device_session_id"`
-	SubMerchant       *wireSubMerchant `json:"sub_merchant"`
+// orderData is the data of order.ready_to_capture. A pointer is nil if the member is absent or null.
+type orderData struct {
+	OrderID           *string        `json:"order_id"`
+	Amount            jsontext.Value `json:"amount"`
+	Currency          *string        `json:"currency"`
+	Description       *string        `json:"description"`
+	ExternalReference *string        `json:"external_reference"`
+	Payer             struct {
+		Token *secret.Text `json:"token"`
+	} `json:"payer"`
+	Account         *string          `json:"account"`
+	DeviceSessionID *string          `json:"device_session_id"`
+	SubMerchant     *subMerchantData `json:"sub_merchant"`
 }
 
-type wirePayer struct {
-	Token *secret.Text `json:"token"`
-}
-
-func (e *ReadyToCapture) takeData(value jsontext.Value) error {
+// setData checks the data and copies them to the event.
+func (e *ReadyToCapture) setData(value jsontext.Value) error {
 	if len(value) == 0 || string(value) == "null" {
 		return invalid("data", "is missing")
 	}
-	var d wireData
-	if err := json.Unmarshal(value, &d); err != nil {
+	d := &orderData{}
+	if err := json.Unmarshal(value, d); err != nil {
 		return notJSON("data", value, err)
 	}
-	return e.takeMembers(&d)
-}
-
-func (e *ReadyToCapture) takeMembers(d *wireData) error {
-	if err := e.takeOrder(d); err != nil {
+	if err := e.setOrder(d); err != nil {
 		return err
 	}
-	if err := e.takeMoney(d); err != nil {
+	if err := e.setAmount(d); err != nil {
 		return err
 	}
-	if err := e.takePayer(d); err != nil {
-		return err
+	switch {
+	case d.Payer.Token == nil:
+		return invalid("data.payer.token", "is missing")
+	case !isToken(d.Payer.Token.Reveal(), 512):
+		return invalid("data.payer.token", "must be 1 to 512 printable ASCII characters without spaces")
 	}
-	sub, err := d.SubMerchant.check()
-	e.SubMerchant = sub
+	e.PayerToken = *d.Payer.Token
+	if d.SubMerchant == nil {
+		return nil
+	}
+	var err error
+	e.SubMerchant, err = d.SubMerchant.check()
 	return err
 }
 
-func (e *ReadyToCapture) takeOrder(d *wireData) error {
+func (e *ReadyToCapture) setOrder(d *orderData) error {
 	switch {
 	case d.OrderID == nil:
 		return invalid("data.order_id", "is missing")
-	case !text(*d.OrderID, 256):
+	case !isText(*d.OrderID, 256):
 		return invalid("data.order_id", "must be 1 to 256 characters, none of them a control character")
 	case d.Description == nil:
 		return invalid("data.description", "is missing: the buyer sees it")
-	case !text(*d.Description, 256):
+	case !isText(*d.Description, 256):
 		return invalid("data.description", "must be 1 to 256 characters, none of them a control character")
-	case d.Account != nil && !token(*d.Account, 64):
+	case d.Account != nil && !isToken(*d.Account, 64):
 		return invalid("data.account", "must be 1 to 64 printable ASCII characters without spaces")
-	case d.DeviceSessionID != nil && !token(*d.DeviceSessionID, 256):
+	case d.DeviceSessionID != nil && !isToken(*d.DeviceSessionID, 256):
 		return invalid("data.device_session_id", "must be 1 to 256 printable ASCII characters without spaces")
+	case d.ExternalReference != nil && !isReference(*d.ExternalReference):
+		return invalid("data.external_reference", "must be 1 to 64 of A-Z a-z 0-9 _ -")
+	case d.ExternalReference == nil && !isReference(*d.OrderID):
+		return invalid("data.external_reference", "is missing, and order_id cannot stand in: it is not 1 to 64 of A-Z a-z 0-9 _ -")
 	}
-	e.OrderID, e.Description = *d.OrderID, *d.Description
+	e.OrderID, e.Description, e.ExternalReference = *d.OrderID, *d.Description, *d.OrderID
+	if d.ExternalReference != nil {
+		e.ExternalReference = *d.ExternalReference
+	}
 	if d.Account != nil {
 		e.Account = *d.Account
 	}
 	if d.DeviceSessionID != nil {
 		e.DeviceSessionID = *d.DeviceSessionID
 	}
-	switch {
-	case d.ExternalReference != nil && !isReference(*d.ExternalReference):
-		return invalid("data.external_reference", "must be 1 to 64 of A-Z a-z 0-9 _ -")
-	case d.ExternalReference != nil:
-		e.ExternalReference = *d.ExternalReference
-	case !isReference(e.OrderID):
-		return invalid("data.external_reference", "is missing, and order_id cannot stand in: it is not 1 to 64 of A-Z a-z 0-9 _ -")
-	default:
-		e.ExternalReference = e.OrderID
-	}
 	return nil
 }
 
-func (e *ReadyToCapture) takeMoney(d *wireData) error {
+func (e *ReadyToCapture) setAmount(d *orderData) error {
 	if d.Currency == nil {
 		return invalid("data.currency", "is missing")
 	}
@@ -100,148 +95,62 @@ func (e *ReadyToCapture) takeMoney(d *wireData) error {
 	if err != nil {
 		return invalid("data.currency", "%v", err)
 	}
-	var number string
-	switch byte(d.Amount.Kind()) {
-	case '0':
-		number = string(d.Amount)
-	case '"':
-		if bytes.IndexByte(d.Amount, '\\') < 0 {
-			number = string(d.Amount[1 : len(d.Amount)-1])
-		} else if err := json.Unmarshal([]byte(string(d.Amount)), &number); err != nil { // of a copy, or all of d would escape to the heap
-			return notJSON("data.amount", nil, err)
+	number := []byte(d.Amount)
+	switch kind := d.Amount.Kind(); {
+	case len(d.Amount) == 0 || kind == 'n':
+		return invalid("data.amount", "is missing")
+	case kind == '"':
+		if number, err = jsontext.AppendUnquote(nil, d.Amount); err != nil {
+			return notJSON("data.amount", d.Amount, err)
 		}
-		if !isDecimal(number) {
+		if !isDecimal(string(number)) {
 			return invalid("data.amount", "must be plain decimal digits when it is a string, such as \"700.50\"")
 		}
-	default:
-		if len(d.Amount) == 0 || d.Amount.Kind() == 'n' {
-			return invalid("data.amount", "is missing")
-		}
+	case kind != '0':
 		return invalid("data.amount", "must be a decimal string or a number")
 	}
-	e.Amount, err = money.Parse(number, currency)
+	e.Amount, err = money.Parse(string(number), currency)
 	if err != nil {
 		return invalid("data.amount", "%v", err)
 	}
 	return nil
 }
 
-func (e *ReadyToCapture) takePayer(d *wireData) error {
-	if d.Payer == nil || d.Payer.Token == nil {
-		return invalid("data.payer.token", "is missing")
-	}
-	if !token(d.Payer.Token.Reveal(), 512) {
-		return invalid("data.payer.token", "must be 1 to 512 printable ASCII characters without spaces")
-	}
-	e.PayerToken = *d.Payer.Token
-	return nil
+// subMerchantData is the sub-merchant of the data. A text is empty if the member is absent, null or empty.
+type subMerchantData struct {
+	SubMerchant
+
+	AddressDoorNumber jsontext.Value `json:"address_door_number"` // as it is written; hides the number of SubMerchant
 }
 
-// wireSubMerchant mirrors [SubMerchant], with absence told from emptiness.
-type wireSubMerchant struct {
-	ID                *string        `json:"sub_merchant_id"`
-	MCC               *string        `json:"mcc"`
-	Country           *string        `json:"country"`
-	AddressDoorNumber jsontext.Value `json:"address_door_number"`
-	Zip               *string        `json:"zip"`
-	DocumentNumber    *string        `json:"document_number"`
-	City              *string        `json:"city"`
-	AddressStreet     *string        `json:"address_street"`
-	LegalName         *string        `json:"legal_name"`
-	RegionCodeISO     *string        `json:"region_code_iso"`
-	RegionCode        *string        `json:"region_code"`
-	DocumentType      *string        `json:"document_type"`
-	Phone             *string        `json:"phone"`
-	URL               *string        `json:"url"`
-}
-
-func (w *wireSubMerchant) check() (*SubMerchant, error) {
-	if w == nil {
-		return nil, nil //nolint:nilnil // absent is fine: the field is optional
-	}
-	s := &SubMerchant{}
-	for _, f := range []struct {
-		name string
-		from *string
-		to   *string
-	}{
-		{"sub_merchant_id", w.ID, &s.ID},
-		{"mcc", w.MCC, &s.MCC},
-		{"country", w.Country, &s.Country},
-		{"zip", w.Zip, &s.Zip},
-		{"document_number", w.DocumentNumber, &s.DocumentNumber},
-		{"city", w.City, &s.City},
-		{"address_street", w.AddressStreet, &s.AddressStreet},
-		{"legal_name", w.LegalName, &s.LegalName},
-		{"region_code_iso", w.RegionCodeISO, &s.RegionCodeISO},
-		{"region_code", w.RegionCode, &s.RegionCode},
-		{"document_type", w.DocumentType, &s.DocumentType},
-		{"phone", w.Phone, &s.Phone},
-		{"url", w.URL, &s.URL},
+func (d *subMerchantData) check() (*SubMerchant, error) {
+	s := &d.SubMerchant
+	for _, f := range [...]struct{ name, value string }{
+		{"sub_merchant_id", s.ID},
+		{"mcc", s.MCC},
+		{"country", s.Country},
+		{"zip", s.Zip},
+		{"document_number", s.DocumentNumber},
+		{"city", s.City},
+		{"address_street", s.AddressStreet},
+		{"legal_name", s.LegalName},
+		{"region_code_iso", s.RegionCodeISO},
+		{"region_code", s.RegionCode},
+		{"document_type", s.DocumentType},
+		{"phone", s.Phone},
+		{"url", s.URL},
 	} {
-		if f.from == nil {
-			return nil, invalid("data.sub_merchant."+f.name, "is missing: all fourteen fields are required")
-		}
-		if !text(*f.from, 256) {
+		switch {
+		case f.value == "":
+			return nil, invalid("data.sub_merchant."+f.name, "is missing or empty: all fourteen fields are required")
+		case !isText(f.value, 256):
 			return nil, invalid("data.sub_merchant."+f.name, "must be 1 to 256 characters, none of them a control character")
 		}
-		*f.to = *f.from
 	}
-	number, err := strconv.ParseUint(string(w.AddressDoorNumber), 10, 31)
+	number, err := strconv.ParseUint(string(d.AddressDoorNumber), 10, 31)
 	if err != nil {
 		return nil, invalid("data.sub_merchant.address_door_number", "must be a whole number, 0 to 2147483647, written plainly")
 	}
 	s.AddressDoorNumber = uint32(number)
 	return s, nil
-}
-
-// token reports whether s is 1 to limit printable ASCII characters, no spaces.
-func token(s string, limit int) bool {
-	if s == "" || len(s) > limit {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] <= 0x20 || s[i] > 0x7e {
-			return false
-		}
-	}
-	return true
-}
-
-// text reports whether s is 1 to limit characters without control characters.
-func text(s string, limit int) bool {
-	return s != "" && utf8.RuneCountInString(s) <= limit && !hasControl(s)
-}
-
-// hasControl looks for C0 and C1 control characters.
-func hasControl(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return r < 0x20 || (r >= 0x7f && r < 0xa0) }) >= 0 || !utf8.ValidString(s)
-}
-
-// isReference reports whether s is 1 to 64 of A-Z a-z 0-9 _ -.
-func isReference(s string) bool {
-	return s != "" && len(s) <= 64 && strings.IndexFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-'
-	}) < 0
-}
-
-// isDecimal reports whether s is digits with at most one point between them
-// and no needless leading zero: 700, 700.50, 0.5.
-func isDecimal(s string) bool {
-	whole, fraction, pointed := strings.Cut(s, ".")
-	digits := func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
-	if !digits(whole) || (len(whole) > 1 && whole[0] == '0') || len(s) > money.MaxText {
-		return false
-	}
-	return !pointed || digits(fraction)
-}
-
-// isTraceParent reports whether s is a W3C traceparent of version 00.
-func isTraceParent(s string) bool {
-	if len(s) != 55 || s[:3] != "00-" || s[35] != '-' || s[52] != '-' {
-		return false
-	}
-	hex := func(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
-	trace, span := s[3:35], s[36:52]
-	return hex(trace) && hex(span) && hex(s[53:]) && strings.Trim(trace, "0") != "" && strings.Trim(span, "0") != ""
 }

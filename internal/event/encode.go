@@ -3,10 +3,13 @@ package event
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 )
@@ -15,7 +18,7 @@ import (
 // schemas/ and never changes: consumers drop repeated outcomes by their id.
 const OutcomeNamespace = "6f2c7a52-57a0-5c0e-9d6c-2b1f4a3e8d11"
 
-// OutcomeID gives the id of the outcome of a type for an event: UUIDv5 of
+// OutcomeID returns the id of the outcome of a type for an event: UUIDv5 of
 // "<event id>/<type>" in [OutcomeNamespace].
 func OutcomeID(eventID, outcomeType string) uuid.UUID {
 	return uuid.NewSHA1(uuid.MustParse(OutcomeNamespace), []byte(eventID+"/"+outcomeType))
@@ -30,128 +33,69 @@ const (
 	Binary     Mode = "binary"     // attributes in ce_* headers, the data as the value
 )
 
-// Encode writes the outcome of an input record. The key is the input's, or
-// the order id where that has none.
+// Encode returns the record of the outcome of an input record. Its key is the key of the input, or the
+// order id if the input has no key. Its bytes are the same whenever the same outcome is encoded.
 func (o *Outcome) Encode(inputKey []byte, mode Mode) Message {
 	m := Message{Key: inputKey}
 	if m.Key == nil {
 		m.Key = []byte(o.OrderID)
 	}
-	id := OutcomeID(o.EventID, o.Type)
+	id, when, data := OutcomeID(o.EventID, o.Type).String(), o.Time.UTC().Format(timeFormat), o.data()
 	if mode == Binary {
-		m.Headers = o.headers(id)
-		m.Value = o.appendData(o.room())
+		m.Headers = []Header{
+			{"ce_specversion", []byte("1.0")},
+			{"ce_id", []byte(id)},
+			{"ce_source", []byte(Source)},
+			{"ce_type", []byte(o.Type)},
+			{"ce_subject", []byte(o.Subject)},
+			{"ce_time", []byte(when)},
+			{"ce_causationid", []byte(o.EventID)},
+		}
+		if o.TraceParent != "" {
+			m.Headers = append(m.Headers, Header{"ce_traceparent", []byte(o.TraceParent)})
+		}
+		m.Headers = append(m.Headers, Header{"content-type", []byte("application/json")})
+		m.Value = encodeJSON(&data)
 		return m
 	}
 	m.Headers = []Header{{Key: "content-type", Value: []byte("application/cloudevents+json; charset=UTF-8")}}
-	m.Value = o.appendEvent(o.room(), id)
+	m.Value = encodeJSON(&outcomeEvent[outcomeData]{
+		SpecVersion: "1.0", ID: id, Source: Source, Type: o.Type, Subject: o.Subject, Time: when,
+		DataContentType: "application/json", CausationID: o.EventID, TraceParent: o.TraceParent, Data: data,
+	})
 	return m
 }
 
-// room gives what the outcome takes, as a rule.
-func (o *Outcome) room() object { return make(object, 0, 704+160*len(o.Transactions)) }
-
-// object is JSON that is being written: a member's comma is put before it, except
-// for the first one's.
-type object []byte
-
-func (b object) begin() object { return append(b, '{') }
-
-func (b object) end() object { return append(b, '}') }
-
-func (b object) name(name string) object {
-	if b[len(b)-1] != '{' {
-		b = append(b, ',')
+func (o *Outcome) data() outcomeData {
+	d := outcomeData{
+		EventID: o.EventID, OrderID: o.OrderID, Amount: o.Amount.String(), Currency: string(o.Amount.Currency()),
+		ExternalReference: o.ExternalReference, Provider: Provider, PaymentID: validText(o.PaymentID),
+		Reason: validText(o.Reason), Category: o.Category, Retry: o.Retry, Transactions: slices.Clone(o.Transactions),
+		ProviderReplayed: o.ProviderReplayed, Replayed: o.Replayed,
 	}
-	b = append(b, '"')
-	b = append(b, name...)
-	return append(b, '"', ':')
-}
-
-// text writes a member. What is no valid UTF-8 is replaced, as in the ledger: a
-// verdict must not fail by it.
-func (b object) text(name, text string) object {
-	b, _ = jsontext.AppendQuote(b.name(name), strings.ToValidUTF8(text, "\uFFFD")) // so there is no error
-	return b
-}
-
-// given is text, where there is any.
-func (b object) given(name, text string) object {
-	if text == "" {
-		return b
+	for i := range d.Transactions {
+		t := &d.Transactions[i]
+		t.ID, t.Status, t.StatusDetail = validText(t.ID), validText(t.Status), validText(t.StatusDetail)
+		t.PaymentMethod, t.Amount = validText(t.PaymentMethod), validText(t.Amount)
 	}
-	return b.text(name, text)
-}
-
-func (b object) time(name string, t time.Time) object {
-	b = append(b.name(name), '"')
-	return append(t.UTC().AppendFormat(b, timeFormat), '"')
-}
-
-func (b object) boolean(name string, is bool) object { return strconv.AppendBool(b.name(name), is) }
-
-func (o *Outcome) appendEvent(b object, id uuid.UUID) object {
-	b = b.begin().
-		text("specversion", "1.0").
-		text("id", id.String()).
-		text("source", Source).
-		text("type", o.Type).
-		text("subject", o.Subject).
-		time("time", o.Time).
-		text("datacontenttype", "application/json").
-		text("causationid", o.EventID).
-		given("traceparent", o.TraceParent).
-		name("data")
-	return o.appendData(b).end()
-}
-
-func (o *Outcome) appendData(b object) object {
-	b = b.begin().
-		text("event_id", o.EventID).
-		text("order_id", o.OrderID).
-		text("amount", o.Amount.String()).
-		text("currency", string(o.Amount.Currency())).
-		text("external_reference", o.ExternalReference).
-		text("provider", Provider).
-		given("payment_id", o.PaymentID).
-		given("reason", o.Reason).
-		given("category", string(o.Category)).
-		given("retry", string(o.Retry)).
-		name("transactions")
-	b = append(b, '[')
-	for i, t := range o.Transactions {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = b.begin().
-			given("id", t.ID).
-			given("status", t.Status).
-			given("status_detail", t.StatusDetail).
-			given("payment_method", t.PaymentMethod).
-			given("amount", t.Amount).
-			end()
-	}
-	b = append(b, ']')
 	if !o.CapturedAt.IsZero() {
-		b = b.time("captured_at", o.CapturedAt)
+		d.CapturedAt = o.CapturedAt.UTC().Format(timeFormat)
 	}
-	return b.boolean("provider_replayed", o.ProviderReplayed).boolean("replayed", o.Replayed).end()
+	return d
 }
 
-func (o *Outcome) headers(id uuid.UUID) []Header {
-	hs := []Header{
-		{"ce_specversion", []byte("1.0")},
-		{"ce_id", []byte(id.String())},
-		{"ce_source", []byte(Source)},
-		{"ce_type", []byte(o.Type)},
-		{"ce_subject", []byte(o.Subject)},
-		{"ce_time", o.Time.UTC().AppendFormat(nil, timeFormat)},
-		{"ce_causationid", []byte(o.EventID)},
+// validText replaces what is not UTF-8 in a text of the API, exactly as the ledger does: an outcome
+// that is published again has to have the same bytes.
+func validText(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
+// encodeJSON returns the JSON of an outcome. It panics on an error, because structs of texts and booleans
+// cannot cause one.
+func encodeJSON(outcome any) []byte {
+	b, err := json.Marshal(outcome, jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		panic(fmt.Errorf("encode outcome: %w", err))
 	}
-	if o.TraceParent != "" {
-		hs = append(hs, Header{"ce_traceparent", []byte(o.TraceParent)})
-	}
-	return append(hs, Header{"content-type", []byte("application/json")})
+	return b
 }
 
 // Position is where a record lay, and what the ledger knows it by.

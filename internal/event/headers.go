@@ -5,25 +5,24 @@ import (
 	"strings"
 )
 
-// headerAttributes is what the headers of a record say about its event. A header
+// headerAttributes is what the headers of a record state about its event. A header
 // without a value counts as absent, and equal values of one header count once, so
-// neither nulls nor the order of the headers change how a record is read.
+// neither nulls nor the order of the headers change how a record is decoded.
 type headerAttributes struct {
-	values  [attrData][]byte // the ce_* headers by attribute number; nil if absent
-	doubled uint16           // attributes that have different values
-	any     bool             // some ce_* header has a value
-	// contentType is the content-type header. structured reports whether it, or
-	// another one if there are several, is that of structured mode.
-	contentType  []byte
-	contentTypes bool // there are different ones
-	structured   bool
-	trace        []byte // traceparent; nil also if there are different ones
-	traces       bool   // there are different ones
+	values     [attrCount][]byte // the ce_* headers by attribute number; nil if absent
+	conflicts  uint16            // attributes with different values, one bit each
+	any        bool              // some ce_* header has a value
+	structured bool              // a content-type header is that of structured mode
+
+	contentType         []byte
+	contentTypeConflict bool   // the content-type headers differ
+	trace               []byte // traceparent; nil if there are different ones
 }
 
 const cloudEventsMediaType = "application/cloudevents"
 
 func readHeaders(headers []Header) (h headerAttributes) {
+	traceConflict := false
 	for i := range headers {
 		key, value := headers[i].Key, headers[i].Value
 		if len(value) == 0 {
@@ -32,62 +31,80 @@ func readHeaders(headers []Header) (h headerAttributes) {
 		if name, isAttribute := strings.CutPrefix(key, "ce_"); isAttribute {
 			h.any = true
 			// The data's content type has a header of its own in binary mode.
-			if n := attributeNumber(name); n < attrData && n != attrDataContentType && differs(&h.values[n], value) {
-				h.doubled |= 1 << n
+			if n := attributeNumber(name); n >= 0 && n != attrDataContentType && storeHeader(&h.values[n], value) {
+				h.conflicts |= 1 << n
 			}
 			continue
 		}
 		switch {
 		case key == "traceparent":
-			h.traces = differs(&h.trace, value) || h.traces
+			traceConflict = storeHeader(&h.trace, value) || traceConflict
 		case len(key) == len("content-type") && strings.EqualFold(key, "content-type"):
-			h.contentTypes = differs(&h.contentType, value) || h.contentTypes
-			_, isCloudEvent := cutFold(value, cloudEventsMediaType)
+			h.contentTypeConflict = storeHeader(&h.contentType, value) || h.contentTypeConflict
+			_, isCloudEvent := cutPrefixFold(value, cloudEventsMediaType)
 			h.structured = h.structured || isCloudEvent
 		}
 	}
-	if h.traces {
+	if traceConflict {
 		h.trace = nil
 	}
 	return h
 }
 
-// differs stores the value of a header and reports whether another one was stored.
-// It keeps the lesser of two, so the result is independent of their order.
-func differs(stored *[]byte, value []byte) bool {
-	switch order := bytes.Compare(value, *stored); {
-	case *stored == nil:
+// storeHeader stores the value of a header and reports whether a different one was stored.
+// It keeps the lesser of two, so the result does not depend on their order.
+func storeHeader(stored *[]byte, value []byte) bool {
+	order := bytes.Compare(value, *stored)
+	isFirst := *stored == nil
+	if isFirst || order < 0 {
 		*stored = value
-		return false
-	case order < 0:
-		*stored = value
-		return true
-	default:
-		return order > 0
 	}
+	return !isFirst && order != 0
 }
 
-// cutFold cuts an ASCII prefix off a text, in capitals or not.
-func cutFold(text []byte, prefix string) (rest []byte, ok bool) {
+// cutPrefixFold returns the text without an ASCII prefix, which it compares case-insensitively.
+func cutPrefixFold(text []byte, prefix string) (rest []byte, ok bool) {
 	if len(text) < len(prefix) || !strings.EqualFold(string(text[:len(prefix)]), prefix) {
 		return text, false
 	}
 	return text[len(prefix):], true
 }
 
-// inValue reports whether the event is the record's value (structured mode), not
+// inValue reports whether the event is the record's value (structured mode) and not
 // the value and the headers (binary mode).
 func (h *headerAttributes) inValue() bool { return h.structured || !h.any }
 
+// attributes returns the attributes of an event in binary mode.
+func (h *headerAttributes) attributes() attributes {
+	return attributes{
+		SpecVersion:     string(h.values[attrSpecVersion]),
+		ID:              textOf(h.values[attrID]),
+		Source:          string(h.values[attrSource]),
+		Type:            string(h.values[attrType]),
+		Subject:         string(h.values[attrSubject]),
+		Time:            textOf(h.values[attrTime]),
+		DataContentType: textOf(h.contentType),
+		TraceParent:     textOf(h.values[attrTraceParent]),
+	}
+}
+
+// textOf returns the value of a header, or nil if the header is absent.
+func textOf(value []byte) *string {
+	if value == nil {
+		return nil
+	}
+	return new(string(value))
+}
+
 // check returns what is wrong with the headers of an event in either mode.
 func (h *headerAttributes) check() error {
-	if h.contentTypes {
-		return invalid("content-type", "stands twice in the headers, and not the same: the mode cannot be told")
+	if h.contentTypeConflict {
+		return invalid("content-type", "stands twice in the headers with different values, so the mode is unknown")
 	}
-	if rest, isCE := cutFold(h.contentType, cloudEventsMediaType); isCE {
+	if rest, ok := cutPrefixFold(h.contentType, cloudEventsMediaType); ok {
 		format, _, _ := bytes.Cut(rest, []byte(";"))
 		format = bytes.TrimSpace(format)
-		if behind, isJSON := cutFold(format, "+json"); len(format) > 0 && (!isJSON || len(behind) > 0) {
+		if len(format) > 0 && !strings.EqualFold(string(format), "+json") {
 			return invalid("content-type", "is application/cloudevents%s: only application/cloudevents+json is read",
 				printable(strings.ToLower(string(format)), 64))
 		}
@@ -95,56 +112,57 @@ func (h *headerAttributes) check() error {
 	return nil
 }
 
-// checkOnce returns which attribute has different values in the headers.
-func (h *headerAttributes) checkOnce() error {
-	if h.doubled == 0 {
-		return nil
-	}
+// checkOnce returns an error if one of the first attributes has different values in the headers.
+func (h *headerAttributes) checkOnce(first int) error {
 	for n, name := range attributeNames() {
-		if h.doubled&(1<<n) != 0 {
-			return invalid("ce_"+name, "stands twice in the headers, and not the same")
+		if n < first && h.conflicts&(1<<n) != 0 {
+			return invalid("ce_"+name, "stands twice in the headers with different values")
 		}
 	}
 	return nil
 }
 
-// checkAgainst compares a structured event with the ce_* headers beside it. They
-// repeat what the value says or are wrong, and which of two ids is the idempotency
-// key, or which of two times counts, must not be guessed.
-func (h *headerAttributes) checkAgainst(env *envelope) error {
+// checkAgainst compares a structured event with the ce_* headers beside it. The headers
+// repeat the value or are wrong: the service must not guess which of two ids is the
+// idempotency key, or which of two times counts.
+func (h *headerAttributes) checkAgainst(a *attributes) error {
 	if !h.any {
 		return nil
 	}
-	if err := h.checkOnce(); err != nil {
+	if err := h.checkOnce(attrCausationID); err != nil {
 		return err
 	}
-	for _, a := range [...]struct {
-		number int
-		value  *string
-	}{{attrType, env.Type}, {attrID, env.ID}, {attrSource, env.Source}, {attrSpecVersion, env.SpecVersion}} {
-		if in := h.values[a.number]; in != nil && a.value != nil && string(in) != *a.value {
-			name := attributeNames()[a.number]
-			return invalid("ce_"+name, "is not the %s in the value, which is read: the content-type says so", name)
+	id := ""
+	if a.ID != nil {
+		id = *a.ID
+	}
+	for _, c := range [...]struct {
+		number  int
+		inValue string
+	}{{attrType, a.Type}, {attrID, id}, {attrSource, a.Source}, {attrSpecVersion, a.SpecVersion}} {
+		if inHeader := h.values[c.number]; inHeader != nil && c.inValue != "" && string(inHeader) != c.inValue {
+			name := attributeNames()[c.number]
+			return invalid("ce_"+name, "is not the %s in the value, which is read because of the content-type", name)
 		}
 	}
-	switch in := h.values[attrTime]; {
-	case in == nil:
-	case env.Time == nil:
-		return invalid("ce_time", "is there, but the event in the value has no time: the content-type says that the value is read")
-	case string(in) != *env.Time:
-		inHeader, ok := parseTime(string(in))
-		inValue, okToo := parseTime(*env.Time)
-		if !ok || !okToo || !inHeader.Equal(inValue) {
-			return invalid("ce_time", "is not the time in the value, which is read: the content-type says so")
+	switch inHeader := h.values[attrTime]; {
+	case inHeader == nil:
+	case a.Time == nil:
+		return invalid("ce_time", "is there, but the event in the value, which is read because of the content-type, has no time")
+	case string(inHeader) != *a.Time:
+		header, ok := parseTime(string(inHeader))
+		value, okToo := parseTime(*a.Time)
+		if !ok || !okToo || !header.Equal(value) {
+			return invalid("ce_time", "is not the time in the value, which is read because of the content-type")
 		}
 	}
 	return nil
 }
 
-// other returns the type of a CloudEvent of another type in binary mode, or "" if
+// otherType returns the type of a CloudEvent of another type in binary mode, or "" if
 // an attribute that CloudEvents require is missing.
-func (h *headerAttributes) other() string {
-	for _, n := range requiredAttributes() {
+func (h *headerAttributes) otherType() string {
+	for n := range attrRequired {
 		if h.values[n] == nil {
 			return ""
 		}
@@ -164,7 +182,7 @@ func wrongPrefix(key string) (number int, problem string, ok bool) {
 			break
 		}
 	}
-	if number = attributeNumber(name); !found || number >= attrData {
+	if number = attributeNumber(name); !found || number < 0 {
 		return 0, "", false
 	}
 	lower := strings.ToLower(key)
@@ -179,17 +197,4 @@ func wrongPrefix(key string) (number int, problem string, ok bool) {
 		return number, "the headers are in capitals; on Kafka they are ce_type, ce_id and so on", true
 	}
 	return number, "the headers have a prefix of their own; on Kafka it is ce_", true
-}
-
-// lettersOf returns the ASCII letters of a text in lower case.
-func lettersOf(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case 'A' <= r && r <= 'Z':
-			return r + ('a' - 'A')
-		case 'a' <= r && r <= 'z':
-			return r
-		}
-		return -1
-	}, text)
 }

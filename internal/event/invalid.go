@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -215,37 +213,4 @@ func kindName(k jsontext.Kind) string {
 		return "null"
 	}
 	return "value"
-}
-
-// quotedIf quotes a text that is of the form that is expected in its place.
-// Any other text is not quoted: a producer may have put the payer token there.
-func quotedIf(isForm func(string) bool, text string) string {
-	if isForm(text) {
-		return strconv.Quote(printable(text, 64))
-	}
-	return "something else"
-}
-
-// isVersion reports whether s is a version's number, such as 0.3.
-func isVersion(s string) bool {
-	return s != "" && len(s) <= 8 && strings.Trim(s, "0123456789.") == ""
-}
-
-// isMediaType reports whether s begins as the usual media types do.
-func isMediaType(s string) bool {
-	s = strings.ToLower(s)
-	return strings.HasPrefix(s, "application/") || strings.HasPrefix(s, "text/")
-}
-
-// printable cuts text to at most limit bytes of printable ASCII, for messages.
-func printable(text string, limit int) string {
-	if len(text) > limit {
-		text = text[:limit] + "..."
-	}
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r > 0x7e {
-			return '?'
-		}
-		return r
-	}, text)
 }

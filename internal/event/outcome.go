@@ -2,7 +2,6 @@ package event
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -10,136 +9,121 @@ import (
 	"payment-capture/internal/money"
 )
 
-// OtherSourceError says that a record is an event of an outcome's type that
-// another service wrote.
+// OtherSourceError reports that a record has the type of an outcome, but another
+// service wrote it.
 type OtherSourceError struct{ Type, Source string }
 
 func (e *OtherSourceError) Error() string {
 	return fmt.Sprintf("%s of source %q", e.Type, printable(e.Source, 128))
 }
 
-// wireEnvelope holds the attributes of an outcome in either mode.
-type wireEnvelope struct {
-	SpecVersion     string         `json:"specversion"`
-	ID              string         `json:"id"`
-	Source          string         `json:"source"`
-	Type            string         `json:"type"`
-	Subject         string         `json:"subject"`
-	Time            string         `json:"time"`
-	DataContentType string         `json:"datacontenttype"`
-	CausationID     string         `json:"causationid"`
-	TraceParent     string         `json:"traceparent"`
-	Data            jsontext.Value `json:"data"`
+// outcomeEvent is an outcome in structured mode. Its data are encoded when the outcome is decoded.
+type outcomeEvent[D any] struct {
+	SpecVersion     string `json:"specversion"`
+	ID              string `json:"id"`
+	Source          string `json:"source"`
+	Type            string `json:"type"`
+	Subject         string `json:"subject"`
+	Time            string `json:"time"`
+	DataContentType string `json:"datacontenttype"`
+	CausationID     string `json:"causationid"`
+	TraceParent     string `json:"traceparent,omitzero"`
+	Data            D      `json:"data"`
 }
 
-// wireOutcomeData is the data of an outcome as it is read; see [Outcome.appendData]
-// for how it is written.
-type wireOutcomeData struct {
+// outcomeData is the data of an outcome.
+type outcomeData struct {
 	EventID           string        `json:"event_id"`
 	OrderID           string        `json:"order_id"`
 	Amount            string        `json:"amount"`
 	Currency          string        `json:"currency"`
 	ExternalReference string        `json:"external_reference"`
 	Provider          string        `json:"provider"`
-	PaymentID         string        `json:"payment_id"`
-	Reason            string        `json:"reason"`
-	Category          Category      `json:"category"`
-	Retry             Retry         `json:"retry"`
+	PaymentID         string        `json:"payment_id,omitzero"`
+	Reason            string        `json:"reason,omitzero"`
+	Category          Category      `json:"category,omitzero"`
+	Retry             Retry         `json:"retry,omitzero"`
 	Transactions      []Transaction `json:"transactions"`
-	CapturedAt        string        `json:"captured_at"`
+	CapturedAt        string        `json:"captured_at,omitzero"`
 	ProviderReplayed  bool          `json:"provider_replayed"`
 	Replayed          bool          `json:"replayed"`
 }
 
-// DecodeOutcome reads what [Outcome.Encode] writes, in structured or binary
-// mode, and gives the id that the record has: [OutcomeID] says what it should
-// be. Members that are not known are ignored. Its errors are [*SkipError],
-// [*OtherSourceError] and [*InvalidError].
+// DecodeOutcome decodes what [Outcome.Encode] returns, in structured or binary
+// mode. It also returns the id of the record, which should be [OutcomeID]. It
+// ignores unknown members. Its errors are [*SkipError], [*OtherSourceError]
+// and [*InvalidError].
 func DecodeOutcome(m Message) (o *Outcome, id string, err error) {
-	w, err := readOutcomeEnvelope(m)
+	e, err := readOutcomeEvent(m)
 	if err != nil {
 		return nil, "", err
 	}
 	switch {
-	case !isOutcomeType(w.Type):
-		return nil, "", &SkipError{Reason: SkipOtherType, Type: w.Type}
-	case w.Source != Source:
-		return nil, "", &OtherSourceError{Type: w.Type, Source: w.Source}
-	case w.SpecVersion != "1.0":
-		return nil, "", invalid("specversion", "is %s: 1.0 is expected", quotedIf(isVersion, w.SpecVersion))
-	case w.ID == "":
+	case !isOutcomeType(e.Type):
+		return nil, "", &SkipError{Reason: SkipOtherType, Type: e.Type}
+	case e.Source != Source:
+		return nil, "", &OtherSourceError{Type: e.Type, Source: e.Source}
+	case e.SpecVersion != "1.0":
+		return nil, "", invalid("specversion", "is %s: 1.0 is expected", quotedIf(isVersion, e.SpecVersion))
+	case e.ID == "":
 		return nil, "", invalid("id", "is missing")
-	case w.DataContentType != "" && !isJSONType(w.DataContentType):
-		return nil, "", invalid("datacontenttype", "is %s: application/json is expected", quotedIf(isMediaType, w.DataContentType))
-	case len(w.Data) == 0 || string(w.Data) == "null":
+	case e.DataContentType != "" && !isJSONType(e.DataContentType):
+		return nil, "", invalid("datacontenttype", "is %s: application/json is expected", quotedIf(isMediaType, e.DataContentType))
+	case len(e.Data) == 0 || string(e.Data) == "null":
 		return nil, "", invalid("data", "is missing")
 	}
-	var d wireOutcomeData
-	if err := json.Unmarshal(w.Data, &d); err != nil {
-		return nil, "", notJSON("data", w.Data, err)
+	var d outcomeData
+	if err := json.Unmarshal(e.Data, &d); err != nil {
+		return nil, "", notJSON("data", e.Data, err)
 	}
-	o = &Outcome{Type: w.Type, Subject: w.Subject, TraceParent: w.TraceParent}
-	if err := o.takeTimes(w, &d); err != nil {
+	o = &Outcome{Type: e.Type, Subject: e.Subject, TraceParent: e.TraceParent}
+	if err := o.setTimes(e.Time, &d); err != nil {
 		return nil, "", err
 	}
-	if err := o.take(w, &d); err != nil {
+	if err := o.setData(e.CausationID, &d); err != nil {
 		return nil, "", err
 	}
-	return o, w.ID, nil
+	return o, e.ID, nil
 }
 
 func isOutcomeType(eventType string) bool {
 	return eventType == TypeCaptured || eventType == TypeRejected
 }
 
-func readOutcomeEnvelope(m Message) (*wireEnvelope, error) {
-	binary, contentType := false, ""
-	for _, h := range m.Headers {
-		switch {
-		case strings.HasPrefix(h.Key, "ce_"):
-			binary = true
-		case strings.EqualFold(h.Key, "content-type"):
-			contentType = string(h.Value)
-		}
-	}
-	if binary && !strings.HasPrefix(strings.ToLower(contentType), "application/cloudevents") {
-		return binaryOutcome(m, contentType)
-	}
-	w := &wireEnvelope{}
-	if err := json.Unmarshal(m.Value, w); err != nil {
-		// Only what says that it is an outcome is one that is broken.
-		if t := glanceAt(m.Value).other; !isOutcomeType(t) {
-			return nil, &SkipError{Reason: SkipOtherType, Type: t}
-		}
-		return nil, notJSON("", m.Value, err)
-	}
-	return w, nil
-}
-
-func binaryOutcome(m Message, contentType string) (*wireEnvelope, error) {
-	w := &wireEnvelope{DataContentType: contentType, Data: m.Value}
-	attributes := map[string]*string{
-		"ce_specversion": &w.SpecVersion, "ce_id": &w.ID, "ce_source": &w.Source, "ce_type": &w.Type, "ce_subject": &w.Subject,
-		"ce_time": &w.Time, "ce_causationid": &w.CausationID, "ce_traceparent": &w.TraceParent,
-	}
-	doubled := ""
-	for _, h := range m.Headers {
-		if into, ok := attributes[h.Key]; ok {
-			if *into != "" {
-				doubled = h.Key
+func readOutcomeEvent(m Message) (*outcomeEvent[jsontext.Value], error) {
+	h := readHeaders(m.Headers)
+	e := &outcomeEvent[jsontext.Value]{}
+	if h.inValue() {
+		if err := json.Unmarshal(m.Value, e); err != nil {
+			// A broken record is an outcome only if its type is readable and that of an outcome.
+			if t := outlineOf(m.Value).otherType; !isOutcomeType(t) {
+				return nil, &SkipError{Reason: SkipOtherType, Type: t}
 			}
-			*into = string(h.Value)
+			return nil, notJSON("", m.Value, err)
 		}
+		return e, nil
 	}
-	if doubled != "" && isOutcomeType(w.Type) {
-		return nil, invalid(doubled, "stands twice in the headers")
+	*e = outcomeEvent[jsontext.Value]{
+		SpecVersion:     string(h.values[attrSpecVersion]),
+		ID:              string(h.values[attrID]),
+		Source:          string(h.values[attrSource]),
+		Type:            string(h.values[attrType]),
+		Subject:         string(h.values[attrSubject]),
+		Time:            string(h.values[attrTime]),
+		DataContentType: string(h.contentType),
+		CausationID:     string(h.values[attrCausationID]),
+		TraceParent:     string(h.values[attrTraceParent]),
+		Data:            m.Value,
 	}
-	return w, nil
+	if isOutcomeType(e.Type) {
+		return e, h.checkOnce(attrCount)
+	}
+	return e, nil
 }
 
-func (o *Outcome) takeTimes(w *wireEnvelope, d *wireOutcomeData) error {
+func (o *Outcome) setTimes(time string, d *outcomeData) error {
 	var ok bool
-	if o.Time, ok = parseTime(w.Time); !ok {
+	if o.Time, ok = parseTime(time); !ok {
 		return invalid("time", "is no RFC 3339 time")
 	}
 	if d.CapturedAt == "" && o.Type == TypeCaptured {
@@ -153,7 +137,7 @@ func (o *Outcome) takeTimes(w *wireEnvelope, d *wireOutcomeData) error {
 	return nil
 }
 
-func (o *Outcome) take(w *wireEnvelope, d *wireOutcomeData) error {
+func (o *Outcome) setData(causationID string, d *outcomeData) error {
 	currency, err := money.ParseCurrency(d.Currency)
 	if err != nil {
 		return invalid("data.currency", "%v", err)
@@ -164,13 +148,13 @@ func (o *Outcome) take(w *wireEnvelope, d *wireOutcomeData) error {
 	switch {
 	case o.Amount.String() != d.Amount:
 		return invalid("data.amount", "must have exactly the decimal places of its currency")
-	case !token(d.EventID, 64):
+	case !isToken(d.EventID, 64):
 		return invalid("data.event_id", "must be 1 to 64 printable ASCII characters without spaces")
-	case w.CausationID != d.EventID:
+	case causationID != d.EventID:
 		return invalid("causationid", "is not data.event_id")
-	case !text(d.OrderID, 256):
+	case !isText(d.OrderID, 256):
 		return invalid("data.order_id", "must be 1 to 256 characters, none of them a control character")
-	case w.Subject != d.OrderID:
+	case o.Subject != d.OrderID:
 		return invalid("subject", "is not data.order_id")
 	case !isReference(d.ExternalReference):
 		return invalid("data.external_reference", "must be 1 to 64 of A-Z a-z 0-9 _ -")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
-	"iter"
 	"strconv"
 	"strings"
 	"unicode"
@@ -14,34 +13,34 @@ import (
 // A record whose type attribute is ours in some wrapping may be an order: header
 // mappers put quotes around it, converters write base64 or an envelope, serialisers
 // put lengths and tags before it. Such a record must not be skipped as one of another
-// type. The rule is general: a text claims our type if the type's name is in it,
-// and what stands beside the name cannot belong to a type's name, so that neither
+// type. The rule is general: a text claims our type if it contains the name of the type,
+// and the characters beside the name cannot belong to a type's name, so that neither
 // com.acme.order.ready_to_capture nor order.ready_to_capture.v2 claims it.
 
-// form is how a text writes our type.
-type form int
+// typeForm is how a text writes our type.
+type typeForm int
 
 const (
-	formNone     form = iota // it does not
-	formExact                // it is our type
-	formDamaged              // but for capitals, spaces and characters that do not print
-	formQuoted               // with quotes around it
-	formEnvelope             // in Kafka Connect's {"schema":…,"payload":…}
-	formJava                 // as a serialised Java object
-	formCBOR                 // as a CBOR text or byte string
-	formWrapped              // with something else around it
-	formEscaped              // with characters of it, or around it, escaped
+	formNone     typeForm = iota // not at all
+	formExact                    // exactly
+	formDamaged                  // with capitals, spaces or characters that do not print
+	formQuoted                   // with quotes around it
+	formEnvelope                 // in Kafka Connect's {"schema":…,"payload":…}
+	formJava                     // as a serialised Java object
+	formCBOR                     // as a CBOR text or byte string
+	formWrapped                  // with something else around it
+	formEscaped                  // with escapes in it or around it
 	formBase64
 	formHex
 	formNumbers // as a list of byte values
 )
 
-// problem says what is wrong with a form, and advice what to do instead.
-func (f form) problem(advice string) string {
+// problem returns what is wrong with a form, and the advice what to do instead.
+func (f typeForm) problem(advice string) string {
 	is := "has more in it than " + TypeReadyToCapture
 	switch f {
 	case formDamaged:
-		return "must be " + TypeReadyToCapture + " exactly: it is that but for capitals, spaces or characters that do not print"
+		return "must be " + TypeReadyToCapture + " exactly: it has capitals, spaces or characters that do not print"
 	case formQuoted:
 		is = "is in quotes"
 	case formEnvelope:
@@ -63,16 +62,16 @@ func (f form) problem(advice string) string {
 	return is + ": " + advice
 }
 
-// mostOfAType bounds the text that is looked at: no wrapping of a type is longer.
-const mostOfAType = 16 << 10
-
 // formOf returns how a text writes our type.
-func formOf(text []byte) form {
-	const encodings = 2 // base64 of base64, or of a quoted type
-	return formWithin(text[:min(len(text), mostOfAType)], encodings)
+func formOf(text []byte) typeForm {
+	const (
+		encodings = 2        // base64 of base64, or of a quoted type
+		most      = 16 << 10 // because no wrapping of a type is longer
+	)
+	return formWithin(text[:min(len(text), most)], encodings)
 }
 
-func formWithin(text []byte, encodings int) form {
+func formWithin(text []byte, encodings int) typeForm {
 	if len(text) < len(TypeReadyToCapture) {
 		return formNone // no form of it is shorter
 	}
@@ -83,24 +82,22 @@ func formWithin(text []byte, encodings int) form {
 	switch {
 	case string(plain) == TypeReadyToCapture:
 		return formDamaged
-	case holdsType(text), holdsType(plain):
+	case containsType(text), containsType(plain):
 		return wrappingOf(text, plain)
 	}
 	if encodings > 0 {
-		for decoded, f := range decodings(text) {
-			if formWithin(decoded, encodings-1) != formNone {
-				return f
-			}
+		if f := encodingOf(text, encodings-1); f != formNone {
+			return f
 		}
 	}
-	if freed := unescaped(text); len(freed) < len(text) && formWithin(freed, encodings) != formNone {
+	if u := unescaped(text); len(u) < len(text) && formWithin(u, encodings) != formNone {
 		return formEscaped
 	}
 	return formNone
 }
 
-// wrappingOf names what stands around our type in a text.
-func wrappingOf(text, plain []byte) form {
+// wrappingOf returns the form of a text that contains our type. plain is the text after [stripped].
+func wrappingOf(text, plain []byte) typeForm {
 	switch {
 	case string(bytes.Trim(plain, "\"'`\\")) == TypeReadyToCapture:
 		return formQuoted
@@ -114,8 +111,8 @@ func wrappingOf(text, plain []byte) form {
 	return formWrapped
 }
 
-// stripped returns a text in small letters without spaces, characters that do not
-// print and bytes that are not UTF-8. That leaves ASCII of UTF-16, too.
+// stripped returns a text in lower case without spaces, characters that do not
+// print and bytes that are not UTF-8. That leaves the ASCII characters of UTF-16, too.
 func stripped(text []byte) []byte {
 	return bytes.Map(func(r rune) rune {
 		if r == ' ' || r == utf8.RuneError || !unicode.IsPrint(r) {
@@ -125,9 +122,9 @@ func stripped(text []byte) []byte {
 	}, text)
 }
 
-// holdsType reports whether our type's name is in a text, in capitals or not, and
+// containsType reports whether a text contains our type's name, in capitals or not, and
 // not as a part of a longer name.
-func holdsType(text []byte) bool {
+func containsType(text []byte) bool {
 	const size = len(TypeReadyToCapture)
 	binary := bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= utf8.RuneSelf })
 	for at := 0; at+size <= len(text); at++ {
@@ -140,7 +137,7 @@ func holdsType(text []byte) bool {
 			return true
 		}
 		// In binary formats a byte before the name states its length, and may be a
-		// letter. Then the name ends where it says, whatever follows.
+		// letter. Then the name ends after that length, whatever follows.
 		if at > 0 && statesLength(text[at-1]) && (binary || (at == 1 && ends)) {
 			return true
 		}
@@ -204,64 +201,53 @@ func unescaped(text []byte) []byte {
 	return out
 }
 
-// decodings yields what parts of a text may encode.
-func decodings(text []byte) iter.Seq2[[]byte, form] {
+// encodingOf returns the encoding in which a part of a text writes our type, or formNone. The decoded
+// part may be encoded again as often as encodings states.
+func encodingOf(text []byte, encodings int) typeForm {
 	const (
 		size = len(TypeReadyToCapture)
 		most = 2 << 10
 	)
 	text = text[:min(len(text), most)]
-	return func(yield func([]byte, form) bool) {
-		for run := range runs(text, 2*size, isHex) {
-			for skip := range 2 {
-				digits := run[skip:]
-				decoded, err := hex.DecodeString(string(digits[:len(digits)&^1]))
-				if err == nil && !yield(decoded, formHex) {
-					return
-				}
+	isType := func(decoded []byte, err error) bool { return err == nil && formWithin(decoded, encodings) != formNone }
+	for _, run := range bytes.FieldsFunc(text, notHex) {
+		for skip := 0; skip < 2 && len(run) >= 2*size; skip++ {
+			digits := run[skip:]
+			if isType(hex.AppendDecode(nil, digits[:len(digits)&^1])) {
+				return formHex
 			}
-		}
-		for run := range runs(text, (4*size+2)/3, isBase64) {
-			run = bytes.ReplaceAll(bytes.ReplaceAll(run, []byte("-"), []byte("+")), []byte("_"), []byte("/"))
-			for skip := range 4 { // a length or a tag may be of these characters too
-				digits := run[skip:]
-				if len(digits)%4 == 1 {
-					digits = digits[:len(digits)-1]
-				}
-				decoded, err := base64.RawStdEncoding.AppendDecode(nil, digits)
-				if err == nil && !yield(decoded, formBase64) {
-					return
-				}
-			}
-		}
-		if decoded := listed(text); len(decoded) >= size {
-			yield(decoded, formNumbers)
 		}
 	}
-}
-
-// runs yields the parts of a text that are of characters of one kind, and at least
-// so long.
-func runs(text []byte, least int, kind func(byte) bool) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		from := 0
-		for at := 0; at <= len(text); at++ {
-			if at < len(text) && kind(text[at]) {
-				continue
+	for _, run := range bytes.FieldsFunc(text, notBase64) {
+		for skip := 0; skip < 4 && 3*len(run) >= 4*size; skip++ { // because a length or a tag may precede
+			digits := run[skip:]
+			if len(digits)%4 == 1 {
+				digits = digits[:len(digits)-1]
 			}
-			if at-from >= least && !yield(text[from:at]) {
-				return
+			if isType(decodeBase64(digits)) {
+				return formBase64
 			}
-			from = at + 1
 		}
 	}
+	if isType(listed(text), nil) {
+		return formNumbers
+	}
+	return formNone
 }
 
-func isHex(c byte) bool {
-	return ('0' <= c && c <= '9') || ('a' <= c && c <= 'f') || ('A' <= c && c <= 'F')
+func notHex(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'a' || r > 'f') && (r < 'A' || r > 'F')
 }
 
-func isBase64(c byte) bool { return (inTypeName(c) && c != '.') || c == '+' || c == '/' }
+func notBase64(r rune) bool {
+	return r >= utf8.RuneSelf || !inTypeName(byte(r)) && r != '+' && r != '/' || r == '.'
+}
+
+// decodeBase64 decodes base64 in either alphabet, without padding.
+func decodeBase64(text []byte) ([]byte, error) {
+	text = bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("-"), []byte("+")), []byte("_"), []byte("/"))
+	return base64.RawStdEncoding.AppendDecode(nil, text)
+}
 
 // listed returns the byte values that are written in a text as decimal numbers.
 func listed(text []byte) []byte {

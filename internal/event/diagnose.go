@@ -1,0 +1,229 @@
+package event
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// diagnosis collects what a record that is not a valid event of ours shows.
+type diagnosis struct {
+	message    Message
+	headers    *headerAttributes
+	value      outline
+	headerForm typeForm // how ce_type writes our type
+	// prefixProblem is what is wrong with headers that have attributes under other keys;
+	// "" if there are none. prefixClaims states that one of those claims our type.
+	prefixProblem string
+	prefixClaims  bool
+}
+
+// diagnose returns why a record is not a valid event of ours: a [*SkipError] if it is
+// certainly not meant for us, else an [*InvalidError]. What may be an order is never
+// skipped. A record is skipped only if it is a CloudEvent of another type, complete,
+// or a tombstone, and nothing in it claims our type.
+func diagnose(m Message, h *headerAttributes, err error) error {
+	d := diagnosis{message: m, headers: h, value: outlineOf(m.Value)}
+	d.readHeaders()
+	if d.headerForm == formNone && !d.prefixClaims && d.value.form == formNone {
+		other := h.otherType()
+		if h.inValue() {
+			other = d.value.eventOfOtherType()
+		}
+		switch {
+		case m.Value == nil:
+			return &SkipError{Reason: SkipTombstone}
+		case other != "":
+			return &SkipError{Reason: SkipOtherType, Type: other}
+		}
+	}
+	wrong, ok := errors.AsType[*InvalidError](err)
+	if !ok {
+		return err
+	}
+	wrong = d.explain(wrong)
+	orderID, eventID := d.names()
+	return &InvalidError{Field: wrong.Field, Problem: wrong.Problem, OrderID: orderID, ClaimedEventID: eventID}
+}
+
+// readHeaders looks for our type in the headers.
+func (d *diagnosis) readHeaders() {
+	for _, h := range d.message.Headers {
+		if h.Key == "ce_type" {
+			// Of several, the one that is nearest to ours counts.
+			if f := formOf(h.Value); f != formNone && (d.headerForm == formNone || f < d.headerForm) {
+				d.headerForm = f
+			}
+			continue
+		}
+		number, problem, ok := wrongPrefix(h.Key)
+		if !ok || len(h.Value) == 0 {
+			continue
+		}
+		if d.prefixProblem == "" || problem < d.prefixProblem {
+			d.prefixProblem = problem
+		}
+		d.prefixClaims = d.prefixClaims || (number == attrType && formOf(h.Value) != formNone)
+	}
+}
+
+// explain returns the error with its cause, as far as the record shows it.
+func (d *diagnosis) explain(err *InvalidError) *InvalidError {
+	ofHeader := strings.HasPrefix(err.Field, "ce_") || err.Field == "content-type"
+	switch {
+	case (err == errOtherType || err.Field == "ce_type") && d.headerForm > formDamaged && d.headers.conflicts&(1<<attrType) == 0:
+		return invalid("ce_type", "%s", d.headerForm.problem("send it as plain bytes (JSON header converter?)"))
+	case ofHeader:
+		return err
+	case d.value.isEnvelope():
+		return invalid("schema", "stands beside payload: the value is in Kafka Connect's {schema,payload} envelope; set schemas.enable=false in its converter")
+	case err == errOtherType && d.headers.inValue():
+		return d.otherTypeInValue()
+	case err == errOtherType:
+		return d.otherTypeInHeaders()
+	case err == errNoType:
+		return invalid("type", "is missing: %s", d.whyNoType())
+	case err.Field == "data.order_id" && !d.headers.inValue() && d.value.form != formNone:
+		return invalid(err.Field, "%s: the value is a whole event, but ce_* headers are there, which are for data alone", err.Problem)
+	}
+	return err
+}
+
+const wholeEvent = "leave the ce_* headers out, or set content-type to application/cloudevents+json"
+
+func (d *diagnosis) otherTypeInHeaders() *InvalidError {
+	switch {
+	case d.headerForm == formDamaged:
+		return invalid("type", "%s", d.headerForm.problem(""))
+	case d.value.form != formNone:
+		return invalid("ce_type", "is another type, but the value is a whole event of type %s: %s", TypeReadyToCapture, wholeEvent)
+	case d.prefixClaims:
+		return invalid("ce_type", "is not the type in another header: %s", d.prefixProblem)
+	}
+	for n := range attrRequired {
+		if d.headers.values[n] == nil {
+			return invalid(attributeNames()[n], "is missing: without it the record is not a CloudEvent, whatever its type")
+		}
+	}
+	return invalid("type", "is not %s", TypeReadyToCapture)
+}
+
+func (d *diagnosis) otherTypeInValue() *InvalidError {
+	switch {
+	case d.headerForm != formNone:
+		return invalid("ce_type", "is not the type in the value, which is read because of the content-type")
+	case d.value.form != formNone:
+		return invalid("type", "%s", d.value.form.problem("write that alone"))
+	}
+	for n := range attrRequired {
+		if d.value.present&(1<<n) == 0 {
+			return invalid(attributeNames()[n], "is missing: %s", d.whyNoEvent())
+		}
+	}
+	if d.prefixClaims {
+		return invalid("type", "is not the type in a header: %s", d.prefixProblem)
+	}
+	return invalid("type", "is not %s", TypeReadyToCapture)
+}
+
+func (d *diagnosis) whyNoEvent() string {
+	switch {
+	case d.prefixProblem != "":
+		return d.prefixProblem
+	case d.value.isData():
+		return "the value looks like an event's data alone; were its headers lost?"
+	}
+	return "without it the value is not a CloudEvent, whatever its type"
+}
+
+func (d *diagnosis) whyNoType() string {
+	switch {
+	case !d.headers.inValue() && d.value.form != formNone:
+		return "the value is a whole event; " + wholeEvent
+	case d.headers.inValue() && d.headers.values[attrType] != nil:
+		return "content-type says structured mode (application/cloudevents+json), but the attributes are in ce_* headers: set it to application/json"
+	case d.prefixProblem != "":
+		return d.prefixProblem
+	case d.headers.inValue() && d.value.isData():
+		return "the value looks like an event's data alone; were its headers lost?"
+	}
+	return "CloudEvents require it"
+}
+
+// names returns the order id and the event id of a record, for an operator. If the value is
+// broken and has no recognisable payer token, it returns none from the value, because they
+// may be the token.
+func (d *diagnosis) names() (orderID, eventID string) {
+	secrets := append(d.value.tokens, tokensIn(d.message.Value)...)
+	if d.value.isObject || slices.ContainsFunc(secrets, func(s string) bool { return len(s) >= telling }) {
+		orderID = d.value.orderID
+		if d.headers.inValue() || d.value.form != formNone {
+			eventID = d.value.id
+		}
+	}
+	inHeader := d.headers.values[attrID] != nil && d.headers.conflicts&(1<<attrID) == 0
+	if inHeader && (eventID == "" || !d.headers.inValue()) {
+		eventID = string(d.headers.values[attrID])
+	}
+	return shown(orderID, secrets), shown(eventID, secrets)
+}
+
+// Names returns the order id and the event id for an operator: printable, bounded, and
+// "" if a producer put the payer token there.
+func (e *ReadyToCapture) Names() (orderID, eventID string) {
+	secrets := []string{e.PayerToken.Reveal()}
+	return shown(e.OrderID, secrets), shown(e.ID, secrets)
+}
+
+const (
+	mostShown = 256 // bytes of a name that is shown
+	telling   = 8   // bytes; a shorter part of a token, or of a text, reveals nothing
+)
+
+// shown returns a text for an operator, or "" if it has control characters or reveals
+// one of the secrets.
+func shown(text string, secrets []string) string {
+	for _, s := range secrets {
+		if s == text || (len(s) >= telling && strings.Contains(text, s)) || (len(text) >= telling && strings.Contains(s, text)) {
+			return ""
+		}
+	}
+	if hasControl(text) {
+		return ""
+	}
+	return printable(text, mostShown)
+}
+
+// tokensIn returns what may be payer tokens in a value that is not JSON or not
+// complete: the texts after the word token.
+func tokensIn(value []byte) []string {
+	const (
+		word      = "token"
+		most      = 64 // of them
+		longest   = 600
+		before    = "\"'`\\: =>{[\t\r\n"
+		behind    = "\"'`\\,&;<}] \t\r\n"
+		lookAhead = 32
+	)
+	var found []string
+	for range most {
+		at := bytes.Index(value, []byte(word))
+		if at < 0 {
+			break
+		}
+		value = value[at+len(word):]
+		text := value[:min(len(value), longest+lookAhead)]
+		whole := len(text)
+		if text = bytes.TrimLeft(text, before); len(text) == whole {
+			continue // a part of another word
+		}
+		if end := bytes.IndexAny(text, behind); end >= 0 {
+			text = text[:end]
+		}
+		if len(text) > 0 {
+			found = append(found, string(text))
+		}
+	}
+	return found
+}
