@@ -21,7 +21,7 @@ func TestAllocationsOfDecoding(t *testing.T) { //nolint:paralleltest // AllocsPe
 		t.Fatal(err)
 	}
 	m := structuredMessage(compacted.Bytes())
-	const most = 17
+	const most = 16
 	if n := testing.AllocsPerRun(500, func() {
 		if _, err := event.Decode(m); err != nil {
 			t.Fatal(err)

@@ -92,7 +92,7 @@ func (d Decoder) setTime(e *ReadyToCapture, text *string, recordTime time.Time) 
 	if text != nil {
 		var ok bool
 		if e.Time, ok = parseTime(*text); !ok {
-			return invalid("time", "is no RFC 3339 time such as 2026-11-23T10:00:00Z%s", timeFault(*text))
+			return invalid("time", "is not an RFC 3339 time such as 2026-11-23T10:00:00Z%s", timeFault(*text))
 		}
 		if e.Time.Unix() < 0 || (*text)[:4] < "1970" {
 			return invalid("time", "is before 1970")

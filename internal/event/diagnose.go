@@ -10,7 +10,7 @@ import (
 // diagnosis collects what a record that is not a valid event of ours shows.
 type diagnosis struct {
 	message    Message
-	headers    *headerAttributes
+	headers    headerAttributes // a copy, because a pointer would move the headers of valid events to the heap, too
 	value      outline
 	headerForm typeForm // how ce_type writes our type
 	// prefixProblem is what is wrong with headers that have attributes under other keys;
@@ -24,7 +24,7 @@ type diagnosis struct {
 // skipped. A record is skipped only if it is a CloudEvent of another type, complete,
 // or a tombstone, and nothing in it claims our type.
 func diagnose(m Message, h *headerAttributes, err error) error {
-	d := diagnosis{message: m, headers: h, value: outlineOf(m.Value)}
+	d := diagnosis{message: m, headers: *h, value: outlineOf(m.Value)}
 	d.readHeaders()
 	if d.headerForm == formNone && !d.prefixClaims && d.value.form == formNone {
 		other := h.otherType()
@@ -77,7 +77,7 @@ func (d *diagnosis) explain(err *InvalidError) *InvalidError {
 	case ofHeader:
 		return err
 	case d.value.isEnvelope():
-		return invalid("schema", "stands beside payload: the value is in Kafka Connect's {schema,payload} envelope; set schemas.enable=false in its converter")
+		return invalid("schema", "is beside payload: the value is in Kafka Connect's {schema,payload} envelope; set schemas.enable=false in its converter")
 	case err == errOtherType && d.headers.inValue():
 		return d.otherTypeInValue()
 	case err == errOtherType:
@@ -85,7 +85,7 @@ func (d *diagnosis) explain(err *InvalidError) *InvalidError {
 	case err == errNoType:
 		return invalid("type", "is missing: %s", d.whyNoType())
 	case err.Field == "data.order_id" && !d.headers.inValue() && d.value.form != formNone:
-		return invalid(err.Field, "%s: the value is a whole event, but ce_* headers are there, which are for data alone", err.Problem)
+		return invalid(err.Field, "%s: the value is a whole event, but has ce_* headers beside it, which are for data alone", err.Problem)
 	}
 	return err
 }

@@ -1,6 +1,15 @@
-// Package event reads and writes the three CloudEvents of the service:
-// order.ready_to_capture in, payment.captured and payment.rejected out, and
-// the parked record. The formats are held to the JSON Schemas in schemas/.
+// Package event defines the wire formats of the service and the types that
+// they are decoded to.
+//
+// [Decoder] decodes order.ready_to_capture events in structured or binary mode.
+// If a record is not a valid event, the error states whether it is invalid,
+// and then parked, or not meant for the service, and then skipped.
+// [Outcome.Encode] and [DecodeOutcome] write and read payment.captured and
+// payment.rejected. [EncodeParked] writes the parked record, and [Resend] the
+// headers of a parked record that an operator sends again. Tests compare all
+// of these with the JSON Schemas in schemas/.
+//
+// [History], [Attempt] and [Decision] are what the ledger keeps of an event.
 package event
 
 import (
@@ -20,15 +29,15 @@ const (
 // Source is the CloudEvents source of every outcome.
 const Source = "/payment-capture"
 
-// Provider names the payment provider in an outcome.
-const Provider = "mercadopago"
+// provider is the name of the payment provider in an outcome.
+const provider = "mercadopago"
 
-// Message is a Kafka record as far as events are concerned.
+// Message is the part of a Kafka record that events are encoded in.
 type Message struct {
-	Key       []byte // nil where the record has none
+	Key       []byte // nil if the record has none
 	Value     []byte // nil for a tombstone
 	Headers   []Header
-	Timestamp time.Time // zero where the record has none
+	Timestamp time.Time // zero if the record has none
 }
 
 // Header is a Kafka record header; keys may repeat.
@@ -37,15 +46,15 @@ type Header struct {
 	Value []byte
 }
 
-// ReadyToCapture says that an order may be paid. It is valid by construction:
-// [Decode] is the only way to one.
+// ReadyToCapture is an order.ready_to_capture event: an order may be paid. It is
+// valid by construction, because only [Decoder] returns one.
 type ReadyToCapture struct {
 	ID          string // the idempotency key of the capture: 1-64 printable ASCII characters, no spaces
 	Source      string
 	Subject     string
-	Time        time.Time // when it happened; the record's timestamp where the event has none
+	Time        time.Time // when it happened; the record's timestamp if the event has none
 	TraceParent string    // W3C trace context, or ""
-	// TimeFromRecord: the event has no time of its own.
+	// TimeFromRecord states that the event has no time of its own.
 	TimeFromRecord bool
 
 	OrderID           string
@@ -53,14 +62,14 @@ type ReadyToCapture struct {
 	Description       string
 	ExternalReference string // the payment's reference at the API: [A-Za-z0-9_-]{1,64}
 	PayerToken        secret.Text
-	Account           string // which account shall capture it; "": whichever reads it
+	Account           string // the account that captures it; "": any account
 	DeviceSessionID   string // the buyer's device, or ""
 	SubMerchant       *SubMerchant
 }
 
-// SubMerchant is forward_data.sub_merchant: whom a payment facilitator in
-// Brazil charges for. All fourteen fields are required (mercadopago
-// reference §3); the order of the fields here is the order they are sent in.
+// SubMerchant is forward_data.sub_merchant: the merchant that a payment facilitator in
+// Brazil charges for. The API requires all fourteen fields; requests have them in
+// this order.
 type SubMerchant struct {
 	ID                string `json:"sub_merchant_id"`
 	MCC               string `json:"mcc"`
@@ -78,8 +87,8 @@ type SubMerchant struct {
 	URL               string `json:"url"`
 }
 
-// Outcome is what came of an event: money taken, or refused for good. It has
-// the same id and the same content whenever it is produced for an event.
+// Outcome is the published result of an event: payment.captured or
+// payment.rejected. All outcomes of one event have the same id and content.
 type Outcome struct {
 	Type        string // TypeCaptured or TypeRejected
 	Subject     string // the order id
@@ -90,13 +99,13 @@ type Outcome struct {
 	OrderID           string
 	Amount            money.Amount
 	ExternalReference string
-	PaymentID         string // the API's advanced payment; "" where a rejection has none
+	PaymentID         string // the API's advanced payment; "" if a rejection has none
 	Transactions      []Transaction
 	CapturedAt        time.Time // zero for a rejection
-	ProviderReplayed  bool      // the API answered from its own memory of the key
+	ProviderReplayed  bool      // the API returned its stored answer for the idempotency key
 	Replayed          bool      // published again from the ledger
 
-	// Of a rejection only:
+	// A rejection has these, too.
 	Reason   string // the API's status_detail verbatim, or one of ours
 	Category Category
 	Retry    Retry
@@ -111,8 +120,8 @@ type Transaction struct {
 	Amount        string `json:"amount,omitzero"`
 }
 
-// Category is what kind of rejection it is: a closed list that consumers can
-// switch over, where the reason is an open one.
+// Category is the kind of a rejection: a closed list that consumers can switch
+// over, while the list of reasons is open.
 type Category string
 
 // The categories.
@@ -125,29 +134,29 @@ const (
 	CategoryOther                Category = "other"
 )
 
-// Retry says whether a new event, with a new id, can do better.
+// Retry is whether a new event, with a new id, can succeed.
 type Retry string
 
 // The kinds of retry.
 const (
-	RetryNever       Retry = "never"        // the same order will be refused again
+	RetryNever       Retry = "never"        // the API will refuse the same order again
 	RetryLater       Retry = "later"        // the same agreement may succeed later
 	RetryBuyerAction Retry = "buyer_action" // the buyer must do something first
 )
 
-// Result is how an event ends: an outcome, or parked. One of the two is set.
+// Result is an outcome or the reason for parking. One of the two is set.
 type Result struct {
 	Outcome  *Outcome
 	ParkInfo *ParkInfo
 }
 
-// ParkInfo says why a record waits for a person.
+// ParkInfo is why a record is parked and waits for an operator.
 type ParkInfo struct {
 	Reason       ParkReason
-	Detail       string // for a person: what happened and what to look at; no secrets
+	Detail       string // for the operator: what happened and what to check; no secrets
 	FirstAttempt time.Time
 	Tries        int    // HTTP calls made
-	HTTPStatus   int    // of the last answer; 0 where there was none
+	HTTPStatus   int    // of the last answer; 0 if there was none
 	RequestID    string // the API's x-request-id of the last answer
 }
 
@@ -160,18 +169,18 @@ const (
 	ParkWrongCurrency     ParkReason = "wrong_currency"       // not the currency of the account's site
 	ParkTooOld            ParkReason = "too_old"              // older than CAPTURE_MAX_EVENT_AGE
 	ParkTimeInFuture      ParkReason = "time_in_future"       // its time is too far ahead to wait for it
-	ParkUndecided         ParkReason = "undecided"            // the budget is spent and nobody knows
-	ParkErrorAfterUnknown ParkReason = "error_after_unknown"  // refused, after a try that may have charged
+	ParkUndecided         ParkReason = "undecided"            // the budget is spent, and the result is unknown
+	ParkErrorAfterUnknown ParkReason = "error_after_unknown"  // refused, after a call that may have charged
 	ParkKeyUsed           ParkReason = "idempotency_key_used" // the API says that the key is used
 	ParkContradictory     ParkReason = "contradictory_answer" // the answer contradicts itself or the request
-	ParkUnexpectedStatus  ParkReason = "unexpected_status"    // a state that this service never asks for
-	ParkRefusedRequest    ParkReason = "refused_request"      // the API finds fault with this request
+	ParkUnexpectedStatus  ParkReason = "unexpected_status"    // a payment state that this service never requests
+	ParkRefusedRequest    ParkReason = "refused_request"      // the API rejects the request as invalid
 	ParkDuplicateRefer    ParkReason = "reference_duplicated" // a payment under this reference may exist
-	ParkKeyExpired        ParkReason = "key_expired"          // tried so long ago that the API may have forgotten its key
-	ParkTriedOtherwise    ParkReason = "tried_otherwise"      // tried before with another body, or for another account
-	ParkConflicting       ParkReason = "conflicting_event"    // the API was called for something else under this id
-	ParkBlocked           ParkReason = "blocked"              // something on the way to the API refuses this event's calls alone
-	// ParkReferenceCaptured: another event was captured under its reference, and CAPTURE_ONCE_PER is reference.
+	ParkKeyExpired        ParkReason = "key_expired"          // the attempt is older than the key retention of the API
+	ParkTriedOtherwise    ParkReason = "tried_otherwise"      // the attempt had another body or account
+	ParkConflicting       ParkReason = "conflicting_event"    // the attempt was for another event with this id
+	ParkBlocked           ParkReason = "blocked"              // a proxy before the API refuses the calls of this event alone
+	// ParkReferenceCaptured is for a reference under which another event was captured, if CAPTURE_ONCE_PER is reference.
 	ParkReferenceCaptured ParkReason = "reference_already_captured"
 )
 

@@ -99,7 +99,7 @@ func textOf(value []byte) *string {
 // check returns what is wrong with the headers of an event in either mode.
 func (h *headerAttributes) check() error {
 	if h.contentTypeConflict {
-		return invalid("content-type", "stands twice in the headers with different values, so the mode is unknown")
+		return invalid("content-type", "appears twice in the headers with different values, so the mode is unknown")
 	}
 	if rest, ok := cutPrefixFold(h.contentType, cloudEventsMediaType); ok {
 		format, _, _ := bytes.Cut(rest, []byte(";"))
@@ -116,7 +116,7 @@ func (h *headerAttributes) check() error {
 func (h *headerAttributes) checkOnce(first int) error {
 	for n, name := range attributeNames() {
 		if n < first && h.conflicts&(1<<n) != 0 {
-			return invalid("ce_"+name, "stands twice in the headers with different values")
+			return invalid("ce_"+name, "appears twice in the headers with different values")
 		}
 	}
 	return nil

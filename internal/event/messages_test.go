@@ -25,11 +25,11 @@ func TestTimesSayWhatIsWrong(t *testing.T) {
 		"1795428000000":                            "it is digits only",
 		"1795428000.25":                            "it is digits only",
 		"2026-11-23":                               "a date without a time of day",
-		"2026-11-23 10:00:00Z":                     "a space stands in the place of the T",
-		"2026-11-23 10:00:00+01:00":                "a space stands in the place of the T",
+		"2026-11-23 10:00:00Z":                     "a space is in place of the T",
+		"2026-11-23 10:00:00+01:00":                "a space is in place of the T",
 		"2026-11-23T10:00:00,5Z":                   "a comma",
-		"2026-11-23t10:00:00z":                     "the t or the z is small",
-		"2026-11-23T10:00:00z":                     "the t or the z is small",
+		"2026-11-23t10:00:00z":                     "the t or the z is in lower case",
+		"2026-11-23T10:00:00z":                     "the t or the z is in lower case",
 		"2026-02-30T10:00:00Z":                     "does not exist",
 		"2026-11-23T10:00:00+25:00":                "does not exist",
 		"2026-11-23T10:00:00+01:00[Europe/Berlin]": "a zone name in brackets",
@@ -40,7 +40,7 @@ func TestTimesSayWhatIsWrong(t *testing.T) {
 		"Mon Nov 23 10:00:00 UTC 2026":                      "the name of a day or month",
 		"Mon, 23 Nov 2026 10:00:00 GMT":                     "the name of a day or month",
 		"23/11/2026 10:00:00":                               "the date is not written as",
-		planted:                                             "no RFC 3339 time such as 2026-11-23T10:00:00Z",
+		planted:                                             "not an RFC 3339 time such as 2026-11-23T10:00:00Z",
 	} {
 		m := structuredMessage([]byte(with(t, plain, `"2026-11-23T10:00:00Z"`, quoted(text))))
 		wantInvalid(t, text, m, "time", cause)
@@ -77,7 +77,7 @@ func TestMessagesNameTheCause(t *testing.T) {
 		"two orders":   {valued(plainData+plainData, ours...), "data", "several JSON documents"},
 		"an envelope": {
 			valued(`{"schema":{"type":"struct"},"payload":` + plain + `}`), "schema",
-			"stands beside payload: the value is in Kafka Connect's {schema,payload} envelope; set schemas.enable=false in its converter",
+			"is beside payload: the value is in Kafka Connect's {schema,payload} envelope; set schemas.enable=false in its converter",
 		},
 		"a number for an id":      {valued(with(t, plain, `"evt-1"`, "17")), "id", "is a JSON number; a string is required"},
 		"a number for an order":   {valued(with(t, plain, `"order-1001"`, "1001")), "data.order_id", "is a JSON number; a string is required"},

@@ -5,30 +5,30 @@ import (
 	"time"
 )
 
-// A parked record that is sent again carries what it answers to, so that only
-// that parking is undone, and only once: when the topic is replayed from the
-// start, the record that was sent again passes too.
+// A record that an operator sends again names the park decision that it supersedes. So it
+// supersedes only that decision, and only once, although a replay of the topic from its
+// start reads it again.
 const (
 	resendPrefix       = "payment-capture-"
-	headerResend       = resendPrefix + "resend"        // when the event was parked, to the millisecond
-	headerFirstAttempt = resendPrefix + "first-attempt" // when it was first tried; absent: never
+	headerResend       = resendPrefix + "resend"        // when the event was parked, in milliseconds
+	headerFirstAttempt = resendPrefix + "first-attempt" // when the first call was made; absent: never
 )
 
-// Resend marks a record as a parked one that a person sends again: it is tried
-// once more, under the same key.
+// Resend marks a parked record that an operator sends again. The service calls the
+// API once more for it, under the same idempotency key.
 type Resend struct {
-	ParkedAt     time.Time // by the ledger; in milliseconds
-	FirstAttempt time.Time // of the parked record; zero: it was never tried
+	ParkedAt     time.Time // the time of the decision in the ledger; in milliseconds
+	FirstAttempt time.Time // of the parked record; zero: there was no call
 }
 
-// Undoes reports whether the record is sent again to undo that very parking. No
-// mark undoes nothing.
+// Undoes reports whether the record was sent again because of that park decision. A nil
+// Resend undoes none.
 func (r *Resend) Undoes(d *Decision) bool { return r != nil && r.ParkedAt.Equal(d.At) }
 
-// IsResendHeader reports whether a header is one that a resend adds.
+// IsResendHeader reports whether the key is one of a header of a [Resend].
 func IsResendHeader(key string) bool { return strings.HasPrefix(key, resendPrefix) }
 
-// Headers gives the mark.
+// Headers returns the headers that mark the record.
 func (r Resend) Headers() []Header {
 	hs := []Header{{Key: headerResend, Value: []byte(r.ParkedAt.UTC().Format(timeFormat))}}
 	if !r.FirstAttempt.IsZero() {
@@ -37,8 +37,8 @@ func (r Resend) Headers() []Header {
 	return hs
 }
 
-// ResendOf reads the mark of a record; nil: it has none. One that cannot be read
-// is none: without it the record is what it was, and calls nobody.
+// ResendOf returns the mark of a record, or nil if it has none. A mark that cannot be read
+// counts as none, because then the service makes no call.
 func ResendOf(m Message) *Resend {
 	var r Resend
 	for _, h := range m.Headers {

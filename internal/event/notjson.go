@@ -13,57 +13,8 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// InvalidError says which field of a record is wrong, and how. It never
-// quotes the payer token.
-type InvalidError struct {
-	Field   string // such as "data.amount", or "" for the record's value as a whole
-	Problem string
-	// OrderID and ClaimedEventID are what the record says they are, if that can be
-	// read: for an operator, printable and bounded. Nothing else may rely on them.
-	OrderID        string
-	ClaimedEventID string
-}
-
-func (e *InvalidError) Error() string {
-	if e.Field == "" {
-		return "the record's value " + e.Problem
-	}
-	return e.Field + " " + e.Problem
-}
-
-// SkipError reports that a record is not meant for this service. Whoever skips a
-// record counts it by its reason, and shows its type.
-type SkipError struct {
-	Reason SkipReason
-	Type   string // the CloudEvents type, as it was written; "" for a tombstone
-}
-
-func (e *SkipError) Error() string {
-	if e.Reason == SkipTombstone {
-		return "record without a value (tombstone)"
-	}
-	return fmt.Sprintf("event of type %q", printable(e.Type, 64))
-}
-
-// SkipReason is why a record is skipped: a closed list.
-type SkipReason string
-
-// The reasons for skipping a record. [Decode] returns the first two.
-const (
-	SkipOtherType    SkipReason = "other_type"    // a CloudEvent of another type
-	SkipTombstone    SkipReason = "tombstone"     // no value, and no header that claims our type
-	SkipOtherAccount SkipReason = "other_account" // an event that names another account
-)
-
-// SkipReasons returns every reason for skipping a record.
-func SkipReasons() []SkipReason { return []SkipReason{SkipOtherType, SkipTombstone, SkipOtherAccount} }
-
-func invalid(field, format string, args ...any) *InvalidError {
-	return &InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}
-}
-
-// notJSON says what is wrong with a JSON text without quoting it: it may hold
-// the payer token, even as the name of a member where the text is broken.
+// notJSON returns what is wrong with a value that the library refuses. It does not quote
+// the value, because any part of it may be the payer token, even the name of a member.
 func notJSON(prefix string, value []byte, err error) *InvalidError {
 	field := prefix
 	var pointer jsontext.Pointer
@@ -73,48 +24,49 @@ func notJSON(prefix string, value []byte, err error) *InvalidError {
 		pointer = se.JSONPointer
 	}
 	depth := 0
-	for token := range pointer.Tokens() {
+	for name := range pointer.Tokens() {
 		if depth++; depth > maxDepth {
 			break
 		}
 		if field != "" {
 			field += "."
 		}
-		if !isMember(token) {
-			token = "?"
+		if !isMember(name) {
+			name = "?"
 		}
-		field += token
+		field += name
 	}
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		return invalid(field, "stands twice in its object%s", position(err))
-	case foreign(value) != "":
-		return invalid(field, "begins with %s: only JSON in UTF-8 is read", foreign(value))
+		return invalid(field, "appears twice in its object%s", position(err))
+	case foreignFormat(value) != "":
+		return invalid(field, "begins with %s: only JSON in UTF-8 is read", foreignFormat(value))
 	}
 	if se, ok := errors.AsType[*json.SemanticError](err); ok {
 		return wrongKind(field, se)
 	}
-	if cause := notJSONCause(value, pointer == ""); cause != "" {
-		return invalid(field, "is not JSON%s", cause)
+	cause := notJSONCause(value, pointer == "")
+	if cause == "" {
+		cause = position(err)
 	}
-	return invalid(field, "is not JSON%s", position(err))
+	return invalid(field, "is not JSON%s", cause)
 }
 
-// wrongKind says which kind of JSON value is required.
+// wrongKind returns which kind of JSON value is required.
 func wrongKind(field string, err *json.SemanticError) *InvalidError {
-	is, required := kindName(err.JSONKind), "an object"
+	actual, required := kindName(err.JSONKind), "an object"
 	if t := err.GoType; t != nil && (t.Kind() == reflect.String || t == reflect.TypeFor[secret.Text]() ||
 		(t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.String)) {
 		required = "a string"
 	}
-	if is == "string" {
+	if actual == "string" {
 		return invalid(field, "is a JSON string; %s is required (encoded twice?)", required)
 	}
-	return invalid(field, "is a JSON %s; %s is required", is, required)
+	return invalid(field, "is a JSON %s; %s is required", actual, required)
 }
 
-// notJSONCause says why a value is not JSON, if its bytes show that. atTop reports
-// whether the fault lies outside of every object and array.
+// notJSONCause returns why a value is not JSON, or "" if its bytes do not show that. atTop
+// states that the fault lies outside of every object and array.
 func notJSONCause(value []byte, atTop bool) string {
 	zero := bytes.IndexByte(value, 0)
 	switch at := notUTF8At(value); {
@@ -134,7 +86,7 @@ func notJSONCause(value []byte, atTop bool) string {
 	return ""
 }
 
-// isUTF16 reports whether a value begins as ASCII does in UTF-16 without a mark.
+// isUTF16 reports whether a value begins like ASCII in UTF-16 without a byte order mark.
 func isUTF16(value []byte) bool {
 	if len(value) < 4 {
 		return false
@@ -143,7 +95,7 @@ func isUTF16(value []byte) bool {
 	return a != b && a == c && b == d
 }
 
-// notUTF8At returns where a text stops being UTF-8, or -1.
+// notUTF8At returns the first byte of a text that is not UTF-8, or -1.
 func notUTF8At(text []byte) int {
 	for at := 0; at < len(text); {
 		r, size := utf8.DecodeRune(text[at:])
@@ -155,9 +107,8 @@ func notUTF8At(text []byte) int {
 	return -1
 }
 
-// foreign says what a value begins with that is not JSON, or "" where that
-// does not tell what it is.
-func foreign(value []byte) string {
+// foreignFormat returns the mark of another format that a value begins with, or "".
+func foreignFormat(value []byte) string {
 	for _, mark := range []struct{ prefix, name string }{
 		{"\xef\xbb\xbf", "a byte order mark"},
 		{"\xfe\xff", "a byte order mark of UTF-16, so it is not UTF-8 at byte 0"},
@@ -174,6 +125,7 @@ func foreign(value []byte) string {
 	return ""
 }
 
+// position returns where the library met a syntax error, or "" if err is none.
 func position(err error) string {
 	if se, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		return fmt.Sprintf(" (at byte %d)", se.ByteOffset)
@@ -181,11 +133,11 @@ func position(err error) string {
 	return ""
 }
 
-// maxDepth is how deep the event's own members lie.
+// maxDepth is the depth of the deepest members of an event, such as data.payer.token.
 const maxDepth = 3
 
-// isMember reports whether the name is of a member of the event, at any
-// depth: other names are not quoted.
+// isMember reports whether the event has a member of the name, at any depth. Errors
+// quote no other names.
 func isMember(name string) bool {
 	switch name {
 	case "specversion", "id", "source", "type", "subject", "time", "datacontenttype", "traceparent", "data", "data_base64",
