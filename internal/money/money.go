@@ -1,4 +1,4 @@
-// Package money holds amounts of the currencies that Wallet Connect charges
+// Package money represents amounts of the currencies that Wallet Connect charges
 // in, exact to the smallest unit and without floats.
 package money
 
@@ -15,15 +15,15 @@ import (
 type Currency string
 
 // Site is a Mercado Pago country site. The API has no currency field: the
-// currency is that of the access token's site (mercadopago reference §3).
+// site of the access token determines the currency.
 type Site struct {
-	ID       string // as the API echoes it in site_id, such as "MLM"
+	ID       string // as the API returns it in site_id, such as "MLM"
 	Currency Currency
 	Scale    int32 // decimal places that the API accepts
 }
 
-// Sites lists the sites that offer Wallet Connect. CLP takes no decimals (the
-// OpenAPI overlay for MLC says 400 to them); COP takes none in practice.
+// Sites returns the sites that offer Wallet Connect. CLP has no decimals, because the
+// OpenAPI overlay for MLC answers them with 400; COP has none in practice.
 func Sites() []Site {
 	return []Site{
 		{"MLA", "ARS", 2},
@@ -36,7 +36,7 @@ func Sites() []Site {
 	}
 }
 
-// SiteOf gives the site that charges in the currency.
+// SiteOf returns the site that charges in the currency.
 func SiteOf(c Currency) (Site, bool) {
 	switch c {
 	case "ARS":
@@ -57,7 +57,7 @@ func SiteOf(c Currency) (Site, bool) {
 	return Site{}, false
 }
 
-// ParseCurrency reads a currency code; the error names those that there are.
+// ParseCurrency parses a currency code. Its error lists the known codes.
 func ParseCurrency(code string) (Currency, error) {
 	if site, ok := SiteOf(Currency(code)); ok {
 		return site.Currency, nil
@@ -70,14 +70,14 @@ func ParseCurrency(code string) (Currency, error) {
 }
 
 const (
-	// MaxText is the longest text of an amount that is read, in bytes.
+	// MaxText is the length of the longest text that [Parse] accepts, in bytes.
 	MaxText = 32
-	// maxMinor bounds an amount to twelve digits before the point, far over
-	// any payment and far under what overflows.
+	// maxMinor limits an amount to twelve digits before the point, far more than
+	// any payment and far less than an overflow.
 	maxMinor = 1_000_000_000_000_00 - 1
 )
 
-// The ways in which an amount can be wrong.
+// The errors of [Parse] and [FromMinor].
 var (
 	ErrSyntax   = errors.New("is not a decimal number")
 	ErrPositive = errors.New("is not greater than zero")
@@ -86,24 +86,24 @@ var (
 )
 
 // Amount is a positive sum of money. Its zero value is no amount.
-// Two amounts are equal with == when they are the same money.
+// Amounts of the same money are equal with ==.
 type Amount struct {
 	minor    int64
 	currency Currency
 }
 
-// Parse reads an amount from a JSON number's text or a decimal string. It
-// takes any spelling of the number, such as 7.005e2, and never rounds: one
-// that is finer than its currency is ErrTooFine.
+// Parse parses the text of a JSON number or a decimal string. It accepts every
+// spelling of a number, such as 7.005e2, and never rounds: it returns ErrTooFine
+// for an amount that is finer than its currency.
 func Parse(text string, c Currency) (Amount, error) {
 	site, ok := SiteOf(c)
 	if !ok {
 		return Amount{}, fmt.Errorf("currency %q: unknown", c)
 	}
-	if minor, ok := readPlain(text, site.Scale); ok {
+	if minor, ok := parsePlain(text, site.Scale); ok {
 		return Amount{minor: minor, currency: c}, nil
 	}
-	// An exponent of many digits would make the library build a huge number.
+	// Because the library would build a huge number for an exponent of many digits.
 	if len(text) == 0 || len(text) > MaxText || exponentDigits(text) > 3 || strings.Trim(text, "0123456789+-.eE") != "" {
 		return Amount{}, ErrSyntax
 	}
@@ -124,10 +124,10 @@ func Parse(text string, c Currency) (Amount, error) {
 	return Amount{minor: minor.IntPart(), currency: c}, nil
 }
 
-// readPlain reads an amount as it is nearly always written, up to twelve digits
-// and no more than scale digits behind a point, without the library's big
-// numbers. ok is false for every other text, right or wrong.
-func readPlain(text string, scale int32) (minor int64, ok bool) {
+// parsePlain parses the usual spelling of an amount, with up to twelve digits
+// and no more than scale digits after a point, without the library's big
+// numbers. ok is false for every other text, valid or not.
+func parsePlain(text string, scale int32) (minor int64, ok bool) {
 	whole, fraction, point := strings.Cut(text, ".")
 	if whole == "" || len(whole) > 12 || len(fraction) > int(scale) || point == (fraction == "") {
 		return 0, false
@@ -146,6 +146,7 @@ func readPlain(text string, scale int32) (minor int64, ok bool) {
 	return minor, minor > 0
 }
 
+// exponentDigits returns how many digits the exponent of a number has.
 func exponentDigits(text string) int {
 	i := strings.IndexAny(text, "eE")
 	if i < 0 {
@@ -154,16 +155,16 @@ func exponentDigits(text string) int {
 	return len(strings.TrimLeft(text[i+1:], "+-"))
 }
 
-// Currency gives the amount's currency.
+// Currency returns the amount's currency.
 func (a Amount) Currency() Currency { return a.currency }
 
 // IsZero reports whether there is no amount.
 func (a Amount) IsZero() bool { return a == Amount{} }
 
-// Minor gives the amount in the currency's smallest unit, such as cents.
+// Minor returns the amount in the currency's smallest unit, such as cents.
 func (a Amount) Minor() int64 { return a.minor }
 
-// FromMinor makes an amount of a whole number of smallest units.
+// FromMinor returns the amount of a whole number of smallest units.
 func FromMinor(minor int64, c Currency) (Amount, error) {
 	if _, ok := SiteOf(c); !ok {
 		return Amount{}, fmt.Errorf("currency %q: unknown", c)
@@ -177,9 +178,9 @@ func FromMinor(minor int64, c Currency) (Amount, error) {
 	return Amount{minor: minor, currency: c}, nil
 }
 
-// String gives the amount with exactly its currency's decimal places and no
-// exponent: 700.50, or 700 where the currency has none. It is a JSON number's
-// text as well.
+// String returns the amount with exactly the decimal places of its currency and no
+// exponent: 700.50, or 700 if the currency has none. The text is also a valid JSON
+// number.
 func (a Amount) String() string {
 	site, ok := SiteOf(a.currency)
 	if !ok {

@@ -52,14 +52,14 @@ func TestParse(t *testing.T) {
 		}
 	}
 	if _, err := money.Parse("1", "USD"); err == nil {
-		t.Error("Parse takes a currency that no site has")
+		t.Error("Parse accepts a currency that no site has")
 	}
 }
 
 // TestParseAgreesWithTheLibrary: the usual spellings are read without it.
 func TestParseAgreesWithTheLibrary(t *testing.T) {
 	t.Parallel()
-	taken := 0
+	accepted := 0
 	for _, c := range []money.Currency{"MXN", "CLP"} {
 		site, _ := money.SiteOf(c)
 		for _, whole := range []string{"", "0", "00", "7", "007", "10", "700", "999999999999", "1000000000000", "-7", "+7", "7e0", "/", ":"} {
@@ -74,15 +74,15 @@ func TestParseAgreesWithTheLibrary(t *testing.T) {
 				if !ok {
 					continue
 				}
-				taken++
+				accepted++
 				if a.Minor() != d.Shift(site.Scale).IntPart() || a.String() != d.StringFixed(site.Scale) {
 					t.Errorf("Parse(%q, %s) = %q, %d in its smallest unit; the library reads %s", text, c, a, a.Minor(), d)
 				}
 			}
 		}
 	}
-	if taken < 50 {
-		t.Errorf("only %d of the texts are amounts", taken)
+	if accepted < 50 {
+		t.Errorf("only %d of the texts are amounts", accepted)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestEverySiteIsFoundByItsCurrency(t *testing.T) {
 		}
 	}
 	if _, err := money.ParseCurrency("USD"); err == nil {
-		t.Error("ParseCurrency takes USD")
+		t.Error("ParseCurrency accepts USD")
 	}
 }
 

@@ -1,6 +1,7 @@
-// Package secret holds text that must never be shown: access tokens, payer
-// tokens, passwords. Printing, logging or marshalling a [Text] gives a fixed
-// placeholder; only Reveal gives the content, so that every use can be found.
+// Package secret protects texts that must never be shown: access tokens, payer
+// tokens, passwords. Printing, logging or marshalling a [Text] writes a fixed
+// placeholder. Only Reveal returns the content, so every use can be found.
+// A [Source] is a secret that may change while the process runs.
 package secret
 
 import (
@@ -15,17 +16,17 @@ const Redacted = "[redacted]"
 // Text is a secret. Its zero value is "no secret".
 type Text struct{ plain string }
 
-// New makes a secret of plain text.
+// New returns a secret with this content.
 func New(plain string) Text { return Text{plain: plain} }
 
-// Reveal gives the content. Call it only where the content leaves for the
-// place that it is meant for.
+// Reveal returns the content. Call it only where the content is sent to its
+// receiver.
 func (t Text) Reveal() string { return t.plain }
 
 // IsZero reports whether there is no content.
 func (t Text) IsZero() bool { return t.plain == "" }
 
-// String gives the placeholder, or "" for an empty secret.
+// String returns the placeholder, or "" for an empty secret.
 func (t Text) String() string {
 	if t.plain == "" {
 		return ""
@@ -33,19 +34,19 @@ func (t Text) String() string {
 	return Redacted
 }
 
-// Format prints String whatever the verb: a wrong verb such as %d would
-// otherwise print the content in its complaint.
+// Format writes String for every verb, because fmt would otherwise write the content in
+// its message about a wrong verb such as %d.
 func (t Text) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, t.String()) // fmt.State keeps its own errors
+	_, _ = io.WriteString(f, t.String()) // because fmt.State keeps its own errors
 }
 
-// LogValue is String, for log/slog.
+// LogValue returns String, for log/slog.
 func (t Text) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
-// MarshalText is String, for encoding/json and its like.
+// MarshalText returns String, for encoding/json and similar packages.
 func (t Text) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// UnmarshalText takes the content as it is.
+// UnmarshalText sets the content to the text.
 func (t *Text) UnmarshalText(text []byte) error {
 	t.plain = string(text)
 	return nil

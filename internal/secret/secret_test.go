@@ -11,7 +11,7 @@ import (
 	"payment-capture/internal/secret"
 )
 
-func TestNoWayOfPrintingShowsTheContent(t *testing.T) {
+func TestPrintingNeverShowsTheSecret(t *testing.T) {
 	t.Parallel()
 	const plain = "APP_USR-very-secret"
 	type wrapped struct {
@@ -35,7 +35,7 @@ func TestNoWayOfPrintingShowsTheContent(t *testing.T) {
 	slog.New(slog.NewTextHandler(&out, nil)).Info("m", slog.Any("secret", s), slog.Any("wrapped", w))
 
 	if strings.Contains(out.String(), plain) || strings.Contains(out.String(), fmt.Sprintf("%x", plain)) {
-		t.Errorf("the content shows:\n%s", out.String())
+		t.Errorf("the output contains the secret:\n%s", out.String())
 	}
 	if !strings.Contains(out.String(), secret.Redacted) {
 		t.Errorf("no placeholder in:\n%s", out.String())

@@ -23,7 +23,7 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// want checks what the source gives, and whether with an error.
+// want checks the secret of the source, and whether there is an error.
 func want(t *testing.T, s *secret.Source, plain string, withError bool) {
 	t.Helper()
 	got, err := s.Text()
@@ -31,7 +31,7 @@ func want(t *testing.T, s *secret.Source, plain string, withError bool) {
 		t.Errorf("got %q, %v; want %q, an error: %t", got.Reveal(), err, plain, withError)
 	}
 	if err != nil && plain != "" && strings.Contains(err.Error(), plain) {
-		t.Errorf("the error shows the content: %v", err)
+		t.Errorf("the error contains the secret: %v", err)
 	}
 }
 
@@ -54,9 +54,9 @@ func TestFileIsReadAgain(t *testing.T) {
 
 		<-time.After(500 * time.Millisecond)
 		write(t, path, "other\n")
-		want(t, s, "first", false) // it was looked at within the second
+		want(t, s, "first", false) // because it was checked within the second
 		<-time.After(500 * time.Millisecond)
-		want(t, s, "first", false) // it may be being written
+		want(t, s, "first", false) // because it may be being written
 		<-time.After(time.Second)
 		want(t, s, "other", false)
 
@@ -68,7 +68,7 @@ func TestFileIsReadAgain(t *testing.T) {
 	})
 }
 
-// A rotation that goes wrong must not take the last good secret away.
+// After a failed rotation the last good secret stays in use.
 func TestFileThatBecomesUnreadable(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "token")

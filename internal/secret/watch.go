@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// warnEvery is how often a file that stays unreadable is logged.
+// warnEvery is how often a Warner logs a file that stays unreadable.
 const warnEvery = 10 * time.Minute
 
-// Warner logs when a file that is read again and again cannot be read, and when
-// it can be read again. It logs no content. Its zero value logs nothing.
+// Warner logs when a file that is read repeatedly becomes unreadable, and when it is
+// readable again. It logs no content. Its zero value logs nothing.
 type Warner struct {
 	log   *slog.Logger
 	attrs []any
 
 	mu     sync.Mutex
-	since  time.Time // when reading failed first; zero: it did not; guarded by mu
+	since  time.Time // when reading failed first, or zero; guarded by mu
 	logged time.Time // when this was logged last; guarded by mu
 }
 
-// NewWarner returns a Warner for the file that a variable names.
+// NewWarner returns a Warner for the file whose path an environment variable has.
 func NewWarner(log *slog.Logger, variable, path string) *Warner {
 	return &Warner{log: log, attrs: []any{slog.String("variable", variable), slog.String("file", path)}}
 }
 
-// Read notes how reading the file ended.
+// Read records the result of reading the file.
 func (w *Warner) Read(err error) {
 	if w == nil || w.log == nil {
 		return

@@ -13,10 +13,10 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// A file that goes wrong is logged once when that begins, whoever looks at it
-// first, and again when it is well; what was good stays in use, and no content is
-// logged.
-func TestFileThatGoesWrongIsLogged(t *testing.T) {
+// The warner logs once when a file becomes unreadable, and once when it is readable
+// again, whichever method checks it first. The last good content stays in use and is
+// never logged.
+func TestUnreadableFileIsLogged(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(t *testing.T, path string){
 		"emptied": func(t *testing.T, path string) { t.Helper(); write(t, path, "") },
@@ -35,7 +35,7 @@ func TestFileThatGoesWrongIsLogged(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"unreadable": func(t *testing.T, path string) { // as by its permissions, which root does not mind
+		"unreadable": func(t *testing.T, path string) { // a link to itself, because root ignores permissions
 			t.Helper()
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
@@ -83,10 +83,10 @@ func TestFileThatGoesWrongIsLogged(t *testing.T) {
 						t.Error("the version did not change")
 					}
 					if n := strings.Count(log.String(), `"level":"INFO"`); n != 1 {
-						t.Errorf("%d lines that it can be read again, want 1: %s", n, log.String())
+						t.Errorf("%d lines that the file can be read again, want 1: %s", n, log.String())
 					}
 					if strings.Contains(log.String(), "planted") {
-						t.Errorf("the log shows the content: %s", log.String())
+						t.Errorf("the log contains the secret: %s", log.String())
 					}
 				})
 			})
@@ -94,9 +94,8 @@ func TestFileThatGoesWrongIsLogged(t *testing.T) {
 	}
 }
 
-// A file that is well again with the content that it had is so although nothing of
-// it changed.
-func TestFileThatComesBackAsItWas(t *testing.T) {
+// A file that is readable again without any change is read again.
+func TestFileThatComesBackUnchanged(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "token")
 	synctest.Test(t, func(t *testing.T) {
@@ -118,7 +117,7 @@ func TestFileThatComesBackAsItWas(t *testing.T) {
 	})
 }
 
-// While a file is being rewritten in place, no part of it is taken for the whole.
+// While a file is being rewritten in place, the source does not use a part of it.
 func TestRewriteInProgress(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "token")
@@ -138,7 +137,7 @@ func TestRewriteInProgress(t *testing.T) {
 		<-time.After(time.Second)
 		want(t, s, "second", false)
 		if log.Len() > 0 {
-			t.Errorf("it is logged: %s", log.String())
+			t.Errorf("the rewrite is logged: %s", log.String())
 		}
 	})
 }
