@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// attributes are faults of the envelope's members.
+// attributes adds faults of the attributes.
 func (m *maker) attributes() {
 	m.with("no specversion", `"specversion":"1.0",`, ``, "specversion", "missing")
 	m.with("another specversion", `"1.0"`, `"0.3"`, "specversion", `"0.3"`)
@@ -40,7 +40,7 @@ func (m *maker) attributes() {
 	m.with("base64 alone", `"data":`+m.data, `"data_base64":"e30="`, "data_base64", "not read")
 }
 
-// types are types that are ours but for damage, and none.
+// types adds damaged spellings of our type, and missing types.
 func (m *maker) types() {
 	m.with("no type", `"type":"order.ready_to_capture",`, ``, "type", "missing")
 	m.with("a null type", `"order.ready_to_capture"`, `null`, "type", "missing")
@@ -63,7 +63,7 @@ func (m *maker) types() {
 	m.with("our type in capitals, and a fault elsewhere", `order.ready_to_capture","time":`, `ORDER.READY_TO_CAPTURE","x":1,"x":2,"time":`, "?", "twice")
 }
 
-// times are times that are none, or not to be believed.
+// times adds texts that are not a time, and times that cannot be right.
 func (m *maker) times() {
 	for _, text := range []string{
 		"", "now", "0", "2026-11-23", "2026-11-23T10:00:00", "2026-11-23T10:00Z", "2026-11-23 10:00:00Z", "2026-11-23t10:00:00Z",

@@ -11,8 +11,8 @@ import (
 	"payment-capture/internal/event"
 )
 
-// wrappedTypes are our type as header mappers, converters and serialisers write it,
-// with what has to be said of each.
+// wrappedTypes returns our type as header mappers, converters and serialisers write it,
+// and a part of the error for each.
 func wrappedTypes() map[string]struct{ text, problem string } {
 	const ours = event.TypeReadyToCapture
 	std, url := base64.StdEncoding.EncodeToString, base64.RawURLEncoding.EncodeToString
@@ -98,7 +98,7 @@ func wrappedTypes() map[string]struct{ text, problem string } {
 	}
 }
 
-// claims are records whose type is ours, but for its wrapping.
+// claims adds records whose type is ours in some wrapping.
 func (m *maker) claims() {
 	for name, w := range wrappedTypes() {
 		field, against := "ce_type", w.problem
@@ -122,12 +122,12 @@ func (m *maker) claims() {
 	m.with("our type in Avro's JSON", `"order.ready_to_capture"`, `{"string":"order.ready_to_capture"}`, "type", "JSON object; a string is required")
 }
 
-// otherHeaders are the headers that a bridge added, of a complete event of another type.
+// otherHeaders returns the headers of a complete event of another type, which a bridge added.
 func otherHeaders(more ...string) []string {
 	return append([]string{"ce_specversion", "1.0", "ce_id", "b-1", "ce_source", "/bridge", "ce_type", "com.bridge.forwarded"}, more...)
 }
 
-// valuesThatClaim are whole events of ours beside headers of another type.
+// valuesThatClaim adds events of ours with the headers of another type.
 func (m *maker) valuesThatClaim() {
 	array := "[" + m.plain + "]"
 	for name, value := range map[string]string{
@@ -153,7 +153,7 @@ func quoted(text string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
 }
 
-// prefixes are headers as other bindings write them.
+// prefixes adds headers as other bindings write them.
 func (m *maker) prefixes() {
 	for prefix, problem := range map[string]string{
 		"ce-": "the HTTP prefix ce-; on Kafka it is ce_", "Ce-": "the HTTP prefix ce-", "cloudEvents:": "the AMQP prefix cloudEvents:; on Kafka it is ce_",
@@ -171,7 +171,7 @@ func (m *maker) prefixes() {
 	}
 }
 
-// notEvents are records that have a type and are not CloudEvents.
+// notEvents adds records that have a type but are not CloudEvents.
 func (m *maker) notEvents() {
 	bare := strings.Replace(m.data, "{", `{"type":"ORDER",`, 1)
 	lost := []string{"x-restored-from", "backup"}
@@ -201,7 +201,7 @@ func (m *maker) notEvents() {
 	m.structured("an envelope in an envelope", `{"schema":null,"payload":"`+strings.ReplaceAll(m.plain, `"`, `\"`)+`"}`, "schema", "{schema,payload}", lost...)
 }
 
-// contradictions are structured events beside headers that say something else.
+// contradictions adds structured events whose headers contradict them.
 func (m *maker) contradictions() {
 	for _, c := range []struct{ name, value string }{
 		{"ce_specversion", "0.3"},

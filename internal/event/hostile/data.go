@@ -2,7 +2,7 @@ package hostile
 
 import "strings"
 
-// amounts are JSON values that are no amount.
+// amounts adds JSON values that are not an amount.
 func (m *maker) amounts() {
 	set := func(name, value, problem string) {
 		m.with("an amount that is "+name, `"700.50"`, value, "data.amount", problem)
@@ -15,7 +15,7 @@ func (m *maker) amounts() {
 	set("-Infinity", `-Infinity`, "not JSON")
 	set("a plus and digits", `+5`, "not JSON")
 	set("a point and digits", `.5`, "not JSON")
-	// What is wrong stands after a number that is one.
+	// These begin with a valid number, so the library reports the data.
 	m.with("an amount that is hexadecimal", `"700.50"`, `0x10`, "data", "not JSON")
 	m.with("an amount with a leading zero", `"700.50"`, `0700.50`, "data", "not JSON")
 	set("digits and a point", `5.`, "not JSON")
@@ -27,7 +27,7 @@ func (m *maker) amounts() {
 	set("negative", `-700.50`, "greater than zero")
 	set("zero", `0`, "greater than zero")
 	set("zero with places", `0.000`, "greater than zero")
-	set("less than nothing by its sign", `-0`, "greater than zero")
+	set("negative zero", `-0`, "greater than zero")
 	set("zero with an exponent", `0e99`, "greater than zero")
 	set("of thirteen digits", `1000000000000`, "twelve digits")
 	set("1e12", `1e12`, "twelve digits")
@@ -49,7 +49,7 @@ func (m *maker) amounts() {
 	}
 }
 
-// numberTexts are texts that are no amount.
+// numberTexts adds texts that are not an amount.
 func (m *maker) numberTexts() {
 	for _, text := range []string{
 		"", " ", "NaN", "Infinity", "-Infinity", "inf", "null", "-1", "+1", "-0", "1e2", "1E2", "0x10", "007", "00.5", "0700.50", ".5", "5.", "1,50", "1.000,50",
@@ -64,7 +64,7 @@ func (m *maker) numberTexts() {
 	}
 }
 
-// identifiers are faults of the order's own names.
+// identifiers adds faults of the identifiers of the order.
 func (m *maker) identifiers() {
 	add := func(name, member, value, problem string) {
 		m.with(name, `"payer"`, `"`+member+`":`+value+`,"payer"`, "data."+member, problem)
@@ -76,10 +76,10 @@ func (m *maker) identifiers() {
 	m.with("a line of a log in the order id", `order-1001`, `x\n{\"level\":\"ERROR\",\"msg\":\"FORGED\"}`, "data.order_id", "control")
 	m.with("an escape sequence in the order id", `order-1001`, `\u001b]0;FORGED\u0007`, "data.order_id", "control")
 	m.with("an order id of 257 characters", `order-1001`, strings.Repeat("o", 257), "data.order_id", "256")
-	m.with("an order id that is no reference", `order-1001`, `order/1001`, "data.external_reference", "stand in")
+	m.with("an order id that is not a reference", `order-1001`, `order/1001`, "data.external_reference", "stand in")
 	for name, value := range map[string]string{
 		"empty": `""`, "of 65 characters": `"` + strings.Repeat("r", 65) + `"`, "with a header": `"a\r\nX-Other: 1"`,
-		"with a zero character": `"a\u0000"`, "with a way up": `"../../v1/payments"`, "with a query": `"a&status=approved"`, "beyond ASCII": `"é"`,
+		"with a zero character": `"a\u0000"`, "with a parent path": `"../../v1/payments"`, "with a query": `"a&status=approved"`, "beyond ASCII": `"é"`,
 	} {
 		add("a reference "+name, "external_reference", value, "A-Z a-z 0-9")
 	}
@@ -94,7 +94,7 @@ func (m *maker) identifiers() {
 	add("an array for an account", "account", `["main"]`, "JSON array")
 }
 
-// texts are faults of what the buyer sees.
+// texts adds faults of the description, which the buyer sees.
 func (m *maker) texts() {
 	m.with("no description", `"description":"Order 1001",`, ``, "data.description", "missing")
 	m.with("an object for a description", `"Order 1001"`, `{"es":"Pedido"}`, "data.description", "JSON object")
@@ -107,7 +107,7 @@ func (m *maker) texts() {
 	}
 }
 
-// payers are faults of the payer and of whom is charged for.
+// payers adds faults of the payer and the sub-merchant.
 func (m *maker) payers() {
 	m.with("no payer", `,"payer":{"token":"`+m.token+`"}`, ``, "data.payer.token", "missing")
 	m.with("no token", `"token"`, `"Token"`, "data.payer.token", "missing")
@@ -129,7 +129,7 @@ func (m *maker) payers() {
 	m.with("a sub-merchant's member twice", `"payer"`, `"sub_merchant":{"mcc":"1","mcc":"2"},"payer"`, "data.sub_merchant.mcc", "twice")
 }
 
-// shapes are data that are no object.
+// shapes adds data that are not an object.
 func (m *maker) shapes() {
 	set := func(name, value, problem string) { m.with("data that are "+name, m.data, value, "data", problem) }
 	m.with("no data", `,"data":`+m.data, ``, "data", "missing")

@@ -7,7 +7,7 @@ import (
 	"payment-capture/internal/event"
 )
 
-// modes are records of which the mode or the format is another, or not known.
+// modes adds records with another or an unknown mode or format.
 func (m *maker) modes() {
 	for _, format := range []string{
 		"application/cloudevents+avro", "application/cloudevents+protobuf; charset=x", "application/cloudevents-batch+json",
@@ -30,7 +30,7 @@ func (m *maker) modes() {
 	m.structured("the data in binary mode called structured", m.data, "type", "missing", append(required(), structured...)...)
 }
 
-// headers are faults of the headers in binary mode.
+// headers adds faults of the headers in binary mode.
 func (m *maker) headers() {
 	for _, name := range []string{"ce_specversion", "ce_id", "ce_source", "ce_type"} {
 		m.binary("no "+name, []string{name}, nil, strings.TrimPrefix(name, "ce_"), "missing")
@@ -75,7 +75,7 @@ func (m *maker) headers() {
 	m.binary("five thousand headers", []string{"ce_id"}, many, "id", "missing")
 }
 
-// binaryValues are values that are no data, and keys.
+// binaryValues adds values that are not the data of an event, and odd keys.
 func (m *maker) binaryValues() {
 	for name, tc := range map[string]struct{ value, field, problem string }{
 		"no value":                  {"", "data", "empty"},

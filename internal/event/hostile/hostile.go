@@ -1,7 +1,7 @@
-// Package hostile is a corpus for tests: records that are no valid
+// Package hostile is a corpus for tests: records that are not a valid
 // order.ready_to_capture, each wrong in one way, and records that look wrong
-// and are not. Every record has the payer token in it that it is made with,
-// where its form allows, so that a test can look for it in errors, logs and
+// but are valid. Every record contains the payer token that the test passes,
+// if its form allows, so that the test can search for it in errors, logs and
 // headers.
 package hostile
 
@@ -14,20 +14,20 @@ import (
 	"payment-capture/internal/event"
 )
 
-// Record is a record that has to be parked as invalid_event.
+// Record is a record that must be parked as invalid_event.
 type Record struct {
 	Name    string
 	Message event.Message
-	Field   string // that has to be named; "" where it is the value as a whole
-	Problem string // a part of what has to be said of it
+	Field   string // the field that the error must name; "" for the value as a whole
+	Problem string // a part of the error
 }
 
 // maker collects records.
 type maker struct {
 	now     time.Time
 	token   string
-	data    string // of the plain event
-	plain   string // the plain event: valid, and the start of the others
+	data    string // the data of the plain event
+	plain   string // a valid event, which the others change
 	records []Record
 }
 
@@ -42,8 +42,8 @@ func newMaker(now time.Time, token string) *maker {
 
 func (m *maker) time() string { return m.now.UTC().Format(time.RFC3339) }
 
-// Records gives the corpus but for what is in [Large] and [TooLong]: some
-// three hundred records of at most a megabyte and a half. now is the time in them.
+// Records returns the corpus without the records of [Large] and [TooLong]: several
+// hundred records of at most a megabyte and a half. now is the time of the events.
 func Records(now time.Time, token string) []Record {
 	m := newMaker(now, token)
 	m.notJSON()
@@ -72,14 +72,14 @@ func Records(now time.Time, token string) []Record {
 	return m.records
 }
 
-// TooLong gives a record of that many bytes and a few more.
+// TooLong returns a record that is a little larger than size bytes.
 func TooLong(now time.Time, token string, size int) Record {
 	m := newMaker(now, token)
 	m.with("a description that is too long", "Order 1001", strings.Repeat("x", size), "data.description", "256")
 	return m.records[0]
 }
 
-// Large gives records of about that many bytes.
+// Large returns records of about size bytes.
 func Large(now time.Time, token string, size int) []Record {
 	m := newMaker(now, token)
 	fill := func(unit string) string { return strings.Repeat(unit, size/len(unit)) }
@@ -99,8 +99,8 @@ func Large(now time.Time, token string, size int) []Record {
 	return m.records
 }
 
-// distinctMembers gives the text of members of an object, each of another
-// name, of about that many bytes.
+// distinctMembers returns JSON members of about size bytes, each with a name of its
+// own.
 func distinctMembers(size int) string {
 	var b strings.Builder
 	for i := 0; b.Len() < size; i++ {
@@ -114,8 +114,8 @@ func (m *maker) add(name string, message event.Message, field, problem string) {
 	m.records = append(m.records, Record{Name: name, Message: message, Field: field, Problem: problem})
 }
 
-// structured adds a record with this value and these headers, names and
-// values in turn.
+// structured adds a record with this value and these headers, which alternate names
+// and values.
 func (m *maker) structured(name, value, field, problem string, headers ...string) {
 	if len(headers) == 0 {
 		headers = []string{"content-type", "application/cloudevents+json"}
@@ -123,7 +123,7 @@ func (m *maker) structured(name, value, field, problem string, headers ...string
 	m.add(name, event.Message{Key: []byte("order-1001"), Value: []byte(value), Headers: headersOf(headers...)}, field, problem)
 }
 
-// with adds the plain event with a part of it, which is in it once, replaced.
+// with adds the plain event with old replaced, which it must contain once.
 func (m *maker) with(name, old, changed, field, problem string, headers ...string) {
 	m.structured(name, m.replaced(old, changed), field, problem, headers...)
 }
@@ -135,13 +135,13 @@ func (m *maker) replaced(old, changed string) string {
 	return strings.Replace(m.plain, old, changed, 1)
 }
 
-// required are the headers of the least event in binary mode.
+// required returns the headers of a minimal event in binary mode.
 func required() []string {
 	return []string{"ce_specversion", "1.0", "ce_id", "evt-1", "ce_source", "/orders", "ce_type", event.TypeReadyToCapture}
 }
 
-// binary adds the plain event's data in binary mode, with the required
-// headers but for those left out, and more.
+// binary adds the plain event's data in binary mode with the required headers, except
+// those in without, and with the headers in more.
 func (m *maker) binary(name string, without []string, more []string, field, problem string) {
 	m.add(name, event.Message{Key: []byte("order-1001"), Value: []byte(m.data), Headers: binaryHeaders(without, more)}, field, problem)
 }

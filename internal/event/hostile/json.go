@@ -11,7 +11,7 @@ import (
 	"payment-capture/internal/event"
 )
 
-// notJSON are values in other formats.
+// notJSON adds values in other formats.
 func (m *maker) notJSON() {
 	m.structured("text", "order 1001 is ready, payer "+m.token, "", "not JSON")
 	m.structured("a form", "order_id=order-1001&amount=700.50&token="+m.token, "", "not JSON")
@@ -29,7 +29,7 @@ func (m *maker) notJSON() {
 	m.with("single quotes", `"evt-1"`, `'evt-1'`, "id", "not JSON")
 	m.with("a comment", `"data"`, `/* paid */"data"`, "", "not JSON")
 	m.with("a comma too many", `"700.50"`, `"700.50",`, "data", "not JSON")
-	m.with("the token where a colon is due", `"token":`, ``, "data.payer.?", "not JSON")
+	m.with("the token in place of a colon", `"token":`, ``, "data.payer.?", "not JSON")
 	m.with("the token without quotes", `"`+m.token+`"`, m.token, "data.payer.token", "not JSON")
 	m.structured("cut in the token", m.plain[:strings.Index(m.plain, m.token)+10], "data.payer.token", "not JSON")
 	m.structured("cut after the first byte", "{", "", "not JSON")
@@ -56,7 +56,7 @@ func wide(text string, order binary.AppendByteOrder) string {
 	return string(out)
 }
 
-// notOneValue are values of which none, another or more than one is there.
+// notOneValue adds values that are not exactly one JSON object.
 func (m *maker) notOneValue() {
 	m.add("an empty value", event.Message{Key: []byte("order-1001"), Value: []byte{}}, "", "is empty")
 	m.structured("white space", " \t\r\n", "", "not JSON")
@@ -73,7 +73,7 @@ func (m *maker) notOneValue() {
 	m.structured("a zero byte after the document", m.plain+"\x00", "", "not JSON")
 }
 
-// depth are values that are nested deeper than is read.
+// depth adds values that are nested too deeply.
 func (m *maker) depth() {
 	const levels = 100_000
 	m.with("100,000 arrays for an amount", `"700.50"`, strings.Repeat("[", levels)+strings.Repeat("]", levels), "data.amount.?", "not JSON")
@@ -82,10 +82,10 @@ func (m *maker) depth() {
 	m.structured("100,000 objects that do not end", strings.Repeat(`{"data":`, levels), "data.data.data", "not JSON")
 }
 
-// text are texts that are no UTF-8, and escapes that make none.
+// text adds texts that are not UTF-8, and escapes of such texts.
 func (m *maker) text() {
 	m.with("invalid UTF-8", "Order 1001", "Order \xff", "data.description", "not JSON")
-	m.with("a character in too many bytes", "Order 1001", "Order \xc0\x80", "data.description", "not JSON")
+	m.with("an overlong character", "Order 1001", "Order \xc0\x80", "data.description", "not JSON")
 	m.with("a surrogate in UTF-8", "Order 1001", "Order \xed\xa0\x80", "data.description", "not JSON")
 	m.with("Latin-1", "Order 1001", "Pedido n\xfamero 1001", "data.description", "not JSON")
 	m.with("invalid UTF-8 in the token", m.token, m.token+"\xff", "data.payer.token", "not JSON")
@@ -95,12 +95,12 @@ func (m *maker) text() {
 	m.with("the other half alone", "Order 1001", `\ude00`, "data.description", "not JSON")
 	m.with("two first halves", "Order 1001", `\ud83d\ud83d`, "data.description", "not JSON")
 	m.with("half a surrogate pair in a name", `"payer"`, `"\ud83d":1,"payer"`, "data", "not JSON")
-	m.with("an escape that is none", "Order 1001", `\x41`, "data.description", "not JSON")
+	m.with("an unknown escape", "Order 1001", `\x41`, "data.description", "not JSON")
 	m.with("a raw newline", "Order 1001", "Order\n1001", "data.description", "not JSON")
 	m.with("a raw zero byte", "Order 1001", "Order\x001001", "data.description", "not JSON")
 }
 
-// duplicates are members that stand twice: nobody can say which holds.
+// duplicates adds duplicate members: which of them is right is unknown.
 func (m *maker) duplicates() {
 	m.with("id twice", `"id"`, `"id":"evt-2","id"`, "id", "twice")
 	m.with("id twice, and the same", `"id"`, `"id":"evt-1","id"`, "id", "twice")

@@ -8,15 +8,15 @@ import (
 	"payment-capture/internal/event"
 )
 
-// OddRecord is a record that looks hostile and is valid: it has to be
-// captured, 700.50 MXN under this id, which is the order's as well.
+// OddRecord is a record that looks hostile but is valid: the service must capture
+// 700.50 MXN for the event and the order with this id.
 type OddRecord struct {
 	Name    string
 	ID      string
 	Message event.Message
 }
 
-// Odd gives the records that look hostile and are valid.
+// Odd returns the records that look hostile but are valid.
 func Odd(now time.Time, token string) []OddRecord {
 	m := newMaker(now, token)
 	var odd []OddRecord
@@ -41,9 +41,9 @@ func Odd(now time.Time, token string) []OddRecord {
 	with("HTML in the description", "Order 1001", `<script>alert('x')</script>&amp;<img src=x>`)
 	with("SQL in the description", "Order 1001", `'; drop table orders; --`)
 	with("formats and templates in the description", "Order 1001", `%s%n%d {{7*7}} ${jndi:ldap://x/y} $(id)`)
-	with("text that turns around", "Order 1001", "Order \u202e1001\u2066\u2028")
+	with("text in the other direction", "Order 1001", "Order \u202e1001\u2066\u2028")
 	with("a pair of surrogates", "Order 1001", `Order \ud83d\ude00`)
-	with("escapes where none are needed", "Order 1001", `\u004f\u0072der 1001`)
+	with("needless escapes", "Order 1001", `\u004f\u0072der 1001`)
 	with("256 characters of four bytes", "Order 1001", strings.Repeat("😀", 256))
 	with("quotes and backslashes", "Order 1001", `\"\\\/`)
 	with("an escaped name", `"amount"`, `"\u0061mount"`)
