@@ -20,11 +20,10 @@ import (
 	"payment-capture/schemas"
 )
 
-// planted is the payer token of the documents that are compared: no error may
-// show it.
+// planted is the payer token of the compared documents. No error may contain it.
 const planted = "PLANTED-payer-token-9c1f"
 
-// candidate is a record, and what a schema can see of it.
+// candidate is a record and the document that a schema can validate.
 type candidate struct {
 	message  event.Message
 	document any   // the event as encoding/json reads it
@@ -37,8 +36,8 @@ func structuredCandidate(value []byte) candidate {
 	return c
 }
 
-// binaryCandidate lays the headers and the value of a record in binary mode
-// out as the structured document that means the same.
+// binaryCandidate returns a record in binary mode with the equivalent structured
+// document.
 func binaryCandidate(m event.Message) candidate {
 	c := candidate{message: m}
 	members := map[string]any{}
@@ -59,7 +58,7 @@ func binaryCandidate(m event.Message) candidate {
 	return c
 }
 
-// at gives a member of the document, or nil.
+// at returns a member of the document, or nil.
 func (c candidate) at(names ...string) any {
 	node := c.document
 	for _, name := range names {
@@ -72,18 +71,18 @@ func (c candidate) at(names ...string) any {
 	return node
 }
 
-// rule is one that the decoder has and a schema cannot say.
+// rule is a rule of the decoder that a schema cannot express.
 type rule struct {
 	name    string
-	field   string // that the decoder names; "*" for any
+	field   string // the field that the decoder names; "*" for any
 	holds   func(candidate) bool
 	example candidate
 }
 
 var plainDecimal = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
 
-// beyondTheSchema lists every rule of the decoder that the schemas do not
-// have. A document that the schema takes is refused for one of these alone.
+// beyondTheSchema lists every rule of the decoder that the schemas do not have. The
+// decoder refuses a document that the schema accepts only because of one of these.
 var beyondTheSchema = sync.OnceValue(func() []rule {
 	const event0 = `{"specversion":"1.0","id":"e-1","source":"/s","type":"order.ready_to_capture","time":"2026-11-23T10:00:00Z","data":` +
 		`{"order_id":"o-1","amount":"700.50","currency":"MXN","description":"d","payer":{"token":"` + planted + `"}}}`
@@ -99,7 +98,7 @@ var beyondTheSchema = sync.OnceValue(func() []rule {
 	undated := changed(`"time":"2026-11-23T10:00:00Z",`, "")
 	undated.message.Timestamp = time.Time{}
 	return []rule{
-		{"a member stands twice, or a header with different values", "*", hasDuplicates, changed(`"id":"e-1"`, `"id":"e-1","id":"e-1"`)},
+		{"a member appears twice, or a header with different values", "*", hasDuplicates, changed(`"id":"e-1"`, `"id":"e-1","id":"e-1"`)},
 		{"text is UTF-8, and no half of a surrogate pair", "*", hasInvalidUTF8, changed(`"d"`, `"\ud83d"`)},
 		{"the amount is no finer than its currency", "data.amount", amountTooFine, changed(`"700.50"`, `700.505`)},
 		{
@@ -185,9 +184,8 @@ func exponentDigits(number string) int {
 	return len(strings.TrimLeft(exponent, "+-"))
 }
 
-// computable gives the document with exponents of more than three digits cut
-// to three nines: the schema's verdict is the same, and the validator can
-// reach it.
+// computable returns the document with exponents of more than three digits cut to
+// three nines. The schema's result stays the same, and the validator can compute it.
 func computable(node any) any {
 	switch node := node.(type) {
 	case map[string]any:
@@ -220,12 +218,12 @@ func computable(node any) any {
 	return node
 }
 
-// verdict is how a comparison ended.
-type verdict string
+// result is the result of a comparison: accepted, refused, or the name of a rule.
+type result string
 
-// compare holds the decoder to the schema over one record. It gives "taken",
-// "refused", or the rule beyond the schema that the decoder refused it for.
-func compare(tb testing.TB, c candidate) (verdict, error) {
+// compare checks that the decoder and the schema agree on a record. It returns
+// "accepted", "refused", or the rule beyond the schema for which the decoder refused it.
+func compare(tb testing.TB, c candidate) (result, error) {
 	tb.Helper()
 	decoded, err := event.Decode(c.message)
 	if err != nil {
@@ -239,26 +237,26 @@ func compare(tb testing.TB, c candidate) (verdict, error) {
 	}
 	if err == nil {
 		if refusal != nil {
-			return "", fmt.Errorf("the decoder takes what the schema refuses: %w", refusal)
+			return "", fmt.Errorf("the decoder accepts what the schema refuses: %w", refusal)
 		}
-		return "taken", checkDecoded(decoded)
+		return "accepted", checkDecoded(decoded)
 	}
-	if schemaTakes := refusal == nil; !schemaTakes {
+	if schemaAccepts := refusal == nil; !schemaAccepts {
 		return "refused", nil
 	}
 	wrong, ok := errors.AsType[*event.InvalidError](err)
 	if !ok {
-		return "", fmt.Errorf("the schema takes what the decoder skips: %w", err)
+		return "", fmt.Errorf("the schema accepts what the decoder skips: %w", err)
 	}
 	for _, r := range beyondTheSchema() {
 		if (r.field == "*" || r.field == wrong.Field) && r.holds(c) {
-			return verdict(r.name), nil
+			return result(r.name), nil
 		}
 	}
-	return "", fmt.Errorf("the schema takes what the decoder refuses: %w", err)
+	return "", fmt.Errorf("the schema accepts what the decoder refuses: %w", err)
 }
 
-// checkError holds every error to what all of them promise.
+// checkError checks what every error of the decoder promises.
 func checkError(c candidate, err error) error {
 	if _, ok := errors.AsType[*event.SkipError](err); ok {
 		if len(err.Error()) > 256 {
@@ -276,21 +274,20 @@ func checkError(c candidate, err error) error {
 	if _, isObject := c.document.(map[string]any); wrong.Field == "" && isObject && c.notJSON == nil && scan(c.message.Value) == nil {
 		return fmt.Errorf("an error in an object that names no field: %q", wrong.Error())
 	}
-	// A producer that writes the token elsewhere alone is beyond help: nothing says that
-	// it is the token.
+	// A token in another place alone cannot be recognised.
 	token, isText := c.at("data", "payer", "token").(string)
 	known := isText && strings.Contains(token, planted)
 	if (c.notJSON != nil || known) && strings.Contains(fmt.Sprintf("%s %q", wrong.Problem, err), planted) {
-		return fmt.Errorf("an error that shows the payer token: %q", wrong.Error())
+		return fmt.Errorf("an error that contains the payer token: %q", wrong.Error())
 	}
 	known = known || (c.notJSON != nil && bytes.Contains(c.message.Value, []byte(`"token":"`+planted)))
 	if names := wrong.OrderID + " " + wrong.ClaimedEventID; known && strings.Contains(names, planted) {
-		return fmt.Errorf("names that show the payer token: %q", names)
+		return fmt.Errorf("names that contain the payer token: %q", names)
 	}
 	return nil
 }
 
-// checkDecoded holds an event to what the rest of the service relies on.
+// checkDecoded checks what the rest of the service relies on in an event.
 func checkDecoded(e *event.ReadyToCapture) error {
 	switch {
 	case e.ID == "" || len(e.ID) > 64 || strings.ContainsAny(e.ID, " \r\n"):
@@ -311,8 +308,8 @@ func TestEveryRuleBeyondTheSchemaIsNeeded(t *testing.T) {
 	t.Parallel()
 	for _, r := range beyondTheSchema() {
 		got, err := compare(t, r.example)
-		if err != nil || got != verdict(r.name) {
-			t.Errorf("%s: the example gives %q, %v", r.name, got, err)
+		if err != nil || got != result(r.name) {
+			t.Errorf("%s: the result of the example is %q, %v", r.name, got, err)
 		}
 	}
 }

@@ -10,12 +10,12 @@ import (
 	"payment-capture/internal/event"
 )
 
-// What one event may allocate, by count and not by time: the race detector's own
-// allocations would be counted too, so these run without it (make test does).
+// These tests limit the allocations of an event. They do not run with the race detector,
+// because its own allocations would count, too.
 
 // TestAllocationsOfDecoding checks the budget of a plain event: its texts, its
 // members that may be absent, and what the library needs.
-func TestAllocationsOfDecoding(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts those of the whole process
+func TestAllocationsOfDecoding(t *testing.T) { //nolint:paralleltest // because AllocsPerRun counts those of the whole process
 	var compacted bytes.Buffer
 	if err := stdjson.Compact(&compacted, examples(t, "valid")["plain"]); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ func binaryMessage(headers ...string) event.Message {
 	return m
 }
 
-// required are the headers of the least event in binary mode.
+// required are the headers of a minimal event in binary mode.
 var required = []string{"ce_specversion", "1.0", "ce_id", "evt-1", "ce_source", "/orders", "ce_type", event.TypeReadyToCapture}
 
 func TestBinaryModeMeansTheSame(t *testing.T) {
@@ -41,7 +41,7 @@ func TestBinaryModeMeansTheSame(t *testing.T) {
 
 func TestInvalidExamplesAreInvalidInBinaryMode(t *testing.T) {
 	t.Parallel()
-	// What binary mode cannot express: it has no document around the data, no
+	// Binary mode cannot express these, because it has no document around the data, no
 	// base64 and no numbers in headers.
 	structuredOnly := []string{"not-an-object", "data-in-base64", "id-is-a-number", "data-missing"}
 	for name, example := range examples(t, "invalid") {
@@ -99,7 +99,7 @@ func TestBinaryHeaders(t *testing.T) {
 		m.Value = []byte(want.value)
 		wantInvalid(t, name, m, want.field, want.problem)
 	}
-	// Structured wins where the content-type says so.
+	// A content-type of structured mode decides.
 	m := binaryMessage(append(slices.Clone(required), "content-type", "application/cloudevents+json")...)
 	wantInvalid(t, "structured after all", m, "type", "missing")
 }

@@ -18,7 +18,7 @@ const (
 		`"time":"2026-11-23T10:00:00Z","data":` + plainData + `}`
 )
 
-// with replaces a part that is in the text once.
+// with replaces old in the text, which must contain it once.
 func with(t *testing.T, text, old, changed string) string {
 	t.Helper()
 	if strings.Count(text, old) != 1 {
@@ -27,7 +27,7 @@ func with(t *testing.T, text, old, changed string) string {
 	return strings.Replace(text, old, changed, 1)
 }
 
-// wantInvalid checks the field and a part of the message.
+// wantInvalid checks that the record is invalid, with this field and this part of the problem.
 func wantInvalid(t *testing.T, name string, m event.Message, field, problem string) {
 	t.Helper()
 	_, err := event.Decode(m)
@@ -45,7 +45,7 @@ func TestContentTypes(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name, contentType string
-		taken             bool
+		accepted          bool
 	}{
 		{"none, as kcat writes", "", true},
 		{"plain JSON", "application/json", true},
@@ -61,7 +61,7 @@ func TestContentTypes(t *testing.T) {
 		if tc.contentType != "" {
 			m.Headers = []event.Header{{Key: "Content-Type", Value: []byte(tc.contentType)}}
 		}
-		if tc.taken {
+		if tc.accepted {
 			if _, err := event.Decode(m); err != nil {
 				t.Errorf("%s: %v", tc.name, err)
 			}
@@ -119,7 +119,7 @@ func TestTime(t *testing.T) {
 		}
 	}
 	wantInvalid(t, "neither", event.Message{Value: []byte(timeless)}, "time", "no timestamp")
-	wantInvalid(t, "a record that says it has none", event.Message{Value: []byte(timeless), Timestamp: time.UnixMilli(-1)}, "time", "no timestamp")
+	wantInvalid(t, "a record with a negative timestamp", event.Message{Value: []byte(timeless), Timestamp: time.UnixMilli(-1)}, "time", "no timestamp")
 	for _, text := range []string{
 		"2026-11-23T1:00:00Z", "2026-11-23T10:00:00,5Z", "2026-11-23T10:00:00+24:00", "2026-11-23T10:00:00+10:60", "2026-11-23T10:00:00",
 		"2026-11-23", "2026-02-30T10:00:00Z", "2026-11-23t10:00:00Z", "2026-11-23T23:59:60Z", "", "now",

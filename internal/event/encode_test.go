@@ -20,7 +20,7 @@ import (
 	"payment-capture/schemas"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files")
 
 func mustParse(t *testing.T, text string, c money.Currency) money.Amount {
 	t.Helper()
@@ -31,7 +31,7 @@ func mustParse(t *testing.T, text string, c money.Currency) money.Amount {
 	return a
 }
 
-// outcomes gives one of every shape, by name.
+// outcomes returns one outcome of every shape, by name.
 func outcomes(t *testing.T) map[string]*event.Outcome {
 	t.Helper()
 	captured := event.Outcome{
@@ -85,7 +85,7 @@ func TestOutcomesKeepToTheSchemas(t *testing.T) {
 		if err := validate(t, schemas.Data(o.Type), binary.Value); err != nil {
 			t.Errorf("%s, binary: %v", name, err)
 		}
-		// Both modes say the same.
+		// Both modes have the same content.
 		fromHeaders, err := json.Marshal(binaryCandidate(binary).document)
 		if err != nil {
 			t.Fatal(err)
@@ -153,7 +153,7 @@ func TestOutcomeGoldenFiles(t *testing.T) {
 	}
 }
 
-// recordText writes a record as a person can read it: key, headers, value.
+// recordText returns a record as readable text: key, headers, value.
 func recordText(m event.Message) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "key: %s\n", m.Key)
@@ -179,8 +179,8 @@ func TestOutcomeKey(t *testing.T) {
 	}
 }
 
-// These ids are in the world: consumers drop repeats by them. They were made
-// by another implementation of UUIDv5.
+// Consumers drop repeated outcomes by these ids. Another implementation of UUIDv5
+// computed them.
 func TestOutcomeIDsNeverChange(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ eventID, outcome, want string }{

@@ -11,12 +11,11 @@ import (
 	"payment-capture/schemas"
 )
 
-// seedSize bounds the seeds: a fuzz test changes a short text to more effect.
+// seedSize limits the seeds, because changes of a short text have more effect.
 const seedSize = 4 << 10
 
-// checkTwice compares a record's reading with the schema's verdict, and holds
-// it to be the same each time. What is taken has to make outcomes that are
-// valid events.
+// checkTwice compares the decoder with the schema, and checks that decoding a record
+// twice has the same result. The outcome of a valid event must be a valid event, too.
 func checkTwice(t *testing.T, c candidate) {
 	t.Helper()
 	if _, err := compare(t, c); err != nil {
@@ -90,7 +89,7 @@ func FuzzDecodeBinary(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, id, source, when, contentType, key, text string, value []byte) {
 		if strings.HasPrefix(strings.ToLower(contentType), "application/cloudevents") || strings.EqualFold(key, "content-type") {
-			return // another mode, or one that cannot be told
+			return // because the mode is another one or unknown
 		}
 		c := binaryCandidate(event.Message{
 			Value: value,
@@ -109,8 +108,8 @@ func FuzzDecodeBinary(f *testing.F) {
 	})
 }
 
-// FuzzModes reads one value under headers of any kind: whatever they say of
-// its mode, it is read the same each time, and an error says what is wrong.
+// FuzzModes decodes a value with arbitrary headers. Whatever its mode, decoding it twice has
+// the same result, and an error keeps its promises.
 func FuzzModes(f *testing.F) {
 	f.Add("application/cloudevents+json", "ce_id", "evt-1", "", "", []byte(plain))
 	f.Add("application/json", "ce_id", "evt-1", "ce_type", event.TypeReadyToCapture, []byte(plainData))
@@ -148,8 +147,8 @@ func FuzzModes(f *testing.F) {
 		if err := checkDecoded(e); err != nil {
 			t.Fatal(err)
 		}
-		// No header may stand for another event than the one that is charged,
-		// or for another way to read it.
+		// No header may name another event than the one that is charged,
+		// or another mode.
 		mode := ""
 		for _, h := range m.Headers {
 			text := string(h.Value)
@@ -158,13 +157,13 @@ func FuzzModes(f *testing.F) {
 			}
 			if strings.EqualFold(h.Key, "content-type") {
 				if mode != "" && mode != text {
-					t.Fatalf("event %s is taken as %q and as %q", e.ID, mode, text)
+					t.Fatalf("event %s is accepted as %q and as %q", e.ID, mode, text)
 				}
 				mode = text
 			}
 			if (h.Key == "ce_id" && text != e.ID) || (h.Key == "ce_type" && text != event.TypeReadyToCapture) ||
 				(h.Key == "ce_source" && text != e.Source) || (h.Key == "ce_specversion" && text != "1.0") {
-				t.Fatalf("event %s is taken beside the header %s: %q", e.ID, h.Key, h.Value)
+				t.Fatalf("event %s is accepted beside the header %s: %q", e.ID, h.Key, h.Value)
 			}
 		}
 	})

@@ -8,8 +8,8 @@ import (
 	"payment-capture/internal/event"
 )
 
-// TestRecordID: a copy of a record, wherever it lies and whatever was added to it
-// to send it again, is the same record; anything else is another one.
+// TestRecordID checks that a copy of a record has the same id, even with the headers of a
+// resend, and that any other record has another id.
 func TestRecordID(t *testing.T) {
 	t.Parallel()
 	base := func() event.Message {
@@ -66,7 +66,7 @@ func TestResendComesBack(t *testing.T) {
 	}
 }
 
-// TestFingerprint: what makes it this event and no other.
+// TestFingerprint checks which members identify an event.
 func TestFingerprint(t *testing.T) {
 	t.Parallel()
 	decode := func(change string) *event.ReadyToCapture {
@@ -105,8 +105,9 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// TestContent: what decides about an event, and so whether it was corrected. The
-// record's timestamp and the trace context change when it is published again.
+// TestContent checks which members the decision on an event depends on. The record's
+// timestamp and the trace context are not among them, because they change when the event
+// is published again.
 func TestContent(t *testing.T) {
 	t.Parallel()
 	const whole = `{"specversion":"1.0","id":"e","source":"/s","type":"order.ready_to_capture","subject":"u","time":"2026-11-23T10:00:00Z",` +
@@ -183,8 +184,8 @@ func TestContent(t *testing.T) {
 	}
 }
 
-// TestOpen: an event that was tried may have any payment that was made since,
-// until it has an outcome.
+// TestOpen checks that a payment may belong to an event with an attempt until the event
+// has an outcome.
 func TestOpen(t *testing.T) {
 	t.Parallel()
 	at := time.UnixMilli(1_795_000_000_000)

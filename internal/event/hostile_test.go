@@ -28,7 +28,7 @@ func TestHostileRecordsNameTheirField(t *testing.T) {
 		_, err := event.Decode(r.Message)
 		text := fmt.Sprintf("%v %+v %#v", err, err, err)
 		if strings.Contains(text, planted) || strings.Contains(text, "FORGED") {
-			t.Errorf("%s: the error shows what is in the record: %s", r.Name, text)
+			t.Errorf("%s: the error quotes the record: %s", r.Name, text)
 		}
 		subject := r.Field
 		if subject == "" {
@@ -70,13 +70,12 @@ func TestOddRecordsAreTaken(t *testing.T) {
 	}
 }
 
-// TestReadingIsBounded counts what reading a large record, or one that is
-// nested deeply, allocates: so many times its size, and no more times it than
-// for a record of a tenth, as it would be if it were quadratic. It is not
-// parallel, for the count is the process's.
+// TestReadingIsBounded checks that the allocations for large or deeply nested records grow
+// linearly with their size. It is not parallel, because the counters are those of the
+// process.
 func TestReadingIsBounded(t *testing.T) { //nolint:paralleltest // it counts allocations
 	const (
-		most  = 40 // many members, each of another name, take 36
+		most  = 40 // because many members with different names need 36
 		large = 3 << 20
 	)
 	small := hostile.Large(recordTime, planted, large/10)
@@ -109,7 +108,7 @@ func allocated(m event.Message) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestTypesThatAreOursButForDamage tells them from types that are others'.
+// TestTypesThatAreOursButForDamage checks that other types do not count as damaged ones.
 func TestTypesThatAreOursButForDamage(t *testing.T) {
 	t.Parallel()
 	for _, other := range []string{
@@ -125,14 +124,14 @@ func TestTypesThatAreOursButForDamage(t *testing.T) {
 			}
 		}
 	}
-	// Headers of another type beside a value of the same are none of our business.
+	// A structured event of another type with the headers of that type is skipped.
 	m := structuredMessage([]byte(with(t, plain, event.TypeReadyToCapture, "order.cancelled")))
 	m.Headers = append(m.Headers, event.Header{Key: "ce_type", Value: []byte("order.cancelled")}, event.Header{Key: "ce_id", Value: []byte("another")},
 		event.Header{Key: "content-type", Value: []byte("application/json")})
 	if _, err := event.Decode(m); err == nil || !strings.HasPrefix(err.Error(), "event of type") {
 		t.Errorf("another type with contradictory headers: %v", err)
 	}
-	// Headers that repeat what the value says are no contradiction.
+	// Headers that repeat the value are not a contradiction.
 	m = structuredMessage([]byte(plain))
 	for i := 0; i < len(required); i += 2 {
 		m.Headers = append(m.Headers, event.Header{Key: required[i], Value: []byte(required[i+1])})

@@ -8,8 +8,8 @@ import (
 	"payment-capture/internal/event"
 )
 
-// TestTimesSayWhatIsWrong names the usual shapes of a time that is not RFC 3339.
-func TestTimesSayWhatIsWrong(t *testing.T) {
+// TestTimeFaults checks the errors for the usual spellings of a time that is not RFC 3339.
+func TestTimeFaults(t *testing.T) {
 	t.Parallel()
 	for text, cause := range map[string]string{
 		"":                                         "it is empty",
@@ -44,13 +44,13 @@ func TestTimesSayWhatIsWrong(t *testing.T) {
 	} {
 		m := structuredMessage([]byte(with(t, plain, `"2026-11-23T10:00:00Z"`, quoted(text))))
 		wantInvalid(t, text, m, "time", cause)
-		if text != "" { // an empty header is an absent one
+		if text != "" { // because an empty header counts as absent
 			wantInvalid(t, text+" in ce_time", binaryMessage(append(slices.Clone(required), "ce_time", text)...), "time", cause)
 		}
 	}
 }
 
-// TestMessagesNameTheCause has one record for each cause that producers meet.
+// TestMessagesNameTheCause has one record for each mistake that producers make.
 func TestMessagesNameTheCause(t *testing.T) {
 	t.Parallel()
 	ours := append(slices.Clone(required), "content-type", "application/json")
@@ -115,7 +115,7 @@ func TestATimeMayBeRequired(t *testing.T) {
 		}
 		_, err := strict.Decode(m)
 		if err == nil || !strings.Contains(err.Error(), "time is missing, and EVENT_TIME_REQUIRED is set") {
-			t.Errorf("%s, where a time is required: %v", name, err)
+			t.Errorf("%s, if a time is required: %v", name, err)
 		}
 	}
 	if _, err := strict.Decode(structuredMessage([]byte(plain))); err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // node is a JSON value whose members keep their order and may repeat: an
-// object where members is not nil, else the text of any other value.
+// object if members is not nil, else the text of any other value.
 type node struct {
 	members []member
 	text    string
@@ -89,7 +89,7 @@ func (n *node) clone() *node {
 	return c
 }
 
-// get gives the first member of the name, or nil.
+// get returns the first member of the name, or nil.
 func (n *node) get(name string) *node {
 	for _, m := range n.members {
 		if m.name == name {
@@ -99,7 +99,7 @@ func (n *node) get(name string) *node {
 	return nil
 }
 
-// objects lists the object itself and those in it.
+// objects returns the object itself and those in it.
 func (n *node) objects() []*node {
 	if n.members == nil {
 		return nil
@@ -119,8 +119,8 @@ func quoted(text string) string {
 	return string(b)
 }
 
-// inBinary lays an event out in binary mode. An attribute that is no string
-// becomes its JSON text, null none.
+// inBinary returns an event in binary mode. An attribute that is not a string
+// becomes its JSON text, and null is left out.
 func inBinary(tb testing.TB, n *node) event.Message {
 	tb.Helper()
 	m := event.Message{Timestamp: recordTime}
@@ -143,7 +143,7 @@ func inBinary(tb testing.TB, n *node) event.Message {
 	return m
 }
 
-// oddValues are tried in every place.
+// oddValues returns values for every member.
 func oddValues() []string {
 	values := []string{
 		`null`, `true`, `false`, `[]`, `{}`, `[null]`, `{"token":"x"}`, `0`, `-0`, `1`, `-1`, `100`, `1.0`, `1e2`, `0.1`, `1e-400`, `1e400`,
@@ -158,7 +158,7 @@ func oddValues() []string {
 	return values
 }
 
-// nearValues are tried in their own place: right, or wrong by little.
+// nearValues returns values by member: valid ones, and ones that are slightly wrong.
 func nearValues() map[string][]string {
 	near := map[string][]string{
 		"specversion": {`"1.0"`, `"1"`, `"1.0.0"`, `1.0`},
@@ -247,7 +247,7 @@ func (m *mutator) change(root *node) {
 	case 6:
 		object.members = append(object.members, member{"extra", &node{text: pick(m, m.odd)}})
 	default:
-		// A place that has near values of its own, absent or not.
+		// A member with near values, absent or not.
 		name := pick(m, slices.Sorted(maps.Keys(m.near)))
 		value := &node{text: pick(m, m.near[name])}
 		for _, o := range objects {
@@ -290,7 +290,7 @@ func (m *mutator) damage(text []byte) []byte {
 	return text
 }
 
-// bases gives the valid examples with the planted token in them.
+// bases returns the valid examples with the planted token in them.
 func bases(tb testing.TB) []*node {
 	tb.Helper()
 	valid := examples(tb, "valid")
@@ -311,7 +311,7 @@ func TestDecoderAndSchemaAgree(t *testing.T) {
 	}
 	m := newMutator(1)
 	starts := bases(t)
-	counts := map[verdict]int{}
+	counts := map[result]int{}
 	for range documents {
 		n := pick(m, starts).clone()
 		for range 1 + m.IntN(3) {
@@ -340,12 +340,12 @@ func TestDecoderAndSchemaAgree(t *testing.T) {
 		}
 	}
 	t.Log(counts)
-	// The comparison is worth something only where all verdicts occur.
-	if counts["taken"] < documents/10 || counts["refused"] < documents/10 {
+	// The comparison is meaningful only if all results occur.
+	if counts["accepted"] < documents/10 || counts["refused"] < documents/10 {
 		t.Errorf("lopsided: %v", counts)
 	}
 	for _, r := range beyondTheSchema() {
-		if counts[verdict(r.name)] == 0 && !strings.Contains(r.name, "timestamp") {
+		if counts[result(r.name)] == 0 && !strings.Contains(r.name, "timestamp") {
 			t.Errorf("no document breaks the rule: %s", r.name)
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// TestInvalidRecordsNameTheirOrder reads the names of records that are wrong in some
-// other place.
+// TestInvalidRecordsNameTheirOrder checks the order id and the event id of invalid
+// records.
 func TestInvalidRecordsNameTheirOrder(t *testing.T) {
 	t.Parallel()
 	wide := base64.StdEncoding.EncodeToString([]byte(plain))
@@ -67,7 +67,7 @@ func TestInvalidRecordsNameTheirOrder(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want order %q, event %q", name, wrong, err, tc.order, tc.id)
 		}
 		if strings.Contains(fmt.Sprintf("%+v %v", wrong, err), planted[:12]) {
-			t.Errorf("%s: the payer token is shown: %+v", name, wrong)
+			t.Errorf("%s: the error contains the payer token: %+v", name, wrong)
 		}
 	}
 }

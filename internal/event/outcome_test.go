@@ -17,7 +17,7 @@ import (
 	"payment-capture/schemas"
 )
 
-// asWritten gives an outcome as a record can hold it: times in UTC and
+// asWritten returns an outcome as a record can represent it: times in UTC and
 // milliseconds, texts that are valid UTF-8.
 func asWritten(o *event.Outcome) *event.Outcome {
 	w := *o
@@ -42,7 +42,7 @@ func TestOutcomesComeBackAsTheyWere(t *testing.T) {
 				continue
 			}
 			if diff := cmp.Diff(asWritten(o), got, cmp.AllowUnexported(money.Amount{}), cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("%s, %s: it came back otherwise (-want +got):\n%s", name, mode, diff)
+				t.Errorf("%s, %s: it came back changed (-want +got):\n%s", name, mode, diff)
 			}
 			if want := event.OutcomeID(o.EventID, o.Type).String(); id != want {
 				t.Errorf("%s, %s: id %s, want %s", name, mode, id, want)
@@ -55,11 +55,11 @@ func TestOutcomesComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
-// The schemas' valid examples are outcomes, whoever's library wrote them; the
-// invalid ones are not, but for those that lack nothing that decides.
+// The valid examples of the schemas are outcomes. The invalid ones are not, except those
+// whose fault the decoder tolerates.
 func TestOutcomeExamples(t *testing.T) {
 	t.Parallel()
-	taken := []string{
+	tolerated := []string{
 		"replayed-missing.json", "time-without-milliseconds.json", "transactions-missing.json", "id-is-not-a-uuidv5.json", "payment_id-empty.json",
 	}
 	for _, eventType := range []string{event.TypeCaptured, event.TypeRejected} {
@@ -73,7 +73,7 @@ func TestOutcomeExamples(t *testing.T) {
 			}
 		}
 		for name, value := range invalid {
-			if _, _, err := event.DecodeOutcome(event.Message{Value: value}); (err == nil) != slices.Contains(taken, name) {
+			if _, _, err := event.DecodeOutcome(event.Message{Value: value}); (err == nil) != slices.Contains(tolerated, name) {
 				t.Errorf("%s, invalid %s: %v", eventType, name, err)
 			}
 		}
@@ -98,7 +98,7 @@ func outcomeExamples(t *testing.T, eventType, kind string) map[string][]byte {
 	return all
 }
 
-// changed gives a valid outcome in which one member is another, or is left out.
+// changed returns a valid outcome with a change.
 func changed(t *testing.T, of string, change func(envelope, data map[string]any)) event.Message {
 	t.Helper()
 	m := outcomes(t)[of].Encode(nil, event.Structured)
@@ -156,7 +156,7 @@ func TestInvalidOutcomesNameTheirField(t *testing.T) {
 	}
 }
 
-func TestOutcomesOfOthersAreTold(t *testing.T) {
+func TestOutcomesOfOtherServices(t *testing.T) {
 	t.Parallel()
 	foreign := changed(t, "captured", func(e, _ map[string]any) { e["source"] = "/another-service" })
 	_, _, err := event.DecodeOutcome(foreign)
@@ -179,7 +179,7 @@ func TestOutcomesOfOthersAreTold(t *testing.T) {
 	}
 }
 
-// What claims to be an outcome and cannot be read is not passed over.
+// A record with the type of an outcome that cannot be decoded is not skipped.
 func TestBrokenOutcomesAreInvalid(t *testing.T) {
 	t.Parallel()
 	m := outcomes(t)["captured"].Encode(nil, event.Binary)
@@ -211,14 +211,14 @@ func FuzzDecodeOutcome(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// What was taken can be written, and then says the same.
+		// A decoded outcome can be encoded again, with the same content.
 		m := o.Encode(nil, event.Structured)
 		again, _, err := event.DecodeOutcome(m)
 		if err != nil {
 			t.Fatalf("%v\n%s\n%s", err, value, m.Value)
 		}
 		if diff := cmp.Diff(asWritten(o), again, cmp.AllowUnexported(money.Amount{}), cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("it came back otherwise (-want +got):\n%s", diff)
+			t.Errorf("it came back changed (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -13,7 +13,7 @@ import (
 	"payment-capture/schemas"
 )
 
-// resendExamples gives the headers of the valid or the invalid examples.
+// resendExamples returns the headers of the valid or the invalid examples.
 func resendExamples(t *testing.T, kind string) map[string][]event.Header {
 	t.Helper()
 	files, err := fs.Glob(schemas.FS, path.Join("examples", "resend", kind, "*.json"))
@@ -46,7 +46,7 @@ func TestResendHeadersAreThoseOfTheSchema(t *testing.T) {
 		for _, h := range resend.Headers() {
 			headers[h.Key] = string(h.Value)
 			if !event.IsResendHeader(h.Key) {
-				t.Errorf("%s: %s is not told from the record's own", name, h.Key)
+				t.Errorf("%s: %s is not recognised as a header of a resend", name, h.Key)
 			}
 		}
 		document, err := json.Marshal(headers)
@@ -75,7 +75,7 @@ func TestResendExamples(t *testing.T) {
 			t.Errorf("%s is not read as a mark", file)
 		}
 	}
-	// A mark that is damaged calls nobody.
+	// A damaged mark causes no call.
 	for file, headers := range resendExamples(t, "invalid") {
 		if got := event.ResendOf(event.Message{Headers: headers}); got != nil {
 			t.Errorf("%s is read as %+v", file, got)
@@ -83,7 +83,7 @@ func TestResendExamples(t *testing.T) {
 	}
 }
 
-// Sending a record again must not make another record of it.
+// A record that is sent again keeps its id.
 func TestResendHeadersDoNotChangeTheRecordID(t *testing.T) {
 	t.Parallel()
 	m := event.Message{Key: []byte("k"), Value: []byte("no event"), Headers: []event.Header{{Key: "own", Value: []byte("1")}}, Timestamp: recordTime}

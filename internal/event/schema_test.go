@@ -29,7 +29,7 @@ import (
 // recordTime is the timestamp of the records in these tests.
 var recordTime = time.Date(2026, 11, 23, 10, 0, 5, 0, time.UTC)
 
-// compiler knows every schema by its $id, and checks formats.
+// compiler has every schema by its $id, and checks formats.
 var compiler = sync.OnceValues(func() (*jsonschema.Compiler, error) {
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
@@ -53,7 +53,7 @@ var compiler = sync.OnceValues(func() (*jsonschema.Compiler, error) {
 	return c, nil
 })
 
-// compiling keeps parallel tests from compiling at once.
+// compiling serialises compilation, because the compiler is not safe for parallel tests.
 var compiling sync.Mutex
 
 func schema(tb testing.TB, file string) *jsonschema.Schema {
@@ -80,7 +80,7 @@ func validate(tb testing.TB, file string, text []byte) error {
 	return schema(tb, file).Validate(document)
 }
 
-// examples gives the valid or the invalid examples of the input by name.
+// examples returns the valid or the invalid examples of the input by name.
 func examples(tb testing.TB, kind string) map[string][]byte {
 	tb.Helper()
 	files, err := fs.Glob(schemas.FS, path.Join("examples", event.TypeReadyToCapture, kind, "*.json"))
@@ -115,7 +115,7 @@ func TestValidExamplesDecode(t *testing.T) {
 	}
 }
 
-// fieldOf says which field Decode must name for each invalid example.
+// fieldOf is the field that Decode must name for each invalid example.
 var fieldOf = map[string]string{
 	"account-with-a-space":             "data.account",
 	"amount-in-capitals-only":          "data.amount",
@@ -233,7 +233,7 @@ func TestDecodeTakesEveryMember(t *testing.T) {
 func sameSecret(a, b secret.Text) bool  { return a == b }
 func sameAmount(a, b money.Amount) bool { return a == b }
 
-// A member that the schema describes and the example lacks would go untested.
+// A member that the schema describes and the example lacks would not be tested.
 func TestTheFullExampleHasEveryMember(t *testing.T) {
 	t.Parallel()
 	var example struct {
@@ -257,7 +257,7 @@ func TestTheFullExampleHasEveryMember(t *testing.T) {
 	}
 }
 
-// description is what these tests read of a schema.
+// description is the part of a schema that these tests read.
 type description struct {
 	Description string                  `json:"description"`
 	Properties  map[string]*description `json:"properties"`
@@ -280,7 +280,7 @@ func described(t *testing.T, file string) *description {
 	return d
 }
 
-// memberNames lists the members of a document, or of the object in a member.
+// memberNames returns the members of a document, or of the object in a member.
 func memberNames(t *testing.T, document []byte, in string) []string {
 	t.Helper()
 	var members map[string]json.RawMessage
@@ -331,7 +331,7 @@ func TestClosedListsAreThoseOfTheCode(t *testing.T) {
 	}
 }
 
-// constants lists the values of the constants of a string type of package event.
+// constants returns the values of the constants of a string type of package event.
 func constants(t *testing.T, typeName string) []string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "event.go", nil, 0)

@@ -24,7 +24,7 @@ func wantSkipped(t *testing.T, name string, m event.Message) {
 	}
 }
 
-// otherTypes have the name of our type in them, or look like it, and are others'.
+// otherTypes returns types of others that contain the name of our type or look like it.
 func otherTypes() []string {
 	types := []string{
 		"order.cancelled", "order.ready_to_capture.v2", "com.acme.order.ready_to_capture", "order.ready-to-capture", "xorder.ready_to_capture",
@@ -43,13 +43,13 @@ func TestOtherTypesAreSkippedWhateverTheyLookLike(t *testing.T) {
 	for _, other := range otherTypes() {
 		name := fmt.Sprintf("%.60q", other)
 		wantSkipped(t, name+" in binary mode", binaryMessage(append(slices.Clone(required[:6]), "ce_type", other)...))
-		if !strings.Contains(other, "\x00") { // which JSON cannot hold as they are
+		if !strings.Contains(other, "\x00") { // because JSON cannot contain it
 			wantSkipped(t, name+" in structured mode", structuredMessage([]byte(with(t, plain, `"`+event.TypeReadyToCapture+`"`, quoted(other)))))
 		}
 	}
 }
 
-func TestAnotherTypeThatTellsOfOursIsSkipped(t *testing.T) {
+func TestAnotherTypeThatMentionsOursIsSkipped(t *testing.T) {
 	t.Parallel()
 	other := append(slices.Clone(required[:6]), "ce_type", "com.acme.audit")
 	whole := with(t, plain, event.TypeReadyToCapture, "com.acme.audit")
@@ -82,8 +82,8 @@ func TestAnotherTypeThatTellsOfOursIsSkipped(t *testing.T) {
 	wantSkipped(t, "in a header that is no type of the event", m)
 }
 
-// TestNullAndEmptyHeadersAreAbsent adds headers without a value, before the others and
-// after them: nothing changes.
+// TestNullAndEmptyHeadersAreAbsent checks that headers without a value change nothing,
+// whether they are before or after the others.
 func TestNullAndEmptyHeadersAreAbsent(t *testing.T) {
 	t.Parallel()
 	names := []string{
@@ -124,8 +124,8 @@ func TestNullAndEmptyHeadersAreAbsent(t *testing.T) {
 	}
 }
 
-// TestTheOrderOfHeadersNeverMatters reads records with the headers of the corpus, and
-// with some of them drawn at random, in several orders.
+// TestTheOrderOfHeadersNeverMatters decodes records with the headers of the corpus, and
+// with random headers, in several orders.
 func TestTheOrderOfHeadersNeverMatters(t *testing.T) {
 	t.Parallel()
 	draw := rand.New(rand.NewPCG(12, 2026))
@@ -159,7 +159,7 @@ func TestTheOrderOfHeadersNeverMatters(t *testing.T) {
 		"application/cloudevents+json", "application/cloudevents+avro", "2026-11-23T10:00:00Z", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 	}
 	payloads := []string{plain, plainData, with(t, plain, event.TypeReadyToCapture, "order.cancelled"), "{", ""}
-	taken := 0
+	accepted := 0
 	for range 4_000 {
 		m := event.Message{Value: []byte(payloads[draw.IntN(len(payloads))]), Timestamp: recordTime}
 		for i := 0; i < len(required) && draw.IntN(4) > 0; i += 2 {
@@ -169,12 +169,12 @@ func TestTheOrderOfHeadersNeverMatters(t *testing.T) {
 			m.Headers = append(m.Headers, event.Header{Key: keys[draw.IntN(len(keys))], Value: []byte(values[draw.IntN(len(values))])})
 		}
 		if _, err := event.Decode(m); err == nil {
-			taken++
+			accepted++
 		}
-		check("drawn", m)
+		check("random", m)
 	}
-	if taken < 100 {
-		t.Errorf("only %d of the drawn records are events", taken)
+	if accepted < 100 {
+		t.Errorf("only %d of the random records are events", accepted)
 	}
 }
 
@@ -190,8 +190,8 @@ func sameError(a, b error) bool {
 	return ok && okToo && *one == *two
 }
 
-// TestHeadersThatRepeatAStructuredEvent are no contradiction, and a time may be
-// written in another way.
+// TestHeadersThatRepeatAStructuredEvent checks that headers which repeat the value are
+// accepted, and that the time may have another spelling.
 func TestHeadersThatRepeatAStructuredEvent(t *testing.T) {
 	t.Parallel()
 	for _, when := range []string{"2026-11-23T10:00:00Z", "2026-11-23T11:00:00+01:00", "2026-11-23T10:00:00.000Z"} {
