@@ -6,14 +6,8 @@ import (
 	"payment-capture/internal/money"
 )
 
-// The rules that the service and the commands which predict its decisions share.
-const (
-	// LookFirstAfter is the age of an attempt from which on the service looks its
-	// payment up before it calls the API again.
-	LookFirstAfter = time.Hour
-	// ClockTolerance is how far a time may be ahead of our clock.
-	ClockTolerance = 5 * time.Minute
-)
+// ClockTolerance is how far a time may be ahead of our clock.
+const ClockTolerance = 5 * time.Minute
 
 // History is what the ledger knows of an event.
 type History struct {
