@@ -16,17 +16,17 @@ type History struct {
 	Attempt *Attempt
 	// Decision is the decision on the event; nil: none.
 	Decision *Decision
-	// Unread states that this process made the decision and has not read it back,
-	// so it may not be in the ledger yet.
-	Unread bool
+	// Pending states that the decision is a pending write: this process made it and has
+	// not read it back, so it may not be in the ledger yet.
+	Pending bool
 }
 
 // Snapshot is a versioned read of what is known about an event.
 type Snapshot struct {
 	History
-	// Mark is the version: the ledger uses it to check whether the history is still
-	// current. 0: the history was not read.
-	Mark uint64
+	// Version shows the ledger whether the history is still current. 0: the history was
+	// not read.
+	Version uint64
 }
 
 // NeverCalled reports whether no call for the event is known: it has no open

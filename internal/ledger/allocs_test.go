@@ -43,7 +43,7 @@ func TestAllocationsOfAGlimpse(t *testing.T) { //nolint:paralleltest // AllocsPe
 		}
 		if n := testing.AllocsPerRun(20, func() {
 			for i := range ids {
-				order[i], seen[i] = i, event.Snapshot{Mark: 1}
+				order[i], seen[i] = i, event.Snapshot{Version: 1}
 			}
 			if err := s.snapshots(ids, order, seen); err != nil {
 				t.Fatal(err)

@@ -111,7 +111,7 @@ func BenchmarkStoreGlimpse(b *testing.B) {
 				b.StopTimer()
 				for i := range ids {
 					next = (next + 7919) % benchEvents
-					ids[i], order[i], seen[i] = benchID(absent+next), i, event.Snapshot{Mark: 1}
+					ids[i], order[i], seen[i] = benchID(absent+next), i, event.Snapshot{Version: 1}
 				}
 				b.StartTimer()
 				if err := s.snapshots(ids, order, seen); err != nil {

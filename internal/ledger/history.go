@@ -65,7 +65,7 @@ func (k *historyBuilder) decided(d *event.Decision) {
 
 // history returns the history. Beside an outcome an attempt has no meaning.
 func (k *historyBuilder) history(id string) (event.History, error) {
-	h := event.History{Attempt: k.attempt, Decision: k.decision, Unread: k.decision != nil}
+	h := event.History{Attempt: k.attempt, Decision: k.decision, Pending: k.decision != nil}
 	if k.best.rank > rankParked {
 		h.Attempt = nil
 	}

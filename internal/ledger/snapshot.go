@@ -61,7 +61,7 @@ func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 	seen := make([]event.Snapshot, len(ids))
 	order := make([]int, len(ids))
 	for i, id := range ids {
-		order[i], seen[i].Mark = i, l.changes.mark(id)
+		order[i], seen[i].Version = i, l.changes.mark(id)
 	}
 	l.pending.hide(ids, seen) // before the store: see pendingWrites
 	if err := l.store.snapshots(ids, order, seen); err != nil {
@@ -72,7 +72,7 @@ func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 
 // IsCurrent reports whether a snapshot of an event still holds.
 func (l *Ledger) IsCurrent(id string, g event.Snapshot) bool {
-	return g.Mark != 0 && g.Mark == l.changes.mark(id) && l.availability.open.Load()
+	return g.Version != 0 && g.Version == l.changes.mark(id) && l.availability.open.Load()
 }
 
 // hide empties the snapshots of events with pending writes.
@@ -84,7 +84,7 @@ func (o *pendingWrites) hide(ids []string, seen []event.Snapshot) {
 	defer o.mu.Unlock()
 	for i, id := range ids {
 		if o.byID[id] != nil {
-			seen[i].Mark = 0
+			seen[i].Version = 0
 		}
 	}
 }
@@ -104,7 +104,7 @@ func (s *store) snapshots(ids []string, order []int, seen []event.Snapshot) (err
 	}()
 	var key []byte
 	for _, i := range order {
-		if seen[i].Mark == 0 {
+		if seen[i].Version == 0 {
 			continue
 		}
 		key = eventKey(key[:0], ids[i])

@@ -179,7 +179,7 @@ func (p *Pipeline) lookup(ctx context.Context, id string, snapshot event.Snapsho
 	}
 	for {
 		h, err := p.ledger.Lookup(ctx, id)
-		if err != nil || !h.Unread {
+		if err != nil || !h.Pending {
 			return h, err
 		}
 		p.unread.Add(1)

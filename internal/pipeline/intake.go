@@ -215,7 +215,7 @@ func (p *Pipeline) assess(r *polledRecord, now time.Time) {
 	case rules.Evaluate:
 		unfit := p.conf.Rules.Unfit(r.event, response.Resent, now)
 		switch {
-		case r.snapshot.Mark == 0 && (unfit == nil || unfit.Reason != event.ParkWrongCurrency):
+		case r.snapshot.Version == 0 && (unfit == nil || unfit.Reason != event.ParkWrongCurrency):
 			// The ledger cannot be asked now: the event may have a decision.
 		case unfit == nil:
 			r.good = true

@@ -76,7 +76,7 @@ func TestAssess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := c.record
-			r.snapshot.Mark = 1
+			r.snapshot.Version = 1
 			p.assess(&r, now)
 			var suspicious event.ParkReason
 			if r.suspicious != nil {

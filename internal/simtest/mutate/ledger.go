@@ -88,8 +88,8 @@ func ledgerBugs() []bug {
 		}}},
 		{"a snapshot is used although it is out of date", []edit{{
 			in:   ledger,
-			find: `return $g.Mark != 0 && $g.Mark == $l.changes.mark($id) && $l.availability.open.Load()`,
-			put:  `return $g.Mark != 0 && $l.availability.open.Load()`,
+			find: `return $g.Version != 0 && $g.Version == $l.changes.mark($id) && $l.availability.open.Load()`,
+			put:  `return $g.Version != 0 && $l.availability.open.Load()`,
 		}}},
 		{"a flushed decision does not invalidate snapshots", []edit{{
 			in:   ledger,
