@@ -77,7 +77,8 @@ func (d *diagnosis) explain(err *InvalidError) *InvalidError {
 	case ofHeader:
 		return err
 	case d.value.isEnvelope():
-		return invalid("schema", "is beside payload: the value is in Kafka Connect's {schema,payload} envelope; set schemas.enable=false in its converter")
+		return invalid("schema", "is beside payload: the value is in Kafka Connect's {schema,payload} envelope; "+
+			"set schemas.enable=false in its converter")
 	case err == errOtherType && d.headers.inValue():
 		return d.otherTypeInValue()
 	case err == errOtherType:
@@ -118,7 +119,7 @@ func (d *diagnosis) otherTypeInValue() *InvalidError {
 	}
 	for n := range attrRequired {
 		if d.value.present&(1<<n) == 0 {
-			return invalid(attributeNames()[n], "is missing: %s", d.whyNoEvent())
+			return invalid(attributeNames()[n], "is missing: %s", d.whyMissing("without it the value is not a CloudEvent, whatever its type"))
 		}
 	}
 	if d.prefixClaims {
@@ -127,28 +128,26 @@ func (d *diagnosis) otherTypeInValue() *InvalidError {
 	return invalid("type", "is not %s", TypeReadyToCapture)
 }
 
-func (d *diagnosis) whyNoEvent() string {
-	switch {
-	case d.prefixProblem != "":
-		return d.prefixProblem
-	case d.value.isData():
-		return "the value looks like an event's data alone; were its headers lost?"
-	}
-	return "without it the value is not a CloudEvent, whatever its type"
-}
-
 func (d *diagnosis) whyNoType() string {
 	switch {
 	case !d.headers.inValue() && d.value.form != formNone:
 		return "the value is a whole event; " + wholeEvent
 	case d.headers.inValue() && d.headers.values[attrType] != nil:
-		return "content-type says structured mode (application/cloudevents+json), but the attributes are in ce_* headers: set it to application/json"
+		return "content-type says structured mode (application/cloudevents+json), but the attributes are in ce_* headers: " +
+			"set it to application/json"
+	}
+	return d.whyMissing("CloudEvents require it")
+}
+
+// whyMissing returns why an attribute is missing, as far as the record shows it.
+func (d *diagnosis) whyMissing(otherwise string) string {
+	switch {
 	case d.prefixProblem != "":
 		return d.prefixProblem
 	case d.headers.inValue() && d.value.isData():
 		return "the value looks like an event's data alone; were its headers lost?"
 	}
-	return "CloudEvents require it"
+	return otherwise
 }
 
 // names returns the order id and the event id of a record, for an operator. If the value is

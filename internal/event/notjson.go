@@ -18,8 +18,9 @@ import (
 func notJSON(prefix string, value []byte, err error) *InvalidError {
 	field := prefix
 	var pointer jsontext.Pointer
-	if se, ok := errors.AsType[*json.SemanticError](err); ok {
-		pointer = se.JSONPointer
+	semantic, isSemantic := errors.AsType[*json.SemanticError](err)
+	if isSemantic {
+		pointer = semantic.JSONPointer
 	} else if se, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		pointer = se.JSONPointer
 	}
@@ -41,9 +42,8 @@ func notJSON(prefix string, value []byte, err error) *InvalidError {
 		return invalid(field, "appears twice in its object%s", position(err))
 	case foreignFormat(value) != "":
 		return invalid(field, "begins with %s: only JSON in UTF-8 is read", foreignFormat(value))
-	}
-	if se, ok := errors.AsType[*json.SemanticError](err); ok {
-		return wrongKind(field, se)
+	case isSemantic:
+		return wrongKind(field, semantic)
 	}
 	cause := notJSONCause(value, pointer == "")
 	if cause == "" {
@@ -150,19 +150,13 @@ func isMember(name string) bool {
 }
 
 func kindName(k jsontext.Kind) string {
-	switch byte(k) {
-	case '"':
-		return "string"
-	case '0':
-		return "number"
-	case '{':
+	switch k {
+	case jsontext.KindBeginObject:
 		return "object"
-	case '[':
+	case jsontext.KindBeginArray:
 		return "array"
-	case 't', 'f':
+	case jsontext.KindTrue, jsontext.KindFalse:
 		return "boolean"
-	case 'n':
-		return "null"
 	}
-	return "value"
+	return k.String()
 }

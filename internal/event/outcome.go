@@ -246,9 +246,9 @@ func (o *Outcome) setData(causationID string, d *outcomeData) error {
 		return invalid("data.reason", "belongs to a rejection")
 	case o.Type == TypeRejected && d.Reason == "":
 		return invalid("data.reason", "is missing")
-	case o.Type == TypeRejected && !d.Category.known():
+	case o.Type == TypeRejected && !slices.Contains(categories(), d.Category):
 		return invalid("data.category", "is not in the list of the schema")
-	case o.Type == TypeRejected && !d.Retry.known():
+	case o.Type == TypeRejected && !slices.Contains(retries(), d.Retry):
 		return invalid("data.retry", "is not in the list of the schema")
 	}
 	o.EventID, o.OrderID, o.ExternalReference, o.PaymentID = d.EventID, d.OrderID, d.ExternalReference, d.PaymentID
@@ -257,18 +257,10 @@ func (o *Outcome) setData(causationID string, d *outcomeData) error {
 	return nil
 }
 
-func (c Category) known() bool {
-	switch c {
-	case CategoryInsufficientFunds, CategoryDeclined, CategoryFraud, CategoryAgreementCancelled, CategoryInvalidPaymentMethod, CategoryOther:
-		return true
+func categories() []Category {
+	return []Category{
+		CategoryInsufficientFunds, CategoryDeclined, CategoryFraud, CategoryAgreementCancelled, CategoryInvalidPaymentMethod, CategoryOther,
 	}
-	return false
 }
 
-func (r Retry) known() bool {
-	switch r {
-	case RetryNever, RetryLater, RetryBuyerAction:
-		return true
-	}
-	return false
-}
+func retries() []Retry { return []Retry{RetryNever, RetryLater, RetryBuyerAction} }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -15,29 +16,20 @@ type outline struct {
 	present   uint16   // attributes of the object that are strings and not empty, one bit each
 	otherType string   // a type of the object that is not ours
 	form      typeForm // how a type beside a specversion writes ours, also inside of an envelope
-	members   uint8    // members of the object that show what it is
 	id        string   // the first id of the event
 	orderID   string   // the first order id
 	tokens    []string
-}
 
-// Members that show what an object is.
-const (
-	memberSchema = 1 << iota
-	memberPayload
-	memberAmount
-	memberPayer
-)
+	hasSchema, hasPayload, hasAmount, hasPayer bool // members of the object that show what it is
+}
 
 // isEnvelope reports whether the object is Kafka Connect's.
 func (o *outline) isEnvelope() bool {
-	return o.members == memberSchema|memberPayload && o.present&(1<<attrSpecVersion) == 0
+	return o.hasSchema && o.hasPayload && !o.hasAmount && !o.hasPayer && o.present&(1<<attrSpecVersion) == 0
 }
 
 // isData reports whether the object is an event's data without the event.
-func (o *outline) isData() bool {
-	return o.members&memberPayer != 0 && (o.members&memberAmount != 0 || o.orderID != "")
-}
+func (o *outline) isData() bool { return o.hasPayer && (o.hasAmount || o.orderID != "") }
 
 // eventOfOtherType returns the type of a CloudEvent of another type, or "" if the value is
 // not one, because an attribute that CloudEvents require is missing.
@@ -136,7 +128,10 @@ func (o *outline) readMember(d *jsontext.Decoder, name string, depth int, t *eve
 	const deepest = 3 // payload.data.payer
 	kind := d.PeekKind()
 	if depth == 0 {
-		o.noteMember(name)
+		o.hasSchema = o.hasSchema || name == "schema"
+		o.hasPayload = o.hasPayload || name == "payload"
+		o.hasAmount = o.hasAmount || name == "amount"
+		o.hasPayer = o.hasPayer || name == "payer"
 	}
 	switch {
 	case kind == '{' && depth < deepest && (name == "data" || name == "payload" || name == "payer"):
@@ -150,19 +145,6 @@ func (o *outline) readMember(d *jsontext.Decoder, name string, depth int, t *eve
 	}
 	t.hasVersion = t.hasVersion || (kind != 'n' && isVersionName(name))
 	return d.SkipValue()
-}
-
-func (o *outline) noteMember(name string) {
-	switch name {
-	case "schema":
-		o.members |= memberSchema
-	case "payload":
-		o.members |= memberPayload
-	case "amount":
-		o.members |= memberAmount
-	case "payer":
-		o.members |= memberPayer
-	}
 }
 
 // addForm keeps the first form in which our type was seen.
@@ -208,24 +190,16 @@ func (o *outline) readText(d *jsontext.Decoder, name string, depth int, t *event
 // isTypeName reports whether a member is the type of an event, as this or an earlier version of
 // CloudEvents names it, in any spelling.
 func isTypeName(name string) bool {
-	if len(name) < len("type") || len(name) > len("cloudEvents_eventType") {
-		return false
-	}
-	switch lettersOf(name) {
-	case "type", "cetype", "eventtype", "cloudeventstype", "cloudeventseventtype":
-		return true
-	}
-	return false
+	return hasLetters(name, "type", "cetype", "eventtype", "cloudeventstype", "cloudeventseventtype")
 }
 
-// isVersionName reports whether a member is the version of CloudEvents, likewise.
+// isVersionName reports the same of the version of CloudEvents.
 func isVersionName(name string) bool {
-	if len(name) < len("specversion") || len(name) > len("cloudEvents_specversion") {
-		return false
-	}
-	switch lettersOf(name) {
-	case "specversion", "cespecversion", "cloudeventsversion", "cloudeventsspecversion":
-		return true
-	}
-	return false
+	return hasLetters(name, "specversion", "cespecversion", "cloudeventsversion", "cloudeventsspecversion")
+}
+
+// hasLetters reports whether the letters of a name, in lower case, are one of the words.
+func hasLetters(name string, words ...string) bool {
+	const longest = len("cloudEvents_specversion")
+	return len(name) <= longest && slices.Contains(words, lettersOf(name))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -37,29 +38,21 @@ const (
 
 // problem returns what is wrong with a form, and the advice what to do instead.
 func (f typeForm) problem(advice string) string {
-	is := "has more in it than " + TypeReadyToCapture
-	switch f {
-	case formDamaged:
+	if f == formDamaged {
 		return "must be " + TypeReadyToCapture + " exactly: it has capitals, spaces or characters that do not print"
-	case formQuoted:
-		is = "is in quotes"
-	case formEnvelope:
-		is = "is in a {schema,payload} envelope of Kafka Connect"
-	case formJava:
-		is = "is a serialised Java object"
-	case formCBOR:
-		is = "is CBOR"
-	case formEscaped:
-		is = "has escapes in it"
-	case formBase64:
-		is = "is base64 of the type"
-	case formHex:
-		is = "is the type in hexadecimal"
-	case formNumbers:
-		is = "is the type as a list of byte values"
-	case formWrapped, formNone, formExact:
 	}
-	return is + ": " + advice
+	return [...]string{
+		formExact:    "is not the type in another member",
+		formQuoted:   "is in quotes",
+		formEnvelope: "is in a {schema,payload} envelope of Kafka Connect",
+		formJava:     "is a serialised Java object",
+		formCBOR:     "is CBOR",
+		formWrapped:  "has more in it than " + TypeReadyToCapture,
+		formEscaped:  "has escapes in it",
+		formBase64:   "is base64 of the type",
+		formHex:      "is the type in hexadecimal",
+		formNumbers:  "is the type as a list of byte values",
+	}[f] + ": " + advice
 }
 
 // formOf returns how a text writes our type.
@@ -165,40 +158,25 @@ func statesLength(c byte) bool {
 	return false
 }
 
-// unescaped returns a text without the escapes of JSON, of programming languages and
-// of URLs, read leniently.
+// escapes matches the escapes of JSON, of programming languages and of URLs.
+var escapes = regexp.MustCompile(`(?s)%[[:xdigit:]]{2}|\\[xX][[:xdigit:]]{2}|\\[uU][[:xdigit:]]{4}|\\[^xXuU]`)
+
+// unescaped returns a text without escapes. An escaped control character becomes a space.
 func unescaped(text []byte) []byte {
 	if !bytes.ContainsAny(text, `\%`) {
 		return text
 	}
-	out := make([]byte, 0, len(text))
-	for at := 0; at < len(text); at++ {
-		c, digits, skip := text[at], 0, 0
-		switch {
-		case c == '%':
-			digits, skip = 2, 1
-		case c == '\\' && at+1 < len(text) && (text[at+1] == 'x' || text[at+1] == 'X'):
-			digits, skip = 2, 2
-		case c == '\\' && at+1 < len(text) && (text[at+1] == 'u' || text[at+1] == 'U'):
-			digits, skip = 4, 2
-		case c == '\\' && at+1 < len(text):
-			if at++; strings.IndexByte("nrtbfav0", text[at]) >= 0 {
-				out = append(out, ' ')
-			} else {
-				out = append(out, text[at])
+	return escapes.ReplaceAllFunc(text, func(escape []byte) []byte {
+		switch digits := bytes.TrimLeft(escape, `\%xXuU`); {
+		case len(escape) > 2 && len(digits) > 1:
+			if r, err := strconv.ParseUint(string(digits), 16, 16); err == nil {
+				return utf8.AppendRune(nil, rune(r))
 			}
-			continue
+		case bytes.IndexByte([]byte("nrtbfav0"), escape[1]) >= 0:
+			return []byte(" ")
 		}
-		if end := at + skip + digits; digits > 0 && end <= len(text) {
-			if r, err := strconv.ParseUint(string(text[at+skip:end]), 16, 16); err == nil {
-				out = utf8.AppendRune(out, rune(r))
-				at = end - 1
-				continue
-			}
-		}
-		out = append(out, c)
-	}
-	return out
+		return escape[1:]
+	})
 }
 
 // encodingOf returns the encoding in which a part of a text writes our type, or formNone. The decoded

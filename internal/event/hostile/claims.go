@@ -94,6 +94,7 @@ func wrappedTypes() map[string]struct{ text, problem string } {
 		"JSON's escapes":             {`\u0022` + ours + `\u0022`, escapes},
 		"a letter as an escape":      {`\u006frder.ready_to_capture`, escapes},
 		"escapes of a language":      {`\x22` + ours + `\x22`, escapes},
+		"a broken escape after it":   {`\x22` + ours + `\xe\x22`, escapes},
 		"an escaped tab before it":   {`\t` + ours, escapes},
 	}
 }
