@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/kafka/txnrecovery"
 	"payment-capture/internal/simulator"
 )
 
@@ -156,7 +157,7 @@ func transactionTimesOut(w *world) {
 	line := &wire{}
 	line.at(func(key int16) fate {
 		if key == kmsg.EndTxn.Int16() && held.CompareAndSwap(false, true) {
-			time.Sleep(kafka.TransactionTimeout + 15*time.Second) // the broker looks every 10 s
+			time.Sleep(txnrecovery.TransactionTimeout + 15*time.Second) // the broker looks every 10 s
 		}
 		return passed
 	})

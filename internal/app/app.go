@@ -24,6 +24,7 @@ import (
 	"payment-capture/internal/config"
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/kafka/txnrecovery"
 	"payment-capture/internal/ledger"
 	"payment-capture/internal/limiter"
 	"payment-capture/internal/mercadopago"
@@ -351,7 +352,7 @@ func (s *Service) work(ctx context.Context) error {
 		}
 		// Uncommitted events are captured again, under the same idempotency keys.
 		log.WarnContext(ctx, "rejoining the group", slog.Any("cause", err))
-		if errors.Is(err, kafka.ErrReplaced) {
+		if errors.Is(err, kafka.ErrRecreated) {
 			// The group has no offsets in the new topic, and KAFKA_START_AT is about the
 			// old one: all records of the new one came after the start.
 			s.conf.StartAt = kafka.StartAt{Earliest: true}
@@ -369,7 +370,7 @@ func (s *Service) follow(ctx context.Context) error {
 	// A transaction that this instance left open when it died blocks reading the ledger,
 	// until the broker aborts it or the instance initialises its producer again.
 	err := kafka.AwaitCluster(ctx, pipeline.StartPatience, s.opts.Log, func(ctx context.Context) error {
-		return kafka.RecoverTransactionalID(ctx, s.conf.Kafka, s.conf.Identity(), s.opts.Log)
+		return txnrecovery.Recover(ctx, s.recovery())
 	})
 	if err != nil {
 		return err
@@ -381,13 +382,18 @@ func (s *Service) follow(ctx context.Context) error {
 
 // endHanging completes a hanging transaction in the ledger.
 func (s *Service) endHanging(ctx context.Context, producer int64, openFor time.Duration) error {
-	reinitialise := func(ctx context.Context) error {
+	recoverOwn := func(ctx context.Context) error {
 		if s.starting.Load() { // there is no pipeline yet
-			return kafka.RecoverTransactionalID(ctx, s.conf.Kafka, s.conf.Identity(), s.opts.Log)
+			return txnrecovery.Recover(ctx, s.recovery())
 		}
 		return s.pipeline.Load().Reinitialise(ctx)
 	}
-	return kafka.EndHanging(ctx, s.conf.Kafka, s.conf.Identity(), producer, openFor, s.opts.Log, reinitialise)
+	return txnrecovery.Complete(ctx, s.recovery(), producer, openFor, recoverOwn)
+}
+
+// recovery returns the configuration for recovering this instance's transactional id.
+func (s *Service) recovery() txnrecovery.Config {
+	return txnrecovery.Config{Identity: s.conf.Identity(), NewClient: s.conf.Kafka.NewClient, Log: s.opts.Log}
 }
 
 // LedgerDir returns the directory of the local store: below LEDGER_DIR, or below the

@@ -1,10 +1,18 @@
-// Package kafka holds what the service needs of Kafka beyond the client
-// library: options for every client, the start offsets of a new group, the
-// topics, and the transaction that carries outcomes and offsets together.
+// Package kafka adds to the client library what the service needs: the options of
+// every client (client.go, tls.go), topics and their checks (topics.go), the start
+// offsets of a new group (start.go), the transaction that carries outcomes and offsets
+// together (committer.go), and a reader of an offset range (rangereader.go).
+//
+// [Committer.Commit] runs one transaction: begin, produce, offsets (offsets.go), end.
+// If the end is not confirmed, unconfirmed.go finds out how it ended; if the producer
+// was fenced, fencing.go finds out by whom; connections.go ends a transaction that a
+// broker does not accept. Hanging transactions are the subject of package txnrecovery,
+// which the Committer uses to acquire its transactional id.
 package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -18,42 +26,40 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 	"github.com/twmb/franz-go/plugin/kslog"
 
+	"payment-capture/internal/kafka/retry"
 	"payment-capture/internal/secret"
 )
 
-// Config says how to reach a cluster. It is the same for every client.
+// Config configures the clients of a cluster.
 type Config struct {
 	Brokers  []string
 	ClientID string
 	TLS      *TLS           // nil: plaintext
 	SASL     sasl.Mechanism // nil: none
-	// Dial opens connections; nil means the network. Tests give a virtual one.
+	// Dial opens connections; nil: net.Dialer. Tests use a virtual network.
 	Dial func(ctx context.Context, network, host string) (net.Conn, error)
-	// Requests bounds produce requests; nil: they are as large as the library makes
-	// them.
+	// Requests limits produce requests; nil: the library's default applies.
 	Requests *RequestLimit
 	Log      *slog.Logger
-	// Look looks at the files of certificates and credentials, so that one that
-	// cannot be read is logged before a connection needs it; nil: there are none.
+	// Look reads the files of certificates and credentials, so that an unreadable
+	// one is logged before a connection needs it; nil: there are none.
 	Look func()
 }
 
 // defaultBatchBytes is the library's default for the largest record batch.
 const defaultBatchBytes = 1_000_012
 
-// Options gives the client options that every client shares.
+// Options returns the options that all clients share.
 func (c Config) Options() []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(c.ClientID),
-		// A lost response is known to be lost within this time; the
-		// library then asks again by itself.
+		// The library repeats a request whose response did not come in this time.
 		kgo.RequestTimeoutOverhead(10 * time.Second),
-		// How soon a leader that moved is found again.
+		// How soon the client finds a leader that moved.
 		kgo.MetadataMinAge(250 * time.Millisecond),
-		// A port proxy in front of a broker that is away takes connections and
-		// closes them. The library takes that for a lack of TLS and gives up,
-		// and the group session with it.
+		// A port proxy accepts connections and closes them while its broker is away.
+		// The library would blame missing TLS, and end the group session.
 		kgo.AlwaysRetryEOF(),
 	}
 	if c.Requests != nil {
@@ -75,7 +81,7 @@ func (c Config) Options() []kgo.Opt {
 	return opts
 }
 
-// NewClient makes a client with the shared options and more.
+// NewClient returns a client with the shared options and more.
 func (c Config) NewClient(more ...kgo.Opt) (*kgo.Client, error) {
 	cl, err := kgo.NewClient(append(c.Options(), more...)...)
 	if err != nil {
@@ -84,21 +90,20 @@ func (c Config) NewClient(more ...kgo.Opt) (*kgo.Client, error) {
 	return cl, nil
 }
 
-// SASLMechanisms lists the mechanisms that NewSASL takes.
+// SASLMechanisms returns the mechanisms that NewSASL supports.
 func SASLMechanisms() []string {
 	return []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"}
 }
 
-// NewSASL makes a mechanism. The credential is the password, or for
-// OAUTHBEARER the token; it is asked for at every connection, so that one that
-// was renewed is used without a restart. A source that gives an error beside a
-// credential is taken to give the last one it knows.
+// NewSASL returns a SASL mechanism. source returns the password, or the token of
+// OAUTHBEARER. Every connection calls it, so a renewed credential is used without a
+// restart. An error beside a credential means that it is the last one source could
+// read.
 func NewSASL(mechanism, user string, source func() (secret.Text, error)) (sasl.Mechanism, error) {
 	credential := func() (secret.Text, error) {
 		text, err := source()
 		if !text.IsZero() {
-			// Its file cannot be read just now; the last one that could may
-			// still be good, and the broker says if it is not.
+			// It may still be valid, and the broker refuses it if it is not.
 			err = nil
 		}
 		return text, err
@@ -124,4 +129,33 @@ func NewSASL(mechanism, user string, source func() (secret.Text, error)) (sasl.M
 		}), nil
 	}
 	return nil, fmt.Errorf("%q is none of %s", mechanism, strings.Join(SASLMechanisms(), ", "))
+}
+
+// AwaitCluster repeats a start until it succeeds, if it fails for a reason that passes
+// by itself, such as a broker that is not up yet. It gives up after patience.
+func AwaitCluster(ctx context.Context, patience time.Duration, log *slog.Logger, start func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the cluster was not ready for %s", patience))
+	defer cancel()
+	err := retry.Do(ctx, retry.Backoff{First: 100 * time.Millisecond, Max: 5 * time.Second}, func() error { return start(ctx) },
+		func(err error) bool {
+			if !isTransient(err) {
+				return false
+			}
+			log.WarnContext(ctx, "cluster not ready; trying again", slog.Any("error", err))
+			return true
+		})
+	if err != nil && ctx.Err() != nil && isTransient(err) {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
+}
+
+// isTransient reports whether the cause of a failed start is likely to pass by itself.
+func isTransient(err error) bool {
+	for _, permanent := range []error{ErrNoStart, ErrUnsafeStart, ErrUnfit, errMissing} {
+		if errors.Is(err, permanent) {
+			return false
+		}
+	}
+	return retry.Transient(err)
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"payment-capture/internal/kafka/txnrecovery"
 )
 
 // expect checks that exactly these outcomes can be seen, and that the offsets
@@ -170,7 +172,7 @@ func TestCommitAfterASuspension(t *testing.T) {
 					if key == step.Int16() && !slept {
 						slept = true
 						// Longer than the transaction may take, shorter than the committer waits.
-						<-time.After(TransactionTimeout + TransactionTimeout/3)
+						<-time.After(txnrecovery.TransactionTimeout + txnrecovery.TransactionTimeout/3)
 					}
 					return pass
 				})

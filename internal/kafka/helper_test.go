@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kversion"
 
+	"payment-capture/internal/kafka/txnrecovery"
 	"payment-capture/internal/kafkatest"
 )
 
@@ -69,7 +70,7 @@ func (w *world) committerConfig() CommitterConfig {
 	conf := w.conf
 	conf.Dial = w.wire.open
 	return CommitterConfig{
-		Kafka: conf, Identity: Identity{TransactionalID: testTxID, Group: testGroup, Input: testInput, Topics: []string{testOut}}, TopicID: w.topicID(),
+		Kafka: conf, Identity: txnrecovery.Identity{TransactionalID: testTxID, Group: testGroup, Input: testInput, Topics: []string{testOut}}, TopicID: w.topicID(),
 		Log: conf.Log,
 	}
 }

@@ -76,7 +76,7 @@ func TestCommitCutOffForItsSize(t *testing.T) {
 				c, log := w.loud()
 				w.cutOff(tt.over)
 				failed := 0
-				for limit := DefaultMaxRequestBytes; limit > tt.limit; limit /= 2 {
+				for limit := defaultMaxRequestBytes; limit > tt.limit; limit /= 2 {
 					began := time.Now()
 					err := c.Commit(t.Context(), largeBatch(member))
 					failed++
@@ -178,46 +178,46 @@ func TestCommitWhoseConnectionBreaks(t *testing.T) {
 				t.Errorf("cut %v, error %v", cut, err)
 			}
 		}
-		if got := c.conf.Kafka.Requests.Bytes(); got != DefaultMaxRequestBytes {
+		if got := c.conf.Kafka.Requests.Bytes(); got != defaultMaxRequestBytes {
 			t.Errorf("the limit is %d, want that of the start", got)
 		}
 	})
 }
 
-// TestCutOffs tells closed connections from requests that end with one of them, and
-// from an answer that does not come.
-func TestCutOffs(t *testing.T) {
+// TestConnResets distinguishes closed connections from several requests that fail with one
+// connection, and from a missing answer.
+func TestConnResets(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		bytes int
-		run   func(c *cutOffs) bool
+		run   func(c *connResets) bool
 		twice bool
 	}{
-		"twice": {LeastMaxRequestBytes + 1, func(c *cutOffs) bool {
+		"twice": {LeastMaxRequestBytes + 1, func(c *connResets) bool {
 			first := c.answered(1, io.EOF)
 			c.connected(1)
 			return !first && c.answered(1, io.EOF)
 		}, true},
-		"two requests of one connection": {LeastMaxRequestBytes + 1, func(c *cutOffs) bool {
+		"two requests of one connection": {LeastMaxRequestBytes + 1, func(c *connResets) bool {
 			return c.answered(1, io.EOF) || c.answered(1, io.ErrClosedPipe)
 		}, false},
-		"two brokers": {LeastMaxRequestBytes + 1, func(c *cutOffs) bool {
+		"two brokers": {LeastMaxRequestBytes + 1, func(c *connResets) bool {
 			first := c.answered(1, io.EOF)
 			c.connected(1)
 			return first || c.answered(2, io.EOF)
 		}, false},
-		"an answer in between": {LeastMaxRequestBytes + 1, func(c *cutOffs) bool {
+		"an answer in between": {LeastMaxRequestBytes + 1, func(c *connResets) bool {
 			c.answered(1, io.EOF)
 			c.connected(1)
 			c.answered(1, nil)
 			return c.answered(1, io.EOF)
 		}, false},
-		"no answer in time": {LeastMaxRequestBytes + 1, func(c *cutOffs) bool {
+		"no answer in time": {LeastMaxRequestBytes + 1, func(c *connResets) bool {
 			c.answered(1, io.EOF)
 			c.connected(1)
 			return c.answered(1, timeoutError{})
 		}, false},
-		"small requests": {LeastMaxRequestBytes, func(c *cutOffs) bool {
+		"small requests": {LeastMaxRequestBytes, func(c *connResets) bool {
 			c.answered(1, io.EOF)
 			c.connected(1)
 			return c.answered(1, io.EOF)
@@ -225,8 +225,8 @@ func TestCutOffs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := &cutOffs{}
-			c.watch(tt.bytes)
+			c := &connResets{}
+			c.begin(tt.bytes)
 			if twice := tt.run(c); twice != tt.twice {
 				t.Errorf("twice: %v", twice)
 			}

@@ -2,24 +2,26 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"payment-capture/internal/kafka/retry"
 )
 
-// StartAt says where a group without committed offsets begins. Its zero value
-// says nothing, which is refused when it is needed.
+// StartAt is where a group without committed offsets begins. The zero value means
+// that nobody chose; such a group does not start.
 type StartAt struct {
 	Earliest, Latest bool
 	Time             time.Time
 }
 
-// ParseStartAt reads "earliest", "latest", an RFC 3339 time, or "" for none.
+// ParseStartAt parses "earliest", "latest", an RFC 3339 time, or "" for none.
 func ParseStartAt(text string) (StartAt, error) {
 	switch text {
 	case "":
@@ -36,98 +38,63 @@ func ParseStartAt(text string) (StartAt, error) {
 	return StartAt{Time: t}, nil
 }
 
-// ErrNoStart says that a group has no committed offsets and nobody said where
-// to begin.
+// ErrNoStart reports that a group has no committed offsets and no [StartAt].
 var ErrNoStart = errors.New("the group has no committed offsets, and KAFKA_START_AT is not set: " +
 	"set it to earliest, latest or a time; it is used only this once")
 
-// ErrUnsafeStart says that a group has lost its committed offsets, and that
-// KAFKA_START_AT would skip what was published meanwhile.
-var ErrUnsafeStart = errors.New("the ledger shows that this topic was worked before, so the group's committed offsets are lost " +
+// ErrUnsafeStart reports that a group has lost its committed offsets, and that
+// KAFKA_START_AT would skip the events published since then.
+var ErrUnsafeStart = errors.New("the ledger has events of this topic, so the group's committed offsets are lost " +
 	"(offsets.retention.minutes, or another KAFKA_GROUP), and KAFKA_START_AT=latest would skip every order published since; " +
-	"set it to earliest (decided events are answered from the ledger, not charged again), or to an RFC 3339 time before the last stop")
+	"set it to earliest (the outcomes of decided events are replayed from the ledger, not charged again), or to an RFC 3339 time before the last stop")
 
-// EnsureStart commits the start offsets of every partition for a group that
-// has none, before any member joins, in one request. So all members, and
-// every later start, begin at the same place; a partition that has no offset
-// later is one that was added, and begins at its beginning. The metadata goes
-// with each offset. It reports whether it committed anything.
-func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt, metadata string) (bool, error) {
-	for {
-		committed, err := CommittedOffsets(ctx, admin, group, topic)
-		if err != nil || len(committed) > 0 {
-			return false, err
-		}
-		if at == (StartAt{}) {
-			return false, fmt.Errorf("group %q, topic %q: %w", group, topic, ErrNoStart)
-		}
-		offsets, err := startOffsets(ctx, admin, topic, at, metadata)
-		if err != nil {
-			return false, err
-		}
-		responses, err := admin.CommitOffsets(ctx, group, offsets)
-		if err == nil {
-			err = responses.Error()
-		}
-		switch {
-		case err == nil:
-			return true, nil
-		case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.RebalanceInProgress), errors.Is(err, kerr.StaleMemberEpoch),
-			errors.Is(err, kerr.IllegalGeneration):
-			// A member has joined meanwhile: another instance did this, or a
-			// consumer of another program did not.
-		default:
-			return false, fmt.Errorf("commit the start offsets of group %q: %w", group, err)
-		}
-		select {
-		case <-ctx.Done():
-			return false, fmt.Errorf("commit the start offsets of group %q: %w; the group has members without committed offsets (%w): "+
-				"stop the consumers that are not payment-capture, or set KAFKA_GROUP to a group of its own", group, ctx.Err(), err)
-		case <-time.After(200 * time.Millisecond):
-		}
+// EnsureStart commits the start offsets of every partition for a group that has
+// none, before any member joins, and reports whether it did. It uses one request, so
+// all members and every later start begin at the same place. A partition that has no
+// offset later was added, and begins at its beginning. Each offset carries metadata.
+func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt, metadata string) (committed bool, err error) {
+	err = retry.Do(ctx, retry.Every(200*time.Millisecond), func() (err error) {
+		committed, err = commitStart(ctx, admin, group, topic, at, metadata)
+		return err
+	}, hasMembers)
+	if hasMembers(err) {
+		return false, fmt.Errorf("commit the start offsets of group %q: %w; the group has members without committed offsets (%w): "+
+			"stop the consumers that are not payment-capture, or set KAFKA_GROUP to a group of its own", group, ctx.Err(), err)
 	}
+	return committed, err
 }
 
-// ErrUnfit says that a topic is not as the service needs it.
-var ErrUnfit = errors.New("the topic is unfit")
-
-// AwaitCluster repeats a start until it succeeds, as long as what fails is likely
-// to pass: a broker that is not there yet, a coordinator that moves.
-func AwaitCluster(ctx context.Context, patience time.Duration, log *slog.Logger, start func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the cluster was waited for %s", patience))
-	defer cancel()
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := start(ctx)
-		if err == nil || !passing(err) {
-			return err
-		}
-		log.WarnContext(ctx, "the cluster is not ready; it is asked again", slog.Any("error", err))
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		case <-time.After(wait):
-		}
+func commitStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt, metadata string) (bool, error) {
+	committed, err := CommittedOffsets(ctx, admin, group, topic)
+	if err != nil || len(committed) > 0 {
+		return false, err
 	}
+	if at == (StartAt{}) {
+		return false, fmt.Errorf("group %q, topic %q: %w", group, topic, ErrNoStart)
+	}
+	offsets, err := startOffsets(ctx, admin, topic, at, metadata)
+	if err != nil {
+		return false, err
+	}
+	responses, err := admin.CommitOffsets(ctx, group, offsets)
+	if err == nil {
+		err = responses.Error()
+	}
+	if err != nil {
+		return false, fmt.Errorf("commit the start offsets of group %q: %w", group, err)
+	}
+	return true, nil
 }
 
-// passing reports whether an error is likely to pass by itself.
-func passing(err error) bool {
-	if errors.Is(err, ErrNoStart) || errors.Is(err, ErrUnsafeStart) || errors.Is(err, errNotThere) || errors.Is(err, ErrUnfit) {
-		return false
-	}
-	if broker, ok := errors.AsType[*kerr.Error](err); ok {
-		// Retriable, says the protocol; but a topic that is unknown or a
-		// permission that lacks is for somebody to mend.
-		return broker.Retriable && broker.Code != kerr.UnknownTopicOrPartition.Code
-	}
-	// What is no answer of a broker is the network's doing, but for a
-	// certificate that is not trusted.
-	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
-	return !untrusted
+// hasMembers reports whether a commit failed because a member has joined: another
+// instance has committed the start offsets meanwhile, or another program consumes with
+// this group and has not.
+func hasMembers(err error) bool {
+	return errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, kerr.RebalanceInProgress) ||
+		errors.Is(err, kerr.StaleMemberEpoch) || errors.Is(err, kerr.IllegalGeneration)
 }
 
-// CommittedOffsets returns a group's committed offsets of a topic, of those
-// partitions that have one.
+// CommittedOffsets returns the offsets that a group has committed for a topic.
 func CommittedOffsets(ctx context.Context, admin *kadm.Client, group, topic string) ([]kadm.Offset, error) {
 	responses, err := admin.FetchOffsetsForTopics(ctx, group, topic)
 	if errors.Is(err, kerr.GroupIDNotFound) {
@@ -170,4 +137,35 @@ func startOffsets(ctx context.Context, admin *kadm.Client, topic string, at Star
 		offsets.Add(kadm.Offset{Topic: topic, Partition: l.Partition, At: l.Offset, LeaderEpoch: -1, Metadata: metadata})
 	})
 	return offsets, nil
+}
+
+// AcceptedOffsets are committed offsets, by partition, that an operator accepts
+// although they skip records.
+type AcceptedOffsets map[int32]int64
+
+// ParseAcceptedOffsets parses "partition:offset,partition:offset"; "" is none.
+func ParseAcceptedOffsets(text string) (AcceptedOffsets, error) {
+	accepted := make(AcceptedOffsets)
+	if strings.TrimSpace(text) == "" {
+		return accepted, nil
+	}
+	for pair := range strings.SplitSeq(text, ",") {
+		before, after, _ := strings.Cut(strings.TrimSpace(pair), ":")
+		partition, err := strconv.ParseInt(before, 10, 32)
+		offset, offsetErr := strconv.ParseInt(after, 10, 64)
+		if err != nil || offsetErr != nil || partition < 0 || offset < 0 {
+			return nil, fmt.Errorf("%q is not partition:offset, such as 0:1500; separate several by commas", pair)
+		}
+		if _, twice := accepted[int32(partition)]; twice {
+			return nil, fmt.Errorf("partition %d is listed twice", partition)
+		}
+		accepted[int32(partition)] = offset
+	}
+	return accepted, nil
+}
+
+// Has reports whether exactly this offset of a partition is accepted.
+func (a AcceptedOffsets) Has(partition int32, offset int64) bool {
+	at, ok := a[partition]
+	return ok && at == offset
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"payment-capture/internal/kafka/txnrecovery"
 )
 
 func TestEnsureStartWithoutAStart(t *testing.T) {
@@ -135,7 +137,7 @@ func TestEnsureStartBesideAMember(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			id, generation := member.GroupMetadata()
 			b := Batch{Member: id, Generation: generation, Offsets: []Offset{{Partition: 1, At: 0, LeaderEpoch: -1}}}
-			if err := CommitOffsets(t.Context(), member, CommitterConfig{Identity: Identity{Group: testGroup, Input: testInput}, TopicID: w.topicID()}, b); err != nil {
+			if err := CommitOffsets(t.Context(), member, CommitterConfig{Identity: txnrecovery.Identity{Group: testGroup, Input: testInput}, TopicID: w.topicID()}, b); err != nil {
 				t.Error(err)
 			}
 		}()

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,29 +16,44 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// TopicInfo is what a topic is like.
+// TopicInfo describes a topic.
 type TopicInfo struct {
 	ID                [16]byte
 	Partitions        int
 	ReplicationFactor int
 	Config            map[string]string
-	MaxMessageBytes   int32 // the largest record batch that it takes
+	MaxMessageBytes   int32 // the largest record batch
 }
 
-// defaultMaxMessageBytes is the broker's default of max.message.bytes, used
-// where the configuration may not be read.
+// defaultMaxMessageBytes is the broker's default of max.message.bytes. It applies if
+// the principal may not read the configuration.
 const defaultMaxMessageBytes = 1048588
 
-// Inspect looks at topics. The error names those that are not there, or that
-// cannot be read. A topic that was just created is waited for a moment: not
-// every broker knows it at once.
+var (
+	// ErrUnfit reports a topic whose settings the service cannot work with.
+	ErrUnfit = errors.New("the topic is unfit")
+	// ErrRecreated reports that a topic was deleted and created again. Offsets of the
+	// earlier one mean nothing any more.
+	ErrRecreated = errors.New("the topic was deleted and created again, so the offsets of the earlier one mean nothing")
+
+	errMissing = errors.New("does not exist")
+)
+
+// Missing reports whether an error says that a topic does not exist.
+func Missing(err error) bool {
+	return errors.Is(err, errMissing) || errors.Is(err, kerr.UnknownTopicOrPartition)
+}
+
+// Inspect returns the descriptions of topics. The error names those that are missing
+// or cannot be described. Inspect waits a moment for a topic that was just created,
+// because not every broker knows it at once.
 func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[string]TopicInfo, error) {
 	const looks, pause = 10, 300 * time.Millisecond
 	var details kadm.TopicDetails
 	for look := 1; ; look++ {
 		var err error
 		if details, err = admin.ListTopics(ctx, topics...); err != nil {
-			return nil, fmt.Errorf("look at the topics: %w", err)
+			return nil, fmt.Errorf("describe the topics: %w", err)
 		}
 		if details.Error() == nil || look == looks {
 			break
@@ -53,7 +69,7 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 	for _, name := range topics {
 		d, ok := details[name]
 		if !ok || d.Err != nil {
-			wrong = append(wrong, fmt.Errorf("topic %q: %w: create it (payment-capture topics does), or name another one", name, orMissing(d.Err)))
+			wrong = append(wrong, fmt.Errorf("topic %q: %w; create it (payment-capture topics does), or name another one", name, cmp.Or(d.Err, errMissing)))
 			continue
 		}
 		info[name] = TopicInfo{
@@ -65,10 +81,9 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 		return nil, errors.Join(wrong...)
 	}
 	configs, err := admin.DescribeTopicConfigs(ctx, topics...)
-	// Not to be allowed to read the configuration is no fault: the defaults
-	// stand then.
+	// A principal that may not read the configuration gets the defaults.
 	if err != nil && !errors.Is(err, kerr.TopicAuthorizationFailed) && !errors.Is(err, kerr.ClusterAuthorizationFailed) {
-		return nil, fmt.Errorf("read the configuration of the topics: %w", err)
+		return nil, fmt.Errorf("describe the configuration of the topics: %w", err)
 	}
 	for _, c := range configs {
 		t, ok := info[c.Name]
@@ -76,7 +91,7 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 			continue
 		}
 		for _, kv := range c.Configs {
-			if kv.Value != nil { // a setting without a value is not known
+			if kv.Value != nil { // otherwise the broker does not report it
 				t.Config[kv.Key] = *kv.Value
 			}
 		}
@@ -88,20 +103,11 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 	return info, nil
 }
 
-// TopicState is what has become of a topic that was there.
-type TopicState uint8
-
-// The states of a topic.
-const (
-	TopicThere    TopicState = iota + 1 // as it was
-	TopicReplaced                       // deleted and made anew: it has another id
-	TopicGone                           // deleted
-	TopicNotKnown                       // the cluster does not say
-)
-
-// CheckTopic asks what has become of the topic that had an id. A zero id, of either,
-// is not known: brokers before Kafka 2.8 have none.
-func CheckTopic(ctx context.Context, client *kgo.Client, topic string, id [16]byte) TopicState {
+// CheckTopic returns nil if a topic still has the id, [ErrRecreated] if it has another
+// one, and an error of which [Missing] is true if it was deleted. Any other error means
+// that the cluster did not answer. A zero id is unknown and equals any other: brokers
+// before Kafka 2.8 have no topic ids.
+func CheckTopic(ctx context.Context, client *kgo.Client, topic string, id [16]byte) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req := kmsg.NewPtrMetadataRequest()
@@ -110,44 +116,31 @@ func CheckTopic(ctx context.Context, client *kgo.Client, topic string, id [16]by
 	req.Topics = append(req.Topics, t)
 	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
-		return TopicNotKnown
+		return fmt.Errorf("describe topic %q: %w", topic, err)
 	}
 	for _, t := range resp.Topics {
-		switch {
-		case t.Topic == nil || *t.Topic != topic:
-		case t.ErrorCode == kerr.UnknownTopicOrPartition.Code:
-			return TopicGone
-		case t.ErrorCode == 0 && !SameTopic(t.TopicID, id):
-			return TopicReplaced
-		case t.ErrorCode == 0:
-			return TopicThere
+		if t.Topic == nil || *t.Topic != topic {
+			continue
 		}
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return fmt.Errorf("describe topic %q: %w", topic, err)
+		}
+		if !SameTopic(t.TopicID, id) {
+			return fmt.Errorf("%w: topic %q", ErrRecreated, topic)
+		}
+		return nil
 	}
-	return TopicNotKnown
+	return fmt.Errorf("describe topic %q: the broker did not answer for it", topic)
 }
 
-// SameTopic reports whether two topic ids may be of one topic. A zero id is not
-// known, so it may be of any.
+// SameTopic reports whether two topic ids may belong to one topic. A zero id is
+// unknown, so it may belong to any.
 func SameTopic(a, b [16]byte) bool {
 	unknown := [16]byte{}
 	return a == b || a == unknown || b == unknown
 }
 
-var errNotThere = errors.New("is not there")
-
-func orMissing(err error) error {
-	if err == nil {
-		return errNotThere
-	}
-	return err
-}
-
-// Absent reports whether an error says that a topic is not there.
-func Absent(err error) bool {
-	return errors.Is(err, errNotThere) || errors.Is(err, kerr.UnknownTopicOrPartition)
-}
-
-// TopicSpec is a topic as the service wants it.
+// TopicSpec describes a topic as it should be.
 type TopicSpec struct {
 	Name              string
 	Partitions        int32
@@ -155,27 +148,27 @@ type TopicSpec struct {
 	Config            map[string]string
 }
 
-// TopicResult is what [EnsureTopics] found or did.
+// TopicResult is what [EnsureTopics] found or did for a topic.
 type TopicResult struct {
 	Spec    TopicSpec
-	Created bool     // made now, or to be made where it is a dry run
-	Differs []string // how an existing topic differs; it is not changed
-	// Unknown has remarks about settings that the broker does not report. They are
-	// no differences: the service works without knowing them.
+	Created bool     // or would be created, in a dry run
+	Differs []string // how an existing topic differs from the spec
+	// Unknown lists the settings that the broker does not report. They are not
+	// differences, because the service works without knowing them.
 	Unknown []string
 	Err     error
 }
 
-// EnsureTopics creates the topics that are missing, unless it is a dry run,
-// and says how the others differ from what they should be. Existing topics are
-// never changed: more partitions would move keys to other partitions.
+// EnsureTopics creates the topics that are missing, unless it is a dry run, and returns
+// how the others differ from their specs. It never changes an existing topic, because
+// more partitions would move keys to other partitions.
 func EnsureTopics(ctx context.Context, admin *kadm.Client, dryRun bool, specs ...TopicSpec) ([]TopicResult, error) {
 	var results []TopicResult
 	for _, spec := range specs {
 		r := TopicResult{Spec: spec}
 		details, err := admin.ListTopics(ctx, spec.Name)
 		if err != nil {
-			return nil, fmt.Errorf("look at topic %q: %w", spec.Name, err)
+			return nil, fmt.Errorf("describe topic %q: %w", spec.Name, err)
 		}
 		if d, ok := details[spec.Name]; ok && d.Err == nil {
 			r.Err = r.compare(ctx, admin)
@@ -184,7 +177,7 @@ func EnsureTopics(ctx context.Context, admin *kadm.Client, dryRun bool, specs ..
 			if !dryRun {
 				r.Err = create(ctx, admin, spec)
 			}
-			if errors.Is(r.Err, kerr.TopicAlreadyExists) { // somebody else was quicker
+			if errors.Is(r.Err, kerr.TopicAlreadyExists) { // another process was faster
 				r.Created = false
 				r.Err = r.compare(ctx, admin)
 			}
@@ -209,8 +202,7 @@ func create(ctx context.Context, admin *kadm.Client, spec TopicSpec) error {
 	return nil
 }
 
-// compare notes how an existing topic differs, and which of its settings are
-// unknown.
+// compare fills in how an existing topic differs, and which settings are unknown.
 func (r *TopicResult) compare(ctx context.Context, admin *kadm.Client) error {
 	spec := r.Spec
 	info, err := Inspect(ctx, admin, spec.Name)

@@ -102,8 +102,7 @@ func TestEnsureTopicsErrors(t *testing.T) {
 	})
 }
 
-// TestEnsureTopicsThatMayNotBeSeen: a topic that may not be looked at is not
-// one that is missing.
+// TestEnsureTopicsThatMayNotBeSeen: a topic that may not be described is not missing.
 func TestEnsureTopicsThatMayNotBeSeen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -137,29 +136,35 @@ func TestInspect(t *testing.T) {
 	})
 }
 
-// A topic id that is not known, of either side, is no other topic's.
-func TestLookAtWithoutIDs(t *testing.T) {
+// TestCheckTopic: an unknown topic id, of either side, is not another topic's.
+func TestCheckTopic(t *testing.T) {
 	t.Parallel()
 	unknown := [16]byte{}
+	ok := func(err error) bool { return err == nil }
+	recreated := func(err error) bool { return errors.Is(err, ErrRecreated) && !Missing(err) }
 	for name, test := range map[string]struct {
 		opts []kfake.Opt
 		had  func(w *world) [16]byte
-		want TopicState
+		want func(error) bool
 	}{
-		"the same":                        {nil, (*world).topicID, TopicThere},
-		"another":                         {nil, func(*world) [16]byte { return [16]byte{9} }, TopicReplaced},
-		"it was unknown":                  {nil, func(*world) [16]byte { return unknown }, TopicThere},
-		"the brokers have none any more":  {[]kfake.Opt{kfake.MaxVersions(kversion.V2_7_0())}, func(*world) [16]byte { return [16]byte{9} }, TopicThere},
-		"the brokers never had topic ids": {[]kfake.Opt{kfake.MaxVersions(kversion.V2_7_0())}, (*world).topicID, TopicThere},
-		"it was deleted":                  {nil, func(w *world) [16]byte { w.deleteInput(); return unknown }, TopicGone},
+		"the same":                        {nil, (*world).topicID, ok},
+		"another":                         {nil, func(*world) [16]byte { return [16]byte{9} }, recreated},
+		"it was unknown":                  {nil, func(*world) [16]byte { return unknown }, ok},
+		"the brokers lost topic ids":      {[]kfake.Opt{kfake.MaxVersions(kversion.V2_7_0())}, func(*world) [16]byte { return [16]byte{9} }, ok},
+		"the brokers never had topic ids": {[]kfake.Opt{kfake.MaxVersions(kversion.V2_7_0())}, (*world).topicID, ok},
+		"it was deleted":                  {nil, func(w *world) [16]byte { w.deleteInput(); return unknown }, Missing},
+		"it may not be described": {nil, func(w *world) [16]byte {
+			w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: testInput, Err: kerr.TopicAuthorizationFailed, Count: -1})
+			return [16]byte{9}
+		}, func(err error) bool { return errors.Is(err, kerr.TopicAuthorizationFailed) && !Missing(err) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, test.opts...)
 				had := test.had(w)
-				if got := CheckTopic(t.Context(), w.client(), testInput, had); got != test.want {
-					t.Errorf("got %d, want %d", got, test.want)
+				if err := CheckTopic(t.Context(), w.client(), testInput, had); !test.want(err) {
+					t.Errorf("error %v", err)
 				}
 			})
 		})

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/kafka/txnrecovery"
 )
 
 // CatchUp returns when the store holds all that was in the topic when it was
@@ -56,8 +57,8 @@ func (l *Ledger) ends(ctx context.Context) (map[int32]int64, error) {
 }
 
 func (l *Ledger) listEnds(ctx context.Context) (map[int32]int64, error) {
-	if state := kafka.CheckTopic(ctx, l.client, l.conf.Topic, l.tags.topicID); state != kafka.TopicThere {
-		return nil, errors.New("the topic is not there, or not the one that it was")
+	if err := kafka.CheckTopic(ctx, l.client, l.conf.Topic, l.tags.topicID); err != nil {
+		return nil, err
 	}
 	listed, err := l.admin.ListEndOffsets(ctx, l.conf.Topic)
 	if err == nil {
@@ -130,7 +131,7 @@ func (l *Ledger) reach(ctx context.Context, ends map[int32]int64) error {
 			if open[partition].IsZero() {
 				open[partition] = time.Now()
 			}
-			if openFor := time.Since(open[partition]); openFor >= kafka.HangsAfter {
+			if openFor := time.Since(open[partition]); openFor >= txnrecovery.HangingAfter {
 				l.endHanging(ctx, partition, at, openFor)
 			}
 		}
@@ -210,7 +211,7 @@ func (l *Ledger) endHanging(ctx context.Context, partition int32, at int64, open
 	}
 	defer l.ending.Unlock()
 	what := fmt.Sprintf("partition %d of topic %q cannot be read past offset %d: a transaction is open there", partition, l.conf.Topic, at)
-	open, err := kafka.OpenTransactions(ctx, l.admin, l.conf.Topic, partition, at)
+	open, err := txnrecovery.OpenTransactions(ctx, l.admin, l.conf.Topic, partition, at)
 	if err != nil {
 		l.fault(what, err)
 		return

@@ -13,7 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"payment-capture/internal/kafka"
+	"payment-capture/internal/kafka/txnrecovery"
 )
 
 func TestFollowsTheTopic(t *testing.T) {
@@ -105,7 +105,7 @@ func TestTransactionThatStaysOpen(t *testing.T) {
 			if id != producer {
 				t.Errorf("producer id %d, want %d", id, producer)
 			}
-			if since = append(since, openFor); openFor < 2*kafka.HangsAfter {
+			if since = append(since, openFor); openFor < 2*txnrecovery.HangingAfter {
 				return errors.New("planted")
 			}
 			return writer.EndTransaction(ctx, kgo.TryCommit)
@@ -123,12 +123,12 @@ func TestTransactionThatStaysOpen(t *testing.T) {
 		}
 		began := time.Now()
 		reasonAt := make(chan string, 1)
-		time.AfterFunc(kafka.HangsAfter+5*time.Second, func() { reasonAt <- l.Health().Reason })
+		time.AfterFunc(txnrecovery.HangingAfter+5*time.Second, func() { reasonAt <- l.Health().Reason })
 		w.caughtUpWithin(l, 10*time.Minute)
-		if took := time.Since(began); took < 2*kafka.HangsAfter || took > 3*kafka.HangsAfter {
+		if took := time.Since(began); took < 2*txnrecovery.HangingAfter || took > 3*txnrecovery.HangingAfter {
 			t.Errorf("it took %v", took)
 		}
-		if since[0] < kafka.HangsAfter {
+		if since[0] < txnrecovery.HangingAfter {
 			t.Errorf("it was taken for hanging after %v", since[0])
 		}
 		reason := <-reasonAt

@@ -100,7 +100,7 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 	l.admin = kadm.NewClient(l.client)
 	info, err := kafka.Inspect(ctx, l.admin, l.conf.Topic)
 	if err != nil {
-		if kafka.Absent(err) {
+		if kafka.Missing(err) {
 			return fmt.Errorf("the ledger: if it was there before, do not recreate it: see ledger_missing in docs/runbook.md: %w", err)
 		}
 		return fmt.Errorf("the ledger: %w", err)

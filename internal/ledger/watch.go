@@ -60,20 +60,20 @@ const (
 // partitions, and how far the topic goes.
 func (l *Ledger) checkTopic(ctx context.Context) {
 	for check := 1; ; check++ {
-		state := kafka.CheckTopic(ctx, l.client, l.conf.Topic, l.tags.topicID)
-		switch state {
-		case kafka.TopicThere:
+		err := kafka.CheckTopic(ctx, l.client, l.conf.Topic, l.tags.topicID)
+		recreated := errors.Is(err, kafka.ErrRecreated)
+		switch {
+		case err == nil:
 			if _, err := l.listEnds(ctx); err != nil && ctx.Err() == nil {
 				l.log.DebugContext(ctx, "the end of the ledger cannot be asked for", slog.Any("error", err))
 			}
 			return
-		case kafka.TopicNotKnown:
+		case !recreated && !kafka.Missing(err): // the cluster did not answer
 			return
-		case kafka.TopicGone, kafka.TopicReplaced:
 		}
 		if check == sureAfter {
 			what := "it was deleted"
-			if state == kafka.TopicReplaced {
+			if recreated {
 				what = "it was deleted and recreated"
 			}
 			l.session.end(l.lost(what))

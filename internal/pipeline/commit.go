@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/kafka/txnrecovery"
 	"payment-capture/internal/offsetmeta"
 )
 
@@ -186,7 +187,7 @@ func (p *Pipeline) flushLoop(ctx context.Context, committer *kafka.Committer) {
 }
 
 func (p *Pipeline) commitOffsets(ctx context.Context, f flush) error {
-	ctx, cancel := context.WithTimeout(ctx, kafka.TransactionTimeout)
+	ctx, cancel := context.WithTimeout(ctx, txnrecovery.TransactionTimeout)
 	defer cancel()
 	return kafka.CommitOffsets(ctx, p.consumer, p.commits, f.batch)
 }

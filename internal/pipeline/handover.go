@@ -47,7 +47,7 @@ var ErrLateCommit = errors.New("a commit of offsets was not answered and may sti
 
 // Restartable reports whether the process should run a new pipeline after an end of Run.
 func Restartable(err error) bool {
-	return errors.Is(err, ErrExpelled) || errors.Is(err, ErrLateCommit) || errors.Is(err, kafka.ErrReplaced)
+	return errors.Is(err, ErrExpelled) || errors.Is(err, ErrLateCommit) || errors.Is(err, kafka.ErrRecreated)
 }
 
 func (o *owner) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {

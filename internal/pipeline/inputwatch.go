@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -29,13 +30,13 @@ func (p *Pipeline) watchInput(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		switch kafka.CheckTopic(ctx, p.consumer, p.conf.Topics.Input, p.commits.TopicID) {
-		case kafka.TopicReplaced:
+		switch err := kafka.CheckTopic(ctx, p.consumer, p.conf.Topics.Input, p.commits.TopicID); {
+		case errors.Is(err, kafka.ErrRecreated):
 			p.send((*owner).inputRecreated)
 			return
-		case kafka.TopicGone:
+		case kafka.Missing(err):
 			p.send((*owner).inputDeleted)
-		case kafka.TopicThere, kafka.TopicNotKnown:
+		default:
 			transactions.check(ctx)
 		}
 		group.check(ctx)
@@ -48,7 +49,7 @@ func (p *Pipeline) watchInput(ctx context.Context) {
 func (o *owner) inputRecreated() {
 	o.stopping.withoutOffsets = true
 	o.commits.retryAt = time.Time{}
-	o.stop(fmt.Errorf("%w: topic %q", kafka.ErrReplaced, o.p.conf.Topics.Input))
+	o.stop(fmt.Errorf("%w: topic %q", kafka.ErrRecreated, o.p.conf.Topics.Input))
 }
 
 func (o *owner) inputDeleted() {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"payment-capture/internal/kafka"
+	"payment-capture/internal/kafka/txnrecovery"
 )
 
 // Open transactions of other producers hold the input back: read-committed consumers do
@@ -100,7 +100,7 @@ func (w *transactionWatch) compare(ctx context.Context, admin *kadm.Client, n in
 func (w *transactionWatch) name(ctx context.Context, admin *kadm.Client, t *OpenTransaction) {
 	topic := w.p.conf.Topics.Input
 	t.named = true
-	open, err := kafka.OpenTransactions(ctx, admin, topic, t.Partition, t.LastStable)
+	open, err := txnrecovery.OpenTransactions(ctx, admin, topic, t.Partition, t.LastStable)
 	switch {
 	case err != nil:
 		t.Unknown = "describe the producers of the partition: " + err.Error()

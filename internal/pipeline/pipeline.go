@@ -28,6 +28,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/kafka/txnrecovery"
 	"payment-capture/internal/rules"
 )
 
@@ -58,9 +59,9 @@ type Config struct {
 }
 
 // Identity returns the identity under which an instance commits.
-func (c Config) Identity() kafka.Identity {
+func (c Config) Identity() txnrecovery.Identity {
 	t := c.Topics
-	return kafka.Identity{
+	return txnrecovery.Identity{
 		TransactionalID: c.Group + "/" + c.InstanceID, Group: c.Group, Input: t.Input,
 		Topics: []string{t.Ledger, t.Captured, t.Rejected, t.Parked},
 	}

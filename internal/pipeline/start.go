@@ -65,12 +65,12 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 		limits[name] = topic.MaxMessageBytes
 	}
 	p.commits = kafka.CommitterConfig{
-		Kafka:         p.conf.Kafka,
-		Identity:      p.conf.Identity(),
-		TopicID:       info[topics.Input].ID,
-		MaxBatchBytes: limits,
-		Placed:        topics.Ledger,
-		Log:           p.conf.Log,
+		Kafka:            p.conf.Kafka,
+		Identity:         p.conf.Identity(),
+		TopicID:          info[topics.Input].ID,
+		MaxBatchBytes:    limits,
+		PartitionedTopic: topics.Ledger,
+		Log:              p.conf.Log,
 	}
 	if p.conf.Static {
 		p.commits.GroupInstanceID = &p.conf.InstanceID

@@ -16,10 +16,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-func TestPatiently(t *testing.T) {
+func TestAwaitCluster(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.DiscardHandler)
-	for _, e := range []error{ErrNoStart, errNotThere, kerr.UnknownTopicOrPartition, kerr.GroupAuthorizationFailed, &tls.CertificateVerificationError{}} {
+	for _, e := range []error{ErrNoStart, errMissing, kerr.UnknownTopicOrPartition, kerr.GroupAuthorizationFailed, &tls.CertificateVerificationError{}} {
 		synctest.Test(t, func(t *testing.T) {
 			tries := 0
 			err := AwaitCluster(t.Context(), time.Minute, log, func(context.Context) error { tries++; return fmt.Errorf("start: %w", e) })
@@ -54,8 +54,8 @@ func TestPatiently(t *testing.T) {
 	}
 }
 
-// TestPatientlyWaitsForTheCluster starts while no broker can be reached.
-func TestPatientlyWaitsForTheCluster(t *testing.T) {
+// TestAwaitClusterWhileNoBrokerIsUp starts while no broker can be reached.
+func TestAwaitClusterWhileNoBrokerIsUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
