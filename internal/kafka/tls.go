@@ -17,34 +17,33 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// TLSFiles names the files that a TLS configuration is made of; "" leaves one
-// out.
+// TLSFiles are the PEM files of a TLS configuration; "" omits one.
 type TLSFiles struct{ CA, Certificate, Key string }
 
-// TLS is a TLS configuration whose files are read again when they change, for
-// the connections that are made from then on.
+// TLS is a TLS configuration. When its files change, it reads them again for new
+// connections.
 type TLS struct {
 	files  TLSFiles
-	every  time.Duration // between two looks at the files
+	every  time.Duration // between two checks of the files
 	warner *secret.Warner
 
-	mu     sync.Mutex
-	looked time.Time   // guarded by mu
-	stamps []stamp     // of the files that conf was read from; guarded by mu
-	err    error       // why the files could not be read at the last look; guarded by mu
-	conf   *tls.Config // the last one that could be read; guarded by mu
+	mu      sync.Mutex // guards what follows
+	checked time.Time
+	stamps  []stamp     // of the files that conf was read from
+	err     error       // of the last check
+	conf    *tls.Config // the last valid one
 }
 
-// stamp changes when a file does.
+// stamp shows whether a file has changed.
 type stamp struct {
 	changed time.Time
 	size    int64
 }
 
-// NewTLS reads a TLS configuration of at least version 1.2. The errors name the
-// file. Files that cannot be read later are logged; log may be nil.
+// NewTLS returns a TLS configuration of at least version 1.2. Its errors name the file.
+// A file that becomes unreadable later is logged; log may be nil.
 func NewTLS(files TLSFiles, log *slog.Logger) (*TLS, error) {
-	t := &TLS{files: files, every: time.Second, looked: time.Now()}
+	t := &TLS{files: files, every: time.Second, checked: time.Now()}
 	if log != nil {
 		t.warner = secret.NewWarner(log, "KAFKA_TLS_*", files.CA+" "+files.Certificate+" "+files.Key)
 	}
@@ -52,7 +51,7 @@ func NewTLS(files TLSFiles, log *slog.Logger) (*TLS, error) {
 		return nil, errors.New("a client certificate needs its key, and a key its certificate")
 	}
 	var err error
-	if t.stamps, err = files.look(); err != nil {
+	if t.stamps, err = files.stamps(); err != nil {
 		return nil, err
 	}
 	if t.conf, err = files.read(); err != nil {
@@ -61,21 +60,21 @@ func NewTLS(files TLSFiles, log *slog.Logger) (*TLS, error) {
 	return t, nil
 }
 
-// Config returns the configuration for a new connection. Files that cannot be
-// read, or do not belong together, leave the last good one in use.
+// Config returns the configuration for a new connection. If the files cannot be read
+// or do not match each other, it returns the last valid one.
 func (t *TLS) Config() *tls.Config {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if time.Since(t.looked) >= t.every {
-		t.looked = time.Now()
-		t.err = t.lookLocked()
+	if time.Since(t.checked) >= t.every {
+		t.checked = time.Now()
+		t.err = t.reloadLocked()
 		t.warner.Read(t.err)
 	}
 	return t.conf.Clone()
 }
 
-func (t *TLS) lookLocked() error {
-	stamps, err := t.files.look()
+func (t *TLS) reloadLocked() error {
+	stamps, err := t.files.stamps()
 	if err != nil {
 		return err
 	}
@@ -95,8 +94,8 @@ func (t *TLS) lookLocked() error {
 	return nil
 }
 
-// look returns the stamps of the files.
-func (f TLSFiles) look() ([]stamp, error) {
+// stamps returns the stamps of the files.
+func (f TLSFiles) stamps() ([]stamp, error) {
 	var stamps []stamp
 	for _, path := range []string{f.CA, f.Certificate, f.Key} {
 		if path == "" {
@@ -132,8 +131,9 @@ func (f TLSFiles) read() (*tls.Config, error) {
 	return conf, nil
 }
 
-// authorities reads the certificates of a file that ends with a whole one: the
-// library takes what it can read of a file that is being written.
+// authorities returns the certificates of a file. It refuses a file that ends within
+// one, because the library would accept the readable part of a file that is being
+// written.
 func authorities(text []byte) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
@@ -149,7 +149,7 @@ func authorities(text []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// ownFault says what is wrong with our own certificate, or "".
+// ownFault returns what is wrong with the client certificate, or "".
 func (t *TLS) ownFault(conf *tls.Config) string {
 	if len(conf.Certificates) == 0 || conf.Certificates[0].Leaf == nil {
 		return ""
@@ -166,10 +166,10 @@ func (t *TLS) ownFault(conf *tls.Config) string {
 	return ""
 }
 
-// dialTimeout bounds opening a connection, as the library does by default.
+// dialTimeout is the library's default timeout for opening a connection.
 const dialTimeout = 10 * time.Second
 
-// dialTLS speaks TLS over a connection that Dial opened.
+// dialTLS opens a TLS connection over one that Dial opened.
 func (c Config) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -185,8 +185,8 @@ func (c Config) dialTLS(ctx context.Context, network, address string) (net.Conn,
 	if conf.ServerName, _, err = net.SplitHostPort(address); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	// A broker refuses a certificate with an alert that does not say why, and in
-	// TLS 1.3 at the first read.
+	// A broker's alert does not say why it refuses the certificate. In TLS 1.3 it
+	// comes at the first read.
 	secured, fault := tls.Client(conn, conf), c.TLS.ownFault(conf)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(explain(fault, err), conn.Close())
@@ -197,7 +197,7 @@ func (c Config) dialTLS(ctx context.Context, network, address string) (net.Conn,
 	return faultyConn{secured, fault}, nil
 }
 
-// explain puts what is wrong with our certificate before an alert of the broker.
+// explain puts the fault of the client certificate before an alert of the broker.
 func explain(fault string, err error) error {
 	if remote, ok := errors.AsType[*net.OpError](err); fault == "" || !ok || remote.Op != "remote error" {
 		return err
@@ -205,8 +205,8 @@ func explain(fault string, err error) error {
 	return fmt.Errorf("%s: %w", fault, err)
 }
 
-// faultyConn is a connection with a client certificate that is likely to be
-// refused.
+// faultyConn is a connection with a client certificate that the broker probably
+// refuses.
 type faultyConn struct {
 	net.Conn
 	fault string

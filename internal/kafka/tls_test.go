@@ -149,7 +149,7 @@ func (s *secured) write(ca []byte, by authority, notAfter time.Time) {
 func (s *secured) connect() error {
 	s.t.Helper()
 	s.kafka.TLS.mu.Lock()
-	s.kafka.TLS.looked = time.Time{}
+	s.kafka.TLS.checked = time.Time{}
 	s.kafka.TLS.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
 	defer cancel()
