@@ -49,8 +49,8 @@ type Config struct {
 // defaultBatchBytes is the library's default for the largest record batch.
 const defaultBatchBytes = 1_000_012
 
-// Options returns the options that all clients share.
-func (c Config) Options() []kgo.Opt {
+// NewClient returns a client with the options that all clients share, and more.
+func (c Config) NewClient(more ...kgo.Opt) (*kgo.Client, error) {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(c.ClientID),
@@ -78,12 +78,7 @@ func (c Config) Options() []kgo.Opt {
 	case c.Dial != nil:
 		opts = append(opts, kgo.Dialer(c.Dial))
 	}
-	return opts
-}
-
-// NewClient returns a client with the shared options and more.
-func (c Config) NewClient(more ...kgo.Opt) (*kgo.Client, error) {
-	cl, err := kgo.NewClient(append(c.Options(), more...)...)
+	cl, err := kgo.NewClient(append(opts, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka client for %s: %w", strings.Join(c.Brokers, ","), err)
 	}

@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"payment-capture/internal/kafka/retry"
 	"payment-capture/internal/kafka/txnrecovery"
 )
 
@@ -167,7 +168,7 @@ func (c *Committer) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	monitor.start(client)
+	monitor.client.Store(client)
 	c.client, c.committed, c.monitor = client, make(map[string]bool), monitor
 	return nil
 }
@@ -208,8 +209,7 @@ func (c *Committer) Commit(ctx context.Context, b Batch) error {
 	defer cancelSteps()
 	steps, giveUp := context.WithCancelCause(steps)
 	defer giveUp(nil)
-	c.monitor.transactionBegins(sizeOf(b.Records), giveUp)
-	defer c.monitor.transactionEnds()
+	c.monitor.begin(sizeOf(b.Records), giveUp)
 	err := c.produce(steps, b.Records)
 	if err == nil && len(b.Offsets) > 0 {
 		err = c.sendOffsets(steps, b)
@@ -299,42 +299,101 @@ func (c *Committer) abort(ctx context.Context, b Batch, began time.Time, cause e
 	return c.fail(ctx, b, began, cause)
 }
 
-// fail returns the error of a transaction that failed because of cause and was not
-// committed. It discards the client if the next transaction needs another one.
-func (c *Committer) fail(ctx context.Context, b Batch, began time.Time, cause error) error {
-	err := c.checkFenced(ctx, b.Member, began, cause)
-	if err == nil {
-		err = c.lowerLimit(ctx, b, cause)
-	}
+// sendOffsets adds the offsets of a batch to the open transaction.
+func (c *Committer) sendOffsets(ctx context.Context, b Batch) error {
+	id, epoch, err := c.client.ProducerID(ctx)
 	if err != nil {
-		c.discard()
 		return err
 	}
-	err = classify(cause)
-	if isFencing(cause) || errors.Is(err, ErrRefused) {
-		c.discard()
+	// Brokers without transaction.version 2 need AddOffsetsToTxn; the others accept it.
+	if err := c.addOffsets(ctx, id, epoch); err != nil {
+		return fmt.Errorf("AddOffsetsToTxn of group %q: %w", c.conf.Group, err)
 	}
-	return err
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.TransactionalID, req.Group = c.conf.TransactionalID, c.conf.Group
+	req.ProducerID, req.ProducerEpoch = id, epoch
+	req.MemberID, req.Generation, req.InstanceID = b.Member, b.Generation, c.conf.GroupInstanceID
+	topic := kmsg.NewTxnOffsetCommitRequestTopic()
+	// From version 6 on only the id names the topic.
+	topic.Topic, topic.TopicID = c.conf.Input, c.conf.TopicID
+	for _, o := range b.Offsets {
+		p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = o.Partition, o.At, o.LeaderEpoch, &o.Metadata
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(ctx, c.client)
+	if err != nil {
+		return fmt.Errorf("TxnOffsetCommit: %w", err)
+	}
+	answers := make(map[int32]int16)
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			answers[p.Partition] = p.ErrorCode
+		}
+	}
+	if err := checkAnswers(b.Offsets, answers); err != nil {
+		return fmt.Errorf("TxnOffsetCommit of topic %q: %w", c.conf.Input, err)
+	}
+	return nil
 }
 
-// classify wraps the cause of a failed commit in the error that says what the caller
-// should do.
-func classify(cause error) error {
-	switch {
-	case errors.Is(cause, kerr.FencedInstanceID):
-		return fmt.Errorf("%w: %w", ErrFenced, cause)
-	case slices.ContainsFunc(permanentErrors(), func(e error) bool { return errors.Is(cause, e) }):
-		return fmt.Errorf("%w: %w", ErrRefused, cause)
-	}
-	return fmt.Errorf("%w: %w", ErrNotCommitted, cause)
+// addOffsets adds the group's offsets to the open transaction. The broker refuses it
+// while it writes the markers of the transaction before.
+func (c *Committer) addOffsets(ctx context.Context, id int64, epoch int16) error {
+	req := kmsg.NewPtrAddOffsetsToTxnRequest()
+	req.TransactionalID, req.Group = c.conf.TransactionalID, c.conf.Group
+	req.ProducerID, req.ProducerEpoch = id, epoch
+	return retry.Do(ctx, retry.Every(10*time.Millisecond), func() error {
+		resp, err := req.RequestWith(ctx, c.client)
+		if err != nil {
+			return err
+		}
+		return kerr.ErrorForCode(resp.ErrorCode)
+	}, func(err error) bool { return errors.Is(err, kerr.ConcurrentTransactions) })
 }
 
-// permanentErrors returns the errors that last until an operator fixes their cause.
-func permanentErrors() []error {
-	return []error{
-		kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed,
-		kerr.ClusterAuthorizationFailed, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.InvalidTopicException,
-		kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.OffsetMetadataTooLarge, kerr.PolicyViolation,
-		kerr.SaslAuthenticationFailed, kerr.InvalidTransactionTimeout,
+// CommitOffsets commits the offsets of a batch that has no records. It uses no
+// transaction, because the library does not end one in which nothing was produced. If
+// the request was not answered, it may be repeated.
+func CommitOffsets(ctx context.Context, consumer *kgo.Client, conf CommitterConfig, b Batch) error {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.MemberID, req.Generation, req.InstanceID = conf.Group, b.Member, b.Generation, conf.GroupInstanceID
+	topic := kmsg.NewOffsetCommitRequestTopic()
+	topic.Topic, topic.TopicID = conf.Input, conf.TopicID
+	for _, o := range b.Offsets {
+		p := kmsg.NewOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = o.Partition, o.At, o.LeaderEpoch, &o.Metadata
+		topic.Partitions = append(topic.Partitions, p)
 	}
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(ctx, consumer)
+	if err != nil {
+		return classify(fmt.Errorf("OffsetCommit: %w", err))
+	}
+	answers := make(map[int32]int16)
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			answers[p.Partition] = p.ErrorCode
+		}
+	}
+	if err := checkAnswers(b.Offsets, answers); err != nil {
+		return classify(fmt.Errorf("OffsetCommit of topic %q: %w", conf.Input, err))
+	}
+	return nil
+}
+
+// checkAnswers returns an error unless the broker accepted each offset. A request
+// succeeds as a whole even if the broker refuses or omits partitions.
+func checkAnswers(offsets []Offset, answers map[int32]int16) error {
+	for _, o := range offsets {
+		code, ok := answers[o.Partition]
+		if !ok {
+			return fmt.Errorf("%d of %d partitions were answered", len(answers), len(offsets))
+		}
+		if err := kerr.ErrorForCode(code); err != nil {
+			return fmt.Errorf("partition %d: %w", o.Partition, err)
+		}
+	}
+	return nil
 }

@@ -1,14 +1,11 @@
 package kafka
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"slices"
+	"net"
+	"sync"
 	"sync/atomic"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -62,27 +59,6 @@ func (l *RequestLimit) RecordBytes() int {
 	return l.Bytes() - (LeastMaxRequestBytes - LeastRecordBytes)
 }
 
-// isSizeError reports whether a transaction failed because of the size of its requests.
-func isSizeError(err error) bool {
-	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) || errors.Is(err, errProduceReset)
-}
-
-// lowerLimit halves the limit after a transaction that failed because of the size of
-// its requests, or perhaps did, so that the next one can pass. It returns nil if the
-// size was not the cause, or if a smaller limit does not help.
-func (c *Committer) lowerLimit(ctx context.Context, b Batch, cause error) error {
-	limit := c.conf.Kafka.Requests
-	was, sent := limit.Bytes(), sizeOf(b.Records)
-	tooLarge := slices.ContainsFunc(b.Records, func(r *kgo.Record) bool { return sizeOf([]*kgo.Record{r}) > was })
-	if !isSizeError(cause) || tooLarge || !limit.halve(sent) { // a record is not split
-		return nil
-	}
-	c.conf.Log.WarnContext(ctx, "produce requests too large; limit halved", slog.Int("limit_bytes", limit.Bytes()),
-		slog.Int("limit_bytes_before", was), slog.Int("flush_bytes", sent), slog.Any("error", cause))
-	return fmt.Errorf("%w: %w; the next requests have up to %d bytes, set KAFKA_MAX_REQUEST_BYTES to what the brokers take",
-		ErrNotCommitted, cause, limit.Bytes())
-}
-
 // sizeOf returns the bytes of records, uncompressed and without their batches.
 func sizeOf(records []*kgo.Record) int {
 	n := 0
@@ -93,4 +69,58 @@ func sizeOf(records []*kgo.Record) int {
 		}
 	}
 	return n
+}
+
+// errProduceReset ends a transaction whose produce requests are too large for the
+// broker or a proxy in front of it. The library would repeat them until the
+// transaction times out.
+var errProduceReset = errors.New("connections are closed at produce requests, twice in a row")
+
+// connResets finds connections that a broker closes at produce requests of the
+// current transaction, twice in a row.
+type connResets struct {
+	mu     sync.Mutex // guards what follows
+	active bool
+	// closed has the brokers whose last produce request closed its connection. The
+	// value is true until the broker has a new connection, because several requests
+	// may fail with the old one.
+	closed map[int32]bool
+}
+
+// begin starts counting for a transaction of so many bytes. Small requests are not
+// refused for their size.
+func (c *connResets) begin(bytes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.active, c.closed = bytes > LeastMaxRequestBytes, make(map[int32]bool)
+}
+
+// connected registers a new connection.
+func (c *connResets) connected(broker int32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.closed[broker]; ok {
+		c.closed[broker] = false
+	}
+}
+
+// answered registers the end of a produce request, and reports whether it is the
+// second one in a row that closed a connection. The first one proves nothing, because
+// every broker that stops closes its connections.
+func (c *connResets) answered(broker int32, err error) (twice bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.active {
+		return false
+	}
+	if err == nil {
+		delete(c.closed, broker)
+		return false
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return false
+	}
+	isOld, before := c.closed[broker]
+	c.closed[broker] = true
+	return before && !isOld
 }

@@ -46,7 +46,8 @@ var ErrNoStart = errors.New("the group has no committed offsets, and KAFKA_START
 // KAFKA_START_AT would skip the events published since then.
 var ErrUnsafeStart = errors.New("the ledger has events of this topic, so the group's committed offsets are lost " +
 	"(offsets.retention.minutes, or another KAFKA_GROUP), and KAFKA_START_AT=latest would skip every order published since; " +
-	"set it to earliest (the outcomes of decided events are replayed from the ledger, not charged again), or to an RFC 3339 time before the last stop")
+	"set it to earliest (decided events are not charged again: their outcomes are replayed from the ledger), " +
+	"or to an RFC 3339 time before the last stop")
 
 // EnsureStart commits the start offsets of every partition for a group that has
 // none, before any member joins, and reports whether it did. It uses one request, so

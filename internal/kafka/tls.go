@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,18 +44,14 @@ type stamp struct {
 // NewTLS returns a TLS configuration of at least version 1.2. Its errors name the file.
 // A file that becomes unreadable later is logged; log may be nil.
 func NewTLS(files TLSFiles, log *slog.Logger) (*TLS, error) {
+	if (files.Certificate == "") != (files.Key == "") {
+		return nil, errors.New("a client certificate needs its key, and a key its certificate")
+	}
 	t := &TLS{files: files, every: time.Second, checked: time.Now()}
 	if log != nil {
 		t.warner = secret.NewWarner(log, "KAFKA_TLS_*", files.CA+" "+files.Certificate+" "+files.Key)
 	}
-	if (files.Certificate == "") != (files.Key == "") {
-		return nil, errors.New("a client certificate needs its key, and a key its certificate")
-	}
-	var err error
-	if t.stamps, err = files.stamps(); err != nil {
-		return nil, err
-	}
-	if t.conf, err = files.read(); err != nil {
+	if err := t.loadLocked(); err != nil { // nobody else has t yet
 		return nil, err
 	}
 	return t, nil
@@ -67,23 +64,21 @@ func (t *TLS) Config() *tls.Config {
 	defer t.mu.Unlock()
 	if time.Since(t.checked) >= t.every {
 		t.checked = time.Now()
-		t.err = t.reloadLocked()
+		t.err = t.loadLocked()
 		t.warner.Read(t.err)
 	}
 	return t.conf.Clone()
 }
 
-func (t *TLS) reloadLocked() error {
+// loadLocked reads the files if they have changed, or could not be read the last time.
+// It leaves alone a file that may still be being written.
+func (t *TLS) loadLocked() error {
 	stamps, err := t.files.stamps()
 	if err != nil {
 		return err
 	}
-	same, settled := true, true
-	for i, s := range stamps {
-		same = same && s == t.stamps[i]
-		settled = settled && !secret.BeingWritten(s.changed, t.every)
-	}
-	if !settled || (same && t.err == nil) {
+	isYoung := func(s stamp) bool { return secret.BeingWritten(s.changed, t.every) }
+	if t.conf != nil && (slices.ContainsFunc(stamps, isYoung) || slices.Equal(stamps, t.stamps) && t.err == nil) {
 		return t.err
 	}
 	conf, err := t.files.read()

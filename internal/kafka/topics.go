@@ -69,7 +69,8 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 	for _, name := range topics {
 		d, ok := details[name]
 		if !ok || d.Err != nil {
-			wrong = append(wrong, fmt.Errorf("topic %q: %w; create it (payment-capture topics does), or name another one", name, cmp.Or(d.Err, errMissing)))
+			wrong = append(wrong, fmt.Errorf("topic %q: %w; create it (payment-capture topics does), or name another one",
+				name, cmp.Or(d.Err, errMissing)))
 			continue
 		}
 		info[name] = TopicInfo{
@@ -165,22 +166,17 @@ type TopicResult struct {
 func EnsureTopics(ctx context.Context, admin *kadm.Client, dryRun bool, specs ...TopicSpec) ([]TopicResult, error) {
 	var results []TopicResult
 	for _, spec := range specs {
-		r := TopicResult{Spec: spec}
 		details, err := admin.ListTopics(ctx, spec.Name)
 		if err != nil {
 			return nil, fmt.Errorf("describe topic %q: %w", spec.Name, err)
 		}
-		if d, ok := details[spec.Name]; ok && d.Err == nil {
+		r := TopicResult{Spec: spec, Created: !details.Has(spec.Name)}
+		if r.Created && !dryRun {
+			r.Err = create(ctx, admin, spec)
+			r.Created = !errors.Is(r.Err, kerr.TopicAlreadyExists) // unless another process was faster
+		}
+		if !r.Created {
 			r.Err = r.compare(ctx, admin)
-		} else {
-			r.Created = true
-			if !dryRun {
-				r.Err = create(ctx, admin, spec)
-			}
-			if errors.Is(r.Err, kerr.TopicAlreadyExists) { // another process was faster
-				r.Created = false
-				r.Err = r.compare(ctx, admin)
-			}
 		}
 		results = append(results, r)
 	}

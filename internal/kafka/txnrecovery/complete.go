@@ -27,20 +27,14 @@ const (
 // hanging transaction, and offsetsHang reports whether its offsets have no marker
 // either. The package comment has the reasons.
 func decide(last kadm.DescribedTransaction, epoch int16, offsetsHang bool) (commit bool) {
-	ended := epoch >= last.ProducerEpoch-1 // the end of a transaction raises the epoch since KIP-890
-	switch last.State {
-	case statePrepareCommit, stateCommitted:
-		if ended {
-			return true
-		}
-	case statePrepareAbort, stateFencing, stateAborted:
-		if ended {
-			return false
-		}
-	case stateOngoing:
-		if epoch >= last.ProducerEpoch { // initialising the producer id aborted it
-			return false
-		}
+	isLast := epoch >= last.ProducerEpoch-1 // the end of a transaction raises the epoch since KIP-890
+	switch state := last.State; {
+	case isLast && (state == statePrepareCommit || state == stateCommitted):
+		return true
+	case isLast && (state == statePrepareAbort || state == stateFencing || state == stateAborted):
+		return false
+	case state == stateOngoing && epoch >= last.ProducerEpoch: // initialising the producer id aborted it
+		return false
 	}
 	return !offsetsHang
 }

@@ -130,13 +130,13 @@ func (r *Recovery) findOpen(ctx context.Context, producerID int64) (found openPa
 			}
 			return err
 		})
-		if ctx.Err() != nil {
+		_, answered := errors.AsType[*kerr.Error](err)
+		switch {
+		case ctx.Err() != nil:
 			return found, ctx.Err()
-		}
-		if _, answered := errors.AsType[*kerr.Error](err); err != nil && !answered {
+		case err != nil && !answered:
 			return found, err
-		}
-		if err != nil { // other topics can be written to, so the service must go on
+		case err != nil: // other topics can be written to, so the service must go on
 			r.conf.Log.WarnContext(ctx, "no leader to ask for hanging transactions", slog.String("topic", name), slog.Any("error", err))
 			found.unseen.Add(name, partitions...)
 			found.incomplete = true

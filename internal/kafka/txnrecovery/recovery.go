@@ -127,7 +127,8 @@ func Complete(ctx context.Context, conf Config, producerID int64, openFor time.D
 		return fmt.Errorf("find the transactional id of producer id %d: %w", producerID, err)
 	}
 	if len(listed) == 0 {
-		return fmt.Errorf("complete the hanging transaction of producer id %d: no transactional id that may be described has it; %s", producerID, seeRunbook)
+		return fmt.Errorf("complete the hanging transaction of producer id %d: no transactional id that we may describe has it; %s",
+			producerID, seeRunbook)
 	}
 	t := listed.Sorted()[0] // a producer id belongs to one transactional id
 	instance, ofGroup := strings.CutPrefix(t.TxnID, conf.Group+"/")
@@ -212,7 +213,8 @@ func (r *Recovery) completeHanging(ctx context.Context, client *kgo.Client, last
 		result = "commit"
 	}
 	r.conf.Log.WarnContext(ctx, "completing hanging transaction", slog.String("transactional_id", r.conf.TransactionalID),
-		slog.Int64("producer_id", id), slog.Any("partitions", found.open.Sorted()), slog.String("last_state", last.State), slog.String("result", result))
+		slog.Int64("producer_id", id), slog.Any("partitions", found.open.Sorted()),
+		slog.String("last_state", last.State), slog.String("result", result))
 	found.open.Merge(found.unseen)
 	if err := r.runCompleting(ctx, found.open, commit); err != nil {
 		return false, fmt.Errorf("complete the hanging transaction of %q: %w", r.conf.TransactionalID, err)
