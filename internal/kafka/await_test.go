@@ -54,7 +54,7 @@ func TestAwaitCluster(t *testing.T) {
 	}
 }
 
-// TestAwaitClusterWhileNoBrokerIsUp starts while no broker can be reached.
+// TestAwaitClusterWhileNoBrokerIsUp: the broker comes up after the start began.
 func TestAwaitClusterWhileNoBrokerIsUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

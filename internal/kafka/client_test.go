@@ -1,4 +1,4 @@
-package kafka
+package kafka_test
 
 import (
 	"crypto/ecdsa"
@@ -16,29 +16,30 @@ import (
 	"testing"
 	"time"
 
+	"payment-capture/internal/kafka"
 	"payment-capture/internal/secret"
 )
 
 func TestParseStartAt(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
-	for text, want := range map[string]StartAt{
+	for text, want := range map[string]kafka.StartAt{
 		"": {}, "earliest": {Earliest: true}, "latest": {Latest: true},
 		"2026-11-23T10:00:00Z": {Time: at}, "2026-11-23T11:00:00+01:00": {Time: at},
 	} {
-		got, err := ParseStartAt(text)
+		got, err := kafka.ParseStartAt(text)
 		if err != nil || got.Earliest != want.Earliest || got.Latest != want.Latest || !got.Time.Equal(want.Time) {
 			t.Errorf("%q: got %+v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"Earliest", " latest", "2026-11-23", "2026-11-23 10:00:00", "10", "2026-13-01T00:00:00Z"} {
-		if got, err := ParseStartAt(text); err == nil {
-			t.Errorf("%q is taken: %+v", text, got)
+		if got, err := kafka.ParseStartAt(text); err == nil {
+			t.Errorf("%q was accepted: %+v", text, got)
 		}
 	}
 }
 
-// writePair writes a certificate of its own and its key.
+// writePair writes a new certificate and its key.
 func writePair(t *testing.T) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -74,38 +75,38 @@ func TestNewTLS(t *testing.T) {
 	}
 	missing := filepath.Join(t.TempDir(), "missing.pem")
 
-	read := func(files TLSFiles) (*tls.Config, error) {
-		made, err := NewTLS(files, nil)
+	read := func(files kafka.TLSFiles) (*tls.Config, error) {
+		made, err := kafka.NewTLS(files, nil)
 		if err != nil {
 			return nil, err
 		}
 		return made.Config(), nil
 	}
-	conf, err := read(TLSFiles{})
+	conf, err := read(kafka.TLSFiles{})
 	if err != nil || conf.MinVersion != tls.VersionTLS12 || conf.RootCAs != nil || conf.Certificates != nil {
 		t.Errorf("no files: %+v, %v", conf, err)
 	}
-	conf, err = read(TLSFiles{CA: cert, Certificate: cert, Key: key})
+	conf, err = read(kafka.TLSFiles{CA: cert, Certificate: cert, Key: key})
 	if err != nil || conf.RootCAs == nil || len(conf.Certificates) != 1 || conf.InsecureSkipVerify {
 		t.Errorf("all files: %+v, %v", conf, err)
 	}
 	tests := []struct {
 		name  string
-		files TLSFiles
+		files kafka.TLSFiles
 		names string // what the error must name
 	}{
-		{"no CA file", TLSFiles{CA: missing}, missing},
-		{"a CA file that is none", TLSFiles{CA: garbage}, garbage},
-		{"a certificate alone", TLSFiles{Certificate: cert}, "key"},
-		{"a key alone", TLSFiles{Key: key}, "certificate"},
-		{"no certificate file", TLSFiles{Certificate: missing, Key: key}, missing},
-		{"no key file", TLSFiles{Certificate: cert, Key: missing}, missing},
-		{"a certificate file that is none", TLSFiles{Certificate: garbage, Key: key}, garbage},
-		{"a key file that is none", TLSFiles{Certificate: cert, Key: garbage}, garbage},
-		{"the key of another certificate", TLSFiles{Certificate: cert, Key: otherKey}, otherKey},
+		{"no CA file", kafka.TLSFiles{CA: missing}, missing},
+		{"a CA file that is none", kafka.TLSFiles{CA: garbage}, garbage},
+		{"a certificate alone", kafka.TLSFiles{Certificate: cert}, "key"},
+		{"a key alone", kafka.TLSFiles{Key: key}, "certificate"},
+		{"no certificate file", kafka.TLSFiles{Certificate: missing, Key: key}, missing},
+		{"no key file", kafka.TLSFiles{Certificate: cert, Key: missing}, missing},
+		{"a certificate file that is none", kafka.TLSFiles{Certificate: garbage, Key: key}, garbage},
+		{"a key file that is none", kafka.TLSFiles{Certificate: cert, Key: garbage}, garbage},
+		{"the key of another certificate", kafka.TLSFiles{Certificate: cert, Key: otherKey}, otherKey},
 	}
 	for _, tt := range tests {
-		_, err := NewTLS(tt.files, nil)
+		_, err := kafka.NewTLS(tt.files, nil)
 		if err == nil || !strings.Contains(err.Error(), tt.names) {
 			t.Errorf("%s: error %v does not name %s", tt.name, err, tt.names)
 		}
@@ -118,11 +119,11 @@ func TestNewTLS(t *testing.T) {
 func TestNewSASL(t *testing.T) {
 	t.Parallel()
 	refused := errors.New("no credential")
-	for _, name := range SASLMechanisms() {
-		asked := 0
-		m, err := NewSASL(name, "user", func() (secret.Text, error) {
-			asked++
-			if asked == 2 {
+	for _, name := range kafka.SASLMechanisms() {
+		reads := 0
+		m, err := kafka.NewSASL(name, "user", func() (secret.Text, error) {
+			reads++
+			if reads == 2 {
 				return secret.Text{}, refused
 			}
 			return secret.New("pass"), nil
@@ -131,18 +132,18 @@ func TestNewSASL(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if m.Name() != name || asked != 0 {
-			t.Errorf("%s: named %s, asked %d times before a connection", name, m.Name(), asked)
+		if m.Name() != name || reads != 0 {
+			t.Errorf("%s: named %s, read %d times before a connection", name, m.Name(), reads)
 		}
 		if _, _, err := m.Authenticate(t.Context(), "host"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, _, err := m.Authenticate(t.Context(), "host"); !errors.Is(err, refused) || asked != 2 {
-			t.Errorf("%s: the credential is not asked for at every connection: %v", name, err)
+		if _, _, err := m.Authenticate(t.Context(), "host"); !errors.Is(err, refused) || reads != 2 {
+			t.Errorf("%s: the credential is not read at every connection: %v", name, err)
 		}
 	}
 	for _, name := range []string{"", "plain", "GSSAPI", "SCRAM-SHA-1"} {
-		if _, err := NewSASL(name, "user", nil); err == nil || !strings.Contains(err.Error(), "SCRAM-SHA-256") {
+		if _, err := kafka.NewSASL(name, "user", nil); err == nil || !strings.Contains(err.Error(), "SCRAM-SHA-256") {
 			t.Errorf("%q: error %v does not list the mechanisms", name, err)
 		}
 	}
@@ -150,7 +151,7 @@ func TestNewSASL(t *testing.T) {
 
 func TestNewClientNamesTheBrokers(t *testing.T) {
 	t.Parallel()
-	_, err := Config{Brokers: []string{"one:9092", "two:port"}, ClientID: "c"}.NewClient()
+	_, err := kafka.Config{Brokers: []string{"one:9092", "two:port"}, ClientID: "c"}.NewClient()
 	if err == nil || !strings.Contains(err.Error(), "one:9092,two:port") {
 		t.Errorf("error %v", err)
 	}
@@ -158,7 +159,7 @@ func TestNewClientNamesTheBrokers(t *testing.T) {
 
 func TestParseAcceptedOffsets(t *testing.T) {
 	t.Parallel()
-	accepted, err := ParseAcceptedOffsets(" 0:1500, 12:0 ")
+	accepted, err := kafka.ParseAcceptedOffsets(" 0:1500, 12:0 ")
 	if err != nil || len(accepted) != 2 {
 		t.Fatalf("got %v, %v", accepted, err)
 	}
@@ -171,11 +172,11 @@ func TestParseAcceptedOffsets(t *testing.T) {
 			t.Errorf("%d:%d is accepted: %t, want %t", test.partition, test.offset, got, test.want)
 		}
 	}
-	if none, err := ParseAcceptedOffsets(""); err != nil || none.Has(0, 0) {
+	if none, err := kafka.ParseAcceptedOffsets(""); err != nil || none.Has(0, 0) {
 		t.Errorf("got %v, %v", none, err)
 	}
 	for _, text := range []string{"0", "0:", ":1", "a:1", "0:b", "-1:5", "0:-1", "0:1:2", "0:1,,1:2", "0:1,0:2", "99999999999:1", "0:99999999999999999999"} {
-		if got, err := ParseAcceptedOffsets(text); err == nil {
+		if got, err := kafka.ParseAcceptedOffsets(text); err == nil {
 			t.Errorf("%q is read as %v", text, got)
 		}
 	}

@@ -21,8 +21,8 @@ import (
 	"payment-capture/internal/kafka/txnrecovery"
 )
 
-// expect checks that exactly these outcomes can be seen, and that the offsets
-// of the last of them are committed.
+// expect checks that exactly these outcomes are visible, and that the offsets of the
+// last one are committed.
 func (w *world) expect(outcomes ...string) {
 	w.t.Helper()
 	if got := w.outcomes(); !slices.Equal(got, outcomes) {
@@ -42,7 +42,7 @@ func (w *world) expect(outcomes ...string) {
 	}
 }
 
-// commitsAfter checks that the committer is of use after an error.
+// commitsAfter checks that the committer still works.
 func (w *world) commitsAfter(c *Committer, member *kgo.Client, before ...string) {
 	w.t.Helper()
 	if err := c.Commit(w.t.Context(), batch(member, "next", 90)); err != nil {
@@ -76,18 +76,17 @@ func TestCommit(t *testing.T) {
 	})
 }
 
-// TestCommitIsOneStep cuts the transaction at its end for long, and looks at
-// what can be seen meanwhile.
-func TestCommitIsOneStep(t *testing.T) {
+// TestCommitIsAtomic reads the outcomes just before the end of the transaction.
+func TestCommitIsAtomic(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.start()
 		member, c := w.member(), w.committer()
-		looked := false
+		reached := false
 		w.wire.at(func(key int16) verdict {
-			if key == kmsg.EndTxn.Int16() && !looked {
-				looked = true
+			if key == kmsg.EndTxn.Int16() && !reached {
+				reached = true
 				if got := w.outcomes(); len(got) != 0 {
 					t.Errorf("outcomes %q before the end", got)
 				}
@@ -97,7 +96,7 @@ func TestCommitIsOneStep(t *testing.T) {
 		if err := c.Commit(t.Context(), batch(member, "one", 7)); err != nil {
 			t.Fatal(err)
 		}
-		if !looked {
+		if !reached {
 			t.Error("no EndTxn was seen")
 		}
 		w.expect("one")
@@ -155,9 +154,8 @@ func TestCommitOfAFencedMember(t *testing.T) {
 	})
 }
 
-// TestCommitAfterASuspension: the broker ends a transaction that takes longer
-// than its time-out, and raises the epoch. However often that happens, it is not
-// another process.
+// TestCommitAfterASuspension: the broker aborts a transaction that exceeds its timeout,
+// and raises the epoch. However often that happens, no other process caused it.
 func TestCommitAfterASuspension(t *testing.T) {
 	t.Parallel()
 	for _, step := range []kmsg.Key{kmsg.AddOffsetsToTxn, kmsg.TxnOffsetCommit, kmsg.EndTxn} {
@@ -262,8 +260,8 @@ func TestCommitOfARecordThatIsTooLarge(t *testing.T) {
 	})
 }
 
-// TestCommitWhoseEndIsNotAnswered is the table of the ends that a client does
-// not learn of: applied or not, for one request or for as long as it asks.
+// TestCommitWhoseEndIsNotAnswered: the client gets no response to EndTxn, which was
+// applied or not, for one request or for all.
 func TestCommitWhoseEndIsNotAnswered(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -324,8 +322,8 @@ func TestCommitWhoseEndIsNotAnswered(t *testing.T) {
 	}
 }
 
-// TestCommitWhoseEndIsAnsweredByAnError: the broker says no, or says that it
-// took too long and ends the transaction all the same.
+// TestCommitWhoseEndIsAnsweredByAnError: the broker refuses EndTxn once, or longer than
+// the client retries.
 func TestCommitWhoseEndIsAnsweredByAnError(t *testing.T) {
 	t.Parallel()
 	for _, e := range []*kerr.Error{
@@ -363,8 +361,8 @@ func TestCommitWhoseEndIsAnsweredByAnError(t *testing.T) {
 	}
 }
 
-// TestCommitOfANewGroupWhoseEndIsNotAnswered has no offsets to look at, of this
-// batch or an earlier one.
+// TestCommitOfANewGroupWhoseEndIsNotAnswered: the group has no committed offsets that
+// could show how the transaction ended.
 func TestCommitOfANewGroupWhoseEndIsNotAnswered(t *testing.T) {
 	t.Parallel()
 	for _, cut := range []verdict{cutBefore, cutAfter} {
@@ -390,7 +388,7 @@ func TestCommitOfANewGroupWhoseEndIsNotAnswered(t *testing.T) {
 	}
 }
 
-func TestCommitWhoseEndCannotBeFoundOut(t *testing.T) {
+func TestCommitWhoseEndStaysUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -415,9 +413,9 @@ func TestCommitWhoseEndCannotBeFoundOut(t *testing.T) {
 	})
 }
 
-// TestCommitFindsOutWhenTheBrokerIsBack: an outage right at the end, longer
-// than the transaction time-out.
-func TestCommitFindsOutWhenTheBrokerIsBack(t *testing.T) {
+// TestCommitThroughAnOutageAtItsEnd: the outage begins at EndTxn and is longer than the
+// transaction timeout.
+func TestCommitThroughAnOutageAtItsEnd(t *testing.T) {
 	t.Parallel()
 	for _, cut := range []verdict{cutBefore, cutAfter} {
 		t.Run(fmt.Sprint(cut), func(t *testing.T) {
@@ -452,9 +450,9 @@ func TestCommitFindsOutWhenTheBrokerIsBack(t *testing.T) {
 	}
 }
 
-// TestNewCommitterEndsWhatWasLeftOpen: a crashed process leaves a transaction;
-// readers do not wait for its time-out.
-func TestNewCommitterEndsWhatWasLeftOpen(t *testing.T) {
+// TestNewCommitterAbortsOpenTransaction: readers do not wait for the timeout of a
+// transaction that a crashed process left open.
+func TestNewCommitterAbortsOpenTransaction(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -473,7 +471,7 @@ func TestNewCommitterEndsWhatWasLeftOpen(t *testing.T) {
 		}
 		began := time.Now()
 		w.commitsAfter(w.committer(), member)
-		if took := time.Since(began); took > 5*time.Second { // 3 of it are the look at the outcomes
+		if took := time.Since(began); took > 5*time.Second { // 3 of it to read the outcomes
 			t.Errorf("it took %v", took)
 		}
 	})
@@ -523,8 +521,7 @@ func TestCommitOffsets(t *testing.T) {
 	})
 }
 
-// TestCommitOffsetsFails wants the errors of a commit to say the same without
-// a transaction as with one.
+// TestCommitOffsetsFails: an error means the same without a transaction as in one.
 func TestCommitOffsetsFails(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -553,8 +550,8 @@ func TestCommitOffsetsFails(t *testing.T) {
 	}
 }
 
-// TestCommitOfManyRecords gives one partition of an outcome topic more than one
-// batch may hold there, while another topic takes larger ones.
+// TestCommitOfManyRecords produces more to one partition of an outcome topic than one of
+// its batches may hold, while another topic allows larger ones.
 func TestCommitOfManyRecords(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

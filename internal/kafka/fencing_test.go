@@ -23,8 +23,8 @@ func steps() []kmsg.Key {
 	return []kmsg.Key{kmsg.Produce, kmsg.AddOffsetsToTxn, kmsg.TxnOffsetCommit, kmsg.EndTxn}
 }
 
-// takeAt lets a client take the committer's transactional id at the next request
-// of a kind, and returns whether it has.
+// takeAt makes a client acquire the committer's transactional id at the committer's next
+// request of a kind. taken reports whether it has.
 func (w *world) takeAt(step kmsg.Key, thief *kgo.Client) (taken *bool) {
 	w.t.Helper()
 	taken = new(bool)
@@ -38,8 +38,9 @@ func (w *world) takeAt(step kmsg.Key, thief *kgo.Client) (taken *bool) {
 	return taken
 }
 
-// take lets a client take the transactional id just before a request of a kind.
-// The fake broker answers an end with an old epoch by another error than Kafka.
+// take makes a client acquire the transactional id just before a request of a kind. The
+// fault is needed because the fake broker refuses EndTxn with an old epoch by another
+// error than Kafka.
 func (w *world) take(before kmsg.Key, thief *kgo.Client) {
 	w.t.Helper()
 	if _, _, err := thief.ProducerID(w.t.Context()); err != nil {
@@ -50,9 +51,9 @@ func (w *world) take(before kmsg.Key, thief *kgo.Client) {
 	}
 }
 
-// TestCommitFencedOnce lets another client take the transactional id for a moment
-// before one of the steps, as an instance does that completes a hanging
-// transaction. The committer takes the id back and fences that client.
+// TestCommitFencedOnce: another client acquires the transactional id for a moment, as an
+// instance does that completes a hanging transaction. The committer acquires it again
+// and fences that client.
 func TestCommitFencedOnce(t *testing.T) {
 	t.Parallel()
 	for _, step := range steps() {
@@ -154,8 +155,8 @@ func TestCommitFencedByALiveProcess(t *testing.T) {
 	}
 }
 
-// TestCommitFencedWhileAlone: the broker says so though nobody else took the id,
-// and another member of the group has the client id of a process that died.
+// TestCommitFencedWhileAlone: the broker reports a fencing although no other client has
+// acquired the id, and the group still has a member of a process that died.
 func TestCommitFencedWhileAlone(t *testing.T) {
 	t.Parallel()
 	for _, answer := range []*kerr.Error{kerr.InvalidProducerEpoch, kerr.ProducerFenced} {
@@ -193,9 +194,9 @@ func TestCommitFencedWhileAlone(t *testing.T) {
 	}
 }
 
-// TestCommitFencedAndNobodyTells: if the broker cannot be asked who has the id, a
-// first fencing ends nothing.
-func TestCommitFencedAndNobodyTells(t *testing.T) {
+// TestCommitFencedByUnknownOwner: if the brokers do not show who owns the id, a first
+// fencing does not end the process.
+func TestCommitFencedByUnknownOwner(t *testing.T) {
 	t.Parallel()
 	for _, asked := range []kmsg.Key{kmsg.DescribeTransactions, kmsg.DescribeGroups} {
 		t.Run(asked.Name(), func(t *testing.T) {

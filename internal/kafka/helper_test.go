@@ -45,7 +45,7 @@ func newWorld(t *testing.T, opts ...kfake.Opt) *world {
 	return w
 }
 
-// client makes a client that is closed with the test.
+// client returns a client that is closed with the test.
 func (w *world) client(opts ...kgo.Opt) *kgo.Client {
 	w.t.Helper()
 	cl, err := w.conf.NewClient(opts...)
@@ -75,7 +75,7 @@ func (w *world) committerConfig() CommitterConfig {
 	}
 }
 
-// committer makes a Committer whose connections go over the world's wire.
+// committer returns a Committer whose connections go over the world's wire.
 func (w *world) committer() *Committer {
 	w.t.Helper()
 	c, err := NewCommitter(w.t.Context(), w.committerConfig())
@@ -86,7 +86,7 @@ func (w *world) committer() *Committer {
 	return c
 }
 
-// start gives the group its start offsets, as the service does before all else.
+// start commits the group's start offsets, as the service does first.
 func (w *world) start() {
 	w.t.Helper()
 	if _, err := EnsureStart(w.t.Context(), w.admin, testGroup, testInput, StartAt{Earliest: true}, ""); err != nil {
@@ -94,7 +94,7 @@ func (w *world) start() {
 	}
 }
 
-// member joins the group and returns its client when it has a generation.
+// member returns a client that has joined the group.
 func (w *world) member(opts ...kgo.Opt) *kgo.Client {
 	w.t.Helper()
 	assigned := make(chan struct{}, 64)
@@ -122,7 +122,7 @@ func batch(member *kgo.Client, value string, at int64) Batch {
 	return b
 }
 
-// outcomes gives the values that a read-committed consumer sees.
+// outcomes returns the values that a read-committed consumer sees.
 func (w *world) outcomes() []string {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 3*time.Second)
@@ -137,7 +137,7 @@ func (w *world) outcomes() []string {
 	return values
 }
 
-// committed gives what the group has committed for a partition.
+// committed returns the group's committed offset of a partition, and its metadata.
 func (w *world) committed(partition int32) (at int64, metadata string) {
 	w.t.Helper()
 	responses, err := w.admin.FetchOffsetsForTopics(kadm.RequireStable(w.t.Context()), testGroup, testInput)
@@ -164,7 +164,7 @@ func (w *world) produce(partition int32, n int, first time.Time) {
 	}
 }
 
-// wire opens connections that can be cut at a request.
+// wire opens connections that a test can cut at a request.
 type wire struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -183,7 +183,7 @@ const (
 
 var errCut = errors.New("the wire is cut")
 
-// at asks f about every request that is written from now on.
+// at calls f for every request that is written from now on, and does what f returns.
 func (w *wire) at(f func(key int16) verdict) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -214,7 +214,7 @@ type wiredConn struct {
 	net.Conn
 	wire *wire
 	mu   sync.Mutex
-	deaf bool // the next answer is swallowed, and the connection cut
+	deaf bool // drop the next response and cut the connection
 }
 
 func (c *wiredConn) Write(b []byte) (int, error) {

@@ -14,9 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// TestCommitWhileTheClusterMoves makes commits one after the other while, at
-// any request, leaders and coordinators move and connections break: what Commit
-// says is what a reader sees.
+// TestCommitWhileTheClusterMoves commits one batch after the other while leaders and
+// coordinators move and connections break at any request. A reader must see exactly the
+// batches that Commit reported as committed.
 func TestCommitWhileTheClusterMoves(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(w *world, r *rand.Rand, key int16) verdict{
@@ -92,8 +92,9 @@ func commitDisturbed(t *testing.T, seed uint64, disturb func(w *world, r *rand.R
 	w.commitsAfter(c, member, committed...)
 }
 
-// moveLeader leaves the input topic where it is: the fake cluster answers a
-// member that fetches what has moved at once, for ever, and the clock stands.
+// moveLeader moves a partition of the outcome topic. The input topic stays, because the
+// fake cluster answers a fetch of a moved partition at once, again and again, and
+// virtual time would stand still.
 func (w *world) moveLeader(r *rand.Rand) {
 	if err := w.broker.Fake.MoveTopicPartition(testOut, r.Int32N(3), r.Int32N(3)); err != nil {
 		w.t.Error(err)

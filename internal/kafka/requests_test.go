@@ -33,8 +33,8 @@ func largeBatch(member *kgo.Client) Batch {
 	return b
 }
 
-// cutOff has the broker close the connection at every produce request of more than
-// so many bytes, as some brokers and proxies do.
+// cutOff makes the broker close the connection at every produce request of more than so
+// many bytes, as some brokers and proxies do.
 func (w *world) cutOff(over int) *atomic.Int64 {
 	limit := &atomic.Int64{}
 	limit.Store(int64(over))
@@ -48,7 +48,7 @@ func (w *world) cutOff(over int) *atomic.Int64 {
 	return limit
 }
 
-// loud is a committer that logs to a buffer.
+// loud returns a committer that logs to a buffer.
 func (w *world) loud() (*Committer, *bytes.Buffer) {
 	w.t.Helper()
 	conf := w.committerConfig()
@@ -102,9 +102,9 @@ func TestCommitCutOffForItsSize(t *testing.T) {
 	}
 }
 
-// TestCommitCutOffWhateverItsSize: the limit has an end, and what fails then is no
-// refusal that waits for half a minute.
-func TestCommitCutOffWhateverItsSize(t *testing.T) {
+// TestCommitCutOffAtTheLowestLimit: the limit has a lower bound. A failure there is not
+// ErrRefused, after which the pipeline would wait for half a minute.
+func TestCommitCutOffAtTheLowestLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -127,8 +127,8 @@ func TestCommitCutOffWhateverItsSize(t *testing.T) {
 	})
 }
 
-// TestCommitOfBatchesThatAreTooLarge: a topic takes smaller batches than it did at
-// the start.
+// TestCommitOfBatchesThatAreTooLarge: max.message.bytes of a topic was lowered after the
+// start.
 func TestCommitOfBatchesThatAreTooLarge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -156,8 +156,8 @@ func TestCommitOfBatchesThatAreTooLarge(t *testing.T) {
 	})
 }
 
-// TestCommitWhoseConnectionBreaks: one connection that breaks at a produce request
-// says nothing of sizes; the library repeats the request.
+// TestCommitWhoseConnectionBreaks: one broken connection does not lower the limit,
+// because the library repeats the request.
 func TestCommitWhoseConnectionBreaks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

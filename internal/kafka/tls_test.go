@@ -59,7 +59,7 @@ func (a authority) sign(template *x509.Certificate, by *ecdsa.PrivateKey) ([]byt
 	return der, key
 }
 
-// issue gives a certificate for 127.0.0.1 and its key, as PEM.
+// issue returns a certificate for 127.0.0.1 and its key, as PEM.
 func (a authority) issue(notAfter time.Time) (cert, key []byte) {
 	a.t.Helper()
 	der, private := a.sign(&x509.Certificate{
@@ -73,7 +73,7 @@ func (a authority) issue(notAfter time.Time) (cert, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
-// server gives a server's configuration that wants a client certificate.
+// server returns a server configuration that requires a client certificate.
 func (a authority) server() *tls.Config {
 	a.t.Helper()
 	pair, err := tls.X509KeyPair(a.issue(time.Now().Add(time.Hour)))
@@ -118,7 +118,7 @@ func newSecured(t *testing.T, a authority) *secured {
 	return s
 }
 
-// put writes a file, as an hour ago: it is not being written any more.
+// put writes a file and makes it an hour old, so that it counts as complete.
 func (s *secured) put(path string, content []byte) {
 	s.t.Helper()
 	if err := os.WriteFile(path, content, 0o600); err != nil {
@@ -127,7 +127,7 @@ func (s *secured) put(path string, content []byte) {
 	s.aged(path)
 }
 
-// aged gives a file a time of its own, some time ago.
+// aged sets a file's time to a different one about an hour ago.
 func (s *secured) aged(path string) {
 	s.t.Helper()
 	at := time.Now().Add(-time.Hour).Add(time.Duration(time.Now().UnixNano()) % time.Minute)
@@ -144,8 +144,8 @@ func (s *secured) write(ca []byte, by authority, notAfter time.Time) {
 	s.put(s.files.Key, key)
 }
 
-// connect makes a new connection and speaks over it; a second has passed since the
-// last look at the files.
+// connect opens a connection and sends a request, as if the last check of the files were
+// more than a second ago.
 func (s *secured) connect() error {
 	s.t.Helper()
 	s.kafka.TLS.mu.Lock()
@@ -181,8 +181,8 @@ func (s *secured) fails(when, with string) {
 	}
 }
 
-// Certificates that are rotated on the disk are used for the next connection,
-// without a restart, and are verified as before.
+// TestCertificatesAreReadAgain: a new connection uses and verifies rotated certificates
+// without a restart.
 func TestCertificatesAreReadAgain(t *testing.T) {
 	t.Parallel()
 	first, second := newAuthority(t, "first"), newAuthority(t, "second")
@@ -204,8 +204,8 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	}
 }
 
-// A file that is empty, gone, half written or of another pair leaves the last good
-// ones in use, and is logged once.
+// TestCertificatesThatCannotBeRead: if a file is empty, missing, incomplete or of another
+// pair, the last valid files stay in use, and one warning is logged.
 func TestCertificatesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(s *secured, a authority){
@@ -259,7 +259,8 @@ func (s *secured) remove(path string) {
 	}
 }
 
-// Files that changed just now may change again: they are taken a second later.
+// TestCertificatesThatAreBeingWritten: files that have just changed may change again, so
+// they are read a second later.
 func TestCertificatesThatAreBeingWritten(t *testing.T) {
 	t.Parallel()
 	first, second := newAuthority(t, "first"), newAuthority(t, "second")
@@ -275,8 +276,8 @@ func TestCertificatesThatAreBeingWritten(t *testing.T) {
 	s.fails("the new ones are in use", "unknown authority")
 }
 
-// The broker says of an expired certificate what it likes; whose it is, and that it
-// expired, is said by us. It is said where the broker refuses it alone.
+// TestOwnCertificateThatExpired: a broker's alert does not say whose certificate expired.
+// The client adds that, but only if the broker refused it.
 func TestOwnCertificateThatExpired(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t, "only")
@@ -300,7 +301,7 @@ func TestOwnCertificateThatExpired(t *testing.T) {
 	}
 }
 
-// A client of the library connects by them, to seeds and to leaders.
+// TestClientOverTLS connects a client of the library.
 func TestClientOverTLS(t *testing.T) {
 	t.Parallel()
 	s := newSecured(t, newAuthority(t, "only"))

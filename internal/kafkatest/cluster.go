@@ -12,34 +12,34 @@ import (
 	"github.com/testcontainers/testcontainers-go/network"
 )
 
-// Nodes is how many brokers a cluster has; their ids are 1 to Nodes.
+// Nodes is the number of brokers of a cluster; their ids are 1 to Nodes.
 const Nodes = 3
 
-// Cluster is three brokers in containers on one Docker network. Each is a
-// controller too. Topics have three replicas, of which two must have what was
-// acknowledged; that goes for the groups' and the transactions' topics as well.
+// Cluster is three brokers in containers on one Docker network. Each is a controller
+// too. Topics, the internal ones included, have three replicas, of which two must be in
+// sync.
 type Cluster struct {
 	Broker
 	nodes [Nodes]*testcontainers.DockerContainer
 }
 
-// RunCluster starts a cluster and waits until its brokers are up. It is ended
-// with the test. Without Docker the test is skipped. The properties are added to
-// every broker's.
+// RunCluster starts a cluster whose brokers have the additional properties, and waits
+// until they are up. The cluster stops with the test. Without Docker the test is
+// skipped.
 func RunCluster(t *testing.T, properties map[string]string) *Cluster {
 	t.Helper()
 	testcontainers.SkipIfProviderIsNotHealthy(t)
 	net, err := network.New(t.Context())
 	testcontainers.CleanupNetwork(t, net)
 	if err != nil {
-		t.Fatalf("make a Docker network: %v", err)
+		t.Fatalf("create a Docker network: %v", err)
 	}
 	c := &Cluster{Broker: Broker{Replicas: Nodes}}
 	voters := make([]string, Nodes)
 	for i := range Nodes {
 		voters[i] = fmt.Sprintf("%d@%s:9093", i+1, host(i))
 	}
-	// None is up before two are there, so all start at once.
+	// No broker is up before a second one is, so all start at once.
 	var starting sync.WaitGroup
 	var failed [Nodes]error
 	for i := range Nodes {
@@ -60,7 +60,7 @@ func RunCluster(t *testing.T, properties map[string]string) *Cluster {
 	return c
 }
 
-// host is a broker's name in the Docker network.
+// host returns a broker's name in the Docker network.
 func host(i int) string { return fmt.Sprintf("kafka%d", i+1) }
 
 func nodeProperties(i, port int, voters []string, more map[string]string) map[string]string {
@@ -69,12 +69,12 @@ func nodeProperties(i, port int, voters []string, more map[string]string) map[st
 		"controller.quorum.voters":   strings.Join(voters, ","),
 		"inter.broker.listener.name": "NET",
 		"min.insync.replicas":        "2",
-		// Few partitions of the internal topics: each has three replicas to
-		// make and to move.
+		// Few partitions of the internal topics, because each has three replicas
+		// to create and to move.
 		"offsets.topic.num.partitions": "6", "transaction.state.log.num.partitions": "6",
 		"offsets.topic.replication.factor": "3", "transaction.state.log.replication.factor": "3",
 		"transaction.state.log.min.isr": "2",
-		// A broker that is dead is known to be so in three seconds, not in nine.
+		// The controller notices a dead broker after three seconds, not nine.
 		"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500",
 	}
 	newListeners("MAIN", ":9092", fmt.Sprintf("localhost:%d", port), "PLAINTEXT").
@@ -91,8 +91,8 @@ func (c *Cluster) Down(ctx context.Context, id int32) error {
 	return kill(ctx, c.node(id))
 }
 
-// Up lets a broker that is down start again, with the same data and at the same
-// address; it takes some seconds.
+// Up lets a broker that is down start again, which takes some seconds. It keeps its
+// data and address.
 func (c *Cluster) Up(ctx context.Context, id int32) error {
 	return run(ctx, c.node(id), "rm", stayDown)
 }

@@ -10,48 +10,42 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 )
 
-// Image is the broker that the tests run against; docker-compose.yml names the
-// same.
+// Image is the broker image of the tests, and of docker-compose.yml.
 const Image = "apache/kafka:4.3.1"
 
 // Container is a broker in a container.
 type Container struct {
 	Broker
-	// Plain is a second address, without TLS and SASL, for the test's own
-	// clients; the same as Broker's where that has neither.
+	// Plain is a second address, without TLS and SASL, for the test's own clients.
 	Plain   Broker
-	Network string // "" or the Docker network it is in, under the name kafka
-	// Routes are the addresses that lead through a proxy, as many as were asked
-	// for.
+	Network string // the Docker network in which its name is kafka, or ""
+	// Routes are its addresses that lead through proxies.
 	Routes []Route
 	docker *testcontainers.DockerContainer
 }
 
-// Route is a way to a broker that leads through a proxy of the test. The broker
-// names Proxy to those who come by it, so that all that they send goes there;
-// the test listens on it and passes on to Broker.
+// Route is a way to a broker through a proxy of the test, which listens on Proxy and
+// forwards to Broker. The broker advertises Proxy to clients that use the route.
 type Route struct{ Proxy, Broker string }
 
-// ContainerOptions are a container's.
+// ContainerOptions configure a Container.
 type ContainerOptions struct {
-	Properties map[string]string // more broker properties
+	Properties map[string]string // additional broker properties
 	Files      []testcontainers.ContainerFile
-	// Secure puts Broker's address behind SASL_SSL; the properties must say
-	// with what.
+	// Secure makes Broker's listener SASL_SSL; Properties must configure it.
 	Secure bool
-	// Network is a Docker network to join under the name kafka, reachable
-	// there at kafka:19092.
+	// Network is a Docker network to join; the broker's address there is kafka:19092.
 	Network string
-	// Routes is how many more addresses it has that lead through proxies.
+	// Routes is the number of additional addresses that lead through proxies.
 	Routes int
 }
 
-// Run starts a broker in a container and waits until it takes connections. It
-// is ended with the test. Without Docker the test is skipped.
+// Run starts a broker in a container and waits until it is up. It stops with the test.
+// Without Docker the test is skipped.
 func Run(t *testing.T, opts ContainerOptions) *Container {
 	t.Helper()
 	testcontainers.SkipIfProviderIsNotHealthy(t)
-	// The advertised address must be known before the start, so the ports are
+	// The broker must know its advertised address when it starts, so the ports are
 	// chosen here.
 	main, plain := freePort(t), freePort(t)
 	protocol := "PLAINTEXT"
@@ -61,8 +55,8 @@ func Run(t *testing.T, opts ContainerOptions) *Container {
 	listen := newListeners("MAIN", ":9092", fmt.Sprintf("localhost:%d", main), protocol).
 		and("PLAIN", ":9094", fmt.Sprintf("localhost:%d", plain)).
 		and("NET", ":19092", "kafka:19092").
-		// The broker talks to itself, to write transaction markers for one, by
-		// an address that is good inside the container.
+		// The broker sends requests to itself, transaction markers for example, at
+		// an address inside the container.
 		and("SELF", ":9095", "localhost:9095")
 	ports := map[int]int{9092: main, 9094: plain}
 	routes := make([]Route, opts.Routes)
@@ -76,7 +70,7 @@ func Run(t *testing.T, opts ContainerOptions) *Container {
 		"process.roles": "broker,controller", "node.id": "1",
 		"controller.quorum.voters":   "1@localhost:9093",
 		"inter.broker.listener.name": "SELF",
-		// One broker: every internal topic has one replica.
+		// With one broker, internal topics have one replica.
 		"offsets.topic.replication.factor": "1", "transaction.state.log.replication.factor": "1",
 		"transaction.state.log.min.isr": "1", "share.coordinator.state.topic.replication.factor": "1",
 		"share.coordinator.state.topic.min.isr": "1",
@@ -99,14 +93,14 @@ func Run(t *testing.T, opts ContainerOptions) *Container {
 	}
 }
 
-// firstRoutePort is the port in the container of the first route.
+// firstRoutePort is the port of the first route inside the container.
 const firstRoutePort = 9201
 
-// Kill kills the broker's process; another one is started at once, with the
-// same data and at the same address, and takes some seconds.
+// Kill kills the broker's process. Another one starts at once, with the same data and
+// address, and is up after some seconds.
 func (c *Container) Kill(ctx context.Context) error { return kill(ctx, c.docker) }
 
-// Log gives all that the broker's processes printed.
+// Log returns the output of the broker's processes.
 func (c *Container) Log(ctx context.Context) string {
 	out, err := c.docker.Logs(ctx)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package kafkatest gives tests a broker: a fake one in memory, fit for
-// virtual time, or a real one in a container.
+// Package kafkatest provides brokers for tests: a fake one in memory, which works in
+// virtual time, and real ones in containers.
 package kafkatest
 
 import (
@@ -12,22 +12,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Broker is a cluster that a test can reach.
+// Broker is how a test reaches a cluster.
 type Broker struct {
 	Addresses []string
-	// Dial opens a connection to it; nil: the network.
+	// Dial opens a connection to it; nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Fake is the fake cluster, for scripting its answers; nil for a real one.
+	// Fake is the fake cluster, for scripting its responses; nil if it is a real one.
 	Fake *kfake.Cluster
-	// Network is the fake's network, on which a test can put more servers; nil
-	// for a real one.
+	// Network is the network of the fake cluster, on which a test can run more
+	// servers; nil if the cluster is a real one.
 	Network *kfake.VirtualNetwork
-	// Replicas is how many a topic has; 0: one.
+	// Replicas is the replication factor of topics; 0 means 1.
 	Replicas int16
 }
 
-// Fake starts a cluster in memory on a network of its own. It works inside a
-// synctest bubble, and is closed with the test.
+// Fake starts a cluster in memory, on a network of its own. It works in a synctest
+// bubble and stops with the test.
 func Fake(t testing.TB, opts ...kfake.Opt) *Broker {
 	t.Helper()
 	network := &kfake.VirtualNetwork{}
@@ -39,14 +39,14 @@ func Fake(t testing.TB, opts ...kfake.Opt) *Broker {
 	return &Broker{Addresses: cluster.ListenAddrs(), Dial: network.DialContext, Fake: cluster, Network: network}
 }
 
-// Uncompacted keeps a fake cluster from compacting its topics by itself, as it
-// does every hour: it moves the start of the log then, which a real broker never
-// does, and which is a loss of records to who reads a ledger.
+// Uncompacted stops a fake cluster from compacting its topics every hour. Its compaction
+// moves the start of the log, which a real broker's never does; the ledger reports that
+// as lost records.
 func Uncompacted() kfake.Opt {
 	return kfake.BrokerConfigs(map[string]string{"log.cleaner.backoff.ms": "9000000000000"})
 }
 
-// Compacted makes a compacted topic, as the ledger's is.
+// Compacted creates a compacted topic, like the ledger's.
 func (b *Broker) Compacted(t testing.TB, topic string, partitions int32) {
 	t.Helper()
 	opts := []kgo.Opt{kgo.SeedBrokers(b.Addresses...)}
@@ -58,7 +58,8 @@ func (b *Broker) Compacted(t testing.TB, topic string, partitions int32) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if _, err := kadm.NewClient(client).CreateTopic(t.Context(), partitions, -1, map[string]*string{"cleanup.policy": new("compact")}, topic); err != nil {
+	compact := map[string]*string{"cleanup.policy": new("compact")}
+	if _, err := kadm.NewClient(client).CreateTopic(t.Context(), partitions, -1, compact, topic); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -17,8 +17,7 @@ import (
 	"github.com/testcontainers/testcontainers-go/wait"
 )
 
-// listeners are the addresses that a broker listens on, and those that it names
-// to others.
+// listeners are the addresses that a broker listens on, and those that it advertises.
 type listeners struct{ listen, advertised, protocols []string }
 
 func newListeners(name, listen, advertised, protocol string) listeners {
@@ -38,8 +37,7 @@ func (l listeners) with(name, listen, advertised, protocol string) listeners {
 	return l
 }
 
-// addTo writes them into a broker's properties, and the controller's beside
-// them.
+// addTo adds the listeners, and the controller's, to a broker's properties.
 func (l listeners) addTo(properties map[string]string) {
 	properties["listeners"] = strings.Join(append(l.listen, "CONTROLLER://:9093"), ",")
 	properties["advertised.listeners"] = strings.Join(l.advertised, ",")
@@ -47,12 +45,12 @@ func (l listeners) addTo(properties map[string]string) {
 	properties["controller.listener.names"] = "CONTROLLER"
 }
 
-// node gives what every broker's container is started with: its properties, its
-// ports in the container and of this machine, and a wait until it is up.
+// node returns the options of every broker's container: its properties, its ports (in
+// the container and on this machine), and a wait until it is up.
 func node(properties map[string]string, ports map[int]int) []testcontainers.ContainerCustomizer {
 	all := map[string]string{
 		"log.dirs": "/tmp/kafka-logs",
-		// A test does not wait for members that will not come.
+		// Groups do not wait for more members.
 		"group.initial.rebalance.delay.ms": "0", "group.min.session.timeout.ms": "1000",
 		"auto.create.topics.enable": "false",
 	}
@@ -89,8 +87,8 @@ func inNetwork(name, alias string) testcontainers.ContainerCustomizer {
 	})
 }
 
-// keepRunning starts the broker as the image does, and starts it again when
-// its process ends, on the same data, unless it is told to stay down.
+// keepRunning starts the broker as the image does. When its process ends, it starts it
+// again with the same data, unless the file stayDown exists.
 const keepRunning = `/etc/kafka/docker/run || true
 while true; do
     while [ -e ` + stayDown + ` ]; do sleep 0.1; done
@@ -98,7 +96,7 @@ while true; do
         -cp '/opt/kafka/libs/*' kafka.Kafka /opt/kafka/config/server.properties || true
 done`
 
-// stayDown is a file in the container: while it is there, no broker is started.
+// stayDown is a file in the container. While it exists, no broker starts.
 const stayDown = "/tmp/stay-down"
 
 func kill(ctx context.Context, docker *testcontainers.DockerContainer) error {
