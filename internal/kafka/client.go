@@ -147,10 +147,5 @@ func AwaitCluster(ctx context.Context, patience time.Duration, log *slog.Logger,
 
 // isTransient reports whether the cause of a failed start is likely to pass by itself.
 func isTransient(err error) bool {
-	for _, permanent := range []error{ErrNoStart, ErrUnsafeStart, ErrUnfit, errMissing} {
-		if errors.Is(err, permanent) {
-			return false
-		}
-	}
-	return retry.Transient(err)
+	return retry.Transient(err) && !errors.Is(err, ErrNoStart) && !errors.Is(err, ErrUnsafeStart) && !errors.Is(err, ErrUnfit)
 }

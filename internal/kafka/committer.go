@@ -274,27 +274,23 @@ func (c *Committer) produce(ctx context.Context, records []*kgo.Record) error {
 		len(records), sizeOf(records), c.conf.Kafka.Requests.Bytes(), context.Cause(ctx)), err)
 }
 
+// abort aborts a transaction that failed because of cause, and discards the client. If
+// the transaction hung nevertheless, the next one of this client would commit it; the
+// next client looks for that first.
 func (c *Committer) abort(ctx context.Context, b Batch, began time.Time, cause error) error {
-	if c.client == nil || isFencing(cause) {
-		// The client is closed, or the broker would refuse the abort: then fail asks
-		// who owns the id before another client initialises it.
-		c.discard()
-		return c.fail(ctx, b, began, cause)
+	if c.client != nil && !isFencing(cause) { // the broker refuses the abort of a fenced producer
+		aborting, cancel := context.WithTimeout(ctx, txnrecovery.TransactionTimeout)
+		defer cancel()
+		stop := context.AfterFunc(aborting, c.client.Close)
+		defer stop()
+		err := c.client.AbortBufferedRecords(aborting)
+		if err == nil {
+			err = c.client.EndTransaction(aborting, kgo.TryAbort)
+		}
+		if err != nil { // the broker aborts it when the next client initialises the producer id
+			c.conf.Log.WarnContext(ctx, "abort of transaction not confirmed; replacing its producer", slog.Any("error", err))
+		}
 	}
-	aborting, cancel := context.WithTimeout(ctx, txnrecovery.TransactionTimeout)
-	defer cancel()
-	stop := context.AfterFunc(aborting, c.client.Close)
-	defer stop()
-	err := c.client.AbortBufferedRecords(aborting)
-	if err == nil {
-		err = c.client.EndTransaction(aborting, kgo.TryAbort)
-	}
-	if err != nil {
-		// The broker aborts it when the next client initialises the producer id.
-		c.conf.Log.WarnContext(ctx, "abort of transaction not confirmed; replacing its producer", slog.Any("error", err))
-	}
-	// If the aborted transaction hung, the next one would commit it. The next client
-	// looks for that first.
 	c.discard()
 	return c.fail(ctx, b, began, cause)
 }

@@ -16,22 +16,16 @@ import (
 	"payment-capture/internal/kafka/txnrecovery"
 )
 
-// fail returns the error of a transaction that failed because of cause and was not
-// committed. It discards the client if the next transaction needs another one.
+// fail returns the error of a transaction that was not committed because of cause. The
+// producing client is discarded already.
 func (c *Committer) fail(ctx context.Context, b Batch, began time.Time, cause error) error {
-	err := c.checkFenced(ctx, b.Member, began, cause)
-	if err == nil {
-		err = c.lowerLimit(ctx, b, cause)
-	}
-	if err != nil {
-		c.discard()
+	if err := c.checkFenced(ctx, b.Member, began, cause); err != nil {
 		return err
 	}
-	err = classify(cause)
-	if isFencing(cause) || errors.Is(err, ErrRefused) {
-		c.discard()
+	if err := c.lowerLimit(ctx, b, cause); err != nil {
+		return err
 	}
-	return err
+	return classify(cause)
 }
 
 // classify wraps the cause of a failed commit in the error that says what the caller

@@ -35,14 +35,7 @@ var (
 	// ErrRecreated reports that a topic was deleted and created again. Offsets of the
 	// earlier one mean nothing any more.
 	ErrRecreated = errors.New("the topic was deleted and created again, so the offsets of the earlier one mean nothing")
-
-	errMissing = errors.New("does not exist")
 )
-
-// Missing reports whether an error says that a topic does not exist.
-func Missing(err error) bool {
-	return errors.Is(err, errMissing) || errors.Is(err, kerr.UnknownTopicOrPartition)
-}
 
 // Inspect returns the descriptions of topics. The error names those that are missing
 // or cannot be described. Inspect waits a moment for a topic that was just created,
@@ -70,7 +63,7 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 		d, ok := details[name]
 		if !ok || d.Err != nil {
 			wrong = append(wrong, fmt.Errorf("topic %q: %w; create it (payment-capture topics does), or name another one",
-				name, cmp.Or(d.Err, errMissing)))
+				name, cmp.Or[error](d.Err, kerr.UnknownTopicOrPartition)))
 			continue
 		}
 		info[name] = TopicInfo{
@@ -105,9 +98,9 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 }
 
 // CheckTopic returns nil if a topic still has the id, [ErrRecreated] if it has another
-// one, and an error of which [Missing] is true if it was deleted. Any other error means
-// that the cluster did not answer. A zero id is unknown and equals any other: brokers
-// before Kafka 2.8 have no topic ids.
+// one, and [kerr.UnknownTopicOrPartition] if it was deleted. Any other error means that
+// the cluster did not answer. A zero id is unknown and equals any other: brokers before
+// Kafka 2.8 have no topic ids.
 func CheckTopic(ctx context.Context, client *kgo.Client, topic string, id [16]byte) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

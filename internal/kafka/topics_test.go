@@ -141,7 +141,8 @@ func TestCheckTopic(t *testing.T) {
 	t.Parallel()
 	unknown := [16]byte{}
 	ok := func(err error) bool { return err == nil }
-	recreated := func(err error) bool { return errors.Is(err, ErrRecreated) && !Missing(err) }
+	deleted := func(err error) bool { return errors.Is(err, kerr.UnknownTopicOrPartition) }
+	recreated := func(err error) bool { return errors.Is(err, ErrRecreated) }
 	for name, test := range map[string]struct {
 		opts []kfake.Opt
 		had  func(w *world) [16]byte
@@ -152,11 +153,11 @@ func TestCheckTopic(t *testing.T) {
 		"it was unknown":                  {nil, func(*world) [16]byte { return unknown }, ok},
 		"the brokers lost topic ids":      {[]kfake.Opt{kfake.MaxVersions(kversion.V2_7_0())}, func(*world) [16]byte { return [16]byte{9} }, ok},
 		"the brokers never had topic ids": {[]kfake.Opt{kfake.MaxVersions(kversion.V2_7_0())}, (*world).topicID, ok},
-		"it was deleted":                  {nil, func(w *world) [16]byte { w.deleteInput(); return unknown }, Missing},
+		"it was deleted":                  {nil, func(w *world) [16]byte { w.deleteInput(); return unknown }, deleted},
 		"it may not be described": {nil, func(w *world) [16]byte {
 			w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: testInput, Err: kerr.TopicAuthorizationFailed, Count: -1})
 			return [16]byte{9}
-		}, func(err error) bool { return errors.Is(err, kerr.TopicAuthorizationFailed) && !Missing(err) }},
+		}, func(err error) bool { return errors.Is(err, kerr.TopicAuthorizationFailed) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
@@ -100,7 +101,7 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 	l.admin = kadm.NewClient(l.client)
 	info, err := kafka.Inspect(ctx, l.admin, l.conf.Topic)
 	if err != nil {
-		if kafka.Missing(err) {
+		if errors.Is(err, kerr.UnknownTopicOrPartition) {
 			return fmt.Errorf("the ledger: if it was there before, do not recreate it: see ledger_missing in docs/runbook.md: %w", err)
 		}
 		return fmt.Errorf("the ledger: %w", err)

@@ -68,7 +68,7 @@ func (l *Ledger) checkTopic(ctx context.Context) {
 				l.log.DebugContext(ctx, "the end of the ledger cannot be asked for", slog.Any("error", err))
 			}
 			return
-		case !recreated && !kafka.Missing(err): // the cluster did not answer
+		case !recreated && !errors.Is(err, kerr.UnknownTopicOrPartition): // the cluster did not answer
 			return
 		}
 		if check == sureAfter {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"payment-capture/internal/kafka"
 )
@@ -34,7 +35,7 @@ func (p *Pipeline) watchInput(ctx context.Context) {
 		case errors.Is(err, kafka.ErrRecreated):
 			p.send((*owner).inputRecreated)
 			return
-		case kafka.Missing(err):
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
 			p.send((*owner).inputDeleted)
 		default:
 			transactions.check(ctx)

@@ -1,26 +1,22 @@
 // Package txnrecovery completes hanging transactions.
 //
-// A transaction ends in two steps: its coordinator decides on commit or abort,
-// then the brokers write a marker into each partition it wrote to. A transaction
-// hangs (KIP-664) if the coordinator counts it as ended while a partition has no
-// marker. Kafka 4.3.1 leaves one behind if a partition has no leader when markers
-// are sent: TransactionMarkerChannelManager skips the partition as "likely deleted
-// already". That happens if all replicas restart at once, so with a single broker
-// that is killed between decision and marker. No timeout ends such a transaction:
-// read-committed consumers stop at its first record, and if the offsets topic lacks
-// a marker, the group's offsets stay unstable.
+// A transaction hangs (KIP-664) if its coordinator counts it as ended while one of its
+// partitions has no commit or abort marker. Kafka 4.3.1 leaves one behind if a partition
+// has no leader when markers are due: TransactionMarkerChannelManager skips it as
+// "likely deleted already". That happens if all replicas restart at once. No timeout
+// ends such a transaction: read-committed consumers stop at its first record, and the
+// group's offsets stay unstable if it is their marker that is missing.
 //
-// Another transaction of the same producer id that adds the same partitions and
-// writes nothing completes it: one marker ends both. For the same reason no other
-// transaction may touch any of these partitions first, because its end would decide
-// about the hanging one too. So [Recovery.Acquire] completes hanging transactions
-// before a transactional id is used, and [Recovery.Check] looks again before a
-// client uses a new connection, which is how it meets a restarted broker.
+// Another transaction of the same producer id that adds the same partitions and writes
+// nothing completes it, because one marker ends both. Any other transaction would decide
+// about the hanging one too. So [Recovery.Acquire] completes it before a transactional id
+// is used, and [Recovery.Check] looks again before a client uses a new connection, which
+// is how it meets a restarted broker.
 //
-// Commit or abort: the coordinator's decision, if it still describes the hanging
-// transaction. Otherwise its offsets decide. Stable offsets may be committed, so the
-// rest is committed too; duplicates are replayed from the ledger. If the offsets
-// hang as well, an abort loses nothing, because the events are consumed again.
+// The completing transaction repeats the coordinator's decision, if that is still known.
+// Otherwise it commits if the group's offsets are stable: they may be those of the hanging
+// transaction, and if not, the ledger replays the same outcomes. If the offsets hang too,
+// it aborts, and the events are consumed again.
 package txnrecovery
 
 import (
