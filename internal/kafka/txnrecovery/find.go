@@ -75,11 +75,11 @@ func (r *Recovery) Describe(ctx context.Context) (last kadm.DescribedTransaction
 // permission, or because the brokers are older than Kafka 3.0 and have no
 // DescribeProducers and DescribeTransactions.
 func (r *Recovery) isHidden(ctx context.Context, err error) bool {
-	if err == nil {
-		return false
-	}
 	if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.TransactionalIDAuthorizationFailed) {
 		return true
+	}
+	if _, answered := errors.AsType[*kerr.Error](err); err == nil || answered && !errors.Is(err, kerr.UnsupportedVersion) {
+		return false
 	}
 	versions, err := r.admin.ApiVersions(ctx)
 	old := false
