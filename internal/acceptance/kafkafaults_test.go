@@ -217,7 +217,7 @@ func endsUnansweredForLong(w *world) {
 		bad.Store(int32(f))
 		w.send(numbered(20, func(i int, o *order) { o.id, o.order = id(n, i), "o-"+id(n, i) })...)
 		w.eventually("the end is looked up", func() bool {
-			return strings.Count(w.log.String(), "asking the broker what became of it") > n
+			return strings.Count(w.log.String(), "end of transaction not confirmed") > n
 		})
 		bad.Store(0)
 		w.want(w.settle(), map[string]int{"captured": 20 * (n + 1)})
