@@ -136,7 +136,7 @@ func AwaitCluster(ctx context.Context, patience time.Duration, log *slog.Logger,
 			if !isTransient(err) {
 				return false
 			}
-			log.WarnContext(ctx, "cluster not ready; trying again", slog.Any("error", err))
+			log.WarnContext(ctx, "cluster not ready", slog.Any("error", err))
 			return true
 		})
 	if err != nil && ctx.Err() != nil && isTransient(err) {

@@ -87,8 +87,8 @@ type Committer struct {
 	mu        sync.Mutex // held by Commit, Reinitialise and Close; guards what follows
 	closed    bool
 	conf      CommitterConfig
-	asking    *kgo.Client // sends the requests that belong to no transaction
-	admin     *kadm.Client
+	requests  *kgo.Client  // for requests outside of transactions
+	admin     *kadm.Client // uses requests
 	recovery  *txnrecovery.Recovery
 	client    *kgo.Client     // produces; nil: to be created before the next transaction
 	committed map[string]bool // the topics in which client has committed records
@@ -107,13 +107,13 @@ func NewCommitter(ctx context.Context, conf CommitterConfig) (*Committer, error)
 	if conf.Kafka.Requests == nil {
 		conf.Kafka.Requests = NewRequestLimit(0)
 	}
-	asking, err := conf.Kafka.NewClient()
+	requests, err := conf.Kafka.NewClient()
 	if err != nil {
 		return nil, err
 	}
 	c := &Committer{
-		conf: conf, asking: asking, admin: kadm.NewClient(asking),
-		recovery: txnrecovery.New(asking, txnrecovery.Config{Identity: conf.Identity, NewClient: conf.Kafka.NewClient, Log: conf.Log}),
+		conf: conf, requests: requests, admin: kadm.NewClient(requests),
+		recovery: txnrecovery.New(requests, txnrecovery.Config{Identity: conf.Identity, NewClient: conf.Kafka.NewClient, Log: conf.Log}),
 	}
 	if err := c.open(ctx); err != nil {
 		c.Close()
@@ -140,7 +140,7 @@ func (c *Committer) Close() {
 	defer c.mu.Unlock()
 	c.closed = true
 	c.discard()
-	c.asking.Close()
+	c.requests.Close()
 }
 
 // discard closes the producing client. The next one fences it.
@@ -288,7 +288,7 @@ func (c *Committer) abort(ctx context.Context, b Batch, began time.Time, cause e
 			err = c.client.EndTransaction(aborting, kgo.TryAbort)
 		}
 		if err != nil { // the broker aborts it when the next client initialises the producer id
-			c.conf.Log.WarnContext(ctx, "abort of transaction not confirmed; replacing its producer", slog.Any("error", err))
+			c.conf.Log.WarnContext(ctx, "abort of transaction not confirmed", slog.Any("error", err))
 		}
 	}
 	c.discard()

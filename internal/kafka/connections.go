@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -65,11 +66,8 @@ func (m *connMonitor) OnBrokerE2E(meta kgo.BrokerMetadata, key int16, e2e kgo.Br
 	if request == kmsg.Produce && m.resets.answered(meta.NodeID, e2e.Err()) {
 		m.giveUpTransaction(errProduceReset)
 	}
-	if e2e.Err() == nil {
-		return
-	}
-	switch request {
-	case kmsg.Produce, kmsg.AddPartitionsToTxn, kmsg.AddOffsetsToTxn, kmsg.TxnOffsetCommit, kmsg.EndTxn:
+	ofTransaction := []kmsg.Key{kmsg.Produce, kmsg.AddPartitionsToTxn, kmsg.AddOffsetsToTxn, kmsg.TxnOffsetCommit, kmsg.EndTxn}
+	if e2e.Err() != nil && slices.Contains(ofTransaction, request) {
 		m.stale.Store(true)
 	}
 }

@@ -28,8 +28,7 @@ func (c *Committer) fail(ctx context.Context, b Batch, began time.Time, cause er
 	return classify(cause)
 }
 
-// classify wraps the cause of a failed commit in the error that says what the caller
-// should do.
+// classify wraps the cause of a failed commit in the error for the caller.
 func classify(cause error) error {
 	switch {
 	case errors.Is(cause, kerr.FencedInstanceID):
@@ -65,9 +64,9 @@ func (c *Committer) lowerLimit(ctx context.Context, b Batch, cause error) error 
 	if !isSizeError(cause) || tooLarge || !limit.halve(sent) { // a record is not split
 		return nil
 	}
-	c.conf.Log.WarnContext(ctx, "produce requests too large; limit halved", slog.Int("limit_bytes", limit.Bytes()),
+	c.conf.Log.WarnContext(ctx, "produce request limit halved", slog.Int("limit_bytes", limit.Bytes()),
 		slog.Int("limit_bytes_before", was), slog.Int("flush_bytes", sent), slog.Any("error", cause))
-	return fmt.Errorf("%w: %w; the next requests have up to %d bytes, set KAFKA_MAX_REQUEST_BYTES to what the brokers take",
+	return fmt.Errorf("%w: %w; the next requests have up to %d bytes, set KAFKA_MAX_REQUEST_BYTES to a size that the brokers accept",
 		ErrNotCommitted, cause, limit.Bytes())
 }
 
@@ -75,8 +74,8 @@ func (c *Committer) lowerLimit(ctx context.Context, b Batch, cause error) error 
 // transactional id that each took it back would fence each other for ever.
 const fencedAgain = time.Minute
 
-// isFencing reports whether an error says that the producer's epoch is not the
-// latest one.
+// isFencing reports whether an error means that the producer's epoch is not the latest
+// one.
 func isFencing(err error) bool {
 	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch)
 }
@@ -110,7 +109,7 @@ func (c *Committer) checkFenced(ctx context.Context, member string, began time.T
 	if err != nil {
 		attrs = append(attrs, slog.String("owner_unknown", err.Error()))
 	}
-	c.conf.Log.LogAttrs(ctx, slog.LevelWarn, "producer fenced, no other process found; taking the id again", attrs...)
+	c.conf.Log.LogAttrs(ctx, slog.LevelWarn, "producer fenced, no other process found", attrs...)
 	return nil
 }
 
@@ -177,7 +176,7 @@ func (c *Committer) confirm(ctx context.Context, b Batch) error {
 // the metadata of the committed offsets shows which. The library's abort cannot tell:
 // it succeeds for a committed transaction too.
 func (c *Committer) resolveEnd(ctx context.Context, b Batch, cause error) error {
-	c.conf.Log.WarnContext(ctx, "end of transaction not confirmed; reading its offsets", slog.Any("error", cause))
+	c.conf.Log.WarnContext(ctx, "end of transaction not confirmed", slog.Any("error", cause))
 	c.discard()
 	var committed bool
 	err := retry.Do(ctx, retry.Backoff{First: 100 * time.Millisecond, Max: 5 * time.Second}, func() (err error) {

@@ -41,14 +41,14 @@ var (
 // or cannot be described. Inspect waits a moment for a topic that was just created,
 // because not every broker knows it at once.
 func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[string]TopicInfo, error) {
-	const looks, pause = 10, 300 * time.Millisecond
+	const attempts, pause = 10, 300 * time.Millisecond
 	var details kadm.TopicDetails
-	for look := 1; ; look++ {
+	for attempt := 1; ; attempt++ {
 		var err error
 		if details, err = admin.ListTopics(ctx, topics...); err != nil {
 			return nil, fmt.Errorf("describe the topics: %w", err)
 		}
-		if details.Error() == nil || look == looks {
+		if details.Error() == nil || attempt == attempts {
 			break
 		}
 		select {

@@ -83,7 +83,7 @@ func (r *Recovery) runCompleting(ctx context.Context, partitions kadm.TopicsSet,
 
 // send repeats a request of a transaction until it succeeds or fails for good.
 func (r *Recovery) send(ctx context.Context, req kmsg.Request) (resp kmsg.Response, err error) {
-	err = insist(ctx, func() error {
+	err = repeat(ctx, func() error {
 		if resp, err = r.client.Request(ctx, req); err != nil {
 			return err
 		}

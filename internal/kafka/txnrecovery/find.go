@@ -54,7 +54,7 @@ func describeProducers(ctx context.Context, admin *kadm.Client, topic string, pa
 // knows it. State is "" if the coordinator knows none, or if the principal or the
 // broker's version does not permit the question.
 func (r *Recovery) Describe(ctx context.Context) (last kadm.DescribedTransaction, err error) {
-	err = ask(ctx, func() error {
+	err = repeatRead(ctx, func() error {
 		described, err := r.admin.DescribeTransactions(ctx, r.conf.TransactionalID)
 		last = described[r.conf.TransactionalID]
 		if err == nil {
@@ -122,7 +122,7 @@ func (r *Recovery) findOpen(ctx context.Context, producerID int64) (found openPa
 			continue
 		}
 		var producers []kadm.DescribedProducer
-		err := ask(ctx, func() (err error) {
+		err := repeatRead(ctx, func() (err error) {
 			producers, err = describeProducers(ctx, r.admin, name, partitions)
 			if r.isHidden(ctx, err) {
 				found.unseen.Add(name, partitions...)
@@ -137,7 +137,7 @@ func (r *Recovery) findOpen(ctx context.Context, producerID int64) (found openPa
 		case err != nil && !answered:
 			return found, err
 		case err != nil: // other topics can be written to, so the service must go on
-			r.conf.Log.WarnContext(ctx, "no leader to ask for hanging transactions", slog.String("topic", name), slog.Any("error", err))
+			r.conf.Log.WarnContext(ctx, "hanging transactions not checked without leader", slog.String("topic", name), slog.Any("error", err))
 			found.unseen.Add(name, partitions...)
 			found.incomplete = true
 			continue
@@ -168,7 +168,7 @@ func groupPartition(group string, partitions int) int32 {
 // offsetsUnstable reports whether an open transaction keeps the group's committed
 // offsets unstable, and is not about to end.
 func (r *Recovery) offsetsUnstable(ctx context.Context) (bool, error) {
-	err := ask(ctx, func() error {
+	err := repeatRead(ctx, func() error {
 		committed, err := r.admin.FetchOffsetsForTopics(kadm.RequireStable(ctx), r.conf.Group, r.conf.Input)
 		if err == nil {
 			err = committed.Error()

@@ -137,7 +137,7 @@ func Complete(ctx context.Context, conf Config, producerID int64, openFor time.D
 		return fmt.Errorf("complete the hanging transaction of %q: the id is not of group %q; %s", t.TxnID, conf.Group, seeRunbook)
 	}
 	if grace := 2*HangingAfter + jitter(conf.TransactionalID); openFor < grace {
-		return fmt.Errorf("complete the hanging transaction of %q: its own instance has time to do so until it was open for %s", t.TxnID, grace)
+		return fmt.Errorf("complete the hanging transaction of %q: its own instance may do so until it has been open for %s", t.TxnID, grace)
 	}
 	conf.TransactionalID = t.TxnID
 	return Recover(ctx, conf)
@@ -264,22 +264,22 @@ func (r *Recovery) Check(ctx context.Context) error {
 	}
 }
 
-// askTimeout bounds how long a failing read is repeated.
-const askTimeout = 5 * time.Second
+// readTimeout bounds how long a failing read is repeated.
+const readTimeout = 5 * time.Second
 
-// ask repeats a read for a while if it fails for a reason that passes.
-func ask(ctx context.Context, f func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+// repeatRead is repeat for at most readTimeout.
+func repeatRead(ctx context.Context, read func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return insist(ctx, f)
+	return repeat(ctx, read)
 }
 
-// busyPause is the pause between attempts at what a broker cannot do yet.
+// busyPause is the pause before a request is repeated.
 const busyPause = 20 * time.Millisecond
 
-// insist repeats a request until it succeeds, fails for good, or ctx ends. Brokers
+// repeat repeats a request until it succeeds, fails for good, or ctx ends. Brokers
 // refuse a new transaction while they write the markers of the one before.
-func insist(ctx context.Context, request func() error) error {
+func repeat(ctx context.Context, request func() error) error {
 	return retry.Do(ctx, retry.Every(busyPause), request, func(err error) bool {
 		return retry.Transient(err) || errors.Is(err, kerr.ConcurrentTransactions)
 	})
