@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 	"unicode/utf16"
 
@@ -106,20 +107,26 @@ type openPartitions struct {
 // that transactions of the identity write to. It waits a while for a partition that
 // has no leader.
 func (r *Recovery) findOpen(ctx context.Context, producerID int64) (found openPartitions, err error) {
-	topics, err := r.admin.ListTopicsWithInternal(ctx, append([]string{offsetsTopic}, r.conf.Topics...)...)
+	topics, err := r.admin.ListTopicsWithInternal(ctx, r.conf.Topics...)
 	if err != nil {
 		return found, err
 	}
+	// Asked for alone, because one topic that may not be described fails the whole call.
+	offsets, err := r.admin.ListTopicsWithInternal(ctx, offsetsTopic)
+	switch {
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		found.unseen.Add(offsetsTopic)
+	case err != nil:
+		return found, err
+	}
+	maps.Copy(topics, offsets)
 	for name, t := range topics {
 		partitions := t.Partitions.Numbers()
-		if name == offsetsTopic && len(partitions) > 0 {
-			partitions = []int32{groupPartition(r.conf.Group, len(partitions))}
-		}
-		if len(partitions) == 0 { // the topic is missing, or may not be described
-			if name == offsetsTopic && errors.Is(t.Err, kerr.TopicAuthorizationFailed) {
-				found.unseen.Add(name)
-			}
+		if len(partitions) == 0 { // the topic is missing
 			continue
+		}
+		if name == offsetsTopic {
+			partitions = []int32{groupPartition(r.conf.Group, len(partitions))}
 		}
 		var producers []kadm.DescribedProducer
 		err := repeatRead(ctx, func() (err error) {

@@ -224,6 +224,48 @@ func TestCheck(t *testing.T) {
 	})
 }
 
+// TestAcquireDecidesByOffsets: the coordinator does not know how the hanging transaction
+// ended, and the principal may not describe the offsets topic. Then the group's offsets
+// decide, unless Check has found that the client was told of a commit.
+func TestAcquireDecidesByOffsets(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		unstable, checked, commit bool
+	}{
+		"stable offsets":                   {commit: true},
+		"unstable offsets":                 {unstable: true},
+		"unstable offsets, found by Check": {unstable: true, checked: true, commit: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			virtual(t, func(t *testing.T, c *cluster) {
+				producer := c.acquire()
+				c.transaction(producer, "one", kgo.TryCommit)
+				h := c.hanging(producer, 1)
+				c.broker.Hang(h)
+				c.broker.Fake.Fault(kfake.Fault{
+					Keys: []kmsg.Key{kmsg.Metadata}, Topic: "__consumer_offsets", Err: kerr.TopicAuthorizationFailed, Count: -1,
+				})
+				if test.unstable {
+					c.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Err: kerr.UnstableOffsetCommit, Count: -1})
+				}
+				recovery := txnrecovery.New(c.client(), c.conf)
+				if test.checked {
+					if err := recovery.Check(t.Context()); !errors.Is(err, txnrecovery.ErrHanging) {
+						t.Fatalf("error %v, want ErrHanging", err)
+					}
+				}
+				next, err := recovery.Acquire(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				next.Close()
+				c.wantCompleted(h, test.commit)
+			})
+		})
+	}
+}
+
 // TestCheckWithoutLeader: partitions that cannot be checked are neither clean nor an
 // obstacle for long.
 func TestCheckWithoutLeader(t *testing.T) {
@@ -246,13 +288,14 @@ func TestCheckWithoutLeader(t *testing.T) {
 	})
 }
 
-// TestAcquireWithoutPermission: who may not describe producers is not kept from
-// producing.
+// TestAcquireWithoutPermission: a principal that may not describe producers, transactions
+// or the offsets topic can produce.
 func TestAcquireWithoutPermission(t *testing.T) {
 	t.Parallel()
 	for _, fault := range []kfake.Fault{
 		{Keys: []kmsg.Key{kmsg.DescribeProducers}, Topic: outTopic, Err: kerr.TopicAuthorizationFailed, Count: -1},
 		{Keys: []kmsg.Key{kmsg.DescribeTransactions}, Err: kerr.TransactionalIDAuthorizationFailed, Count: -1},
+		{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "__consumer_offsets", Err: kerr.TopicAuthorizationFailed, Count: -1},
 	} {
 		t.Run(fault.Keys[0].Name(), func(t *testing.T) {
 			t.Parallel()
