@@ -44,12 +44,10 @@ func (x *exchange) keyError(status int) Answer {
 		// Page idempotency-returns knows no other 422 than 422001.
 		status == http.StatusUnprocessableEntity:
 		return Answer{Meaning: Park, Cause: CauseKeyUsed, ParkReason: event.ParkKeyUsed}
-	case status == http.StatusConflict:
-		// 401001, "has not been completed yet". The prose of idempotency-returns
-		// covers "already paid" too, so a lasting one may mean captured, and never
-		// rejected.
-		return Answer{Meaning: Wait, Cause: CauseKeyBusy}
-	case status == http.StatusLocked: // resource_locked; the SDKs call it retryable
+	case status == http.StatusConflict, // 401001, "has not been completed yet"
+		status == http.StatusLocked: // resource_locked; the SDKs call it retryable
+		// The prose of idempotency-returns covers "already paid" too, so a lasting 409
+		// may mean captured, and never means rejected.
 		return Answer{Meaning: Wait, Cause: CauseKeyBusy}
 	case status >= 500 && p.word("idempotency_validation_failed"):
 		// The Orders errors advise a new key, which is unsafe for a charge.

@@ -4,7 +4,7 @@ package main
 // answers.
 func captureBugs() []bug {
 	const capture, client = "internal/capture", "internal/mercadopago"
-	const unanswered = `$seen.Meaning, $seen.ParkReason, $seen.HTTPStatus = Retry, event.ParkUndecided, $status`
+	const unanswered = `$seen.Meaning, $seen.Cause, $seen.ParkReason, $seen.HTTPStatus = Retry, CauseNoAnswer, event.ParkUndecided, $status`
 	return []bug{
 		{"each call has a key of its own", []edit{{
 			in:   capture,
@@ -45,23 +45,23 @@ func captureBugs() []bug {
 		}}},
 		{"a 5xx counts as captured", []edit{{
 			in:   client,
-			find: `return Answer{Meaning: Retry, Row: 38}, true`,
-			put:  `return Answer{Meaning: Captured, Row: 38}, true`,
+			find: `case status >= 500 || status < 200: return Answer{Meaning: Retry, Cause: CauseServerError}`,
+			put:  `case status >= 500 || status < 200: return Answer{Meaning: Captured, Cause: CauseServerError}`,
 		}}},
 		{"a 5xx is parked", []edit{{
 			in:   client,
-			find: `return Answer{Meaning: Retry, Row: 38}, true`,
-			put:  `return Answer{Meaning: Park, Row: 38, ParkReason: event.ParkUndecided}, true`,
+			find: `case status >= 500 || status < 200: return Answer{Meaning: Retry, Cause: CauseServerError}`,
+			put:  `case status >= 500 || status < 200: return Answer{Meaning: Park, Cause: CauseServerError, ParkReason: event.ParkUndecided}`,
 		}}},
 		{"a 429 is parked", []edit{{
 			in:   client,
-			find: `return Answer{Meaning: Wait, Row: 37}, true`,
-			put:  `return Answer{Meaning: Park, Row: 37, ParkReason: event.ParkRefusedRequest}, true`,
+			find: `return Answer{Meaning: Wait, Cause: CauseRateLimit}`,
+			put:  `return Answer{Meaning: Park, Cause: CauseRateLimit, ParkReason: event.ParkRefusedRequest}`,
 		}}},
 		{"a busy key counts as a rejection", []edit{{
 			in:   client,
-			find: `return Answer{Meaning: Wait, Row: 21}, true`,
-			put:  `return Answer{Meaning: Rejected, Row: 21, Reason: "busy"}, true`,
+			find: `return Answer{Meaning: Wait, Cause: CauseKeyBusy}`,
+			put:  `return Answer{Meaning: Rejected, Cause: CauseKeyBusy, Reason: "busy"}`,
 		}}},
 		{"an error after a call of unknown effect decides", []edit{{
 			in:   capture,
@@ -75,19 +75,18 @@ func captureBugs() []bug {
 		}}},
 		{"an empty lookup counts as a rejection", []edit{{
 			in:   capture,
-			find: `$note = "no payment was found under its reference"`,
-			put:  `a.last.Reason, a.last.Payment = "not_found", nil; return c.settle(ctx, a, event.TypeRejected), true, ""`,
+			find: `$why = "no payment was found under its reference"`,
+			put:  `a.last.Reason, a.last.Payment = "not_found", nil; return c.outcome(ctx, a, event.TypeRejected), true, ""`,
 		}}},
 		{"a halt parks the event", []edit{{
-			in:    capture,
-			find:  `return notOfTheEvent, nil`,
-			put:   `a.last.Meaning = mercadopago.Park; return answered, nil`,
-			needs: []string{"payment-capture/internal/mercadopago"},
+			in:   capture,
+			find: `case $scope == limiter.ScopeService: continue`,
+			put:  `case $scope == limiter.ScopeService: return c.park(a, a.last.ParkReason, a.last.Detail), nil`,
 		}}},
 		{"a payment in process counts as captured", []edit{{
 			in:   client,
-			find: `$a.Meaning, $a.Row = Poll, 5`,
-			put:  `$a.Meaning, $a.Row = Captured, 5`,
+			find: `$a.Meaning, $a.Cause = Poll, CauseInProcess`,
+			put:  `$a.Meaning, $a.Cause = Captured, CauseInProcess`,
 		}}},
 	}
 }

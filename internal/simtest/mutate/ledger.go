@@ -66,10 +66,9 @@ func ledgerBugs() []bug {
 			put:  `$a.inherited = true`,
 		}}},
 		{"an attempt of unknown effect is withdrawn", []edit{{
-			in: capture,
-			find: `if $a.unknown || $a.inherited || $a.pollID != "" || $a.last.Payment != nil { return false }
-				return $a.last.RefusedUnseen()`,
-			put: `return $a.pollID == "" && $a.last.Payment == nil`,
+			in:   capture,
+			find: `return !$a.unknown && !$a.inherited && $a.pollID == "" && $a.last.Payment == nil && $a.last.RefusedUnseen()`,
+			put:  `return $a.pollID == "" && $a.last.Payment == nil`,
 		}}},
 		{"a conflicting event is not detected", []edit{{
 			in:   rules,
