@@ -8,8 +8,8 @@
 // of the event knows that the buyer may have paid. Each call needs a permit of the
 // [limiter.Limiter] and the lease on the event.
 //
-// capture.go has the calls, writeattempt.go the attempts in the ledger, and
-// reconcile.go the lookup.
+// capture.go has the calls, attempt.go the state and budget of one event,
+// writeattempt.go the attempts in the ledger, and reconcile.go the lookup.
 package capture
 
 import (
@@ -113,7 +113,7 @@ func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, lease L
 			return nil, err
 		}
 	}
-	return &event.Decision{Result: result, At: event.Now(), Attempt: a.noted}, nil
+	return &event.Decision{Result: result, At: event.Now(), Attempt: a.entry}, nil
 }
 
 func (c *Capturer) capture(ctx context.Context, a *attempt, lease Lease) (event.Result, error) {
@@ -146,6 +146,32 @@ func (c *Capturer) capture(ctx context.Context, a *attempt, lease Lease) (event.
 			a.budget.used += wait - a.last.RetryAfter
 		}
 	}
+}
+
+// resume applies the rules to an event before its first call by this owner. They
+// may decide it, or have its payment looked up first.
+func (c *Capturer) resume(ctx context.Context, a *attempt, lease Lease) (_ event.Result, decided bool, err error) {
+	var captured *event.Outcome
+	if c.conf.OncePerReference {
+		known, err := lease.UnderReference(ctx)
+		if err != nil {
+			return event.Result{}, false, &AbandonedError{Cause: err}
+		}
+		captured = rules.CapturedByAnother(a.event.ID, known)
+	}
+	d := c.conf.Evaluate(a.event, a.entry.Body, rules.Disposition{Prior: a.prior, Resent: a.resent}, captured, time.Now())
+	switch {
+	case d.Why != nil:
+		result, err := c.lookUp(ctx, a, lease, d.Why.Reason, d.Why.Detail)
+		return result, true, err
+	case d.Action == rules.LookUpThenCharge:
+		// Only a captured payment decides here. Otherwise the charge is retried under its
+		// key, which the API still knows.
+		waiting := "searches for the payment of an attempt of " + a.entry.First.UTC().Format(time.RFC3339)
+		result, decided, _, err := c.search(ctx, a, lease, waiting, true)
+		return result, decided, err
+	}
+	return event.Result{}, false, nil
 }
 
 // call makes one call, as soon as it is allowed, and returns what its answer is
@@ -331,7 +357,7 @@ func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) 
 
 func (c *Capturer) park(a *attempt, reason event.ParkReason, detail string) event.Result {
 	return event.Result{ParkInfo: &event.ParkInfo{
-		Reason: cmp.Or(reason, event.ParkUndecided), Detail: detail, FirstAttempt: a.noted.First, Tries: a.calls,
+		Reason: cmp.Or(reason, event.ParkUndecided), Detail: detail, FirstAttempt: a.entry.First, Tries: a.calls,
 		HTTPStatus: a.last.HTTPStatus, RequestID: a.last.RequestID,
 	}}
 }

@@ -16,8 +16,8 @@ import (
 const (
 	// clockSkew is how much earlier than our clock the API's clock may date a payment.
 	clockSkew = 5 * time.Second
-	// searches is how many searches that were answered a lookup makes.
-	searches = 6
+	// maxSearches is how many searches that were answered a lookup makes.
+	maxSearches = 6
 	// maxFailures bounds the consecutive searches that fail.
 	maxFailures = 100
 )
@@ -29,36 +29,51 @@ func (c *Capturer) lookUp(ctx context.Context, a *attempt, lease Lease, reason e
 	if a.calls > 0 && a.last.Detail != detail {
 		detail += "; the last answer: " + a.last.Detail
 	}
-	if a.noted.First.IsZero() || a.untried() { // no call can have made a payment
+	if a.entry.First.IsZero() || a.untried() { // no call can have made a payment
 		return c.park(a, reason, detail), nil
 	}
-	s := search{began: time.Now()}
+	result, decided, why, err := c.search(ctx, a, lease, "searches for its payment: "+detail, false)
+	if decided || err != nil {
+		return result, err
+	}
+	return c.park(a, reason, detail+"; "+why), nil
+}
+
+// search searches for the payment of an event until one decides it, or until the
+// last search; once: until the first search that is answered. If nothing decides, it
+// returns why.
+func (c *Capturer) search(
+	ctx context.Context, a *attempt, lease Lease, waiting string, once bool,
+) (result event.Result, decided bool, why string, err error) {
+	s := searches{began: time.Now()}
 	for {
-		lease.SetWaiting("searches for its payment: "+detail, a.calls)
+		lease.SetWaiting(waiting, a.calls)
 		found, usual, err := c.find(ctx, a, lease, &s)
 		if err != nil {
-			return event.Result{}, err
+			return event.Result{}, false, "", err
 		}
-		wait := c.nextLook(&s, found, usual)
+		wait := c.nextSearch(&s, found, usual)
+		if once && found.Failed == nil {
+			wait = -1
+		}
 		others, err := c.others(ctx, a, lease, found)
 		if err != nil {
-			return event.Result{}, err
+			return event.Result{}, false, "", err
 		}
-		result, decided, why := c.attribute(ctx, a, found, others, wait < 0)
-		if decided {
-			return result, nil
+		if f := found.Failed; !once || f == nil || f.Meaning == mercadopago.Park {
+			result, decided, why = c.attribute(ctx, a, found, others, wait < 0 && !once)
 		}
-		if wait < 0 {
-			return c.park(a, reason, detail+"; "+why), nil
+		if decided || wait < 0 {
+			return result, decided, why, nil
 		}
 		if err := c.rest(ctx, lease, wait); err != nil {
-			return event.Result{}, err
+			return event.Result{}, false, "", err
 		}
 	}
 }
 
-// search is the state of the searches for one event's payment.
-type search struct {
+// searches is the state of the searches for one event's payment.
+type searches struct {
 	began    time.Time
 	answered time.Time // when the first search was answered
 	answers  int
@@ -66,11 +81,11 @@ type search struct {
 	failed   budget // what failed searches used
 }
 
-// nextLook returns the wait before another search, negative if there is none.
+// nextSearch returns the wait before another search, negative if there is none.
 // Those that are answered are made at 0, 1/16, 1/8, 1/4, 1/2 and the whole of
 // ReconcileFor. A failed one is retried, unless that would not help or has gone on
 // for too long, outages not counted.
-func (c *Capturer) nextLook(s *search, found mercadopago.Found, usual bool) time.Duration {
+func (c *Capturer) nextSearch(s *searches, found mercadopago.Found, usual bool) time.Duration {
 	if f := found.Failed; f != nil {
 		s.failures++
 		wait := backoff(s.failures, f.RetryAfter)
@@ -87,21 +102,21 @@ func (c *Capturer) nextLook(s *search, found mercadopago.Found, usual bool) time
 	if s.answers++; s.answers == 1 {
 		s.answered = time.Now()
 	}
-	if s.answers >= searches || c.conf.ReconcileFor <= 0 {
+	if s.answers >= maxSearches || c.conf.ReconcileFor <= 0 {
 		return -1
 	}
-	return max(0, c.conf.ReconcileFor>>(searches-1-s.answers)-time.Since(s.answered))
+	return max(0, c.conf.ReconcileFor>>(maxSearches-1-s.answers)-time.Since(s.answered))
 }
 
 // find searches once, as soon as it is allowed. It reports whether that was a usual
 // call: not a probe, and not refused for a fault of the service.
-func (c *Capturer) find(ctx context.Context, a *attempt, lease Lease, s *search) (found mercadopago.Found, usual bool, err error) {
+func (c *Capturer) find(ctx context.Context, a *attempt, lease Lease, s *searches) (found mercadopago.Found, usual bool, err error) {
 	p, err := c.acquirePermit(ctx, a, lease, true)
 	if err != nil {
 		return found, false, err
 	}
 	began := time.Now()
-	found = c.api.Find(ctx, a.request, a.noted.First.Add(-clockSkew))
+	found = c.api.Find(ctx, a.request, a.entry.First.Add(-clockSkew))
 	answer := mercadopago.Answer{Meaning: mercadopago.Poll, Read: true, Sent: true}
 	if found.Failed != nil {
 		answer = ofRead(*found.Failed)
@@ -243,7 +258,7 @@ func (c *Capturer) isOurs(a *attempt, found mercadopago.Answer, owners map[strin
 	p := found.Payment
 	// If our clock is too far ahead, this excludes our own payment, which then decides
 	// nothing.
-	if p == nil || p.ID == "" || p.CreatedAt.IsZero() || p.CreatedAt.Before(a.noted.First.Add(-clockSkew)) {
+	if p == nil || p.ID == "" || p.CreatedAt.IsZero() || p.CreatedAt.Before(a.entry.First.Add(-clockSkew)) {
 		return false
 	}
 	_, taken := owners[p.ID]

@@ -58,17 +58,17 @@ func (c *Capturer) acquire(ctx context.Context, a *attempt, lease Lease) (*limit
 // needsWrite reports whether the attempt has to be written before the next call: it
 // is not, or it waited so long for the call that its time is wrong.
 func (a *attempt) needsWrite() bool {
-	return a.noted.First.IsZero() || !a.written || (a.untried() && passed(a.noted.First) > rewriteAfter)
+	return a.entry.First.IsZero() || !a.written || (a.untried() && passed(a.entry.First) > rewriteAfter)
 }
 
 // toWrite returns the attempt to write. Its time is that of the first owner.
 func (a *attempt) toWrite() event.Attempt {
 	if !a.inherited {
-		a.noted.First = event.Now()
+		a.entry.First = event.Now()
 	}
 	// From here on it may be in the ledger, whatever the result of the write.
 	a.written = true
-	return a.noted
+	return a.entry
 }
 
 // writeAttempt writes the attempt, however long that takes.
@@ -112,7 +112,7 @@ func (c *Capturer) withdraw(ctx context.Context, a *attempt, lease Lease) {
 	}
 	a.written = false
 	if lease.Withdraw(ctx) == nil { // otherwise the ledger has logged the error
-		a.noted.First, a.idle = time.Time{}, false
+		a.entry.First, a.idle = time.Time{}, false
 	}
 }
 

@@ -18,8 +18,8 @@ func captureBugs() []bug {
 		}}},
 		{"each process has a key of its own", []edit{{
 			in:   capture,
-			find: `$a.noted.Body = event.FingerprintOf($a.request.Body)`,
-			put: `$a.noted.Body = event.FingerprintOf($a.request.Body)
+			find: `$a.entry.Body = event.FingerprintOf($a.request.Body)`,
+			put: `$a.entry.Body = event.FingerprintOf($a.request.Body)
 				if time.Since($a.event.Time) > 3*time.Second { $a.request.Key += "-late" }`,
 			needs: []string{"time"},
 		}}},

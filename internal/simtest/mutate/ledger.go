@@ -56,8 +56,8 @@ func ledgerBugs() []bug {
 		}}},
 		{"the key retention counts from this process", []edit{{
 			in:    capture,
-			find:  `$a.noted.First = $a.prior.First`,
-			put:   `$a.noted.First = time.Now()`,
+			find:  `$a.entry.First = $a.prior.First`,
+			put:   `$a.entry.First = time.Now()`,
 			needs: []string{"time"},
 		}}},
 		{"an inherited attempt counts as one without effect", []edit{{
