@@ -3,24 +3,21 @@
 //
 // Each call needs a permit. Acquire grants permits in the order of the callers, as
 // many at once as the API takes: 429 and 503 halve that number, successes raise it
-// again. A rate limit can apply on top. Release returns a permit with the result of
-// its call, from which the Limiter learns.
+// again. Release returns a permit with the result of its call.
 //
-// The circuit breaker stops calls while the API is down, that is while nearly none
-// of the last calls was answered. Then one call at a time, a probe, finds out
-// whether the API is back. Probes are real charges, each of another event, so an
-// event for which the API always fails does not keep the circuit open.
+// The circuit breaker stops calls while nearly none of them is answered. Then one
+// call at a time, a probe, finds out whether the API is back. Probes are real
+// charges, each of another event, so an event for which the API always fails does
+// not keep the circuit open.
 //
 // The service is halted while our own credential or configuration is wrong, because
 // then no event can be captured. Single calls probe this too, at growing intervals.
-// A halt recovers by itself: a payment ends it, and a new access token is probed at
-// once.
+// A halt recovers by itself: a payment ends it, and a new token is probed at once.
 //
-// The misconfiguration detector distinguishes a wrong credential or configuration
-// from events that are refused for reasons of their own. It counts refusals over
-// different payers or orders without a payment between them; enough of them halt
-// the service. Until then a refusal is unconfirmed: it decides its event only when
-// a payment shows that others are not refused, or when no more refusals follow.
+// The misconfiguration detector counts refusals over different payers or orders
+// without a payment between them; enough of them halt the service. Until then a
+// refusal is unconfirmed: it decides its event only when a payment shows that others
+// are not refused, or when no more refusals follow.
 package limiter
 
 import (
