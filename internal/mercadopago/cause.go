@@ -6,7 +6,7 @@ import "strconv"
 // that other packages need to know of an answer. The list is closed.
 //
 // Each cause names the answers that have it and the pages of Mercado Pago's
-// documentation that show them. "Judgement" marks what no page documents for
+// documentation that show them. "Undocumented" marks what no page documents for
 // this endpoint. The constants are the decision table; decide.go and
 // decide_errors.go implement it in the order in which the checks apply.
 type Cause uint8
@@ -32,13 +32,13 @@ const (
 	// advanced-payments/status-map). This service never brings one about.
 	CauseUnexpectedStatus
 	// CauseContradiction: the answer contradicts itself or the request, such as
-	// another amount or reference (judgement).
+	// another amount or reference (undocumented).
 	CauseContradiction
 	// CauseUnknownStatus: the status of the payment is missing or not documented,
 	// or the answer has no payment. The documented sample of a read has no status
 	// (page wallet-connect/get-payment-information).
 	CauseUnknownStatus
-	// CauseUnreadable: HTTP 2xx with a body that cannot be read (judgement). The
+	// CauseUnreadable: HTTP 2xx with a body that cannot be read (undocumented). The
 	// money may have moved.
 	CauseUnreadable
 
@@ -49,7 +49,7 @@ const (
 	// CauseRequest: the API finds fault with the request: HTTP 400 with any other
 	// code or none, 404002, and each 4xx that is not listed here.
 	CauseRequest
-	// CauseRequestTooLarge: HTTP 413, 414 or 431 (judgement).
+	// CauseRequestTooLarge: HTTP 413, 414 or 431 (undocumented).
 	CauseRequestTooLarge
 	// CauseDuplicateReference: 400057, collector and reference exist already
 	// (reference of advanced_payments). A payment may exist.
@@ -76,7 +76,7 @@ const (
 	// 400037, 400045, 400054 (reference of advanced_payments).
 	CauseAccount
 	// CauseAddress: the address takes no captures: 3xx, 404 without a cause, 405,
-	// 411, 415, 501, 505 (judgement).
+	// 411, 415, 501, 505 (undocumented).
 	CauseAddress
 	// CauseProxy: the proxy refuses its credential: HTTP 407.
 	CauseProxy

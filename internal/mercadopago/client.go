@@ -89,7 +89,7 @@ func (c *Client) Capture(ctx context.Context, r Request) Answer {
 		// Without a key, a retry would charge again.
 		return Answer{Meaning: Park, ParkReason: event.ParkInvalidEvent, Detail: "not sent: " + err.Error()}
 	}
-	return c.try(ctx, r, http.MethodPost, path)
+	return c.send(ctx, r, http.MethodPost, path)
 }
 
 // Get reads a payment by the id from an earlier answer, and compares it with the
@@ -102,7 +102,7 @@ func (c *Client) Get(ctx context.Context, r Request, paymentID string) Answer {
 			Detail: "not read: the payment id is empty or not valid",
 		}
 	}
-	a := c.try(ctx, r, http.MethodGet, path+"/"+url.PathEscape(paymentID))
+	a := c.send(ctx, r, http.MethodGet, path+"/"+url.PathEscape(paymentID))
 	if a.Payment != nil && a.Payment.ID != paymentID {
 		// Whatever it says, it is another payment, or one that cannot be identified.
 		a.Meaning, a.Cause, a.Reason, a.ParkReason = Park, CauseContradiction, "", event.ParkContradictory
@@ -111,8 +111,8 @@ func (c *Client) Get(ctx context.Context, r Request, paymentID string) Answer {
 	return a
 }
 
-// try makes one HTTP call and classifies its result.
-func (c *Client) try(ctx context.Context, r Request, method, resource string) Answer {
+// send makes one HTTP call and classifies its result.
+func (c *Client) send(ctx context.Context, r Request, method, resource string) Answer {
 	x, none := c.call(ctx, &r, method, resource)
 	if none != nil {
 		return *none

@@ -29,7 +29,7 @@ type exchange struct {
 func decide(x exchange) Answer { return x.answer() }
 
 func (x *exchange) answer() Answer {
-	a := x.judge()
+	a := x.classify()
 	a.HTTPStatus, a.Sent, a.Read = x.status, true, x.read
 	a.RequestID, a.RetryAfter = x.requestID, x.retryAfter
 	if a.Detail == "" {
@@ -45,7 +45,7 @@ func (x *exchange) answer() Answer {
 	return a
 }
 
-func (x *exchange) judge() Answer {
+func (x *exchange) classify() Answer {
 	success := x.status >= 200 && x.status <= 299
 	switch {
 	case success && !x.body.readable:
