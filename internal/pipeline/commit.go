@@ -146,7 +146,7 @@ func (o *owner) buildFlush(member string, generation int32) flush {
 		if !o.stopping.withoutOffsets {
 			at := pt.tracker.committable()
 			meta := offsetmeta.Metadata{
-				Input: o.p.commits.TopicID, Ledger: o.p.ledger.TopicID(), Token: token,
+				Input: o.p.commitConf.TopicID, Ledger: o.p.ledger.TopicID(), Token: token,
 				Run: pt.invalid.Run, Completed: pt.tracker.completedAbove(),
 			}
 			f.batch.Offsets = append(f.batch.Offsets, kafka.Offset{
@@ -189,7 +189,7 @@ func (p *Pipeline) flushLoop(ctx context.Context, committer *kafka.Committer) {
 func (p *Pipeline) commitOffsets(ctx context.Context, f flush) error {
 	ctx, cancel := context.WithTimeout(ctx, txnrecovery.TransactionTimeout)
 	defer cancel()
-	return kafka.CommitOffsets(ctx, p.consumer, p.commits, f.batch)
+	return kafka.CommitOffsets(ctx, p.consumer, p.commitConf, f.batch)
 }
 
 // flushed handles the result of a flush.

@@ -136,7 +136,7 @@ func (p *Pipeline) outcomeRecord(input *kgo.Record, outcome *event.Outcome) (*kg
 	if outcome.Type == event.TypeCaptured {
 		topic = p.conf.Topics.Captured
 	}
-	limit := min(int(p.commits.MaxBatchBytes[topic]), kafka.LeastRecordBytes)
+	limit := min(int(p.commitConf.MaxBatchBytes[topic]), kafka.LeastRecordBytes)
 	for _, key := range [][]byte{input.Key, nil} {
 		m := outcome.Encode(key, p.conf.Mode)
 		if r := recordOf(topic, m); wireSize(r) <= limit {
@@ -155,7 +155,7 @@ const parkedHeaders = 4096
 func (p *Pipeline) parkedRecord(ctx context.Context, it *item, id string, info *event.ParkInfo) *kgo.Record {
 	r, at := it.record, parkedPosition(it, id)
 	content := messageOf(r)
-	if wireSize(r)+parkedHeaders > int(p.commits.MaxBatchBytes[p.conf.Topics.Parked]) {
+	if wireSize(r)+parkedHeaders > int(p.commitConf.MaxBatchBytes[p.conf.Topics.Parked]) {
 		content = event.Digest(content)
 	}
 	p.conf.Log.LogAttrs(ctx, slog.LevelWarn, "record parked", slog.String("event_id", id),

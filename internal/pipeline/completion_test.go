@@ -18,7 +18,7 @@ import (
 // parkingPipeline returns a pipeline whose topics accept records up to a limit.
 func parkingPipeline(limit int32) *Pipeline {
 	p := newTestPipeline(Config{Topics: Topics{Parked: "parked"}}, nil)
-	p.commits.MaxBatchBytes = map[string]int32{p.conf.Topics.Captured: limit, p.conf.Topics.Rejected: limit, p.conf.Topics.Parked: limit}
+	p.commitConf.MaxBatchBytes = map[string]int32{p.conf.Topics.Captured: limit, p.conf.Topics.Rejected: limit, p.conf.Topics.Parked: limit}
 	return p
 }
 

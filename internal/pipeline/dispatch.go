@@ -238,7 +238,7 @@ func (o *owner) captured(it *item, c completion, err error) {
 func (o *owner) complete(it *item, c completion) {
 	pt := it.part
 	pt.tracker.complete(it)
-	pt.bytes -= it.bytes
+	pt.undecidedBytes -= it.bytes
 	pt.dirty = true
 	if c.replayed {
 		o.logReplayed(it, c)

@@ -155,28 +155,24 @@ func (p *Pipeline) readBelow(ctx context.Context, partition int32, check *offset
 // decided reports whether the ledger has a decision on a record, or the record is not
 // meant for this service.
 func (p *Pipeline) decided(ctx context.Context, r *kgo.Record) (bool, error) {
-	m := messageOf(r)
-	e, err := p.conf.Decoder.Decode(m)
-	if _, skips := errors.AsType[*event.SkipError](err); skips {
+	d := p.decodeRecord(r)
+	if d.skip {
 		return true, nil
 	}
-	if err == nil {
-		if p.ofOtherAccount(e) {
-			return true, nil
-		}
-		h, err := p.ledger.Lookup(ctx, e.ID)
+	if d.event != nil {
+		h, err := p.ledger.Lookup(ctx, d.id)
 		if err != nil {
 			return false, err
 		}
-		switch rules.Respond(e, event.ResendOf(m), h).Action { //nolint:exhaustive // Respond returns these, and Park
+		switch rules.Respond(d.event, d.resend, h).Action { //nolint:exhaustive // Respond returns these, and Park
 		case rules.Republish, rules.LeaveParked, rules.LeaveSuperseded:
 			return true, nil
 		case rules.Evaluate:
 			return false, nil
 		}
-		// It conflicts, and is known by the id of its record.
+		// Its id belongs to another event: the ledger has it by the substitute id.
 	}
-	h, err := p.ledger.Lookup(ctx, event.RecordID(m))
+	h, err := p.ledger.Lookup(ctx, event.RecordID(messageOf(r)))
 	return h.Decision != nil, err
 }
 

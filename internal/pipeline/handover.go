@@ -174,7 +174,7 @@ func (o *owner) startAt(c kmsg.OffsetFetchResponseGroupTopicPartition) (_ startO
 	if m.Ledger != (offsetmeta.TopicID{}) {
 		s.ledgerMissing = o.p.otherLedger(m)
 	}
-	if !kafka.SameTopic(m.Input, o.p.commits.TopicID) {
+	if !kafka.SameTopic(m.Input, o.p.commitConf.TopicID) {
 		o.log.WarnContext(o.work, "input topic was recreated; reading from its beginning",
 			slog.Int64("partition", int64(c.Partition)), slog.Int64("offset", c.Offset))
 		return startOffset{epoch: -1, ledgerMissing: s.ledgerMissing}, true

@@ -15,7 +15,7 @@ import (
 func ownerWithTopics(t *testing.T, input, ledger offsetmeta.TopicID) *owner {
 	t.Helper()
 	o := newTestOwner(t, Config{Topics: Topics{Input: "orders", Ledger: "ledger"}}, &ledgerStub{id: ledger})
-	o.p.commits.TopicID = input
+	o.p.commitConf.TopicID = input
 	return o
 }
 

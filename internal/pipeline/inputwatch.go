@@ -31,7 +31,7 @@ func (p *Pipeline) watchInput(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		switch err := kafka.CheckTopic(ctx, p.consumer, p.conf.Topics.Input, p.commits.TopicID); {
+		switch err := kafka.CheckTopic(ctx, p.consumer, p.conf.Topics.Input, p.commitConf.TopicID); {
 		case errors.Is(err, kafka.ErrRecreated):
 			p.send((*owner).inputRecreated)
 			return

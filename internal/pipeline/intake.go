@@ -147,7 +147,7 @@ func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 	m := messageOf(r)
 	e, err := p.conf.Decoder.Decode(m)
 	if err == nil {
-		if p.ofOtherAccount(e) {
+		if e.Account != "" && e.Account != p.conf.Account {
 			return polledRecord{record: r, skip: true, skipped: &event.SkipError{Reason: event.SkipOtherAccount, Type: e.Account}}
 		}
 		return polledRecord{record: r, event: e, id: e.ID, resend: event.ResendOf(m)}
@@ -160,10 +160,6 @@ func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 		invalid = &event.InvalidError{Problem: err.Error()}
 	}
 	return polledRecord{record: r, invalid: invalid, id: event.RecordID(m), resend: event.ResendOf(m)}
-}
-
-func (p *Pipeline) ofOtherAccount(e *event.ReadyToCapture) bool {
-	return e.Account != "" && e.Account != p.conf.Account
 }
 
 // prefetch looks up records in the ledger at once, so that a new event needs no lookup
@@ -249,7 +245,7 @@ func (o *owner) polled(batch []polledPartition) {
 		}
 		pt.buffered = append(pt.buffered, part.records...)
 		for i := range part.records {
-			pt.bytes += part.records[i].memory()
+			pt.undecidedBytes += part.records[i].memory()
 		}
 		o.countRun(pt, part.records)
 	}
@@ -281,10 +277,10 @@ func (o *owner) admit(pt *partition) {
 		at, epoch := r.record.Offset, r.record.LeaderEpoch
 		switch {
 		case at < t.next: // a second delivery
-			pt.bytes -= r.memory()
+			pt.undecidedBytes -= r.memory()
 		case r.skip || t.completedBefore(at):
 			t.skipTo(at+1, epoch)
-			pt.bytes -= r.memory()
+			pt.undecidedBytes -= r.memory()
 			pt.dirty = true
 		default:
 			if fits = t.fits(at); fits {
@@ -328,7 +324,7 @@ func (o *owner) adjustFetching() {
 	// captures to notice that it can again.
 	blocked := o.commitsBlocked() != "" || (o.room() <= 0 && o.p.capturer.Blocked() != "")
 	for n, pt := range o.parts {
-		records, bytes := pt.undecided(), pt.bytes+pt.decisionBytes
+		records, bytes := pt.undecided(), pt.undecidedBytes+pt.decisionBytes
 		switch {
 		case !pt.paused && (blocked || records >= 2*o.admitLimit() || bytes >= partitionBytes || pt.halt.halted()):
 			pt.paused = true

@@ -131,7 +131,7 @@ func (w *transactionWatch) publish() {
 	}
 	slices.SortFunc(all, func(a, b OpenTransaction) int { return int(a.Partition - b.Partition) })
 	w.p.conf.Metrics.heldBack(longest)
-	w.p.send(func(o *owner) { o.open = all })
+	w.p.send(func(o *owner) { o.heldBackBy = all })
 }
 
 func (w *transactionWatch) stop() { w.p.conf.Metrics.heldBack(0) }
@@ -150,5 +150,5 @@ func (o *owner) startedParts() []int32 {
 
 // openTransactions returns the open transactions in partitions that are still owned.
 func (o *owner) openTransactions() []OpenTransaction {
-	return slices.DeleteFunc(slices.Clone(o.open), func(t OpenTransaction) bool { return o.parts[t.Partition] == nil })
+	return slices.DeleteFunc(slices.Clone(o.heldBackBy), func(t OpenTransaction) bool { return o.parts[t.Partition] == nil })
 }

@@ -26,10 +26,10 @@ type owner struct {
 	captures sync.WaitGroup
 	idle     chan *item // to capture goroutines that wait for an item
 
-	commits  commitState
-	fetch    fetchFault
-	scouting map[int32]*scoutTarget // what the scout reads now
-	open     []OpenTransaction      // of other producers, that hold the input back
+	commits    commitState
+	fetch      fetchFault
+	scouting   map[int32]*scoutTarget // what the scout reads now
+	heldBackBy []OpenTransaction      // of other producers, in the input
 
 	drains   []*drain
 	stopping stopState

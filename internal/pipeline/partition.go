@@ -41,10 +41,10 @@ type partition struct {
 	ledgerRead bool           // the ledger was read up to its end at the assignment
 	unread     []*item        // wait for that
 
-	buffered []polledRecord // polled, not admitted yet
-	polledTo int64          // one past the highest offset that was polled
-	bytes    int            // of the records without a decision
-	paused   bool           // not fetched for now
+	buffered       []polledRecord // polled, not admitted yet
+	polledTo       int64          // one past the highest offset that was polled
+	undecidedBytes int            // of the records without a decision, in memory
+	paused         bool           // not fetched for now
 
 	inFlight int // captures under way
 	waiting  int // records that wait for their time
@@ -103,7 +103,7 @@ func (pt *partition) undecided() int {
 // dropBuffered forgets what was polled and not admitted.
 func (pt *partition) dropBuffered() {
 	for _, r := range pt.buffered {
-		pt.bytes -= r.memory()
+		pt.undecidedBytes -= r.memory()
 	}
 	pt.buffered = nil
 }

@@ -75,12 +75,12 @@ const StartPatience = time.Minute
 
 // Pipeline is one member of the consumer group.
 type Pipeline struct {
-	conf      Config
-	capturer  Capturer
-	ledger    Ledger
-	consumer  *kgo.Client
-	commits   kafka.CommitterConfig
-	committer atomic.Pointer[kafka.Committer] // while the pipeline runs
+	conf       Config
+	capturer   Capturer
+	ledger     Ledger
+	consumer   *kgo.Client
+	commitConf kafka.CommitterConfig
+	committer  atomic.Pointer[kafka.Committer] // while the pipeline runs
 	// ledgerMissing is why the ledger is not the one that the group's commits name;
 	// "" if it is.
 	ledgerMissing string
@@ -136,7 +136,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			return err
 		}
 		var err error
-		committer, err = kafka.NewCommitter(ctx, p.commits)
+		committer, err = kafka.NewCommitter(ctx, p.commitConf)
 		return err
 	})
 	if err != nil {

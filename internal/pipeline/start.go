@@ -64,7 +64,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	for name, topic := range info {
 		limits[name] = topic.MaxMessageBytes
 	}
-	p.commits = kafka.CommitterConfig{
+	p.commitConf = kafka.CommitterConfig{
 		Kafka:            p.conf.Kafka,
 		Identity:         p.conf.Identity(),
 		TopicID:          info[topics.Input].ID,
@@ -73,7 +73,7 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 		Log:              p.conf.Log,
 	}
 	if p.conf.Static {
-		p.commits.GroupInstanceID = &p.conf.InstanceID
+		p.commitConf.GroupInstanceID = &p.conf.InstanceID
 	}
 	return nil
 }
