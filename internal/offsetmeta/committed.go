@@ -9,9 +9,9 @@ type Committed struct {
 	completed Completed
 }
 
-// ParseCommitted reads a committed offset with its metadata. If the metadata is not
-// this service's, the result goes by the offset alone, as the service does, and the
-// error is an [ErrInvalid].
+// ParseCommitted reads a committed offset with its metadata. If the metadata is not this
+// service's, the offset alone counts, as it does for the service, and the error is an
+// [ErrInvalid].
 func ParseCommitted(offset int64, metadata string) (Committed, error) {
 	c := Committed{offset: offset, completed: Completed{End: offset}}
 	if metadata == "" { // as of a group's first commit, or of a tool's

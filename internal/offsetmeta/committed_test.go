@@ -1,15 +1,17 @@
-package offsetmeta
+package offsetmeta_test
 
 import (
 	"errors"
 	"testing"
+
+	"payment-capture/internal/offsetmeta"
 )
 
 func TestCommittedCompleted(t *testing.T) {
 	t.Parallel()
-	ours := TopicID{1}
-	meta := Metadata{Input: ours, Completed: Completed{End: 14, Open: []int64{10, 12}}}.Encode(10)
-	c, err := ParseCommitted(10, meta)
+	ours := offsetmeta.TopicID{1}
+	meta := offsetmeta.Metadata{Input: ours, Completed: offsetmeta.Completed{End: 14, Open: []int64{10, 12}}}.Encode(10)
+	c, err := offsetmeta.ParseCommitted(10, meta)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -17,10 +19,10 @@ func TestCommittedCompleted(t *testing.T) {
 		if got := c.Completed(ours, offset); got != want {
 			t.Errorf("offset %d: completed is %t, want %t", offset, got, want)
 		}
-		if got := c.Completed(TopicID{}, offset); got != want {
+		if got := c.Completed(offsetmeta.TopicID{}, offset); got != want {
 			t.Errorf("offset %d of a topic whose id is not known: completed is %t, want %t", offset, got, want)
 		}
-		if c.Completed(TopicID{2}, offset) {
+		if c.Completed(offsetmeta.TopicID{2}, offset) {
 			t.Errorf("offset %d is completed in a recreated topic", offset)
 		}
 	}
@@ -28,12 +30,12 @@ func TestCommittedCompleted(t *testing.T) {
 
 func TestCommittedWithoutMetadata(t *testing.T) {
 	t.Parallel()
-	for text, wantErr := range map[string]error{"": nil, "of another program": ErrInvalid} {
-		c, err := ParseCommitted(10, text)
+	for text, wantErr := range map[string]error{"": nil, "of another program": offsetmeta.ErrInvalid} {
+		c, err := offsetmeta.ParseCommitted(10, text)
 		if !errors.Is(err, wantErr) {
 			t.Errorf("%q: got %v, want %v", text, err, wantErr)
 		}
-		if !c.Completed(TopicID{1}, 9) || c.Completed(TopicID{1}, 10) {
+		if !c.Completed(offsetmeta.TopicID{1}, 9) || c.Completed(offsetmeta.TopicID{1}, 10) {
 			t.Errorf("%q: the offset alone should count", text)
 		}
 	}

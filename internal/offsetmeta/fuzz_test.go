@@ -12,7 +12,7 @@ import (
 )
 
 // hostileMetadata are texts that may be found where a commit's metadata is:
-// other programs', damaged ones, and ones that ask for much.
+// other programs', damaged ones, and ones that could take much memory.
 func hostileMetadata() []string {
 	good := Metadata{Token: 7, Completed: Completed{End: 60, Open: []int64{40, 44, 59}}}.Encode(40)
 	return []string{
@@ -36,8 +36,8 @@ func hostileMetadata() []string {
 	}
 }
 
-// FuzzDecode reads metadata of anybody's: what is read lies in bounds,
-// asks for little memory, and is the same when it is written and read again.
+// FuzzDecode decodes any text: the result is within bounds, takes little memory, and is
+// the same after encoding and decoding it again.
 func FuzzDecode(f *testing.F) {
 	r := seeded(7)
 	for range 8 {
@@ -84,7 +84,7 @@ func sameAgain(t *testing.T, m Metadata, low int64) {
 	text := m.Encode(low)
 	again, err := Decode(text, low)
 	if err != nil {
-		t.Fatalf("what was written cannot be read: %v", err)
+		t.Fatalf("the encoded text cannot be decoded: %v", err)
 	}
 	if again.Input != m.Input || again.Ledger != m.Ledger || again.Token != m.Token || again.Run != m.Run {
 		t.Fatalf("got %v, want %v", again, m)

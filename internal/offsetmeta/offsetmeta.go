@@ -50,7 +50,7 @@ const (
 	maxRunLength = 1<<35 - 1
 	maxRunSecond = 1<<35 - 1
 
-	// maxSpan bounds distances, so that damaged metadata cannot ask for much memory.
+	// maxSpan bounds distances, so that damaged metadata cannot take much memory.
 	maxSpan = 1 << 40
 )
 

@@ -212,7 +212,7 @@ func (p *Pipeline) assess(r *polledRecord, now time.Time) {
 		unfit := p.conf.Rules.Unfit(r.event, response.Resent, now)
 		switch {
 		case r.snapshot.Version == 0 && (unfit == nil || unfit.Reason != event.ParkWrongCurrency):
-			// The ledger cannot be asked now: the event may have a decision.
+			// The ledger is not available: the event may have a decision.
 		case unfit == nil:
 			r.good = true
 		case response.Prior == nil: // after an attempt these rules do not apply

@@ -89,7 +89,7 @@ func TestAssess(t *testing.T) {
 	}
 }
 
-// TestAssessWithoutTheLedger: while the ledger cannot be asked, an event may have a
+// TestAssessWithoutTheLedger: while the ledger is not available, an event may have a
 // decision, so it is evidence only if it is wrong whatever its history.
 func TestAssessWithoutTheLedger(t *testing.T) {
 	t.Parallel()
@@ -263,7 +263,7 @@ func TestScoutEndsTheHold(t *testing.T) {
 	r.want("ended")
 	r.directScout()
 	if len(r.scouting) != 0 {
-		t.Error("the scout goes on")
+		t.Error("the scout still reads")
 	}
 	r.show(5, "bbbb")
 	r.want("before the good record")
@@ -301,7 +301,7 @@ func TestHoldWhoseCauseIsFixed(t *testing.T) {
 	}
 	r.show(2, "ggg")
 	if r.pt.invalid.hold != nil || r.pt.invalid.Run.Length != 0 {
-		t.Errorf("the hold goes on: %+v", r.pt.invalid.Run)
+		t.Errorf("the hold has not ended: %+v", r.pt.invalid.Run)
 	}
 }
 

@@ -61,7 +61,7 @@ func TestLeaseIsCurrentForTheSessionTimeout(t *testing.T) {
 func TestContactBeforeASuspension(t *testing.T) {
 	t.Parallel()
 	var c groupContact
-	at := time.Now().Add(-time.Hour).Round(0) // without the monotonic reading, as far as comparing goes
+	at := time.Now().Add(-time.Hour).Round(0) // without the monotonic reading
 	c.at.Store(&at)
 	if c.within(time.Minute) {
 		t.Error("recent though an hour has passed by the wall clock")
