@@ -5,71 +5,85 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
 	"payment-capture/internal/event"
 )
 
-// wrappedTypes returns our type as header mappers, converters and serialisers write it,
-// and a part of the error for each.
-func wrappedTypes() map[string]struct{ text, problem string } {
-	const ours = event.TypeReadyToCapture
+// wrapping is our type in some wrapping, and a part of the error for it.
+type wrapping struct{ text, problem string }
+
+// wrappedTypes returns our type as header mappers, converters and serialisers write it.
+func wrappedTypes() map[string]wrapping {
+	const (
+		ours                     = event.TypeReadyToCapture
+		quotes, more, java, cbor = "is in quotes", "has more in it", "serialised Java", "is CBOR"
+		envelope, exactly        = "{schema,payload} envelope", "exactly"
+	)
+	types := map[string]wrapping{
+		"double quotes":             {`"` + ours + `"`, quotes},
+		"single quotes":             {`'` + ours + `'`, quotes},
+		"backquotes":                {"`" + ours + "`", quotes},
+		"escaped quotes":            {`\"` + ours + `\"`, quotes},
+		"quotes in quotes":          {`"\"` + ours + `\""`, quotes},
+		"one quote":                 {`"` + ours, quotes},
+		"quotes and capitals":       {`"ORDER.READY_TO_CAPTURE"`, quotes},
+		"quotes and a newline":      {`"` + ours + `"` + "\n", quotes},
+		"brackets":                  {"[" + ours + "]", more},
+		"brackets and quotes":       {`["` + ours + `"]`, more},
+		"angle brackets":            {"<" + ours + ">", more},
+		"a Python bytes literal":    {"b'" + ours + "'", more},
+		"a trailing parameter":      {ours + "; charset=utf-8", more},
+		"a comma at the end":        {ours + ",", more},
+		"a name before it":          {"type=" + ours, more},
+		"itself behind a comma":     {ours + "," + ours, more},
+		"XML around it":             {"<type>" + ours + "</type>", more},
+		"a JSON object":             {`{"string":"` + ours + `"}`, more},
+		"a Java object":             {"\xac\xed\x00\x05t\x00\x16" + ours, java},
+		"Avro":                      {"\x2c" + ours, more},
+		"Avro of a schema registry": {"\x00\x00\x00\x00\x07\x2c" + ours, more},
+		"an Avro union":             {"\x02\x2c" + ours, more},
+		"Protobuf":                  {"\n\x16" + ours, exactly},
+		"Protobuf, then a field":    {"\n\x16" + ours + "a\x01x", more},
+		"Thrift":                    {"\x0b\x00\x01\x00\x00\x00\x16" + ours + "\x00", exactly},
+		"CBOR text":                 {"\x76" + ours, cbor},
+		"CBOR bytes":                {"\x56" + ours, cbor},
+		"a CBOR map":                {"\xa1\x64type\x76" + ours, more},
+		"a CBOR array with more":    {"\x82\x76" + ours + "\x61x", more},
+		"CBOR of any length":        {"\x7f\x76" + ours + "\xff", more},
+		"MessagePack":               {"\xb6" + ours, exactly},
+		"MessagePack with a length": {"\xd9\x16" + ours, exactly},
+		"Smile":                     {":)\n\x01\x55" + ours, more},
+		"BSON":                      {"\x17\x00\x00\x00" + ours + "\x00", exactly},
+		"an envelope":               {`{"schema":{"type":"string","optional":false},"payload":"` + ours + `"}`, envelope},
+		"an envelope with spaces":   {`{ "schema" : null, "payload" : "` + ours + `" }`, envelope},
+		"UTF-16":                    {wide(ours, binary.LittleEndian), exactly},
+		"UTF-16, big end first":     {wide(ours, binary.BigEndian), exactly},
+		"UTF-16 with a mark":        {"\xfe\xff" + wide(ours, binary.BigEndian), exactly},
+		"UTF-16 and quotes":         {wide(`"`+ours+`"`, binary.LittleEndian), quotes},
+		"padding":                   {ours + strings.Repeat("\x00", 42), exactly},
+		"a byte order mark":         {"\ufeff" + ours, exactly},
+	}
+	maps.Copy(types, encodedTypes())
+	return types
+}
+
+// encodedTypes returns our type as encoders write it.
+func encodedTypes() map[string]wrapping {
+	const (
+		ours                = event.TypeReadyToCapture
+		base, list, escapes = "is base64", "list of byte values", "escapes"
+	)
 	std, url := base64.StdEncoding.EncodeToString, base64.RawURLEncoding.EncodeToString
 	var numbers []string
 	for i := range len(ours) {
 		numbers = append(numbers, strconv.Itoa(int(ours[i])))
 	}
 	commas := strings.Join(numbers, ",")
-	const (
-		quotes, more, java, cbor = "is in quotes", "has more in it", "serialised Java", "is CBOR"
-		envelope, base, list     = "{schema,payload} envelope", "is base64", "list of byte values"
-		exactly, escapes         = "exactly", "escapes"
-	)
-	return map[string]struct{ text, problem string }{
-		"double quotes":              {`"` + ours + `"`, quotes},
-		"single quotes":              {`'` + ours + `'`, quotes},
-		"backquotes":                 {"`" + ours + "`", quotes},
-		"escaped quotes":             {`\"` + ours + `\"`, quotes},
-		"quotes in quotes":           {`"\"` + ours + `\""`, quotes},
-		"one quote":                  {`"` + ours, quotes},
-		"quotes and capitals":        {`"ORDER.READY_TO_CAPTURE"`, quotes},
-		"quotes and a newline":       {`"` + ours + `"` + "\n", quotes},
-		"brackets":                   {"[" + ours + "]", more},
-		"brackets and quotes":        {`["` + ours + `"]`, more},
-		"angle brackets":             {"<" + ours + ">", more},
-		"a Python bytes literal":     {"b'" + ours + "'", more},
-		"a trailing parameter":       {ours + "; charset=utf-8", more},
-		"a comma at the end":         {ours + ",", more},
-		"a name before it":           {"type=" + ours, more},
-		"itself behind a comma":      {ours + "," + ours, more},
-		"XML around it":              {"<type>" + ours + "</type>", more},
-		"a JSON object":              {`{"string":"` + ours + `"}`, more},
-		"a Java object":              {"\xac\xed\x00\x05t\x00\x16" + ours, java},
-		"Avro":                       {"\x2c" + ours, more},
-		"Avro of a schema registry":  {"\x00\x00\x00\x00\x07\x2c" + ours, more},
-		"an Avro union":              {"\x02\x2c" + ours, more},
-		"Protobuf":                   {"\n\x16" + ours, exactly},
-		"Protobuf, then a field":     {"\n\x16" + ours + "a\x01x", more},
-		"Thrift":                     {"\x0b\x00\x01\x00\x00\x00\x16" + ours + "\x00", exactly},
-		"CBOR text":                  {"\x76" + ours, cbor},
-		"CBOR bytes":                 {"\x56" + ours, cbor},
-		"a CBOR map":                 {"\xa1\x64type\x76" + ours, more},
-		"a CBOR array with more":     {"\x82\x76" + ours + "\x61x", more},
-		"CBOR of any length":         {"\x7f\x76" + ours + "\xff", more},
-		"MessagePack":                {"\xb6" + ours, exactly},
-		"MessagePack with a length":  {"\xd9\x16" + ours, exactly},
-		"Smile":                      {":)\n\x01\x55" + ours, more},
-		"BSON":                       {"\x17\x00\x00\x00" + ours + "\x00", exactly},
-		"an envelope":                {`{"schema":{"type":"string","optional":false},"payload":"` + ours + `"}`, envelope},
-		"an envelope with spaces":    {`{ "schema" : null, "payload" : "` + ours + `" }`, envelope},
+	return map[string]wrapping{
 		"an envelope of base64":      {`{"schema":{"type":"bytes"},"payload":"` + std([]byte(ours)) + `"}`, base},
-		"UTF-16":                     {wide(ours, binary.LittleEndian), exactly},
-		"UTF-16, big end first":      {wide(ours, binary.BigEndian), exactly},
-		"UTF-16 with a mark":         {"\xfe\xff" + wide(ours, binary.BigEndian), exactly},
-		"UTF-16 and quotes":          {wide(`"`+ours+`"`, binary.LittleEndian), quotes},
-		"padding":                    {ours + strings.Repeat("\x00", 42), exactly},
-		"a byte order mark":          {"\ufeff" + ours, exactly},
 		"base64":                     {std([]byte(ours)), base},
 		"base64 in quotes":           {`"` + std([]byte(ours)) + `"`, base},
 		"base64 in escaped quotes":   {`\"` + std([]byte(ours)) + `\"`, base},
