@@ -268,7 +268,8 @@ func checkError(c candidate, err error) error {
 	if !ok {
 		return fmt.Errorf("an error of another kind, %T: %w", err, err)
 	}
-	if len(wrong.Field) > 64 || len(wrong.Problem) > 256 || strings.ContainsFunc(wrong.Error(), func(r rune) bool { return r < 0x20 || r > 0x7e }) {
+	isOdd := func(r rune) bool { return r < 0x20 || r > 0x7e }
+	if len(wrong.Field) > 64 || len(wrong.Problem) > 256 || strings.ContainsFunc(wrong.Error(), isOdd) {
 		return fmt.Errorf("an error that is too long or holds odd characters: %q", wrong.Error())
 	}
 	if _, isObject := c.document.(map[string]any); wrong.Field == "" && isObject && c.notJSON == nil && scan(c.message.Value) == nil {

@@ -70,7 +70,8 @@ func TestContentTypes(t *testing.T) {
 		wantInvalid(t, tc.name, m, "content-type", "only application/cloudevents+json is read")
 	}
 	hostile := event.Header{Key: "content-type", Value: []byte("application/cloudevents+\r\n\xff" + strings.Repeat("x", 10_000))}
-	wantInvalid(t, "a hostile one", event.Message{Value: []byte(plain), Headers: []event.Header{hostile}, Timestamp: recordTime}, "content-type", "+??")
+	wantInvalid(t, "a hostile one", event.Message{Value: []byte(plain), Headers: []event.Header{hostile}, Timestamp: recordTime},
+		"content-type", "+??")
 }
 
 func TestOtherTypesAreSkippedHoweverOdd(t *testing.T) {
@@ -119,7 +120,8 @@ func TestTime(t *testing.T) {
 		}
 	}
 	wantInvalid(t, "neither", event.Message{Value: []byte(timeless)}, "time", "no timestamp")
-	wantInvalid(t, "a record with a negative timestamp", event.Message{Value: []byte(timeless), Timestamp: time.UnixMilli(-1)}, "time", "no timestamp")
+	wantInvalid(t, "a record with a negative timestamp", event.Message{Value: []byte(timeless), Timestamp: time.UnixMilli(-1)}, "time",
+		"no timestamp")
 	for _, text := range []string{
 		"2026-11-23T1:00:00Z", "2026-11-23T10:00:00,5Z", "2026-11-23T10:00:00+24:00", "2026-11-23T10:00:00+10:60", "2026-11-23T10:00:00",
 		"2026-11-23", "2026-02-30T10:00:00Z", "2026-11-23t10:00:00Z", "2026-11-23T23:59:60Z", "", "now",

@@ -58,7 +58,8 @@ func outcomes(t *testing.T) map[string]*event.Outcome {
 	rejected := captured
 	rejected.Type, rejected.CapturedAt = event.TypeRejected, time.Time{}
 	rejected.Reason, rejected.Category, rejected.Retry = "insufficient_money", event.CategoryInsufficientFunds, event.RetryBuyerAction
-	rejected.Transactions = []event.Transaction{{Status: "rejected", StatusDetail: "insufficient_money", PaymentMethod: "account_money", Amount: "700.50"}}
+	rejected.Transactions = []event.Transaction{{Status: "rejected", StatusDetail: "insufficient_money", PaymentMethod: "account_money",
+		Amount: "700.50"}}
 
 	without := rejected
 	without.PaymentID, without.Transactions = "", nil
@@ -254,7 +255,8 @@ func TestParkedKeepsTheRecord(t *testing.T) {
 		t.Errorf("the headers are %v, the schema's %v", got, want)
 	}
 
-	least := event.EncodeParked(event.Message{}, event.Position{Topic: "t", ID: event.RecordID(event.Message{})}, &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "type is missing"})
+	least := event.EncodeParked(event.Message{}, event.Position{Topic: "t", ID: event.RecordID(event.Message{})},
+		&event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "type is missing"})
 	if least.Key != nil || least.Value != nil {
 		t.Errorf("a tombstone without a key became key %q, value %q", least.Key, least.Value)
 	}

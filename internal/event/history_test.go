@@ -14,7 +14,8 @@ func TestRecordID(t *testing.T) {
 	t.Parallel()
 	base := func() event.Message {
 		return event.Message{
-			Key: []byte("k"), Value: []byte("v"), Headers: []event.Header{{Key: "a", Value: []byte("b")}}, Timestamp: time.UnixMilli(1_795_000_000_000),
+			Key: []byte("k"), Value: []byte("v"), Headers: []event.Header{{Key: "a", Value: []byte("b")}},
+			Timestamp: time.UnixMilli(1_795_000_000_000),
 		}
 	}
 	id := event.RecordID(base())
@@ -30,9 +31,11 @@ func TestRecordID(t *testing.T) {
 		t.Error("no key is an empty one")
 	}
 	for name, change := range map[string]func(*event.Message){
-		"key": func(m *event.Message) { m.Key = []byte("K") }, "no key": func(m *event.Message) { m.Key = nil }, "an empty key": func(m *event.Message) { m.Key = []byte{} },
-		"value": func(m *event.Message) { m.Value = []byte("w") }, "time": func(m *event.Message) { m.Timestamp = m.Timestamp.Add(time.Millisecond) },
-		"no time": func(m *event.Message) { m.Timestamp = time.Time{} }, "header": func(m *event.Message) { m.Headers[0].Value = nil },
+		"key": func(m *event.Message) { m.Key = []byte("K") }, "no key": func(m *event.Message) { m.Key = nil },
+		"an empty key": func(m *event.Message) { m.Key = []byte{} },
+		"value":        func(m *event.Message) { m.Value = []byte("w") },
+		"time":         func(m *event.Message) { m.Timestamp = m.Timestamp.Add(time.Millisecond) },
+		"no time":      func(m *event.Message) { m.Timestamp = time.Time{} }, "header": func(m *event.Message) { m.Headers[0].Value = nil },
 		"no header":     func(m *event.Message) { m.Headers = nil },
 		"shifted bytes": func(m *event.Message) { m.Key, m.Value = []byte("kv"), nil },
 	} {
@@ -169,7 +172,8 @@ func TestContent(t *testing.T) {
 		seen[got] = change[1]
 	}
 	for _, same := range [][2]string{
-		{`10:00:00Z`, `12:00:00+02:00`}, {`"1.00"`, `1`}, {`"time":`, `"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","time":`},
+		{`10:00:00Z`, `12:00:00+02:00`}, {`"1.00"`, `1`},
+		{`"time":`, `"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","time":`},
 	} {
 		if of(same[0], same[1]) != first {
 			t.Errorf("with %s it has another content", same[1])

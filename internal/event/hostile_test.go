@@ -126,7 +126,8 @@ func TestTypesThatAreOursButForDamage(t *testing.T) {
 	}
 	// A structured event of another type with the headers of that type is skipped.
 	m := structuredMessage([]byte(with(t, plain, event.TypeReadyToCapture, "order.cancelled")))
-	m.Headers = append(m.Headers, event.Header{Key: "ce_type", Value: []byte("order.cancelled")}, event.Header{Key: "ce_id", Value: []byte("another")},
+	m.Headers = append(m.Headers, event.Header{Key: "ce_type", Value: []byte("order.cancelled")},
+		event.Header{Key: "ce_id", Value: []byte("another")},
 		event.Header{Key: "content-type", Value: []byte("application/json")})
 	if _, err := event.Decode(m); err == nil || !strings.HasPrefix(err.Error(), "event of type") {
 		t.Errorf("another type with contradictory headers: %v", err)

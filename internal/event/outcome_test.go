@@ -60,7 +60,8 @@ func TestOutcomesComeBackAsTheyWere(t *testing.T) {
 func TestOutcomeExamples(t *testing.T) {
 	t.Parallel()
 	tolerated := []string{
-		"replayed-missing.json", "time-without-milliseconds.json", "transactions-missing.json", "id-is-not-a-uuidv5.json", "payment_id-empty.json",
+		"replayed-missing.json", "time-without-milliseconds.json", "transactions-missing.json", "id-is-not-a-uuidv5.json",
+		"payment_id-empty.json",
 	}
 	for _, eventType := range []string{event.TypeCaptured, event.TypeRejected} {
 		valid, invalid := outcomeExamples(t, eventType, "valid"), outcomeExamples(t, eventType, "invalid")

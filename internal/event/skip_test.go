@@ -28,8 +28,10 @@ func wantSkipped(t *testing.T, name string, m event.Message) {
 func otherTypes() []string {
 	types := []string{
 		"order.cancelled", "order.ready_to_capture.v2", "com.acme.order.ready_to_capture", "order.ready-to-capture", "xorder.ready_to_capture",
-		"order.ready_to_capture_cancelled", "order.ready_to_capture2", "order.ready_to_capturé", "оrder.ready_to_capture", "pre-order.ready_to_capture",
-		"order.ready_to_capturE.v2", "order", ".", "7", "null", strings.Repeat("a", 4_000), strings.Repeat("b3Jk", 4_000), strings.Repeat("6f", 4_000),
+		"order.ready_to_capture_cancelled", "order.ready_to_capture2", "order.ready_to_capturé", "оrder.ready_to_capture",
+		"pre-order.ready_to_capture",
+		"order.ready_to_capturE.v2", "order", ".", "7", "null", strings.Repeat("a", 4_000), strings.Repeat("b3Jk", 4_000),
+		strings.Repeat("6f", 4_000),
 	}
 	for _, text := range []string{"order.ready_to_capture.v2", "com.acme.order.ready_to_capture"} {
 		types = append(types, `"`+text+`"`, `'`+text+`'`, "["+text+"]", `{"schema":{"type":"string"},"payload":"`+text+`"}`,
@@ -91,15 +93,16 @@ func TestNullAndEmptyHeadersAreAbsent(t *testing.T) {
 		"traceparent", "ce-type", "CE_TYPE", "cloudEvents:type",
 	}
 	cases := map[string]event.Message{
-		"structured":            structuredMessage([]byte(plain)),
-		"without a header":      {Value: []byte(plain), Timestamp: recordTime},
-		"binary":                binaryMessage(append(slices.Clone(required), "content-type", "application/json")...),
-		"another type":          binaryMessage(append(slices.Clone(required[:6]), "ce_type", "order.cancelled")...),
-		"another, structured":   structuredMessage([]byte(with(t, plain, event.TypeReadyToCapture, "order.cancelled"))),
-		"a tombstone":           {Key: []byte("k")},
-		"no type":               binaryMessage(required[:6]...),
-		"two content-types":     binaryMessage(append(slices.Clone(required), "content-type", "a/b", "content-type", "application/json")...),
-		"a content-type twice":  binaryMessage(append(slices.Clone(required), "content-type", "application/json", "content-type", "application/json")...),
+		"structured":          structuredMessage([]byte(plain)),
+		"without a header":    {Value: []byte(plain), Timestamp: recordTime},
+		"binary":              binaryMessage(append(slices.Clone(required), "content-type", "application/json")...),
+		"another type":        binaryMessage(append(slices.Clone(required[:6]), "ce_type", "order.cancelled")...),
+		"another, structured": structuredMessage([]byte(with(t, plain, event.TypeReadyToCapture, "order.cancelled"))),
+		"a tombstone":         {Key: []byte("k")},
+		"no type":             binaryMessage(required[:6]...),
+		"two content-types":   binaryMessage(append(slices.Clone(required), "content-type", "a/b", "content-type", "application/json")...),
+		"a content-type twice": binaryMessage(append(slices.Clone(required), "content-type", "application/json", "content-type",
+			"application/json")...),
 		"an attribute repeated": binaryMessage(append(slices.Clone(required), required...)...),
 	}
 	for name, m := range cases {
@@ -151,12 +154,14 @@ func TestTheOrderOfHeadersNeverMatters(t *testing.T) {
 		check(o.Name, o.Message)
 	}
 	keys := []string{
-		"ce_type", "ce_type", "ce_id", "ce_source", "ce_specversion", "ce_time", "ce_traceparent", "ce_subject", "content-type", "Content-Type", "traceparent",
+		"ce_type", "ce_type", "ce_id", "ce_source", "ce_specversion", "ce_time", "ce_traceparent", "ce_subject", "content-type",
+		"Content-Type", "traceparent",
 		"ce-type", "CE_ID", "cloudEvents:source",
 	}
 	values := []string{
 		"", "1.0", "evt-1", "evt-2", "/orders", event.TypeReadyToCapture, "order.cancelled", `"order.ready_to_capture"`, "application/json",
-		"application/cloudevents+json", "application/cloudevents+avro", "2026-11-23T10:00:00Z", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+		"application/cloudevents+json", "application/cloudevents+avro", "2026-11-23T10:00:00Z",
+		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 	}
 	payloads := []string{plain, plainData, with(t, plain, event.TypeReadyToCapture, "order.cancelled"), "{", ""}
 	accepted := 0

@@ -65,7 +65,8 @@ func TestUnreadableFileIsLogged(t *testing.T) {
 						}
 						want(t, s, "planted-1", true)
 					}
-					if n := strings.Count(log.String(), `"level":"WARN"`); n != 1 || !strings.Contains(log.String(), `"variable":"THE_FILE"`) || !strings.Contains(log.String(), path) {
+					if n := strings.Count(log.String(), `"level":"WARN"`); n != 1 || !strings.Contains(log.String(),
+						`"variable":"THE_FILE"`) || !strings.Contains(log.String(), path) {
 						t.Errorf("%d warnings, want 1 that names the variable and the file: %s", n, log.String())
 					}
 					<-time.After(10 * time.Minute)

@@ -60,7 +60,8 @@ func (m *maker) types() {
 		m.with("our type with "+name, `order.ready_to_capture`, spelling, "type", "exactly")
 	}
 	m.with("our type with a byte that is no UTF-8", `order.ready_to_capture`, "order.ready_to_capture\xff", "type", "not JSON")
-	m.with("our type in capitals, and a fault elsewhere", `order.ready_to_capture","time":`, `ORDER.READY_TO_CAPTURE","x":1,"x":2,"time":`, "?", "twice")
+	m.with("our type in capitals, and a fault elsewhere", `order.ready_to_capture","time":`,
+		`ORDER.READY_TO_CAPTURE","x":1,"x":2,"time":`, "?", "twice")
 }
 
 // times adds texts that are not a time, and times that cannot be right.

@@ -134,7 +134,8 @@ func (m *maker) claims() {
 	} {
 		m.with("our type in the value with "+name, event.TypeReadyToCapture, text, "type", "write that alone")
 	}
-	m.with("our type in Avro's JSON", `"order.ready_to_capture"`, `{"string":"order.ready_to_capture"}`, "type", "JSON object; a string is required")
+	m.with("our type in Avro's JSON", `"order.ready_to_capture"`, `{"string":"order.ready_to_capture"}`, "type",
+		"JSON object; a string is required")
 }
 
 // otherHeaders returns the headers of a complete event of another type, which a bridge added.
@@ -146,21 +147,26 @@ func otherHeaders(more ...string) []string {
 func (m *maker) valuesThatClaim() {
 	array := "[" + m.plain + "]"
 	for name, value := range map[string]string{
-		"as it is": m.plain, "behind white space": "\r\n\t " + m.plain, "in quotes": quoted(m.plain), "in base64": base64.StdEncoding.EncodeToString([]byte(m.plain)),
-		"in base64 and quotes": `"` + base64.RawURLEncoding.EncodeToString([]byte(m.plain)) + `"`, "behind a byte order mark": "\ufeff" + m.plain, "in an array": array,
-		"in UTF-16": "\xff\xfe" + wide(m.plain, binary.LittleEndian), "behind a schema's number": "\x00\x00\x00\x00\x2a" + m.plain, "with padding": m.plain + "\x00\x00",
+		"as it is": m.plain, "behind white space": "\r\n\t " + m.plain, "in quotes": quoted(m.plain),
+		"in base64":                base64.StdEncoding.EncodeToString([]byte(m.plain)),
+		"in base64 and quotes":     `"` + base64.RawURLEncoding.EncodeToString([]byte(m.plain)) + `"`,
+		"behind a byte order mark": "\ufeff" + m.plain, "in an array": array,
+		"in UTF-16": "\xff\xfe" + wide(m.plain, binary.LittleEndian), "behind a schema's number": "\x00\x00\x00\x00\x2a" + m.plain,
+		"with padding":            m.plain + "\x00\x00",
 		"behind another document": `{"type":"order.cancelled"}` + "\n" + m.plain, "cut": m.plain[:len(m.plain)-20],
 		"with capitals":           m.replaced(event.TypeReadyToCapture, "Order.Ready_To_Capture"),
 		"with names in capitals":  strings.NewReplacer(`"specversion"`, `"SpecVersion"`, `"type"`, `"Type"`).Replace(m.plain),
-		"with its type in quotes": m.replaced(event.TypeReadyToCapture, `\"order.ready_to_capture\"`), "with its type twice": m.replaced(`"id"`, `"type":"com.other","id"`),
-		"of Avro's JSON": m.replaced(`"order.ready_to_capture"`, `{"string":"order.ready_to_capture"}`),
+		"with its type in quotes": m.replaced(event.TypeReadyToCapture, `\"order.ready_to_capture\"`),
+		"with its type twice":     m.replaced(`"id"`, `"type":"com.other","id"`),
+		"of Avro's JSON":          m.replaced(`"order.ready_to_capture"`, `{"string":"order.ready_to_capture"}`),
 	} {
 		for of, contentType := range map[string]string{"JSON": "application/json", "no": "", "another": "text/plain"} {
 			m.structured("a whole event "+name+", headers of a bridge and "+of+" content-type", value, "ce_type", "the value is a whole event",
 				otherHeaders("content-type", contentType)...)
 		}
 	}
-	m.structured("a whole event in an envelope, and headers of a bridge", `{"schema":null,"payload":`+m.plain+`}`, "schema", "{schema,payload}", otherHeaders()...)
+	m.structured("a whole event in an envelope, and headers of a bridge", `{"schema":null,"payload":`+m.plain+`}`, "schema",
+		"{schema,payload}", otherHeaders()...)
 	m.structured("a whole event and a ce_ header", m.plain, "type", "the value is a whole event", "ce_partitionkey", "x")
 }
 
@@ -171,7 +177,8 @@ func quoted(text string) string {
 // prefixes adds headers as other bindings write them.
 func (m *maker) prefixes() {
 	for prefix, problem := range map[string]string{
-		"ce-": "the HTTP prefix ce-; on Kafka it is ce_", "Ce-": "the HTTP prefix ce-", "cloudEvents:": "the AMQP prefix cloudEvents:; on Kafka it is ce_",
+		"ce-": "the HTTP prefix ce-; on Kafka it is ce_", "Ce-": "the HTTP prefix ce-",
+		"cloudEvents:": "the AMQP prefix cloudEvents:; on Kafka it is ce_",
 		"cloudEvents_": "the AMQP prefix cloudEvents_", "CE_": "in capitals", "X-CE-": "a prefix of their own",
 	} {
 		headers := []string{
@@ -179,10 +186,12 @@ func (m *maker) prefixes() {
 			"content-type", "application/json",
 		}
 		m.structured("the data with the headers "+prefix, m.data, "type", problem, headers...)
-		m.structured("the data with a type of its own and the headers "+prefix, strings.Replace(m.data, "{", `{"type":"ORDER",`, 1), "specversion", problem, headers...)
+		m.structured("the data with a type of its own and the headers "+prefix, strings.Replace(m.data, "{", `{"type":"ORDER",`, 1),
+			"specversion", problem, headers...)
 		m.with("another type's event with our type in the header "+prefix, event.TypeReadyToCapture, "com.bridge.forwarded", "type", problem,
 			prefix+"type", event.TypeReadyToCapture)
-		m.structured("headers of a bridge and our type in the header "+prefix, `{}`, "ce_type", problem, otherHeaders(prefix+"type", event.TypeReadyToCapture)...)
+		m.structured("headers of a bridge and our type in the header "+prefix, `{}`, "ce_type", problem,
+			otherHeaders(prefix+"type", event.TypeReadyToCapture)...)
 	}
 }
 
@@ -192,7 +201,8 @@ func (m *maker) notEvents() {
 	lost := []string{"x-restored-from", "backup"}
 	m.structured("bare data", m.data, "type", "were its headers lost?", lost...)
 	m.structured("bare data with a type of its own", bare, "specversion", "were its headers lost?", lost...)
-	m.structured("bare data with a type and an id of its own", strings.Replace(bare, "{", `{"id":"1",`, 1), "specversion", "were its headers lost?", lost...)
+	m.structured("bare data with a type and an id of its own", strings.Replace(bare, "{", `{"id":"1",`, 1), "specversion",
+		"were its headers lost?", lost...)
 	m.structured("an object with a type", `{"type":"order.cancelled"}`, "specversion", "not a CloudEvent", lost...)
 	other := m.replaced(event.TypeReadyToCapture, "order.cancelled")
 	for _, member := range []string{`"specversion":"1.0",`, `"id":"evt-1",`, `"source":"/orders",`} {
@@ -201,7 +211,8 @@ func (m *maker) notEvents() {
 		m.structured("another type with an empty "+name, strings.Replace(other, member, `"`+name+`":"",`, 1), name, "missing", lost...)
 		m.structured("another type with a null "+name, strings.Replace(other, member, `"`+name+`":null,`, 1), name, "missing", lost...)
 	}
-	m.structured("another type with a number for an id", strings.Replace(other, `"evt-1"`, "17", 1), "id", "JSON number; a string is required", lost...)
+	m.structured("another type with a number for an id", strings.Replace(other, `"evt-1"`, "17", 1), "id",
+		"JSON number; a string is required", lost...)
 	for i := 0; i < len(required()); i += 2 {
 		name, all := required()[i], append(required()[:6], "ce_type", "order.cancelled")
 		rest := append(append([]string{}, all[:i]...), all[i+2:]...)
@@ -209,11 +220,13 @@ func (m *maker) notEvents() {
 			continue
 		}
 		m.structured("headers of another type without "+name, m.data, strings.TrimPrefix(name, "ce_"), "not a CloudEvent", rest...)
-		m.structured("headers of another type with an empty "+name, m.data, strings.TrimPrefix(name, "ce_"), "not a CloudEvent", append(rest, name, "")...)
+		m.structured("headers of another type with an empty "+name, m.data, strings.TrimPrefix(name, "ce_"), "not a CloudEvent",
+			append(rest, name, "")...)
 	}
 	m.structured("a whole event in an envelope", `{"schema":{"type":"struct"},"payload":`+m.plain+`}`, "schema", "{schema,payload}", lost...)
 	m.structured("the data in an envelope", `{"schema":{"type":"struct"},"payload":`+m.data+`}`, "schema", "{schema,payload}", required()...)
-	m.structured("an envelope in an envelope", `{"schema":null,"payload":"`+strings.ReplaceAll(m.plain, `"`, `\"`)+`"}`, "schema", "{schema,payload}", lost...)
+	m.structured("an envelope in an envelope", `{"schema":null,"payload":"`+strings.ReplaceAll(m.plain, `"`, `\"`)+`"}`, "schema",
+		"{schema,payload}", lost...)
 }
 
 // contradictions adds structured events whose headers contradict them.

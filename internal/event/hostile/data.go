@@ -52,8 +52,10 @@ func (m *maker) amounts() {
 // numberTexts adds texts that are not an amount.
 func (m *maker) numberTexts() {
 	for _, text := range []string{
-		"", " ", "NaN", "Infinity", "-Infinity", "inf", "null", "-1", "+1", "-0", "1e2", "1E2", "0x10", "007", "00.5", "0700.50", ".5", "5.", "1,50", "1.000,50",
-		"1_000", "1 000", " 1", "1 ", `1\n`, `1\u0000`, "1.2.3", "$700.50", "700.50 MXN", "٧٠٠", "７００", "1/2", `700.50\r\nX: 1`, strings.Repeat("9", 33),
+		"", " ", "NaN", "Infinity", "-Infinity", "inf", "null", "-1", "+1", "-0", "1e2", "1E2", "0x10", "007", "00.5", "0700.50", ".5", "5.",
+		"1,50", "1.000,50",
+		"1_000", "1 000", " 1", "1 ", `1\n`, `1\u0000`, "1.2.3", "$700.50", "700.50 MXN", "٧٠٠", "７００", "1/2", `700.50\r\nX: 1`,
+		strings.Repeat("9", 33),
 	} {
 		m.with("an amount that is the text "+text, `700.50`, text, "data.amount", "plain decimal digits")
 	}
@@ -79,7 +81,8 @@ func (m *maker) identifiers() {
 	m.with("an order id that is not a reference", `order-1001`, `order/1001`, "data.external_reference", "stand in")
 	for name, value := range map[string]string{
 		"empty": `""`, "of 65 characters": `"` + strings.Repeat("r", 65) + `"`, "with a header": `"a\r\nX-Other: 1"`,
-		"with a zero character": `"a\u0000"`, "with a parent path": `"../../v1/payments"`, "with a query": `"a&status=approved"`, "beyond ASCII": `"é"`,
+		"with a zero character": `"a\u0000"`, "with a parent path": `"../../v1/payments"`, "with a query": `"a&status=approved"`,
+		"beyond ASCII": `"é"`,
 	} {
 		add("a reference "+name, "external_reference", value, "A-Z a-z 0-9")
 	}
@@ -99,7 +102,8 @@ func (m *maker) texts() {
 	m.with("no description", `"description":"Order 1001",`, ``, "data.description", "missing")
 	m.with("an object for a description", `"Order 1001"`, `{"es":"Pedido"}`, "data.description", "JSON object")
 	for name, text := range map[string]string{
-		"that is empty": ``, "of 257 characters": strings.Repeat("é", 257), "with a newline": `Order\n1001`, "with a zero character": `Order\u0000`,
+		"that is empty": ``, "of 257 characters": strings.Repeat("é", 257), "with a newline": `Order\n1001`,
+		"with a zero character":   `Order\u0000`,
 		"with an escape sequence": `\u001b[31mOrder`, "with a C1 control character": `Order\u0085`, "with a CSI of one byte": `\u009b31m`,
 		"with a delete character": `Order\u007f`, "with a backspace": `Order\b\b\b`,
 	} {
@@ -125,7 +129,8 @@ func (m *maker) payers() {
 	m.with("payers", `{"token":"`+m.token+`"}`, `[{"token":"`+m.token+`"}]`, "data.payer", "JSON array")
 	m.with("an array for a sub-merchant", `"payer"`, `"sub_merchant":[],"payer"`, "data.sub_merchant", "JSON array")
 	m.with("an empty sub-merchant", `"payer"`, `"sub_merchant":{},"payer"`, "data.sub_merchant.sub_merchant_id", "missing")
-	m.with("a newline in a sub-merchant", `"payer"`, `"sub_merchant":{"sub_merchant_id":"a\nb"},"payer"`, "data.sub_merchant.sub_merchant_id", "control")
+	m.with("a newline in a sub-merchant", `"payer"`, `"sub_merchant":{"sub_merchant_id":"a\nb"},"payer"`,
+		"data.sub_merchant.sub_merchant_id", "control")
 	m.with("a sub-merchant's member twice", `"payer"`, `"sub_merchant":{"mcc":"1","mcc":"2"},"payer"`, "data.sub_merchant.mcc", "twice")
 }
 

@@ -11,18 +11,22 @@ import (
 func (m *maker) modes() {
 	for _, format := range []string{
 		"application/cloudevents+avro", "application/cloudevents+protobuf; charset=x", "application/cloudevents-batch+json",
-		"application/cloudevents+JSONx", "application/cloudevents/json", "application/cloudevents+json\r\nx: 1", "application/cloudevents+json\x00",
+		"application/cloudevents+JSONx", "application/cloudevents/json", "application/cloudevents+json\r\nx: 1",
+		"application/cloudevents+json\x00",
 		"application/cloudevents+\x1b[31m" + strings.Repeat("x", 10_000),
 	} {
-		m.structured(fmt.Sprintf("content-type %.40q", format), m.plain, "content-type", "only application/cloudevents+json is read", "content-type", format)
+		m.structured(fmt.Sprintf("content-type %.40q", format), m.plain, "content-type", "only application/cloudevents+json is read",
+			"content-type", format)
 	}
 	structured := []string{"content-type", "application/cloudevents+json"}
 	beside := func(headers ...string) []string { return append(headers, structured...) }
 	m.structured("two content-types", m.plain, "content-type", "twice", beside("content-type", "application/json")...)
-	m.structured("two content-types, one in capitals", m.plain, "content-type", "twice", beside("Content-Type", "application/cloudevents+avro")...)
+	m.structured("two content-types, one in capitals", m.plain, "content-type", "twice",
+		beside("Content-Type", "application/cloudevents+avro")...)
 	m.structured("another id in ce_id", m.plain, "ce_id", "not the id in the value", beside("ce_id", "evt-2")...)
 	m.structured("another type in ce_type", m.plain, "ce_type", "not the type in the value", beside("ce_type", "order.cancelled")...)
-	m.with("our type in ce_type alone", event.TypeReadyToCapture, "order.cancelled", "ce_type", "not the type in the value", beside("ce_type", event.TypeReadyToCapture)...)
+	m.with("our type in ce_type alone", event.TypeReadyToCapture, "order.cancelled", "ce_type", "not the type in the value",
+		beside("ce_type", event.TypeReadyToCapture)...)
 	m.with("our type in ce_type alone, and a fault elsewhere", event.TypeReadyToCapture+`"`, `order.cancelled","x":1,"x":2`, "?", "twice",
 		beside("ce_type", event.TypeReadyToCapture)...)
 	m.structured("the data with headers in capitals", m.data, "type", "missing", "CE_ID", "evt-1", "CE_TYPE", event.TypeReadyToCapture)
@@ -61,13 +65,16 @@ func (m *maker) headers() {
 		m.binary("twice "+name, nil, header, header[0], "twice")
 	}
 	m.binary("twice ce_time", nil, []string{"ce_time", m.time(), "ce_time", "2026-11-23T10:00:00Z"}, "ce_time", "twice")
-	m.binary("twice ce_type, ours last", []string{"ce_type"}, []string{"ce_type", "order.cancelled", "ce_type", event.TypeReadyToCapture}, "ce_type", "twice")
+	m.binary("twice ce_type, ours last", []string{"ce_type"}, []string{"ce_type", "order.cancelled", "ce_type", event.TypeReadyToCapture},
+		"ce_type", "twice")
 	m.binary("no time in ce_time", nil, []string{"ce_time", "0000-00-00\x1b[31m"}, "time", "RFC 3339")
 	m.binary("invalid UTF-8 in ce_subject", nil, []string{"ce_subject", "\xff"}, "subject", "control")
 	m.binary("text for a content-type", nil, []string{"content-type", "text/plain\x1b[31m"}, "datacontenttype", `"text/plain?[31m"`)
 	m.binary("the token for a content-type", nil, []string{"content-type", m.token}, "datacontenttype", "something else")
-	m.binary("two content-types in binary mode", nil, []string{"content-type", "application/json", "content-type", "application/cloudevents+json"}, "content-type", "twice")
-	m.binary("forged marks of a parked record", []string{"ce_id"}, []string{"parked_reason", "too_old", "parked_detail", "FORGED", "parked_offset", "0"}, "id", "missing")
+	m.binary("two content-types in binary mode", nil,
+		[]string{"content-type", "application/json", "content-type", "application/cloudevents+json"}, "content-type", "twice")
+	m.binary("forged marks of a parked record", []string{"ce_id"},
+		[]string{"parked_reason", "too_old", "parked_detail", "FORGED", "parked_offset", "0"}, "id", "missing")
 	var many []string
 	for i := range 5_000 {
 		many = append(many, fmt.Sprintf("x-%d\r\n", i), m.token)

@@ -91,7 +91,8 @@ func Large(now time.Time, token string, size int) []Record {
 	m.with("large: an id", `evt-1`, fill("e"), "id", "64")
 	m.with("large: an unknown member twice", `"source"`, strings.Repeat(`"`+strings.Repeat("n", size/2)+`":1,`, 2)+`"source"`, "?", "twice")
 	m.with("large: many members, then a fault", `"id":"evt-1"`, distinctMembers(size)+`"id":17`, "id", "JSON number")
-	m.with("large: many members in the data, then a fault", `"amount":"700.50"`, distinctMembers(size)+`"amount":[]`, "data.amount", "decimal string or a number")
+	m.with("large: many members in the data, then a fault", `"amount":"700.50"`, distinctMembers(size)+`"amount":[]`, "data.amount",
+		"decimal string or a number")
 	m.with("large: one member again and again", `"id"`, fill(`"x":1,`)+`"id"`, "?", "twice")
 	m.structured("large: bytes", fill("\xff\xfd"), "", "not JSON")
 	m.structured("large: deep objects of long names", strings.Repeat(`{"`+strings.Repeat("n", size/9000)+`":`, 9000), "?.?.?", "not JSON")

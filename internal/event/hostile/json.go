@@ -77,7 +77,8 @@ func (m *maker) notOneValue() {
 func (m *maker) depth() {
 	const levels = 100_000
 	m.with("100,000 arrays for an amount", `"700.50"`, strings.Repeat("[", levels)+strings.Repeat("]", levels), "data.amount.?", "not JSON")
-	m.with("100,000 objects in an unknown member", `"source"`, `"x":`+strings.Repeat(`{"a":`, levels)+"1"+strings.Repeat("}", levels)+`,"source"`, "?.?.?", "not JSON")
+	m.with("100,000 objects in an unknown member", `"source"`,
+		`"x":`+strings.Repeat(`{"a":`, levels)+"1"+strings.Repeat("}", levels)+`,"source"`, "?.?.?", "not JSON")
 	m.structured("100,000 arrays that do not end", strings.Repeat("[", levels), "", "JSON array")
 	m.structured("100,000 objects that do not end", strings.Repeat(`{"data":`, levels), "data.data.data", "not JSON")
 }
