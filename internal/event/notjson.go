@@ -150,12 +150,12 @@ func isMember(name string) bool {
 }
 
 func kindName(k jsontext.Kind) string {
-	switch k {
-	case jsontext.KindBeginObject:
+	switch byte(k) {
+	case '{':
 		return "object"
-	case jsontext.KindBeginArray:
+	case '[':
 		return "array"
-	case jsontext.KindTrue, jsontext.KindFalse:
+	case 't', 'f':
 		return "boolean"
 	}
 	return k.String()
