@@ -104,7 +104,7 @@ func (h *headerAttributes) check() error {
 	if rest, ok := cutPrefixFold(h.contentType, cloudEventsMediaType); ok {
 		format, _, _ := bytes.Cut(rest, []byte(";"))
 		format = bytes.TrimSpace(format)
-		if len(format) > 0 && !strings.EqualFold(string(format), "+json") {
+		if rest, isJSON := cutPrefixFold(format, "+json"); len(format) > 0 && (!isJSON || len(rest) > 0) {
 			return invalid("content-type", "is application/cloudevents%s: only application/cloudevents+json is read",
 				printable(strings.ToLower(string(format)), 64))
 		}

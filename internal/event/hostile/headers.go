@@ -11,7 +11,7 @@ import (
 func (m *maker) modes() {
 	for _, format := range []string{
 		"application/cloudevents+avro", "application/cloudevents+protobuf; charset=x", "application/cloudevents-batch+json",
-		"application/cloudevents+JSONx", "application/cloudevents/json", "application/cloudevents+json\r\nx: 1",
+		"application/cloudevents+JSONx", "application/cloudevents/json", "application/cloudevents+jſon", "application/cloudevents+json\r\nx: 1",
 		"application/cloudevents+json\x00",
 		"application/cloudevents+\x1b[31m" + strings.Repeat("x", 10_000),
 	} {
