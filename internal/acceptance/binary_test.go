@@ -28,7 +28,7 @@ func buildBinary(t *testing.T, flags ...string) string {
 	return path
 }
 
-// environ gives the variables of this world for a process.
+// environ returns the environment of a process of this world.
 func (w *world) environ(instance string) []string {
 	c := w.config(instance)
 	return append(os.Environ(),
@@ -92,8 +92,8 @@ func TestBinary(t *testing.T) {
 	})
 }
 
-// process starts the command; its output goes to the world's log. It is killed
-// with the test if it still runs.
+// process starts the command; its output goes to the world's log. The end of the test
+// kills it.
 func (w *world) process(binary string, args ...string) *exec.Cmd {
 	w.t.Helper()
 	cmd := exec.Command(binary, args...)

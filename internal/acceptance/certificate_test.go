@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// certificate is a self-signed one for localhost.
+// certificate is a self-signed certificate for localhost.
 type certificate struct{ certPEM, keyPEM, caFile string }
 
 func newCertificate(t *testing.T) certificate {
@@ -51,7 +51,7 @@ func newCertificate(t *testing.T) certificate {
 	return c
 }
 
-// propertyText writes a text of several lines as a Java property's value.
+// propertyText returns a text of several lines as the value of a Java property.
 func propertyText(text string) string {
 	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\\n")
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// diagnose prints, after a failure, what the broker says of the transactions,
-// and puts the broker's own log beside the instances'.
+// diagnose prints the broker's view of the transactions after a failure, and saves the
+// broker's log beside those of the instances.
 func (c *chaos) diagnose() {
 	if !c.t.Failed() {
 		return

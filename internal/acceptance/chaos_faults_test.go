@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// kill is what an out-of-memory killer does: SIGKILL, and another process under
-// the same INSTANCE_ID some time later.
+// kill kills an instance, as the out-of-memory killer does, and starts another process
+// with the same INSTANCE_ID later.
 func (c *chaos) kill(f fault) {
 	s := c.seats[f.seat]
 	c.did("kill", "%s: killed, another is started in %.1fs", s.name, f.lasts.Seconds())
@@ -17,8 +17,8 @@ func (c *chaos) kill(f fault) {
 	s.up()
 }
 
-// restart is what an upgrade does: SIGTERM, and another process when that has
-// ended.
+// restart stops an instance with SIGTERM and starts another process when it has ended,
+// as an upgrade does.
 func (c *chaos) restart(f fault) {
 	s := c.seats[f.seat]
 	c.did("restart", "%s: told to stop", s.name)
@@ -28,8 +28,8 @@ func (c *chaos) restart(f fault) {
 	s.up()
 }
 
-// stopAndWake suspends an instance until the group and the broker have given
-// it up, and wakes it: a zombie.
+// stopAndWake suspends an instance until its session and transactions have timed out,
+// and resumes it.
 func (c *chaos) stopAndWake(f fault) {
 	s := c.seats[f.seat]
 	c.did("stop", "%s: suspended for %.1fs", s.name, f.lasts.Seconds())
@@ -39,9 +39,8 @@ func (c *chaos) stopAndWake(f fault) {
 	wake(suspended)
 }
 
-// twin suspends an instance, starts another under its identity as an
-// orchestrator does that believes it dead, and wakes it: one of the two has to
-// go.
+// twin suspends an instance, starts another one with its identity, as an orchestrator
+// does that takes it for dead, and resumes it. One of the two must end.
 func (c *chaos) twin(f fault) {
 	s := c.seats[f.seat]
 	c.did("twin", "%s: suspended for %.1fs, and another is started under its identity", s.name, f.lasts.Seconds())
@@ -56,16 +55,16 @@ func (c *chaos) cutOff(f fault) {
 	c.did("cut", "%s: %s for %.1fs", c.seats[f.seat].name, f.kind.name, f.lasts.Seconds())
 	c.links[f.seat].cut()
 	c.pass(f.lasts)
-	c.links[f.seat].mend()
+	c.links[f.seat].reconnect()
 }
 
-// poisoning makes a kind of fault of toxics.
-func poisoning(name string, least, most time.Duration, toxics ...toxic) faultKind {
+// toxicFault returns a kind of fault that adds toxics to a link.
+func toxicFault(name string, least, most time.Duration, toxics ...toxic) faultKind {
 	return faultKind{name, least, most, func(c *chaos, f fault) {
 		c.did("cut", "%s: %s for %.1fs", c.seats[f.seat].name, f.kind.name, f.lasts.Seconds())
-		c.links[f.seat].poison(toxics...)
+		c.links[f.seat].addToxics(toxics...)
 		c.pass(f.lasts)
-		c.links[f.seat].heal(toxics...)
+		c.links[f.seat].removeToxics(toxics...)
 	}}
 }
 
@@ -76,7 +75,7 @@ func (c *chaos) killBroker(fault) {
 	}
 }
 
-// pass lets time go by.
+// pass waits.
 func (c *chaos) pass(d time.Duration) {
 	select {
 	case <-time.After(d):

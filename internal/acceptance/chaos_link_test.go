@@ -31,22 +31,22 @@ func newLink(t *testing.T, route kafkatest.Route) *link {
 	return l
 }
 
-// cut closes what is open and refuses connections.
+// cut closes all connections and refuses new ones.
 func (l *link) cut() { l.proxy.Stop() }
 
-func (l *link) mend() {
+func (l *link) reconnect() {
 	if err := l.proxy.Start(); err != nil {
 		l.t.Errorf("the proxy at %s does not start again: %v", l.proxy.Listen, err)
 	}
 }
 
-// toxic is one that toxiproxy knows, on the way up (to the broker) or down.
+// toxic is a toxic of toxiproxy, upstream (to the broker) or downstream.
 type toxic struct{ kind, stream, attributes string }
 
 func (t toxic) name() string { return t.kind + "_" + t.stream }
 
-// poison puts toxics on the link; heal takes them away.
-func (l *link) poison(toxics ...toxic) {
+// addToxics adds toxics to the link; removeToxics removes them.
+func (l *link) addToxics(toxics ...toxic) {
 	for _, x := range toxics {
 		text := fmt.Sprintf(`{"name":%q,"type":%q,"stream":%q,"attributes":{%s}}`, x.name(), x.kind, x.stream, x.attributes)
 		if _, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(text)); err != nil {
@@ -55,7 +55,7 @@ func (l *link) poison(toxics ...toxic) {
 	}
 }
 
-func (l *link) heal(toxics ...toxic) {
+func (l *link) removeToxics(toxics ...toxic) {
 	for _, x := range toxics {
 		if err := l.proxy.Toxics.RemoveToxic(l.t.Context(), x.name()); err != nil {
 			l.t.Errorf("remove %s: %v", x.name(), err)

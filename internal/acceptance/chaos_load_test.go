@@ -10,22 +10,22 @@ import (
 	"time"
 )
 
-// Classes of events; the name stands before the number in the event's id, and
-// is the payer's token where the payer is what makes the class.
+// Classes of events. An event id is the class and a number; the payer token is the class
+// if the payer determines the decision.
 const (
 	classUsual     = "usual"
-	classTwice     = "twice" // sent again, as an order service does that is not sure
+	classTwice     = "twice" // sent twice, as an order service does that is not sure
 	classPoor      = "poor"
 	classDeclined  = "declined"
 	classCancelled = "cancelled"
 	classInvalid   = "invalid"
-	classForeign   = "foreign" // in a currency that the account does not charge in
-	classOther     = "other"   // of a type that is not ours
-	classLasting   = "lasting" // the API refuses it for good, having charged
+	classForeign   = "foreign" // in another currency than the account's
+	classOther     = "other"   // of another type
+	classLasting   = "lasting" // the API charges and then always refuses
 )
 
-// verdictsOf says how the events of a class may end.
-func verdictsOf(class string) []string {
+// decisionsOf returns the decisions that events of a class may get.
+func decisionsOf(class string) []string {
 	switch class {
 	case classUsual, classTwice:
 		return []string{"captured"}
@@ -34,15 +34,15 @@ func verdictsOf(class string) []string {
 	case classDeclined:
 		return []string{"rejected cc_rejected_high_risk"}
 	case classCancelled:
-		// A call that was cut off by a suspension may have charged, for all that
-		// the service knows.
+		// A call that a suspension interrupted may have charged as far as the service
+		// knows.
 		return []string{"rejected invalid_payer_token", "parked error_after_unknown"}
 	case classInvalid:
 		return []string{"parked invalid_event"}
 	case classForeign:
 		return []string{"parked wrong_currency"}
 	case classLasting:
-		// After a call that its next owner knows of, the payment is looked for.
+		// If the next owner knows of an attempt, it looks up the payment.
 		return []string{"parked idempotency_key_used", "captured"}
 	}
 	return nil
@@ -51,19 +51,19 @@ func verdictsOf(class string) []string {
 // loadInterval is the time between two events.
 const loadInterval = 25 * time.Millisecond
 
-// load makes events.
+// load generates events.
 type load struct {
 	t      *testing.T
 	dice   *rand.Rand
 	n      int
-	recent []order // that may be sent again
+	recent []order // candidates for copies
 }
 
 func newLoad(t *testing.T, seed uint64) *load {
 	return &load{t: t, dice: rand.New(rand.NewPCG(seed, 1))}
 }
 
-// next makes an event, one in a hundred of most classes.
+// next returns an event; most classes have one in a hundred.
 func (l *load) next() order {
 	l.n++
 	percent := l.dice.IntN(100)
@@ -107,17 +107,17 @@ func (l *load) next() order {
 	return o
 }
 
-// check wants of every verdict that it is one that its class may have.
-func (l *load) check(verdicts []verdict) {
+// check checks that the class of each event allows its decision.
+func (l *load) check(decisions []decision) {
 	l.t.Helper()
-	for _, v := range verdicts {
+	for _, v := range decisions {
 		class, _, _ := strings.Cut(v.event, "-")
 		ok := false
-		for _, may := range verdictsOf(class) {
+		for _, may := range decisionsOf(class) {
 			ok = ok || may == strings.TrimSpace(v.kind+" "+v.reason)
 		}
 		if !ok {
-			l.t.Errorf("event %q may be %q, and is: %s", v.event, verdictsOf(class), summary([]verdict{v}))
+			l.t.Errorf("event %q may be %q and is %s", v.event, decisionsOf(class), summary([]decision{v}))
 		}
 	}
 }

@@ -7,25 +7,26 @@ import (
 	"time"
 )
 
-// fault is one that is planned.
+// fault is a planned fault.
 type fault struct {
 	at, lasts time.Duration
 	seat      int // which instance; chaosInstances: the broker
 	kind      faultKind
 }
 
-// faultKind is a way to hurt an instance, its link or the broker.
+// faultKind is a kind of fault of an instance, its link or the broker.
 type faultKind struct {
 	name        string
 	least, most time.Duration // how long it lasts
 	do          func(c *chaos, f fault)
 }
 
-// faultKinds lists the kinds, each as often as it is to come in a round.
+// faultKinds lists the kinds, each as often as it occurs in a round.
 func faultKinds() []faultKind {
 	const s = time.Second
 	kill := faultKind{"kill", 0, 10 * s, (*chaos).kill}
-	// Past the session time-out of 6 s, and at times past that of a transaction.
+	// Longer than the session time-out of 6 s, and sometimes than the transaction
+	// time-out.
 	stop := faultKind{"stop", 7 * s, 20 * s, (*chaos).stopAndWake}
 	return []faultKind{
 		kill, kill, stop, stop,
@@ -33,17 +34,17 @@ func faultKinds() []faultKind {
 		{"restart", 0, 0, (*chaos).restart},
 		{"store", 0, 10 * s, (*chaos).loseStore},
 		{"cut: refused", 2 * s, 20 * s, (*chaos).cutOff},
-		poisoning("cut: nothing gets through", 2*s, 20*s,
+		toxicFault("cut: nothing gets through", 2*s, 20*s,
 			toxic{"timeout", "upstream", `"timeout":0`}, toxic{"timeout", "downstream", `"timeout":0`}),
-		poisoning("cut: requests arrive, responses do not", 2*s, 20*s, toxic{"timeout", "downstream", `"timeout":0`}),
-		poisoning("cut: responses are late", 5*s, 15*s, toxic{"latency", "downstream", `"latency":2000,"jitter":1500`}),
-		poisoning("cut: connections are reset", 2*s, 10*s, toxic{"reset_peer", "downstream", `"timeout":300`}),
+		toxicFault("cut: requests arrive, responses do not", 2*s, 20*s, toxic{"timeout", "downstream", `"timeout":0`}),
+		toxicFault("cut: responses are late", 5*s, 15*s, toxic{"latency", "downstream", `"latency":2000,"jitter":1500`}),
+		toxicFault("cut: connections are reset", 2*s, 10*s, toxic{"reset_peer", "downstream", `"timeout":300`}),
 		{"broker", 15 * s, 15 * s, (*chaos).killBroker},
 	}
 }
 
-// newPlan deals the kinds round by round, in an order and at times of the
-// dice's choice. Faults overlap, but each instance has one at a time.
+// newPlan plans the kinds round by round, in a random order and at random times. Faults
+// overlap, but each instance has one at a time.
 func newPlan(dice *rand.Rand, duration time.Duration) []fault {
 	var plan []fault
 	var deck []faultKind

@@ -10,8 +10,8 @@ import (
 	"payment-capture/internal/app"
 )
 
-// loseStore kills an instance whose machine does not come back: the next process
-// has an empty disk, and reads the ledger from its start.
+// loseStore kills an instance together with its disk: the next process reads the ledger
+// from its start.
 func (c *chaos) loseStore(f fault) {
 	s := c.seats[f.seat]
 	c.did("store", "%s: killed, and the next one has an empty LEDGER_DIR, in %.1fs", s.name, f.lasts.Seconds())
@@ -27,10 +27,9 @@ func (c *chaos) loseStore(f fault) {
 	s.up()
 }
 
-// everythingAgain publishes the whole input topic again, when the API has
-// forgotten every key: nobody is called for, and what was captured or rejected
-// is answered as it was.
-func (c *chaos) everythingAgain() []verdict {
+// fullReplay publishes the whole input topic again after the API has forgotten every
+// key: no call is made, and every outcome is published again.
+func (c *chaos) fullReplay() []decision {
 	c.t.Helper()
 	before := c.sim.Ledger()
 	c.sim.ForgetKeys()
@@ -43,9 +42,9 @@ func (c *chaos) everythingAgain() []verdict {
 	c.sent = append(c.sent, c.sent...)
 	c.produce(copies(records, nil)...)
 	c.seats[0].up()
-	verdicts := c.settle()
+	decisions := c.settle()
 	if after := c.sim.Ledger(); after.Calls != before.Calls || len(after.Charges) != len(before.Charges) {
 		c.t.Errorf("the replay made %d calls and %d charges", after.Calls-before.Calls, len(after.Charges)-len(before.Charges))
 	}
-	return verdicts
+	return decisions
 }

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// seat is an identity, INSTANCE_ID, under which processes run one after the
-// other; two at once where a test wants that. What ends by itself is started
-// again, as an orchestrator does.
+// seat is an identity, INSTANCE_ID, under which processes run one after the other, or
+// two at once if a fault wants that. It restarts a process that ends by itself, as an
+// orchestrator does.
 type seat struct {
 	c      *chaos
 	name   string
@@ -27,18 +27,18 @@ type seat struct {
 	mu      sync.Mutex
 	running []*process
 	starts  int
-	empty   bool // nothing is to run now
+	empty   bool // no process must run now
 	watches sync.WaitGroup
 }
 
-// process is one of the command.
+// process is a process of the command.
 type process struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
-	told  syscall.Signal // to end; 0: it was not
+	told  syscall.Signal // the signal that the test sent; 0: none
 }
 
-// exitFenced is the exit code for: another process has the same INSTANCE_ID.
+// exitFenced is the exit code if another process has the same INSTANCE_ID.
 const exitFenced = 4
 
 // newSeat starts the first process of an instance.
@@ -46,7 +46,8 @@ func newSeat(c *chaos, i int, binary string) *seat {
 	s := &seat{c: c, name: string(rune('a' + i)), binary: binary}
 	s.env = append(c.environ(s.name), "KAFKA_BROKERS="+c.broker.Routes[i].Proxy, fmt.Sprintf("KAFKA_STATIC_MEMBERSHIP=%t", c.static),
 		"MERCADOPAGO_TIMEOUT=3s", "SHUTDOWN_TIMEOUT=15s", "CAPTURE_MAX_IN_FLIGHT=64", "LOG_LEVEL=debug",
-		// A note of an owner that died is searched for by the next, which may die too: within the patience of the run.
+		// The next owner looks up the attempt of a killed one and may be killed too; all
+		// within the patience of the run.
 		"CAPTURE_RECONCILE_FOR=10s")
 	c.t.Cleanup(func() {
 		s.down(syscall.SIGKILL)
@@ -56,8 +57,7 @@ func newSeat(c *chaos, i int, binary string) *seat {
 	return s
 }
 
-// start starts a process. Its output goes to the world's log, and to a file of
-// its own.
+// start starts a process. Its output goes to the world's log and to a file.
 func (s *seat) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,14 +80,14 @@ func (s *seat) startLocked() {
 	}
 	s.running = append(s.running, p)
 	s.watches.Go(func() {
-		_ = p.cmd.Wait() // the state says how it ended
+		_ = p.cmd.Wait() // the process state has the result
 		_ = file.Close()
 		s.endedBy(p)
 		close(p.ended)
 	})
 }
 
-// endedBy judges the end of a process, and starts another where none is left.
+// endedBy checks how a process ended, and starts another one if none is left.
 func (s *seat) endedBy(p *process) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +98,7 @@ func (s *seat) endedBy(p *process) {
 	case code == exitFenced:
 		s.c.did("fenced", "%s: fenced by another process of its identity", s.name)
 	case p.told == syscall.SIGTERM && code == 1:
-		// It could not learn what became of its last transaction.
+		// The process could not find out how its last transaction ended.
 		s.c.did("unclean", "%s: stopped with exit code 1", s.name)
 	default:
 		s.c.t.Errorf("instance %s ended by itself (%s); log:\n%s", s.name, p.cmd.ProcessState, s.c.log.tail())
@@ -108,14 +108,14 @@ func (s *seat) endedBy(p *process) {
 	}
 }
 
-// down ends what runs, with a signal, and waits until it has ended.
+// down sends a signal to the processes and waits until they have ended.
 func (s *seat) down(signal syscall.Signal) {
 	s.mu.Lock()
 	s.empty = true
 	running := slices.Clone(s.running)
 	for _, p := range running {
 		p.told = signal
-		_ = p.cmd.Process.Signal(signal) // it may have ended
+		_ = p.cmd.Process.Signal(signal) // the process may have ended
 	}
 	s.mu.Unlock()
 	for _, p := range running {
@@ -140,23 +140,23 @@ func (s *seat) up() {
 	s.startLocked()
 }
 
-// suspend stops what runs in its tracks, until wake.
+// suspend suspends the processes until wake is called.
 func (s *seat) suspend() []*process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.running {
-		_ = p.cmd.Process.Signal(syscall.SIGSTOP) // it may have ended
+		_ = p.cmd.Process.Signal(syscall.SIGSTOP) // the process may have ended
 	}
 	return slices.Clone(s.running)
 }
 
 func wake(suspended []*process) {
 	for _, p := range suspended {
-		_ = p.cmd.Process.Signal(syscall.SIGCONT) // it may have ended
+		_ = p.cmd.Process.Signal(syscall.SIGCONT) // the process may have ended
 	}
 }
 
-// mustRun wants a process.
+// mustRun waits until a process runs.
 func (s *seat) mustRun() {
 	s.c.t.Helper()
 	s.c.eventually("a process of instance "+s.name+" runs", func() bool {
@@ -166,8 +166,7 @@ func (s *seat) mustRun() {
 	})
 }
 
-// raceFlags builds the command with the race detector where the test is built
-// with it.
+// raceFlags returns the build flags for the race detector if the test is built with it.
 func raceFlags() []string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range info.Settings {

@@ -16,10 +16,10 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// TestChaos runs three processes of the built command for CHAOS_MINUTES against
-// a real broker and a faulty API, and kills, suspends and cuts off what it can.
-// SEED fixes what is done when; the interleaving is not fixed. At the end all is
-// well again, and every promise must hold.
+// TestChaos runs three processes of the command for CHAOS_MINUTES against a real broker
+// and a faulty API, and kills, suspends and cuts off processes and the broker. SEED
+// determines the fault schedule, but not the interleaving. At the end all faults are
+// over, and every promise must hold.
 func TestChaos(t *testing.T) {
 	seed, duration := chaosSettings(t)
 	dice := rand.New(rand.NewPCG(seed, 0))
@@ -45,10 +45,10 @@ func TestChaos(t *testing.T) {
 	for _, s := range c.seats {
 		s.mustRun()
 	}
-	verdicts := c.settle()
-	c.load.check(verdicts)
-	summary := c.summary(seed, verdicts)
-	c.load.check(c.everythingAgain())
+	decisions := c.settle()
+	c.load.check(decisions)
+	summary := c.summary(seed, decisions)
+	c.load.check(c.fullReplay())
 	for _, s := range c.seats {
 		s.down(syscall.SIGTERM)
 	}
@@ -58,10 +58,10 @@ func TestChaos(t *testing.T) {
 	t.Log(summary)
 }
 
-// chaosInstances is how many instances run, each with its own way to the broker.
+// chaosInstances is the number of instances, each with its own route to the broker.
 const chaosInstances = 3
 
-// chaos is a run.
+// chaos is a chaos run.
 type chaos struct {
 	*world
 	began  time.Time
@@ -75,7 +75,7 @@ type chaos struct {
 	count map[string]int
 }
 
-// did prints what was done, and counts it under a name.
+// did prints a fault and counts it under a name.
 func (c *chaos) did(name, format string, args ...any) {
 	c.mu.Lock()
 	if c.count == nil {
@@ -86,8 +86,7 @@ func (c *chaos) did(name, format string, args ...any) {
 	c.t.Logf("chaos: %6.1fs %s", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// carryOut does what is planned, each at its time, and waits until the last
-// fault is over.
+// carryOut injects each fault at its time and waits until the last one is over.
 func (c *chaos) carryOut(plan []fault) {
 	var faults sync.WaitGroup
 	for _, f := range plan {
@@ -100,10 +99,10 @@ func (c *chaos) carryOut(plan []fault) {
 	faults.Wait()
 }
 
-func (c *chaos) summary(seed uint64, verdicts []verdict) string {
+func (c *chaos) summary(seed uint64, decisions []decision) string {
 	got, sent := make(map[string]int), make(map[string]int)
 	parked := make(map[string]bool)
-	for _, v := range verdicts {
+	for _, v := range decisions {
 		got[v.event]++
 		parked[v.event] = parked[v.event] || v.kind == "parked"
 	}
@@ -116,7 +115,7 @@ func (c *chaos) summary(seed uint64, verdicts []verdict) string {
 	ledger := c.sim.Ledger()
 	for id, n := range sent {
 		if parked[id] {
-			n = 1 // a copy of what is parked is answered by nothing
+			n = 1 // a copy of a parked event gets no decision
 		}
 		lost += max(0, n-got[id])
 		doubled += max(0, got[id]-n)
@@ -124,7 +123,8 @@ func (c *chaos) summary(seed uint64, verdicts []verdict) string {
 	}
 	return fmt.Sprintf("chaos: seed %d: %d events, %d kills, %d stops, %d twins, %d restarts, %d cuts, %d broker restarts, %d stores lost, %d fenced, "+
 		"%d calls, %d repeated calls, %d charges, %d lost, %d doubled, %d double charges",
-		seed, len(c.sent), c.count["kill"], c.count["stop"], c.count["twin"], c.count["restart"], c.count["cut"], c.count["broker"], c.count["store"], c.count["fenced"],
+		seed, len(c.sent), c.count["kill"], c.count["stop"], c.count["twin"], c.count["restart"], c.count["cut"], c.count["broker"],
+		c.count["store"], c.count["fenced"],
 		ledger.Calls, repeated, len(ledger.Charges), lost, doubled, len(ledger.DoubleCharges()))
 }
 
@@ -135,19 +135,19 @@ func chaosSettings(t *testing.T) (seed uint64, duration time.Duration) {
 	var err error
 	if text := os.Getenv("SEED"); text != "" {
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("SEED: %q is no whole number", text)
+			t.Fatalf("SEED: %q is not a whole number", text)
 		}
 	}
 	if text := os.Getenv("CHAOS_MINUTES"); text != "" {
 		if minutes, err = strconv.ParseFloat(text, 64); err != nil || minutes <= 0 || minutes > 24*60 {
-			t.Fatalf("CHAOS_MINUTES: %q is no number of minutes such as 3", text)
+			t.Fatalf("CHAOS_MINUTES: %q is not a number of minutes, such as 3", text)
 		}
 	}
 	return seed, time.Duration(minutes * float64(time.Minute))
 }
 
-// faultyNow is an API that fails in passing, each key in its first tries at the
-// most: a call that lasts and a charge that is not told of among them.
+// faultyNow is an API with transient faults in the first calls for a key, among them
+// slow calls and charges whose answer is lost.
 func faultyNow(seed uint64) simulator.Config {
 	percent := func(p float64, r simulator.Rule) simulator.Rule {
 		r.Match = simulator.Match{Probability: new(p / 100), ToTry: 4}
@@ -160,7 +160,7 @@ func faultyNow(seed uint64) simulator.Config {
 		},
 		Rules: []simulator.Rule{
 			{Match: lasting, Action: simulator.ActionKeyUsed, Charge: true},
-			// Before the faults: after one, the refusal would not decide.
+			// Before the faults, because a refusal after one would not decide.
 			{Match: simulator.Match{PayerToken: classCancelled}, Action: simulator.ActionInvalidPayerToken},
 			percent(2, simulator.Rule{Action: simulator.ActionDrop, Charge: true}),
 			percent(2, simulator.Rule{Action: simulator.ActionDrop}),

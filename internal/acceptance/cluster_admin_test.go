@@ -11,8 +11,8 @@ import (
 	"payment-capture/internal/kafkatest"
 )
 
-// inputPartitions describes the partitions of the input topic; nil: the cluster
-// did not say.
+// inputPartitions describes the partitions of the input topic, or returns nil if the
+// cluster does not answer.
 func (w *world) inputPartitions() kadm.PartitionDetails {
 	details, err := w.admin.ListTopics(w.t.Context(), w.topics.input)
 	if err != nil || details.Error() != nil {
@@ -21,7 +21,7 @@ func (w *world) inputPartitions() kadm.PartitionDetails {
 	return details[w.topics.input].Partitions
 }
 
-// leaders gives the broker that leads each partition of the input topic.
+// leaders returns the leader of each partition of the input topic.
 func (w *world) leaders() map[int32]int32 {
 	leaders := make(map[int32]int32)
 	for n, p := range w.inputPartitions() {
@@ -30,7 +30,7 @@ func (w *world) leaders() map[int32]int32 {
 	return leaders
 }
 
-// ledBy gives the partitions of the input topic that a broker leads.
+// ledBy returns the partitions of the input topic that a broker leads.
 func (w *world) ledBy(id int32) []int32 {
 	var led []int32
 	leaders := w.leaders()
@@ -46,8 +46,8 @@ func (w *world) ledBy(id int32) []int32 {
 	return led
 }
 
-// allInSync reports whether every broker has all of the topics of this world,
-// and of the groups and the transactions.
+// allInSync reports whether every broker is in sync for the topics of this world and the
+// internal ones.
 func (w *world) allInSync() bool {
 	topics := []string{w.topics.input, w.topics.captured, w.topics.rejected, w.topics.parked, "__consumer_offsets", "__transaction_state"}
 	details, err := w.admin.ListTopicsWithInternal(w.t.Context(), topics...)
@@ -64,8 +64,8 @@ func (w *world) allInSync() bool {
 	return true
 }
 
-// coordinator gives the broker that coordinates a group or the transactions of
-// a transactional id, by what is to be asked for it.
+// coordinator returns the coordinator of a group or transactional id, which find looks
+// up.
 func (w *world) coordinator(find func(context.Context, ...string) kadm.FindCoordinatorResponses, name string) int32 {
 	w.t.Helper()
 	id := int32(-1)
@@ -77,8 +77,7 @@ func (w *world) coordinator(find func(context.Context, ...string) kadm.FindCoord
 	return id
 }
 
-// turnLeaders gives every partition of the input topic another first replica,
-// and waits until that leads.
+// turnLeaders moves the leadership of every input partition to another replica.
 func (w *world) turnLeaders() {
 	w.t.Helper()
 	var wanted kadm.AlterPartitionAssignmentsReq

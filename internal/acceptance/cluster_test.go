@@ -14,8 +14,8 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// TestCluster works on three brokers, of which one at a time dies or gives its
-// partitions away: every event has its one verdict, and no instance ends.
+// TestCluster runs on three brokers, of which one at a time is killed or loses its
+// leaders: every event has one decision, and no instance ends.
 func TestCluster(t *testing.T) {
 	cluster := kafkatest.RunCluster(t, nil)
 	w := newWorld(t, &cluster.Broker, 6, simulator.Config{Latency: 20 * time.Millisecond}, serveReal(t))
@@ -30,7 +30,7 @@ func TestCluster(t *testing.T) {
 	down := func(what string, id int32) {
 		led := w.ledBy(id)
 		if len(led) == 0 {
-			t.Errorf("broker %d leads no partition of the input: its death would show nothing", id)
+			t.Errorf("broker %d leads no partition of the input, so killing it would test nothing", id)
 		}
 		gaps.begin()
 		if err := cluster.Down(t.Context(), id); err != nil {
@@ -66,12 +66,12 @@ func TestCluster(t *testing.T) {
 	t.Logf("%d events, %d calls, %d repeated", n, made, made-n)
 }
 
-// steadily sends events, one each interval, until the function that it returns
-// is called, which waits until all are there. Nobody else may send meanwhile.
+// steadily sends one event per interval until stop is called, which waits until all are
+// produced. Nothing else may send meanwhile.
 func (w *world) steadily(interval time.Duration, next func() order) (stop func()) {
 	w.t.Helper()
-	// A port of a broker that is down takes connections and closes them at
-	// once where Docker's own proxy listens on it.
+	// If Docker's own proxy listens on the port of a broker that is down, it accepts
+	// connections and closes them at once.
 	producer := w.newClient(kgo.AlwaysRetryEOF())
 	enough, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -100,13 +100,13 @@ func (w *world) steadily(interval time.Duration, next func() order) (stop func()
 	}
 }
 
-// gaps knows how long no outcome came to a read-committed reader.
+// gaps measures the longest time without an outcome for a read-committed reader.
 type gaps struct {
 	outcomes                atomic.Int64
 	start, last, longestGap atomic.Int64 // Unix milliseconds; milliseconds
 }
 
-// watchGaps reads the captured topic as it grows, until the end of the test.
+// watchGaps reads the captured topic until the end of the test.
 func (w *world) watchGaps() *gaps {
 	w.t.Helper()
 	g := &gaps{}
@@ -131,13 +131,13 @@ func (w *world) watchGaps() *gaps {
 	return g
 }
 
-// begin forgets the gaps so far.
+// begin resets the measurement.
 func (g *gaps) begin() {
 	g.start.Store(time.Now().UnixMilli())
 	g.longestGap.Store(0)
 }
 
-// waitForMore waits until outcomes have come anew.
+// waitForMore waits for n more outcomes.
 func (g *gaps) waitForMore(w *world, n int64) {
 	w.t.Helper()
 	before := g.outcomes.Load()

@@ -28,24 +28,23 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// commitScenarios are about commits that fail, and what keeps the input from being
-// read.
+// commitScenarios are about failing commits and blocked input.
 func commitScenarios() []scenario {
 	slow := simulator.Config{Latency: 20 * time.Millisecond}
 	return []scenario{
-		{"the transactional id is taken once and then again", 1, slow, transactionalIDTaken},
-		{"of two processes of one identity one ends and the other goes on", 2, slow, oneOfTwoEnds},
-		{"large requests are cut off and smaller ones pass", 2, slow, largeRequestsCutOff},
-		{"calls stop while no commit passes", 2, slow, callsStopWhileCommitsFail},
+		{"another process takes the transactional id once and then again", 1, slow, transactionalIDTaken},
+		{"one of two processes with one identity ends", 2, slow, oneOfTwoEnds},
+		{"a proxy cuts off large requests", 2, slow, largeRequestsCutOff},
+		{"calls stop while commits fail", 2, slow, callsStopWhileCommitsFail},
 		{"calls stop while commits are not answered", 2, slow, callsStopWhileCommitsHang},
 		{"an open transaction of a producer is named", 2, slow, openTransactionNamed},
 		{"halted partitions are counted by reason", 2, simulator.Config{}, haltedCounted},
 	}
 }
 
-// transactionalIDTaken has another process take the transactional id without
-// joining the group. The service takes it back once, and ends when that happens
-// again within a minute.
+// transactionalIDTaken initialises the transactional id in another process outside the
+// group. The service takes the id back once, and ends if that happens again within a
+// minute.
 func transactionalIDTaken(w *world) {
 	first := w.start("a")
 	w.send(numbered(20, nil)...)
@@ -60,9 +59,9 @@ func transactionalIDTaken(w *world) {
 	thief := take()
 	w.send(order{id: "after"})
 	w.want(w.settle(), map[string]int{"captured": 21})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 	if !w.log.contains("producer fenced, no other process found") {
-		w.t.Error("the log has no word of it")
+		w.t.Error("the log does not report the fencing")
 	}
 	if err := thief.BeginTransaction(); err != nil {
 		w.t.Fatal(err)
@@ -79,17 +78,16 @@ func transactionalIDTaken(w *world) {
 	w.want(w.settle(), map[string]int{"captured": 22})
 }
 
-// oneOfTwoEnds runs a second process under the identity of the first. Both work
-// until one of them is fenced; that one ends, the other does not, and no event has
-// two outcomes.
+// oneOfTwoEnds runs a second process with the identity of the first. Both work until one
+// of them is fenced; only that one ends, and no event has two outcomes.
 func oneOfTwoEnds(w *world) {
 	both := []*instance{w.start("a")}
 	w.send(numbered(50, nil)...)
-	w.eventually("the first works", func() bool { return w.sim.Ledger().Calls > 0 })
+	w.eventually("the first instance makes calls", func() bool { return w.sim.Ledger().Calls > 0 })
 	both = append(both, w.start("b", func(c *config.Config) { c.InstanceID = w.name + ".a" }))
 	stop := w.load()
 	var ended []error
-	w.eventually("one has ended", func() bool {
+	w.eventually("one of the processes has ended", func() bool {
 		for _, in := range both {
 			select {
 			case err := <-in.ended:
@@ -101,7 +99,7 @@ func oneOfTwoEnds(w *world) {
 		return len(ended) > 0
 	})
 	calls := w.sim.Ledger().Calls
-	w.eventually("the other one goes on", func() bool { return w.sim.Ledger().Calls > calls+100 })
+	w.eventually("the other process continues", func() bool { return w.sim.Ledger().Calls > calls+100 })
 	stop()
 	w.settle()
 	running := 0
@@ -111,12 +109,12 @@ func oneOfTwoEnds(w *world) {
 		}
 	}
 	if len(ended) != 1 || !errors.Is(ended[0], kafka.ErrFenced) || running != 1 {
-		w.t.Errorf("%d ended, with %v; %d have the partitions", len(ended), fmt.Sprint(ended), running)
+		w.t.Errorf("%d processes ended, with %v; %d own the partitions", len(ended), fmt.Sprint(ended), running)
 	}
 }
 
-// sizeCut is a proxy that closes connections at produce requests of more than so
-// many bytes.
+// sizeCut is a proxy that closes a connection when a produce request exceeds a limit in
+// bytes.
 type sizeCut struct {
 	net.Dialer
 	dial  func(ctx context.Context, network, address string) (net.Conn, error)
@@ -133,7 +131,7 @@ type sizeCutConn struct {
 	cut *sizeCut
 }
 
-// Write gets one request at a time, and loses those that are too large.
+// Write gets one request at a time and drops those that are too large.
 func (c *sizeCutConn) Write(b []byte) (int, error) {
 	if len(b) >= 6 && binary.BigEndian.Uint16(b[4:]) == uint16(kmsg.Produce) && int64(len(b)) > c.cut.limit.Load() {
 		return len(b), c.Close()
@@ -141,7 +139,7 @@ func (c *sizeCutConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// startBehind starts an instance behind such a proxy.
+// startBehind starts an instance behind the proxy.
 func (w *world) startBehind(cut *sizeCut, changes ...func(*config.Config)) *instance {
 	w.t.Helper()
 	direct := w.broker
@@ -154,10 +152,10 @@ func (w *world) startBehind(cut *sizeCut, changes ...func(*config.Config)) *inst
 	return w.start("a", changes...)
 }
 
-// allParked has invalid events parked, however many come in a row.
+// allParked turns off the hold of invalid events, so that each is parked.
 func allParked(c *config.Config) { c.InvalidEventRun = 0 }
 
-// junk are invalid events of so many bytes that no codec makes smaller.
+// junk returns n invalid events of the given size, which do not compress.
 func junk(n, bytes int) []order {
 	random := rand.NewChaCha8([32]byte{byte(n)})
 	raw := make([]byte, bytes*3/4)
@@ -169,7 +167,7 @@ func junk(n, bytes int) []order {
 	return orders
 }
 
-// status asks an instance for its status.
+// status returns the status of the instance.
 func (in *instance) status() (s struct{ Pipeline pipeline.Status }) {
 	in.w.t.Helper()
 	answer := httptest.NewRecorder()
@@ -180,7 +178,7 @@ func (in *instance) status() (s struct{ Pipeline pipeline.Status }) {
 	return s
 }
 
-// metric returns the value of a metric, written with its labels.
+// metric returns the value of a metric, which is named with its labels.
 func (in *instance) metric(name string) float64 {
 	in.w.t.Helper()
 	answer := httptest.NewRecorder()
@@ -198,8 +196,8 @@ func (in *instance) metric(name string) float64 {
 	return 0
 }
 
-// largeRequestsCutOff has forty invalid events of 60 kB in one flush, and larger
-// ones, behind a proxy that takes requests of 300 kB at most.
+// largeRequestsCutOff commits forty invalid events of 60 kB in one flush, and larger
+// ones, through a proxy that accepts requests of at most 300 kB.
 func largeRequestsCutOff(w *world) {
 	cut := &sizeCut{}
 	cut.limit.Store(300_000)
@@ -214,14 +212,14 @@ func largeRequestsCutOff(w *world) {
 		if v.kind == "parked" && headerOf(v.record, "parked_value_sha256") != "" {
 			digests++
 			if headerOf(v.record, "parked_value_bytes") != "400000" {
-				w.t.Errorf("parked as a digest: %v", v.record.Headers)
+				w.t.Errorf("parked without its value: %v", v.record.Headers)
 			}
 		}
 	}
 	if digests != 2 {
-		w.t.Errorf("%d records were parked as a digest, want the two large ones", digests)
+		w.t.Errorf("%d records were parked without their values, want the two large ones", digests)
 	}
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 	if got := in.status().Pipeline.RequestBytes; got != 250_000 || !w.log.contains("limit halved") {
 		w.t.Errorf("requests have up to %d bytes, want 250000", got)
 	}
@@ -231,27 +229,27 @@ func largeRequestsCutOff(w *world) {
 	})
 }
 
-// callsStopWhileCommitsFail has the proxy take no request that carries one of the
-// invalid events. Orders are captured up to a bound, and no further until the proxy
-// takes them.
+// callsStopWhileCommitsFail has a proxy that drops every request with one of the invalid
+// events. Calls stop at a limit of uncommitted orders until the proxy accepts the
+// requests.
 func callsStopWhileCommitsFail(w *world) {
 	cut := &sizeCut{}
 	cut.limit.Store(50_000)
 	w.send(junk(40, 60_000)...)
 	in := w.startBehind(cut, allParked)
-	w.eventually("readiness names the size and the variable, and no topic", func() bool {
+	w.eventually("readiness names the size and the variable but no topic", func() bool {
 		ready, body := in.readyz()
 		reason, _, _ := strings.Cut(body, `"detail"`)
 		return !ready && containsAll(reason, "KAFKA_MAX_REQUEST_BYTES is 100000", " bytes ") && !strings.Contains(reason, w.name)
 	})
 	w.callsStop(in, func() { cut.limit.Store(300_000) })
 	w.want(w.settle(), map[string]int{"parked invalid_event": 40, "captured": 1000})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }
 
-// callsStop sends a thousand orders, wants calls to stop at a bound, and to go on
-// when commits pass again.
-func (w *world) callsStop(in *instance, mend func()) {
+// callsStop sends a thousand orders and checks that calls stop at the limit of
+// uncommitted decisions and continue when commits succeed again.
+func (w *world) callsStop(in *instance, fix func()) {
 	w.t.Helper()
 	w.send(numbered(1000, nil)...)
 	var held pipeline.Status
@@ -268,16 +266,16 @@ func (w *world) callsStop(in *instance, mend func()) {
 	if now := w.sim.Ledger().Calls; now != calls || calls >= 1000 {
 		w.t.Errorf("%d calls, and %d five seconds later", calls, now)
 	}
-	mend()
+	fix()
 }
 
-// callsStopWhileCommitsHang holds back every offset of a transaction, so that a
-// commit fails only after half a minute.
+// callsStopWhileCommitsHang delays the offsets of every transaction, so that a commit
+// fails only after half a minute.
 func callsStopWhileCommitsHang(w *world) {
 	var broken atomic.Bool
 	mended := make(chan struct{})
 	line := &wire{}
-	line.at(func(key int16) fate {
+	line.at(func(key int16) effect {
 		if key == kmsg.TxnOffsetCommit.Int16() && broken.Load() {
 			<-mended
 		}
@@ -292,18 +290,20 @@ func callsStopWhileCommitsHang(w *world) {
 		close(mended)
 	})
 	w.want(w.settle(), map[string]int{"captured": 1001})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }
 
-// openTransactionNamed has another producer leave a transaction open in one of two
-// partitions. The other partition goes on, and the service says what it waits for.
+// openTransactionNamed leaves a transaction of another producer open in one of two
+// partitions. The other partition continues, and the service names the producer that it
+// waits for.
 func openTransactionNamed(w *world) {
 	in := w.start("a")
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
 	w.settle()
 	const id = "somebody's producer"
-	other := w.newClient(kgo.TransactionalID(w.name+id), kgo.TransactionTimeout(10*time.Minute), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	other := w.newClient(kgo.TransactionalID(w.name+id), kgo.TransactionTimeout(10*time.Minute),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err := other.BeginTransaction(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -316,32 +316,36 @@ func openTransactionNamed(w *world) {
 	}
 	w.send(order{id: "behind", partition: 1}, order{id: "beside", partition: 2})
 	const metric = "payment_capture_input_open_transaction_seconds"
-	w.eventually("the transaction is named", func() bool { return len(in.status().Pipeline.Open) > 0 })
+	w.eventually("the status names the transaction", func() bool { return len(in.status().Pipeline.Open) > 0 })
 	open := in.status().Pipeline.Open[0]
-	if open.Partition != 0 || open.ProducerID != producer || open.TransactionalID != w.name+id || open.HighWatermark != open.LastStable+2 || open.Since.IsZero() {
-		w.t.Errorf("it is shown as %+v, the producer is %d", open, producer)
+	if open.Partition != 0 || open.ProducerID != producer || open.TransactionalID != w.name+id ||
+		open.HighWatermark != open.LastStable+2 || open.Since.IsZero() {
+		w.t.Errorf("the status has %+v, the producer is %d", open, producer)
 	}
 	if seconds := in.metric(metric); seconds < 10 || seconds > 60 {
-		w.t.Errorf("the metric is %g", seconds)
+		w.t.Errorf("the metric has the value %g", seconds)
 	}
 	if ready, body := in.readyz(); !ready || !strings.Contains(body, `"open_transactions"`) {
 		w.t.Errorf("ready %v: %s", ready, body)
 	}
-	w.eventually("the other partition goes on", func() bool { return hasVerdict(w.verdicts(), "beside") })
+	w.eventually("the other partition continues", func() bool { return hasDecision(w.decisions(), "beside") })
 	if err := other.EndTransaction(w.t.Context(), kgo.TryCommit); err != nil {
 		w.t.Fatal(err)
 	}
 	w.want(w.settle(), map[string]int{"captured": 5})
-	w.eventually("it is shown no more", func() bool { return len(in.status().Pipeline.Open) == 0 && in.metric(metric) == 0 })
+	w.eventually("the status no longer has the transaction", func() bool {
+		return len(in.status().Pipeline.Open) == 0 &&
+			in.metric(metric) == 0
+	})
 	for _, line := range []string{"input held back by open transaction", "input no longer held back by open transaction"} {
 		if n := strings.Count(w.log.String(), `"`+line+`"`); n != 1 {
-			w.t.Errorf("the log says %q %d times", line, n)
+			w.t.Errorf("the log has %q %d times", line, n)
 		}
 	}
 }
 
-// haltedCounted has a partition whose records were deleted, and then a ledger that
-// is another one.
+// haltedCounted halts a partition by deleting its records, and then both by recreating
+// the ledger.
 func haltedCounted(w *world) {
 	first := w.start("a")
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -355,13 +359,13 @@ func haltedCounted(w *world) {
 	w.send(order{id: "lost", partition: 1, skipped: true}, order{id: "kept", partition: 1, skipped: true})
 	w.deleteRecords(0, 2)
 	second := w.start("a")
-	w.eventually("one partition is halted for its records", func() bool { return second.metric(lost) == 1 })
+	w.eventually("one partition is halted because records were deleted", func() bool { return second.metric(lost) == 1 })
 	if second.metric(missing) != 0 {
-		w.t.Error("the metric says that the ledger is missing")
+		w.t.Error("the metric reports a missing ledger")
 	}
 	second.stop()
 	w.deleteTopic(w.topics.ledger)
 	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
 	third := w.start("a")
-	w.eventually("both are halted for the ledger", func() bool { return third.metric(missing) == 2 })
+	w.eventually("both partitions are halted because the ledger is missing", func() bool { return third.metric(missing) == 2 })
 }

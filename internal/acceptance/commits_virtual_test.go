@@ -13,14 +13,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// TestVirtualCommits has what only a fake cluster does on demand.
+// TestVirtualCommits runs the commit scenarios that need a fake cluster.
 func TestVirtualCommits(t *testing.T) {
 	t.Parallel()
 	for _, s := range []struct {
 		name string
 		run  func(w *world)
 	}{
-		{"one wrong fencing ends nothing", wronglyFenced},
+		{"a spurious fencing error does not end the service", wronglyFenced},
 		{"an open transaction whose producer may not be described", openTransactionNotDescribed},
 	} {
 		t.Run(s.name, func(t *testing.T) {
@@ -30,8 +30,8 @@ func TestVirtualCommits(t *testing.T) {
 	}
 }
 
-// wronglyFenced has the broker say once, to each step of a commit, that the producer
-// is fenced, though the instance is alone. The times are over a minute apart.
+// wronglyFenced has the broker answer each step of a commit once with a fencing error,
+// more than a minute apart, although no other process exists.
 func wronglyFenced(w *world) {
 	in := w.start("a")
 	sent := 0
@@ -42,23 +42,24 @@ func wronglyFenced(w *world) {
 			w.send(order{id: answer.Message + step.Name()})
 			w.want(w.settle(), map[string]int{"captured": sent})
 			if once.Hits() != 1 {
-				w.t.Errorf("%s to %s was met %d times", answer.Message, step.Name(), once.Hits())
+				w.t.Errorf("the answer %s to %s was given %d times", answer.Message, step.Name(), once.Hits())
 			}
 			<-time.After(2 * time.Minute)
 		}
 	}
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 	if ready, body := in.readyz(); !ready {
 		w.t.Errorf("not ready: %s", body)
 	}
 }
 
-// openTransactionNotDescribed: the principal may read the input, and the leader does
-// not say who writes to it.
+// openTransactionNotDescribed has a principal that may read the input but not describe
+// its producers.
 func openTransactionNotDescribed(w *world) {
 	in := w.start("a")
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	denied := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeProducers}, Topic: w.topics.input, Err: kerr.TopicAuthorizationFailed, Count: -1})
+	denied := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeProducers}, Topic: w.topics.input,
+		Err: kerr.TopicAuthorizationFailed, Count: -1})
 	other := w.newClient(kgo.TransactionalID("other"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err := other.BeginTransaction(); err != nil {
 		w.t.Fatal(err)
@@ -66,13 +67,13 @@ func openTransactionNotDescribed(w *world) {
 	if err := other.ProduceSync(w.t.Context(), w.record(order{id: "open", partition: 1})).FirstErr(); err != nil {
 		w.t.Fatal(err)
 	}
-	w.eventually("the partition is named", func() bool { return len(in.status().Pipeline.Open) > 0 })
+	w.eventually("the status names the partition", func() bool { return len(in.status().Pipeline.Open) > 0 })
 	open := in.status().Pipeline.Open[0]
 	if open.Partition != 0 || open.ProducerID != 0 || !strings.Contains(open.Unknown, kerr.TopicAuthorizationFailed.Message) {
-		w.t.Errorf("it is shown as %+v", open)
+		w.t.Errorf("the status has %+v", open)
 	}
 	if denied.Hits() == 0 || denied.Hits() > 10 {
-		w.t.Errorf("the producers were asked for %d times", denied.Hits())
+		w.t.Errorf("the service asked for the producers %d times", denied.Hits())
 	}
 	if err := other.EndTransaction(w.t.Context(), kgo.TryCommit); err != nil {
 		w.t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// logged returns the attributes of the log's lines with a message.
+// logged returns the attributes of all log lines with a message.
 func (w *world) logged(message string) []map[string]any {
 	w.t.Helper()
 	var lines []map[string]any
@@ -30,10 +30,9 @@ func (w *world) logged(message string) []map[string]any {
 	return lines
 }
 
-// corrected: events that are parked without a call are captured once they come
-// corrected under the same id. What comes again as it was stays parked, and the log
-// says so. However the whole topic comes again afterwards, each outcome is the same,
-// nobody is called for, and nothing more is parked.
+// corrected parks events without a call and sends corrections with the same ids, which
+// are captured. An unchanged copy stays parked, and the log says so. A replay of the
+// whole topic repeats each outcome, makes no call and parks nothing more.
 func corrected(w *world) {
 	once := func(c *config.Config) { c.CaptureOncePer = config.OncePerReference }
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -56,12 +55,12 @@ func corrected(w *world) {
 	w.want(w.settle(), parked)
 	again := first[4]
 	w.send(again)
-	w.eventually("it comes again as it was", func() bool { return w.lag() == 0 })
-	w.want(w.verdicts(), parked)
+	w.eventually("the unchanged copy is committed", func() bool { return w.lag() == 0 })
+	w.want(w.decisions(), parked)
 	lines := w.logged("event stays parked")
 	if len(lines) != 1 || lines[0]["level"] != "INFO" || lines[0]["event_id"] != "never" || lines[0]["order_id"] != "order-never" ||
 		lines[0]["reason"] != "too_old" || lines[0]["parked_at"] == nil {
-		w.t.Errorf("the log says %v", lines)
+		w.t.Errorf("the log has %v", lines)
 	}
 
 	correct := func(o order, change func(*order)) order {
@@ -71,48 +70,48 @@ func corrected(w *world) {
 	}
 	w.send(
 		correct(first[0], func(*order) {}), correct(first[1], func(*order) {}), correct(first[2], func(o *order) { o.currency = "MXN" }),
-		// The second try is wrong in another way, and lies in another partition than the
-		// first. The third is sent at once and to the same partition: another instance
-		// may not have read the decision on the second yet.
+		// The second event is wrong in another way and is in another partition than the
+		// first. The third follows at once in the same partition as the second, because
+		// another instance may not have read the decision on the second yet.
 		correct(first[3], func(o *order) { o.currency, o.partition = "BRL", 2 }),
 		correct(first[6], func(o *order) { o.order = "order-second" }),
 	)
-	w.eventually("they are dealt with", func() bool { return w.lag() == 0 })
+	w.eventually("the records are committed", func() bool { return w.lag() == 0 })
 	w.send(correct(first[3], func(o *order) { o.amount, o.partition = "12.00", 2 }))
 	parked["parked wrong_currency"]++
 	parked["captured"] += 5
-	w.eventually("they are dealt with", func() bool { return w.lag() == 0 })
-	w.want(w.verdicts(), parked)
+	w.eventually("the records are committed", func() bool { return w.lag() == 0 })
+	w.want(w.decisions(), parked)
 	ledger := w.sim.Ledger()
 	if ledger.Calls != 6 || len(ledger.DoubleCharges()) > 0 {
 		w.t.Errorf("%d calls, charged twice: %v; want 6 and none", ledger.Calls, ledger.DoubleCharges())
 	}
 	w.verified()
-	w.comesAgain(instances, once, parked)
+	w.replayCorrected(instances, once, parked)
 }
 
-// comesAgain has all events come again after the API has forgotten every key, in each
-// way that there is, and compares what a plan says with what happens.
-func (w *world) comesAgain(instances []*instance, rule func(*config.Config), want map[string]int) {
+// replayCorrected replays all events in each possible way after the API has forgotten
+// every key, and compares the plans with the results.
+func (w *world) replayCorrected(instances []*instance, rule func(*config.Config), want map[string]int) {
 	w.t.Helper()
 	calls, outcomes := w.sim.Ledger().Calls, want["captured"]
 	records := w.readAll(w.topics.input)
 	p := planner{w, rule}
-	p.byTheLedger(func(l *ledger.Ledger) {
+	p.withLedger(func(l *ledger.Ledger) {
 		plan := p.replay(l, replay.Selection{All: true}, false)
 		got := make(map[replay.Class]int64)
 		for _, r := range plan.Rows {
 			got[r.Class] = r.Records
 		}
 		if got[replay.AnsweredCaptured] != int64(outcomes) || got[replay.Corrected]+got[replay.StaysParked]+int64(outcomes) != int64(len(records)) {
-			w.t.Errorf("the plan says %v of %d records", got, len(records))
+			w.t.Errorf("the plan has %v for %d records", got, len(records))
 		}
 		for _, r := range p.replay(l, replay.Selection{All: true, Parked: true}, false).Rows {
 			if r.Class == replay.Superseded || r.Class == replay.DecidedSince || r.Class == replay.Corrected {
 				continue
 			}
-			if r.Class != replay.First || r.Records != 1 { // of those that were never corrected
-				w.t.Errorf("of the parked ones the plan says %+v", r)
+			if r.Class != replay.First || r.Records != 1 { // for events that were never corrected
+				w.t.Errorf("for parked events the plan has %+v", r)
 			}
 		}
 	})
@@ -124,8 +123,8 @@ func (w *world) comesAgain(instances []*instance, rule func(*config.Config), wan
 		replay()
 		want["captured"] += outcomes
 		instances = []*instance{w.start("a", rule), w.start("b", rule)}
-		w.eventually(how, func() bool { return w.lag() == 0 && len(w.verdicts()) >= sum(want) })
-		w.want(w.verdicts(), want)
+		w.eventually(how, func() bool { return w.lag() == 0 && len(w.decisions()) >= sum(want) })
+		w.want(w.decisions(), want)
 		if n := w.sim.Ledger().Calls; n != calls {
 			w.t.Errorf("%s: %d calls", how, n-calls)
 		}
@@ -150,8 +149,8 @@ func sum(counts map[string]int) (n int) {
 	return n
 }
 
-// conflictsNamed: an event of an id that was called for something else is parked, and
-// its detail names both values of what differs, whatever became of the first.
+// conflictsNamed parks an event whose id was attempted for a different event. The detail
+// names both values of each difference, whatever the decision on the first event was.
 func conflictsNamed(w *world) {
 	if err := w.sim.Apply(simulator.Script{Rules: []simulator.Rule{
 		{Match: simulator.Match{Key: "parked"}, Action: simulator.ActionKeyUsed},
@@ -168,13 +167,14 @@ func conflictsNamed(w *world) {
 	w.send(order{id: "tried", order: "order-other"}) // it comes first where the other one's partition is slow
 	w.start("a")
 	w.send(order{id: "captured"}, order{id: "parked"}, order{id: "payer"}, order{id: "rejected", token: "poor"})
-	w.eventually("the first are dealt with", func() bool { return w.lag() == 0 })
+	w.eventually("the first events are committed", func() bool { return w.lag() == 0 })
 	w.send(
 		order{id: "captured", amount: "700.51"}, order{id: "parked", amount: "1.00", currency: "BRL"},
 		order{id: "payer", token: "planted-other-payer"}, order{id: "rejected", amount: "2.00"},
 	)
-	w.eventually("the others are dealt with", func() bool { return w.lag() == 0 })
-	w.want(w.verdicts(), map[string]int{"captured": 3, "rejected insufficient_money": 1, "parked idempotency_key_used": 1, "parked conflicting_event": 5})
+	w.eventually("the other events are committed", func() bool { return w.lag() == 0 })
+	w.want(w.decisions(), map[string]int{"captured": 3, "rejected insufficient_money": 1, "parked idempotency_key_used": 1,
+		"parked conflicting_event": 5})
 	want := map[string]string{
 		"tried":    "order_id was order-tried and is order-other here; external_reference was order-tried and is order-other here",
 		"captured": "ended as payment.captured, and was for something else: amount was 700.50 and is 700.51 here",
@@ -182,7 +182,7 @@ func conflictsNamed(w *world) {
 		"payer":    "the payer differs",
 		"rejected": "ended as payment.rejected, and was for something else: amount was 700.50 and is 2.00 here; the payer differs",
 	}
-	for _, v := range w.verdicts() {
+	for _, v := range w.decisions() {
 		if v.reason != "conflicting_event" {
 			continue
 		}

@@ -16,11 +16,10 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// TestExpelledWhileRejoining has an instance expelled from the group in the
-// middle of a rebalance: its JoinGroup comes too late, another has had its
-// partitions meanwhile, and it joins as a new member. The library does not tell
-// of that: it takes the partitions for its own all along. What the instance has
-// settled of them must not be committed.
+// TestExpelledWhileRejoining expels an instance from the group during a rebalance: its
+// JoinGroup is late, another instance has had its partitions meanwhile, and it joins as
+// a new member. The library does not report this and treats the partitions as never
+// lost, so the instance must not commit the decisions that it made before.
 func TestExpelledWhileRejoining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker := kafkatest.Fake(t, kfake.GroupMinSessionTimeout(1))

@@ -11,8 +11,8 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// tokenFileEmptied: the file of the access token is emptied while nothing is to be
-// captured. The log says so, and payments are captured with the last token.
+// tokenFileEmptied empties the file of the access token between captures. The log
+// reports it, and the service continues with the last token.
 func tokenFileEmptied(w *world) {
 	file := filepath.Join(w.t.TempDir(), "token")
 	write := func(content string) {
@@ -27,9 +27,9 @@ func tokenFileEmptied(w *world) {
 	in := w.start("a", func(c *config.Config) {
 		c.MercadoPagoAccessToken, c.MercadoPagoAccessTokenFile = secret.Text{}, file
 	})
-	w.eventually("it works", func() bool { ready, _ := in.readyz(); return ready })
+	w.eventually("the instance is ready", func() bool { ready, _ := in.readyz(); return ready })
 	write("")
-	w.eventually("the log says that the file cannot be read", func() bool {
+	w.eventually("the log reports that the file cannot be read", func() bool {
 		return logged("file cannot be read; its last good content stays in use")
 	})
 	w.send(order{id: "e1"})
@@ -38,6 +38,6 @@ func tokenFileEmptied(w *world) {
 		w.t.Errorf("%d warnings, want 1", n)
 	}
 	write(accessToken)
-	w.eventually("the log says that it can be read again", func() bool { return logged("file can be read again") })
+	w.eventually("the log reports that the file can be read again", func() bool { return logged("file can be read again") })
 	w.want(w.settle(), map[string]int{"captured": 1})
 }

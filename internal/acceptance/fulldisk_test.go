@@ -12,7 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// fullDisk is a disk on which no file can be made while it is full.
+// fullDisk is a disk on which no file can be created while it is full.
 type fullDisk struct {
 	vfs.FS
 	full atomic.Bool
@@ -25,8 +25,8 @@ func (d *fullDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error
 	return d.FS.Create(name, c)
 }
 
-// fullDiskAtStart: an instance whose disk is full at the start waits, says why,
-// and works as soon as there is room.
+// fullDiskAtStart starts an instance with a full disk: it waits, reports why, and works
+// as soon as there is space.
 func fullDiskAtStart(w *world) {
 	disk := &fullDisk{FS: w.stores.fs}
 	if disk.FS == nil {
@@ -37,7 +37,7 @@ func fullDiskAtStart(w *world) {
 		disk.full.Store(true)
 		in := w.start("a")
 		w.send(numbered(2, nil)[i])
-		w.eventually("it is not ready, and says why: "+name, func() bool {
+		w.eventually("not ready because of the disk: "+name, func() bool {
 			ready, body := in.readyz()
 			return !ready && strings.Contains(body, `"reason":"write local store of the ledger in `+w.stores.dir) &&
 				strings.Contains(body, "no space left on device") && strings.Contains(body, "free space or enlarge the volume")
@@ -48,7 +48,7 @@ func fullDiskAtStart(w *world) {
 		case <-time.After(5 * time.Second):
 		}
 		disk.full.Store(false)
-		w.eventually("it works: "+name, func() bool { ready, _ := in.readyz(); return ready })
+		w.eventually("ready: "+name, func() bool { ready, _ := in.readyz(); return ready })
 		w.settle()
 		in.stop()
 	}

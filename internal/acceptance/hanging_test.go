@@ -20,29 +20,29 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// TestHangingTransaction has the ledger and an outcome topic kept by a
-// transaction that the broker has forgotten, as a broker leaves one that is
-// killed between the decision on the end and its markers. The test makes it with
-// a producer that writes to partitions which it has not added to a transaction.
+// TestHangingTransaction blocks the ledger and an outcome topic by a hanging
+// transaction, as a broker leaves it that is killed after it has decided the end of a
+// transaction and before it has written the markers. The test creates it with a producer
+// that writes to partitions that it has not added to a transaction.
 func TestHangingTransaction(t *testing.T) {
 	broker := kafkatest.Run(t, kafkatest.ContainerOptions{Properties: map[string]string{"transaction.partition.verification.enable": "false"}})
 	t.Run("each", func(t *testing.T) {
 		for name, test := range map[string]struct {
-			last      func(w *world, p producerState) // what is done before under the transactional id
-			instance  string                          // whose id it is; "a" is started afterwards
+			last      func(w *world, p producerState) // what happens under the transactional id before
+			instance  string                          // whose transactional id hangs; "a" is started afterwards
 			running   bool                            // "a" runs all the time
-			committed bool                            // it ends in a commit
+			committed bool                            // the hanging transaction is committed
 		}{
-			"committed and started again":           {instance: "a", last: ended(true), committed: true},
-			"aborted and started again":             {instance: "a", last: ended(false)},
-			"not known and started again":           {instance: "a", last: (*world).takeID, committed: true},
-			"committed by one that runs and idles":  {instance: "a", last: ended(true), running: true, committed: true},
-			"committed by one that does not return": {instance: "gone", last: ended(true), running: true, committed: true},
+			"committed and restarted":                       {instance: "a", last: ended(true), committed: true},
+			"aborted and restarted":                         {instance: "a", last: ended(false)},
+			"unknown and restarted":                         {instance: "a", last: (*world).takeID, committed: true},
+			"committed by an idle instance":                 {instance: "a", last: ended(true), running: true, committed: true},
+			"committed by an instance that does not return": {instance: "gone", last: ended(true), running: true, committed: true},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, &broker.Broker, 1, simulator.Config{}, serveReal(t))
-				w.patience = 3 * time.Minute // another instance's is taken after 60 to 90 seconds
+				w.patience = 3 * time.Minute // the service takes over another instance's id after 60 to 90 seconds
 				first := w.start("a")
 				w.send(order{id: "e1"})
 				w.settle()
@@ -55,20 +55,20 @@ func TestHangingTransaction(t *testing.T) {
 				test.last(w, p)
 				w.hang(w.producer(id, false), decided)
 				if open := w.openPartitions(); open != 2 {
-					t.Fatalf("%d partitions are kept by a transaction, want that of the outcome and that of the ledger", open)
+					t.Fatalf("%d partitions have an open transaction, want one of the outcomes and one of the ledger", open)
 				}
 				if !test.running {
 					w.start("a")
 				}
-				w.eventually("nothing hangs any more", func() bool { return w.openPartitions() == 0 })
+				w.eventually("no transaction hangs", func() bool { return w.openPartitions() == 0 })
 				want := 1
 				if test.committed {
 					want = 2
 				}
 				if got := len(w.readAll(w.topics.captured)); got != want {
-					t.Errorf("%d outcomes can be seen, want %d", got, want)
+					t.Errorf("%d outcomes are visible, want %d", got, want)
 				}
-				// The instance goes on, and was not thrown out.
+				// The instance continues and has stayed in the group.
 				w.send(order{id: "e2"})
 				w.eventually("the next event is captured", func() bool { return len(w.readAll(w.topics.captured)) == want+1 && w.lag() == 0 })
 				if w.log.contains("ended: ") {
@@ -79,14 +79,14 @@ func TestHangingTransaction(t *testing.T) {
 	})
 }
 
-// producerState is what a coordinator knows of a transactional id.
+// producerState is the coordinator's state of a transactional id.
 type producerState struct {
 	id       string
 	producer int64
 	epoch    int16
 }
 
-// producer looks a transactional id up; fresh: after it was taken.
+// producer returns the state of a transactional id; fresh: after initialising it.
 func (w *world) producer(id string, fresh bool) producerState {
 	w.t.Helper()
 	if fresh {
@@ -111,8 +111,8 @@ func (w *world) takeID(p producerState) {
 	cl.Close()
 }
 
-// ended has the last transaction be one that ended so, of a partition that is
-// not looked at.
+// ended returns a function that ends a transaction in another partition by commit or
+// abort, so that this is the last transaction of the id.
 func ended(commit bool) func(*world, producerState) {
 	return func(w *world, p producerState) {
 		w.t.Helper()
@@ -143,14 +143,14 @@ func ended(commit bool) func(*world, producerState) {
 	}
 }
 
-// oldClient speaks as one that adds partitions by itself, and may forget to.
+// oldClient returns a client for a protocol version in which the producer adds
+// partitions to the transaction itself, and may omit that.
 func (w *world) oldClient() *kgo.Client {
 	w.t.Helper()
 	return w.newClient(kgo.MaxVersions(kversion.V3_7_0()))
 }
 
-// hang writes copies of records in a transaction of which the coordinator does
-// not know.
+// hang writes copies of records in a transaction that the coordinator does not know.
 func (w *world) hang(p producerState, records []*kgo.Record) {
 	w.t.Helper()
 	req := kmsg.NewPtrProduceRequest()
@@ -181,7 +181,8 @@ func (w *world) hang(p producerState, records []*kgo.Record) {
 	}
 }
 
-// transactionalBatch is a copy of a record as it is written in a transaction.
+// transactionalBatch returns a record batch with a copy of a record, as part of a
+// transaction.
 func transactionalBatch(p producerState, r *kgo.Record) []byte {
 	record := kmsg.Record{Key: r.Key, Value: r.Value}
 	for _, h := range r.Headers {
@@ -195,7 +196,7 @@ func transactionalBatch(p producerState, r *kgo.Record) []byte {
 		ProducerID: p.producer, ProducerEpoch: p.epoch, NumRecords: 1, Records: record.AppendTo(nil),
 	}
 	raw := batch.AppendTo(nil)
-	const length, crc, attributes = 8, 17, 21 // where these begin
+	const length, crc, attributes = 8, 17, 21 // offsets of these fields
 	binary.BigEndian.PutUint32(raw[length:], uint32(len(raw)-length-4))
 	binary.BigEndian.PutUint32(raw[crc:], crc32.Checksum(raw[attributes:], crc32.MakeTable(crc32.Castagnoli)))
 	return raw

@@ -9,8 +9,9 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// refusedPayers: with the token of another application every payer is refused. The
-// service halts and rejects nobody; when the payers are accepted, all are captured.
+// refusedPayers uses the token of another application, with which every payer is
+// refused. The service halts and rejects no order; when the payers are accepted, it
+// captures all.
 func refusedPayers(w *world) {
 	var payers []simulator.Payer
 	for i := range 60 {
@@ -34,7 +35,8 @@ func refusedPayers(w *world) {
 	w.want(w.settle(), map[string]int{"captured": 60})
 }
 
-// longestWaiting: the status says which event has waited longest, and for what.
+// longestWaiting checks that the status names the event that has waited longest, and
+// what it waits for.
 func longestWaiting(w *world) {
 	if err := w.sim.Apply(simulator.Script{Rules: []simulator.Rule{
 		{Match: simulator.Match{Key: "stuck", ToTry: 6}, Action: simulator.ActionBusy},

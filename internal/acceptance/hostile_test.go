@@ -19,15 +19,15 @@ import (
 	"payment-capture/internal/event/hostile"
 )
 
-// hostileRecord is a record that has to be parked.
+// hostileRecord is a record that must be parked.
 type hostileRecord struct {
 	hostile.Record
 	reason event.ParkReason
 	sent   *kgo.Record
 }
 
-// hostileCorpus gives all records that have to be parked: those that are no
-// events, one of ten megabytes, and events that must not be charged.
+// hostileCorpus returns all records that must be parked: those that are not events, one
+// of ten megabytes, and events that must not be charged.
 func hostileCorpus() []*hostileRecord {
 	now := time.Now()
 	var all []*hostileRecord
@@ -43,8 +43,9 @@ func hostileCorpus() []*hostileRecord {
 	const text = `{"specversion":"1.0","id":%q,"source":"/orders","type":"order.ready_to_capture","time":%q,"data":{"order_id":"order-1001",` +
 		`"amount":"700.50","currency":%q,"description":"Order 1001","payer":{"token":"` + payerToken + `"}}}`
 	sound := func(name, at, currency, problem string) hostile.Record {
-		ids++ // what is read has an id of its own
-		return hostile.Record{Name: name, Problem: problem, Message: event.Message{Value: fmt.Appendf(nil, text, fmt.Sprintf("sound-%d", ids), at, currency)}}
+		ids++ // each decodable event has its own id
+		return hostile.Record{Name: name, Problem: problem, Message: event.Message{Value: fmt.Appendf(nil, text,
+			fmt.Sprintf("sound-%d", ids), at, currency)}}
 	}
 	at := now.UTC().Format(time.RFC3339)
 	add(event.ParkWrongCurrency, sound("another currency", at, "BRL", "data.currency is BRL"))
@@ -54,9 +55,9 @@ func hostileCorpus() []*hostileRecord {
 	return all
 }
 
-// hostileInput puts every hostile record between two good ones, all in one
-// partition. Each is parked as it was with what is wrong with it, none reaches
-// the API, and the good ones are captured.
+// hostileInput puts every hostile record between two good ones in one partition. Each is
+// parked unchanged with its problem, none reaches the API, and the good ones are
+// captured.
 func hostileInput(w *world) {
 	corpus, odd := hostileCorpus(), hostile.Odd(time.Now(), payerToken)
 	var records []*kgo.Record
@@ -84,13 +85,13 @@ func hostileInput(w *world) {
 	w.sendLarge(records)
 	w.start("a")
 
-	verdicts := w.settle()
+	decisions := w.settle()
 	want := map[string]int{"captured": good}
 	for _, h := range corpus {
 		want["parked "+string(h.reason)]++
 	}
-	w.want(verdicts, want)
-	w.checkParkedCorpus(verdicts, corpus)
+	w.want(decisions, want)
+	w.checkParkedCorpus(decisions, corpus)
 	ledger := w.sim.Ledger()
 	if ledger.Calls != good || len(ledger.CallsByKey) != good || ledger.CallsByKey["evt-1"] != 0 {
 		w.t.Errorf("%d API calls under %d keys, want one for each of %d good events", ledger.Calls, len(ledger.CallsByKey), good)
@@ -103,8 +104,8 @@ func hostileInput(w *world) {
 	w.checkLogLines()
 }
 
-// sendLarge produces records of up to 16 MB, uncompressed: the topic is made
-// to take them, those of the outcomes are not.
+// sendLarge produces uncompressed records of up to 16 MB. It raises the size limit of
+// the input topic but not of the other topics.
 func (w *world) sendLarge(records []*kgo.Record) {
 	w.t.Helper()
 	const limit = 16 << 20
@@ -122,11 +123,11 @@ func (w *world) sendLarge(records []*kgo.Record) {
 	}
 }
 
-// checkParkedCorpus compares each parked record with what was sent.
-func (w *world) checkParkedCorpus(verdicts []verdict, corpus []*hostileRecord) {
+// checkParkedCorpus compares each parked record with the one that was sent.
+func (w *world) checkParkedCorpus(decisions []decision, corpus []*hostileRecord) {
 	w.t.Helper()
 	byOffset := make(map[string]*kgo.Record)
-	for _, v := range verdicts {
+	for _, v := range decisions {
 		if v.kind == "parked" {
 			byOffset[lastHeader(v.record, "parked_offset")] = v.record
 		}
@@ -135,7 +136,7 @@ func (w *world) checkParkedCorpus(verdicts []verdict, corpus []*hostileRecord) {
 	for _, h := range corpus {
 		parked := byOffset[strconv.FormatInt(h.sent.Offset, 10)]
 		if parked == nil {
-			w.t.Errorf("%s: not parked under its offset", h.Name)
+			w.t.Errorf("%s: no parked record for its offset", h.Name)
 			continue
 		}
 		reason, detail := lastHeader(parked, "parked_reason"), lastHeader(parked, "parked_detail")
@@ -143,7 +144,7 @@ func (w *world) checkParkedCorpus(verdicts []verdict, corpus []*hostileRecord) {
 			w.t.Errorf("%s: parked as %s, %q; want %s of field %q with %q", h.Name, reason, detail, h.reason, h.Field, h.Problem)
 		}
 		if at := lastHeader(parked, "parked_topic") + "/" + lastHeader(parked, "parked_partition"); at != w.topics.input+"/0" {
-			w.t.Errorf("%s: parked as of %s", h.Name, at)
+			w.t.Errorf("%s: parked with the offset %s", h.Name, at)
 		}
 		own := parked.Headers
 		if lastHeader(parked, "parked_value_sha256") != "" {
@@ -159,16 +160,17 @@ func (w *world) checkParkedCorpus(verdicts []verdict, corpus []*hostileRecord) {
 		}
 		for _, header := range own {
 			if bytes.Contains(header.Value, []byte(payerToken)) || bytes.ContainsFunc(header.Value, notPrintable) {
-				w.t.Errorf("%s: header %s shows what it must not: %q", h.Name, header.Key, header.Value)
+				w.t.Errorf("%s: header %s contains a secret or a control character: %q", h.Name, header.Key, header.Value)
 			}
 		}
 	}
 	if digests < 10 || digests > len(corpus)/2 {
-		w.t.Errorf("%d of %d records are parked by their digest", digests, len(corpus))
+		w.t.Errorf("%d of %d records are parked without their values", digests, len(corpus))
 	}
 }
 
-// checkKept wants the record's own key, value and headers, the latter first.
+// checkKept checks that a parked record has the original key, value and headers, in
+// front of the headers of the service.
 func checkKept(parked, sent *kgo.Record) error {
 	if !bytes.Equal(parked.Key, sent.Key) || (parked.Key == nil) != (sent.Key == nil) {
 		return fmt.Errorf("its key %.40q became %.40q", sent.Key, parked.Key)
@@ -187,25 +189,26 @@ func checkKept(parked, sent *kgo.Record) error {
 	return nil
 }
 
-// checkDigest wants the size and the hash of a value that is too large for the
-// parked topic, and nothing of the record itself.
+// checkDigest checks that a record that is too large for the parked topic has the size
+// and hash of its value, but not its key and value.
 func checkDigest(parked, sent *kgo.Record) error {
 	sum := sha256.Sum256(sent.Value)
-	if lastHeader(parked, "parked_value_sha256") != hex.EncodeToString(sum[:]) || lastHeader(parked, "parked_value_bytes") != strconv.Itoa(len(sent.Value)) {
+	if lastHeader(parked, "parked_value_sha256") != hex.EncodeToString(sum[:]) ||
+		lastHeader(parked, "parked_value_bytes") != strconv.Itoa(len(sent.Value)) {
 		return fmt.Errorf("the digest is of %s bytes, the value has %d", lastHeader(parked, "parked_value_bytes"), len(sent.Value))
 	}
 	if parked.Key != nil || parked.Value != nil {
 		return fmt.Errorf("a key of %d and a value of %d bytes are kept beside a digest", len(parked.Key), len(parked.Value))
 	}
-	const taken = 1_000_000 // every topic takes that much
+	const taken = 1_000_000 // every topic accepts records of this size
 	if len(sent.Key)+len(sent.Value) < taken {
 		return fmt.Errorf("a value of %d bytes is parked by its digest", len(sent.Value))
 	}
 	return nil
 }
 
-// lastHeader gives the last header of a name: the service's own stand after
-// those that a record came with.
+// lastHeader returns the last header with a name: the service appends its own headers to
+// those of the record.
 func lastHeader(r *kgo.Record, key string) string {
 	value := ""
 	for _, h := range r.Headers {
@@ -218,9 +221,8 @@ func lastHeader(r *kgo.Record, key string) string {
 
 func notPrintable(r rune) bool { return r < 0x20 || r > 0x7e }
 
-// checkLogLines wants every line of the log to be one of the service's own: a
-// JSON object with a time, without control characters, and with nothing in it
-// that a record forged.
+// checkLogLines checks that every log line is a JSON object with a time, without control
+// characters, and that no record has forged one.
 func (w *world) checkLogLines() {
 	w.t.Helper()
 	for line := range strings.Lines(w.log.String()) {
@@ -229,10 +231,10 @@ func (w *world) checkLogLines() {
 			Time, Level, Msg string
 		}
 		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Time == "" || entry.Msg == "" {
-			w.t.Errorf("no line of the service's own: %.200q", line)
+			w.t.Errorf("not a log line of the service: %.200q", line)
 		}
 		if strings.ContainsFunc(line, func(r rune) bool { return r < 0x20 || r == 0x7f }) || strings.Contains(line, "FORGED") {
-			w.t.Errorf("a record wrote into the log: %.200q", line)
+			w.t.Errorf("a record forged a log line: %.200q", line)
 		}
 	}
 }

@@ -19,9 +19,9 @@ import (
 	"payment-capture/internal/kafkatest"
 )
 
-// TestImage starts the image and Kafka, and nothing else, as a platform's own
-// suite would: the service comes with its simulated API, a decline is scripted,
-// and the rejection is read. PAYMENT_CAPTURE_IMAGE names the image.
+// TestImage starts only the image and Kafka, as the test suite of a platform does: it
+// runs the service with the simulated API, scripts a decline and reads the rejection.
+// PAYMENT_CAPTURE_IMAGE names the image.
 func TestImage(t *testing.T) {
 	image := os.Getenv("PAYMENT_CAPTURE_IMAGE")
 	if image == "" {

@@ -10,17 +10,18 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// TestInherited has an instance die with a call under way, and the next one come
-// after some time: what the first one left is known to it.
+// TestInherited crashes an instance with a call in flight and starts another one after
+// some time, which knows the attempt of the first.
 func TestInherited(t *testing.T) {
 	t.Parallel()
-	charged := simulator.Rule{Match: simulator.Match{Key: "e1", ToTry: 1}, Action: simulator.ActionHang, Charge: true, Delay: simulator.Duration(time.Hour)}
+	charged := simulator.Rule{Match: simulator.Match{Key: "e1", ToTry: 1}, Action: simulator.ActionHang, Charge: true,
+		Delay: simulator.Duration(time.Hour)}
 	lost := charged
 	lost.Charge = false
 	for name, test := range map[string]struct {
 		first simulator.Rule
 		after time.Duration
-		// forgets: the API has forgotten the key and does not show the payment.
+		// forgets: the API has forgotten the key.
 		forgets bool
 		// loseStore: the second instance begins with an empty local store.
 		loseStore bool
@@ -28,15 +29,17 @@ func TestInherited(t *testing.T) {
 		want      string
 		calls     int
 	}{
-		"at once, charged":               {charged, 0, false, false, nil, "captured", 2},
-		"at once, not charged":           {lost, 0, false, false, nil, "captured", 2},
-		"two hours later, charged":       {charged, 2 * time.Hour, false, false, nil, "captured", 1}, // it is found
-		"two hours later, not charged":   {lost, 2 * time.Hour, false, false, nil, "captured", 2},
-		"two days later, found":          {charged, 48 * time.Hour, true, false, nil, "captured", 1},
-		"two days later, not charged":    {lost, 48 * time.Hour, true, false, nil, "parked key_expired", 1},
-		"at once, for another account":   {charged, 0, false, false, func(c *config.Config) { c.MercadoPagoAccount = "other" }, "captured", 1}, // it is found
-		"as above, and was never there":  {lost, 0, false, false, func(c *config.Config) { c.MercadoPagoAccount = "other" }, "parked tried_otherwise", 1},
-		"two days later, without a disk": {lost, 48 * time.Hour, true, true, nil, "parked key_expired", 1},
+		"at once and charged":             {charged, 0, false, false, nil, "captured", 2},
+		"at once and not charged":         {lost, 0, false, false, nil, "captured", 2},
+		"two hours later and charged":     {charged, 2 * time.Hour, false, false, nil, "captured", 1}, // the lookup finds the payment
+		"two hours later and not charged": {lost, 2 * time.Hour, false, false, nil, "captured", 2},
+		"two days later and found":        {charged, 48 * time.Hour, true, false, nil, "captured", 1},
+		"two days later and not charged":  {lost, 48 * time.Hour, true, false, nil, "parked key_expired", 1},
+		"at once for another account": {charged, 0, false, false,
+			func(c *config.Config) { c.MercadoPagoAccount = "other" }, "captured", 1}, // the lookup finds the payment
+		"at once for another account and not charged": {lost, 0, false, false,
+			func(c *config.Config) { c.MercadoPagoAccount = "other" }, "parked tried_otherwise", 1},
+		"two days later with an empty store": {lost, 48 * time.Hour, true, true, nil, "parked key_expired", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -46,7 +49,7 @@ func TestInherited(t *testing.T) {
 				}
 				first := w.start("a", func(c *config.Config) { c.MercadoPagoTimeout = 10 * time.Minute })
 				w.send(order{id: "e1", order: "o1"})
-				w.eventually("the call is under way", func() bool { return w.sim.Ledger().Calls == 1 })
+				w.eventually("the call is in flight", func() bool { return w.sim.Ledger().Calls == 1 })
 				first.crash()
 				<-time.After(test.after)
 				if test.forgets {

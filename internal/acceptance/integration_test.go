@@ -27,7 +27,7 @@ func TestIntegration(t *testing.T) {
 			s.run(newWorld(t, &broker.Broker, s.partitions, s.sim, serveReal(t)))
 		})
 	})
-	// After all others: it takes the broker away from everybody.
+	// Last, because it stops the broker for all tests.
 	t.Run("the broker is killed and comes back", func(t *testing.T) {
 		w := newWorld(t, &broker.Broker, 3, simulator.Config{Latency: 20 * time.Millisecond}, serveReal(t))
 		w.start("a")
@@ -41,7 +41,7 @@ func TestIntegration(t *testing.T) {
 	})
 }
 
-// serveReal serves on a free port of this machine.
+// serveReal returns a function that serves on a free port of this machine.
 func serveReal(t *testing.T) func(http.Handler) (string, app.DialFunc) {
 	return func(h http.Handler) (string, app.DialFunc) {
 		t.Helper()
@@ -59,7 +59,7 @@ func serve(t *testing.T, h http.Handler) string {
 	return listener.Addr().String()
 }
 
-// TestSecureKafka captures over SASL_SSL with SCRAM.
+// TestSecureKafka captures orders over SASL_SSL with SCRAM.
 func TestSecureKafka(t *testing.T) {
 	certificate := newCertificate(t)
 	broker := kafkatest.Run(t, kafkatest.ContainerOptions{
@@ -98,14 +98,14 @@ func TestSecureKafka(t *testing.T) {
 
 	wrong := w.start("b", secure, func(c *config.Config) { c.KafkaSASLPassword = secret.New(password + "-wrong") })
 	if err := wrong.wait(); err == nil {
-		t.Error("a wrong password is no error")
+		t.Error("a wrong password causes no error")
 	} else {
-		t.Logf("a wrong password gives: %v", err)
+		t.Logf("error for a wrong password: %v", err)
 	}
 	if w.log.contains(password) {
 		t.Error("the log shows the SASL password")
 	}
-	// The address speaks TLS and nothing else.
+	// The address accepts TLS only.
 	conn, err := tls.Dial("tcp", broker.Addresses[0], &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
 		t.Fatal(err)

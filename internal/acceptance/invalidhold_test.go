@@ -18,7 +18,7 @@ import (
 	"payment-capture/internal/pipeline"
 )
 
-// bad makes n invalid events for one partition.
+// bad returns n invalid events for one partition.
 func bad(partition int32, from, n int) []order {
 	orders := make([]order, n)
 	for i := range orders {
@@ -27,7 +27,7 @@ func bad(partition int32, from, n int) []order {
 	return orders
 }
 
-// ask calls a route of the instance's admin address.
+// ask sends a request to the admin address of the instance.
 func (in *instance) ask(method, path string) (status int, body string) {
 	recorder := httptest.NewRecorder()
 	in.service.Handler().ServeHTTP(recorder, httptest.NewRequestWithContext(in.w.t.Context(), method, path, nil))
@@ -43,8 +43,8 @@ func (in *instance) holds() map[int32]pipeline.InvalidHold {
 	return all
 }
 
-// held waits until n partitions are held, of which each has that many records, all
-// of them invalid, and they are all known to wait or parked.
+// held waits until n partitions are held, each with the given number of records, all
+// invalid and either held or parked.
 func (in *instance) held(n int, records int) map[int32]pipeline.InvalidHold {
 	in.w.t.Helper()
 	var holds map[int32]pipeline.InvalidHold
@@ -65,7 +65,7 @@ func (in *instance) held(n int, records int) map[int32]pipeline.InvalidHold {
 			h.Release != fmt.Sprintf("payment-capture release --partition %d", p) {
 			in.w.t.Errorf("hold of partition %d: %+v", p, h)
 		}
-		in.w.eventually("what came before is parked", func() bool { return in.w.parkedOf(p) == int(h.First) })
+		in.w.eventually("the records before the hold are parked", func() bool { return in.w.parkedOf(p) == int(h.First) })
 		if h.First > 99 {
 			in.w.t.Errorf("%d records of partition %d are parked, want the first 99 at most", h.First, p)
 		}
@@ -84,25 +84,25 @@ func (w *world) parkedOf(partition int32) int {
 	return n
 }
 
-// invalidRun: a run of invalid events is held, uncommitted and not parked, until a
-// valid one comes, and by whichever instance has the partition.
+// invalidRun sends invalid events in a row. They are held, neither committed nor parked,
+// by whichever instance owns the partition, until a valid one arrives.
 func invalidRun(w *world) {
 	in := w.start("a")
 	w.send(order{id: "first"})
-	w.eventually("the first is captured", func() bool { return len(w.verdicts()) == 1 })
-	for i := range 10 { // not all in one poll
+	w.eventually("the first is captured", func() bool { return len(w.decisions()) == 1 })
+	for i := range 10 { // in several polls
 		w.send(bad(0, 10*i, 10)...)
 		w.eventually("they are admitted", func() bool { return w.parkedOf(0)+in.holds()[0].Waiting == 10*(i+1) })
 	}
 	w.send(bad(0, 100, 50)...)
-	w.eventually("the rest is held", func() bool { return w.parkedOf(0)+in.holds()[0].Waiting == 150 })
+	w.eventually("the other records are held", func() bool { return w.parkedOf(0)+in.holds()[0].Waiting == 150 })
 	if parked := w.parkedOf(0); parked > 99 {
 		w.t.Errorf("%d records are parked, want the first 99 at most", parked)
 	}
 	before := in.holds()[0]
 	in.stop()
 	in = w.start("b")
-	w.eventually("the next owner holds the same records as long", func() bool { return in.holds()[0] == before })
+	w.eventually("the next owner holds the same records until the same time", func() bool { return in.holds()[0] == before })
 	w.send(order{id: "last"})
 	w.want(w.settle(), map[string]int{"captured": 2, "parked invalid_event": 150})
 	w.wantMetric(in, `payment_capture_invalid_event_holds_total{result="good_event"} 1`)
@@ -116,8 +116,8 @@ func (w *world) wantMetric(in *instance, line string) {
 	}
 }
 
-// validBehindManyInvalid: 2,100 invalid events are more than is buffered. The valid
-// one behind them ends the hold all the same.
+// validBehindManyInvalid sends 2,100 invalid events, which is more than the service
+// buffers. The valid event behind them still ends the hold.
 func validBehindManyInvalid(w *world) {
 	in := w.start("a")
 	w.send(bad(0, 0, 2100)...)
@@ -137,9 +137,9 @@ func validBehindManyInvalid(w *world) {
 	}
 }
 
-// holdsOutliveRestarts: three restarts neither park a held record nor prolong the
-// hold; then one partition gets a valid event, another is released, and the third is
-// released by the configuration.
+// holdsOutliveRestarts restarts an instance three times, which neither parks a held
+// record nor extends the hold. Then a valid event, an operator and the configuration
+// release one partition each.
 func holdsOutliveRestarts(w *world) {
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	in := w.start("a")
@@ -155,12 +155,12 @@ func holdsOutliveRestarts(w *world) {
 		}
 	}
 	w.send(order{id: "good", partition: 1})
-	w.eventually("partition 0 is worked", func() bool { return w.parkedOf(0) == 1500 })
+	w.eventually("partition 0 is parked", func() bool { return w.parkedOf(0) == 1500 })
 	if holds := in.holds(); !maps.Equal(holds, map[int32]pipeline.InvalidHold{1: before[1], 2: before[2]}) {
 		w.t.Errorf("holds: %+v", holds)
 	}
 	if status, body := in.ask(http.MethodGet, "/readyz"); status != http.StatusOK || !strings.Contains(body, before[1].Release) {
-		w.t.Errorf("readiness while one partition works: %d %s", status, body)
+		w.t.Errorf("readiness while one partition is not held: %d %s", status, body)
 	}
 	status, body := in.ask(http.MethodPost, "/holds/release?partition=1")
 	var answer struct{ Released []pipeline.InvalidHold }
@@ -168,7 +168,7 @@ func holdsOutliveRestarts(w *world) {
 		!slices.Equal(answer.Released, []pipeline.InvalidHold{before[1]}) {
 		w.t.Errorf("released: %d %s", status, body)
 	}
-	w.eventually("partition 1 is worked", func() bool { return w.parkedOf(1) == 1500 })
+	w.eventually("partition 1 is parked", func() bool { return w.parkedOf(1) == 1500 })
 	w.wantMetric(in, `payment_capture_invalid_event_holds_total{result="released"} 1`)
 	if parked := w.parkedOf(2); parked > 99 {
 		w.t.Errorf("%d records of partition 2 are parked", parked)
@@ -178,40 +178,40 @@ func holdsOutliveRestarts(w *world) {
 	w.want(w.settle(), map[string]int{"captured": 1, "parked invalid_event": 4500})
 }
 
-// holdExpires: a hold that nobody ended parks its records, and the rest of their run
-// without another hold. The next run is held again.
+// holdExpires lets a hold expire: its records are parked, and the following invalid ones
+// without another hold. After a valid event invalid ones are held again.
 func holdExpires(w *world) {
 	const hold = 15 * time.Second
 	in := w.start("a", func(c *config.Config) { c.InvalidEventHold = hold })
 	w.send(bad(0, 0, 1300)...)
 	began := time.Now()
-	w.eventually("the run is held", func() bool { return in.holds()[0].Waiting > 1200 })
-	w.eventually("the run is parked", func() bool { return w.parkedOf(0) == 1300 })
+	w.eventually("the invalid events are held", func() bool { return in.holds()[0].Waiting > 1200 })
+	w.eventually("the held events are parked", func() bool { return w.parkedOf(0) == 1300 })
 	if took := time.Since(began); took < hold-time.Second || took > 2*hold {
 		w.t.Errorf("parked after %s, want some %s", took, hold)
 	}
 	w.send(bad(0, 1300, 150)...)
-	w.eventually("the rest of the run is parked at once", func() bool { return w.parkedOf(0) == 1450 })
-	in.stop() // which does not forget that the hold has passed
+	w.eventually("more invalid events are parked at once", func() bool { return w.parkedOf(0) == 1450 })
+	in.stop() // the expired hold survives the restart
 	in = w.start("a", func(c *config.Config) { c.InvalidEventHold = hold })
 	w.send(bad(0, 1450, 150)...)
-	w.eventually("also after a restart", func() bool { return w.parkedOf(0) == 1600 })
+	w.eventually("invalid events are parked at once after a restart", func() bool { return w.parkedOf(0) == 1600 })
 	if n := strings.Count(w.log.String(), `"msg":"invalid events held"`); n != 1 {
 		w.t.Errorf("%d holds began, want 1", n)
 	}
 	w.send(order{id: "good"})
-	w.eventually("the valid event is captured", func() bool { return len(w.verdicts()) == 1601 })
+	w.eventually("the valid event is captured", func() bool { return len(w.decisions()) == 1601 })
 	w.send(bad(0, 1600, 150)...)
-	w.eventually("a new run is held", func() bool { return in.holds()[0].Waiting >= 51 })
+	w.eventually("new invalid events are held", func() bool { return in.holds()[0].Waiting >= 51 })
 	w.want(w.settle(), map[string]int{"captured": 1, "parked invalid_event": 1750})
 	if n := strings.Count(w.log.String(), `"msg":"invalid events parked after hold"`); n != 2 {
-		w.t.Errorf("%d alerts that a run was parked, want 2", n)
+		w.t.Errorf("%d alerts about parked records, want 2", n)
 	}
-	w.wantMetric(in, `payment_capture_invalid_event_holds_total{result="expired"} 1`) // since the restart
+	w.wantMetric(in, `payment_capture_invalid_event_holds_total{result="expired"} 1`) // counted since the restart
 }
 
-// wrongCurrency: orders that are all in another currency than CURRENCY are held, and
-// captured once the variable is right.
+// wrongCurrency sends orders that are all in another currency than CURRENCY. They are
+// held, and captured once the variable is correct.
 func wrongCurrency(w *world) {
 	in := w.start("a", func(c *config.Config) { c.Currency = "BRL" })
 	w.send(numbered(150, func(_ int, o *order) { o.partition = 1 })...)
@@ -225,8 +225,8 @@ func wrongCurrency(w *world) {
 	w.want(w.settle(), map[string]int{"parked wrong_currency": parked, "captured": 150 - parked})
 }
 
-// otherCurrency: a producer's run of orders in another currency is held, and parked
-// when an order in ours comes.
+// otherCurrency sends orders in another currency in a row. They are held, and parked
+// when an order in the right currency arrives.
 func otherCurrency(w *world) {
 	in := w.start("a")
 	w.send(numbered(150, func(_ int, o *order) { o.partition, o.currency = 1, "BRL" })...)
@@ -235,11 +235,11 @@ func otherCurrency(w *world) {
 	w.want(w.settle(), map[string]int{"parked wrong_currency": 150, "captured": 1})
 }
 
-// localTimeWithZ: a producer writes local time and calls it UTC.
+// localTimeWithZ sends events whose producer writes local time as UTC.
 func localTimeWithZ(w *world) {
 	in := w.start("a")
 	w.send(numbered(120, func(_ int, o *order) { o.partition, o.time = 1, time.Now().Add(2*time.Hour) })...)
-	w.eventually("the end of the run is held", func() bool { return w.parkedOf(0)+in.holds()[0].Waiting == 120 && w.parkedOf(0) <= 99 })
+	w.eventually("the last invalid events are held", func() bool { return w.parkedOf(0)+in.holds()[0].Waiting == 120 && w.parkedOf(0) <= 99 })
 	if reason := in.holds()[0].Reason; !strings.Contains(reason, "time_in_future") {
 		w.t.Errorf("reason %q", reason)
 	}
@@ -247,9 +247,9 @@ func localTimeWithZ(w *world) {
 	w.want(w.settle(), map[string]int{"parked time_in_future": 120, "captured": 1})
 }
 
-// runsKnownToTheLedger: a topic of invalid events that is read again is no run: they
+// parkedBefore reads a topic of invalid events again: they are not held, because they
 // were parked before.
-func runsKnownToTheLedger(w *world) {
+func parkedBefore(w *world) {
 	in := w.start("a", func(c *config.Config) { c.InvalidEventHold = 0 })
 	w.send(bad(0, 0, 300)...)
 	w.want(w.settle(), map[string]int{"parked invalid_event": 300})
@@ -299,7 +299,7 @@ func invalidAmongOthers(w *world) {
 	for i := range 150 {
 		w.send(order{id: fmt.Sprintf("bad-%d", i), amount: "-1"}, order{id: fmt.Sprintf("other-%d", i), account: "other", skipped: true})
 	}
-	w.eventually("the end of the run is held", func() bool { return in.holds()[0].Last == 298 })
+	w.eventually("the last invalid events are held", func() bool { return in.holds()[0].Last == 298 })
 	if parked := w.parkedOf(0); parked > 99 {
 		w.t.Errorf("%d are parked, want the first 99 at most", parked)
 	}

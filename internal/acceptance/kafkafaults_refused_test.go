@@ -12,28 +12,29 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// TestVirtualRefusals takes a permission away while the service runs, and gives
-// it back.
+// TestVirtualRefusals revokes a permission while the service runs, and grants it again.
 func TestVirtualRefusals(t *testing.T) {
 	t.Parallel()
 	for _, s := range []struct {
 		name string
 		run  func(w *world)
 	}{
-		{"writing one outcome topic", func(w *world) {
-			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.topics.captured, Err: kerr.TopicAuthorizationFailed}, w.topics.captured)
+		{"writing to one outcome topic", func(w *world) {
+			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.topics.captured, Err: kerr.TopicAuthorizationFailed},
+				w.topics.captured)
 		}},
 		{"one outcome topic is too small", func(w *world) {
 			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: w.topics.captured, Err: kerr.MessageTooLarge}, w.topics.captured)
 		}},
-		{"adding offsets of the group", func(w *world) {
+		{"adding offsets of the group to a transaction", func(w *world) {
 			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.AddOffsetsToTxn}, Group: w.group, Err: kerr.GroupAuthorizationFailed}, w.group)
 		}},
 		{"offsets of the group", func(w *world) {
 			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Group: w.group, Err: kerr.GroupAuthorizationFailed}, w.topics.input)
 		}},
 		{"offsets of the input topic", func(w *world) {
-			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Topic: w.topics.input, Err: kerr.TopicAuthorizationFailed}, w.topics.input)
+			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Topic: w.topics.input,
+				Err: kerr.TopicAuthorizationFailed}, w.topics.input)
 		}},
 		{"offsets alone", offsetsAloneRefused},
 		{"reading the input", inputNotReadable},
@@ -46,7 +47,7 @@ func TestVirtualRefusals(t *testing.T) {
 	}
 }
 
-// refusedCommit refuses commits until the service has met it, and then no more.
+// refusedCommit refuses commits until the service has reported it.
 func (w *world) refusedCommit(fault kfake.Fault, names ...string) {
 	in := w.start("a")
 	w.send(numbered(20, nil)...)
@@ -54,29 +55,31 @@ func (w *world) refusedCommit(fault kfake.Fault, names ...string) {
 	fault.Count = -1
 	refused := w.broker.Fake.Fault(fault)
 	w.send(order{id: "refused"})
-	w.throughRefusal(in, refused.Remove, fault.Err, names...)
+	w.surviveRefusal(in, refused.Remove, fault.Err, names...)
 	w.send(order{id: "after"})
 	w.want(w.settle(), map[string]int{"captured": 22})
 }
 
-// offsetsAloneRefused refuses the commit of records that have no outcome.
+// offsetsAloneRefused refuses commits of records without an outcome.
 func offsetsAloneRefused(w *world) {
 	in := w.start("a")
 	w.send(order{id: "e1"})
 	w.settle()
-	refused := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: w.group, Err: kerr.GroupAuthorizationFailed, Count: -1})
+	refused := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: w.group,
+		Err: kerr.GroupAuthorizationFailed, Count: -1})
 	w.send(order{id: "e2", kind: "order.shipped", skipped: true})
-	w.throughRefusal(in, refused.Remove, kerr.GroupAuthorizationFailed, w.topics.input)
+	w.surviveRefusal(in, refused.Remove, kerr.GroupAuthorizationFailed, w.topics.input)
 	w.want(w.settle(), map[string]int{"captured": 1})
 }
 
-// inputNotReadable refuses to fetch the input: that is seen, and asked for again
-// with pauses.
+// inputNotReadable refuses to fetch the input. The service reports it and retries with
+// pauses.
 func inputNotReadable(w *world) {
 	in := w.start("a")
 	w.send(order{id: "e1"})
 	w.settle()
-	refused := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: w.topics.input, Err: kerr.TopicAuthorizationFailed, Count: -1})
+	refused := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: w.topics.input,
+		Err: kerr.TopicAuthorizationFailed, Count: -1})
 	w.send(order{id: "e2"})
 	<-time.After(time.Minute)
 	ready, body := in.readyz()
@@ -85,13 +88,13 @@ func inputNotReadable(w *world) {
 	}
 	refused.Remove()
 	w.want(w.settle(), map[string]int{"captured": 2})
-	w.noRepeatedCall()
-	if ready, body := in.readyz(); !ready { // records came, so nothing keeps them from being read
-		w.t.Errorf("it is not ready: %s", body)
+	w.wantOneCallPerEvent()
+	if ready, body := in.readyz(); !ready { // records arrived, so nothing prevents reading
+		w.t.Errorf("not ready: %s", body)
 	}
 }
 
-// groupNotJoinable refuses the group to a member.
+// groupNotJoinable refuses to let a member join the group.
 func groupNotJoinable(w *world) {
 	in := w.start("a")
 	w.send(order{id: "e1"})

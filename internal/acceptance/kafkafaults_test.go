@@ -18,7 +18,7 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// readyz asks an instance whether it is ready, and gives what it says.
+// readyz reports whether the instance is ready, and the body of the answer.
 func (in *instance) readyz() (ready bool, body string) {
 	answer := httptest.NewRecorder()
 	in.service.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/readyz", http.NoBody))
@@ -43,7 +43,7 @@ func (w *world) deleteTopic(topic string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.eventually("topic "+topic+" is gone", func() bool {
+	w.eventually("topic "+topic+" is deleted", func() bool {
 		topics, err := w.admin.ListTopics(w.t.Context(), topic)
 		return err == nil && errors.Is(topics[topic].Err, kerr.UnknownTopicOrPartition)
 	})
@@ -56,13 +56,14 @@ func (w *world) createTopic(topic string, partitions int32, config map[string]st
 			kafka.TopicSpec{Name: topic, Partitions: partitions, ReplicationFactor: 1, Config: config})
 		return err == nil && results[0].Err == nil
 	})
-	w.eventually("topic "+topic+" is there", func() bool {
+	w.eventually("topic "+topic+" exists", func() bool {
 		topics, err := w.admin.ListTopics(w.t.Context(), topic)
 		return err == nil && topics[topic].Err == nil && len(topics[topic].Partitions) == int(partitions)
 	})
 }
 
-// outcomeTopicMissing: a start without an outcome topic ends, and names it.
+// outcomeTopicMissing starts the service without an outcome topic. It ends with an error
+// that names the topic.
 func outcomeTopicMissing(w *world) {
 	w.deleteTopic(w.topics.rejected)
 	w.send(order{id: "e1"})
@@ -80,36 +81,35 @@ func outcomeTopicMissing(w *world) {
 	w.want(w.settle(), map[string]int{"captured": 1})
 }
 
-// outcomeTopicDeleted deletes an outcome topic under the running service, and
-// makes it anew.
+// outcomeTopicDeleted deletes an outcome topic while the service runs, and recreates it.
 func outcomeTopicDeleted(w *world) {
 	first := w.start("a")
 	w.send(order{id: "e1", token: "gone"})
 	w.want(w.settle(), map[string]int{"rejected invalid_payer_token": 1})
 	w.deleteTopic(w.topics.captured)
 	w.send(order{id: "e2"}, order{id: "e3"})
-	w.throughRefusal(first, func() { w.createTopic(w.topics.captured, 3, nil) }, kerr.UnknownTopicOrPartition, w.topics.captured)
+	w.surviveRefusal(first, func() { w.createTopic(w.topics.captured, 3, nil) }, kerr.UnknownTopicOrPartition, w.topics.captured)
 	w.want(w.settle(), map[string]int{"captured": 2, "rejected invalid_payer_token": 1})
 }
 
-// inputAnewWhileStopped deletes the input topic and makes it anew while no
-// instance runs: it is read from its beginning.
-func inputAnewWhileStopped(w *world) {
+// inputRecreatedWhileStopped recreates the input topic while no instance runs. The new
+// topic is read from its beginning.
+func inputRecreatedWhileStopped(w *world) {
 	first := w.start("a")
 	w.send(numbered(30, nil)...)
 	w.settle()
 	first.stop()
 	w.deleteTopic(w.topics.input)
 	w.createTopic(w.topics.input, 3, nil)
-	w.client = w.newClient() // the other one knows the topic that is gone
+	w.client = w.newClient() // the old client has the id of the deleted topic
 	w.send(numbered(10, func(_ int, o *order) { o.id, o.order = "new-"+o.id, "new-"+o.order })...)
 	w.start("a")
 	w.want(w.settle(), map[string]int{"captured": 40})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }
 
-// recordTooLargeToPark: an input record that the parked topic does not take is
-// parked as its position and digest.
+// recordTooLargeToPark sends a record that is too large for the parked topic. It is
+// parked without its value.
 func recordTooLargeToPark(w *world) {
 	w.deleteTopic(w.topics.parked)
 	w.createTopic(w.topics.parked, 1, map[string]string{"max.message.bytes": "20000"})
@@ -127,19 +127,19 @@ func recordTooLargeToPark(w *world) {
 		}
 	}
 	if digests != 1 {
-		w.t.Errorf("%d records were parked as a digest, want 1", digests)
+		w.t.Errorf("%d records were parked without their values, want 1", digests)
 	}
 }
 
-// outcomeTooLarge has an outcome topic that takes no outcome: the start says so,
-// before anybody is charged.
+// outcomeTooLarge has an outcome topic whose size limit is too low for any outcome. The
+// service refuses to start, before any charge.
 func outcomeTooLarge(w *world) {
 	w.deleteTopic(w.topics.captured)
 	w.createTopic(w.topics.captured, 1, map[string]string{"max.message.bytes": "600"})
 	w.send(order{id: "e1"})
 	err := w.start("a").wait()
 	if !errors.Is(err, kafka.ErrUnfit) || !containsAll(err.Error(), w.topics.captured, "max.message.bytes") {
-		w.t.Errorf("it ended with: %v", err)
+		w.t.Errorf("the service ended with: %v", err)
 	}
 	if calls := w.sim.Ledger().Calls; calls != 0 {
 		w.t.Errorf("%d API calls, want none", calls)
@@ -150,14 +150,14 @@ func outcomeTooLarge(w *world) {
 	w.want(w.settle(), map[string]int{"captured": 1})
 }
 
-// transactionTimesOut holds one end of a transaction back until the broker has
-// aborted it. That is not another process: it is made again.
+// transactionTimesOut delays the end of a transaction until the broker has aborted it.
+// The service does not take this for another process and commits again.
 func transactionTimesOut(w *world) {
 	var held atomic.Bool
 	line := &wire{}
-	line.at(func(key int16) fate {
+	line.at(func(key int16) effect {
 		if key == kmsg.EndTxn.Int16() && held.CompareAndSwap(false, true) {
-			time.Sleep(txnrecovery.TransactionTimeout + 15*time.Second) // the broker looks every 10 s
+			time.Sleep(txnrecovery.TransactionTimeout + 15*time.Second) // the broker checks every 10 s
 		}
 		return passed
 	})
@@ -165,17 +165,17 @@ func transactionTimesOut(w *world) {
 	w.send(numbered(20, nil)...)
 	w.want(w.settle(), map[string]int{"captured": 20})
 	if !held.Load() {
-		w.t.Error("no end of a transaction was held back")
+		w.t.Error("no end of a transaction was delayed")
 	}
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }
 
-// endsUnanswered breaks the connection at every second end of a transaction,
-// in turn before it reaches the broker and after it was carried out.
+// endsUnanswered closes the connection at every second end of a transaction, alternately
+// before the request reaches the broker and before the answer arrives.
 func endsUnanswered(w *world) {
 	var ends, cut atomic.Int32
 	line := &wire{}
-	line.at(func(key int16) fate {
+	line.at(func(key int16) effect {
 		if key != kmsg.EndTxn.Int16() {
 			return passed
 		}
@@ -192,28 +192,28 @@ func endsUnanswered(w *world) {
 	w.startOver(line)
 	for n := range 40 {
 		w.send(numbered(5, func(i int, o *order) { o.id, o.order = id(n, i), "o-"+id(n, i) })...)
-		w.eventually("they are called for", func() bool { return w.sim.Ledger().Calls >= 5*(n+1) })
+		w.eventually("the events are called for", func() bool { return w.sim.Ledger().Calls >= 5*(n+1) })
 	}
 	w.want(w.settle(), map[string]int{"captured": 200})
 	if n := cut.Load(); n < 10 {
 		w.t.Errorf("only %d ends were cut", n)
 	}
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }
 
-// endsUnansweredForLong loses every answer to the end of a transaction, or
-// every end itself, for longer than the library asks again.
+// endsUnansweredForLong loses every answer to the end of a transaction, or every such
+// request, for longer than the library retries.
 func endsUnansweredForLong(w *world) {
 	var bad atomic.Int32
 	line := &wire{}
-	line.at(func(key int16) fate {
+	line.at(func(key int16) effect {
 		if key == kmsg.EndTxn.Int16() {
-			return max(fate(bad.Load()), passed)
+			return max(effect(bad.Load()), passed)
 		}
 		return passed
 	})
 	w.startOver(line)
-	for n, f := range []fate{unanswered, unsent, unanswered, unsent} {
+	for n, f := range []effect{unanswered, unsent, unanswered, unsent} {
 		bad.Store(int32(f))
 		w.send(numbered(20, func(i int, o *order) { o.id, o.order = id(n, i), "o-"+id(n, i) })...)
 		w.eventually("the end is looked up", func() bool {
@@ -222,7 +222,7 @@ func endsUnansweredForLong(w *world) {
 		bad.Store(0)
 		w.want(w.settle(), map[string]int{"captured": 20 * (n + 1)})
 	}
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }
 
 func id(n, i int) string {

@@ -20,7 +20,7 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// TestVirtualKafkaFaults has what only a fake cluster does on demand.
+// TestVirtualKafkaFaults runs the scenarios that need a fake cluster.
 func TestVirtualKafkaFaults(t *testing.T) {
 	t.Parallel()
 	three := []kfake.Opt{kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094)}
@@ -53,7 +53,7 @@ func virtually(t *testing.T, partitions int32, run func(w *world), opts ...kfake
 	})
 }
 
-// whileMoving sends events for ten seconds and calls move all the while.
+// whileMoving sends events for ten seconds and calls move repeatedly.
 func (w *world) whileMoving(move func()) {
 	w.t.Helper()
 	w.start("a")
@@ -65,7 +65,7 @@ func (w *world) whileMoving(move func()) {
 	}
 	stop()
 	w.want(w.settle(), map[string]int{"captured": len(w.sent)})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }
 
 func (w *world) moveLeader() {
@@ -94,8 +94,8 @@ func everythingMoves(w *world) {
 	})
 }
 
-// truncated: a new leader has fewer records than were read. The partition
-// halts, and the other goes on.
+// truncated has a new leader with fewer records than the service has read. The partition
+// halts, and the other one continues.
 func truncated(w *world) {
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	in := w.start("a")
@@ -127,18 +127,18 @@ func truncated(w *world) {
 		return strings.Contains(in.service.HaltedPartitions(w.t.Context())[0], "it was truncated")
 	})
 	if asked.Load() == 0 {
-		w.t.Error("the leader was not asked for the end of the epoch")
+		w.t.Error("the service did not ask the leader for the end offset of the epoch")
 	}
 	if ready, body := in.readyz(); ready || !strings.Contains(body, "it was truncated") {
 		w.t.Errorf("ready %v: %s", ready, body)
 	}
 	w.send(order{id: "e5", partition: 2})
-	w.eventually("the other partition goes on", func() bool { return len(w.verdicts()) == 5 })
-	w.check(w.verdicts())
+	w.eventually("the other partition continues", func() bool { return len(w.decisions()) == 5 })
+	w.check(w.decisions())
 }
 
-// partitionsAdded adds partitions under the running service: their events are
-// captured from the first on, without a restart.
+// partitionsAdded adds partitions while the service runs. All their events are captured
+// without a restart.
 func partitionsAdded(w *world) {
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(100*time.Millisecond))
 	in := w.start("a")
@@ -152,22 +152,22 @@ func partitionsAdded(w *world) {
 		w.t.Fatal(err)
 	}
 	began := time.Now()
-	w.eventually("the new partitions take records", func() bool {
+	w.eventually("the new partitions accept records", func() bool {
 		topics, err := w.admin.ListTopics(w.t.Context(), w.topics.input)
 		return err == nil && len(topics[w.topics.input].Partitions) == 3
 	})
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	w.send(order{id: "e2", partition: 2}, order{id: "e3", partition: 3}, order{id: "e4", partition: 2})
 	w.patience = 6 * time.Minute
-	w.eventually("the new partitions are worked", func() bool { return in.service.Partitions(w.t.Context()) == 3 })
+	w.eventually("the new partitions are assigned", func() bool { return in.service.Partitions(w.t.Context()) == 3 })
 	w.t.Logf("the new partitions were noticed after %s", time.Since(began).Round(time.Second))
 	w.send(order{id: "e5", partition: 3})
 	w.want(w.settle(), map[string]int{"captured": 5})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }
 
-// brokerRestarts stops the only broker again and again while events come, for a
-// moment or for longer than the session time-out.
+// brokerRestarts stops the only broker repeatedly while events arrive, for a moment or
+// for longer than the session time-out.
 func brokerRestarts(w *world) {
 	w.broker.Fake.Close()
 	opts := []kfake.Opt{
@@ -192,7 +192,7 @@ func brokerRestarts(w *world) {
 	}
 	w.start("a")
 	w.start("b")
-	// Calls that are broken off by the loss of a partition are made again.
+	// Calls that the loss of a partition cancels are repeated.
 	w.zombies = true
 	for n, away := range []time.Duration{time.Second, 10 * time.Second, 100 * time.Millisecond, 40 * time.Second} {
 		w.send(numbered(200, func(i int, o *order) { o.id = fmt.Sprintf("e%d-%d", n, i); o.order = "o-" + o.id })...)

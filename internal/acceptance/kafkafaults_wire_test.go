@@ -15,29 +15,28 @@ import (
 	"payment-capture/internal/kafkatest"
 )
 
-// wire carries an instance's requests to the brokers, and fails at one of them
-// as it is told.
+// wire forwards an instance's requests to the brokers and injects faults.
 type wire struct {
 	dial app.DialFunc
 
 	mu     sync.Mutex
-	on     func(key int16) fate
+	on     func(key int16) effect
 	silent bool
 	conns  map[*wiredConn]struct{}
 }
 
-// fate is what becomes of a request.
-type fate int
+// effect is what happens to a request.
+type effect int
 
 const (
-	passed     fate = iota + 1
-	unsent          // it does not reach the broker, and the connection breaks
-	unanswered      // it is carried out, and the connection breaks before the answer
+	passed     effect = iota + 1
+	unsent            // the request is lost, and the connection is closed
+	unanswered        // the answer is lost, and the connection is closed
 )
 
 var errWire = errors.New("the wire broke")
 
-// startOver starts an instance whose requests to the brokers go over a wire.
+// startOver starts an instance that reaches the brokers over the wire.
 func (w *world) startOver(wire *wire, changes ...func(*config.Config)) *instance {
 	w.t.Helper()
 	direct := w.broker
@@ -50,23 +49,22 @@ func (w *world) startOver(wire *wire, changes ...func(*config.Config)) *instance
 	return w.start("a", changes...)
 }
 
-// at asks f about every request from now on, by the number of its kind; f may
-// take its time.
-func (w *wire) at(f func(key int16) fate) {
+// at calls f for every request from now on, with its API key; f may block.
+func (w *wire) at(f func(key int16) effect) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.on = f
 }
 
-// silence loses all that is sent, either way, and tells neither side.
+// silence drops everything that is sent in both directions without closing connections.
 func (w *wire) silence() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.silent = true
 }
 
-// heal ends a silence. Connections that lost something are of no use any more.
-func (w *wire) heal() {
+// restore ends a silence. It closes connections that have lost data.
+func (w *wire) restore() {
 	w.mu.Lock()
 	w.silent = false
 	var torn []*wiredConn
@@ -110,11 +108,11 @@ func (w *wire) open(ctx context.Context, network, address string) (net.Conn, err
 type wiredConn struct {
 	net.Conn
 	wire *wire
-	deaf bool // the answer that comes next is lost
-	torn bool // something was lost in a silence
+	deaf bool // the next answer is lost
+	torn bool // data was lost in a silence
 }
 
-// Write gets one request at a time: the library writes each at once.
+// Write gets one whole request per call, because the library writes each at once.
 func (c *wiredConn) Write(b []byte) (int, error) {
 	c.wire.mu.Lock()
 	on := c.wire.on

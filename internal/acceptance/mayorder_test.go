@@ -14,16 +14,16 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// mayOrderScenarios are about records that may be orders, and are not valid ones.
-func mayOrderScenarios() []scenario {
+// possibleOrderScenarios are about records that may be orders but are not valid.
+func possibleOrderScenarios() []scenario {
 	return []scenario{
-		{"a record that may be an order is never skipped", 1, simulator.Config{}, mayBeAnOrder},
-		{"nulls and the order of headers change nothing", 1, simulator.Config{}, nullHeaders},
+		{"a record that may be an order is never skipped", 1, simulator.Config{}, possibleOrders},
+		{"null headers and the order of headers change nothing", 1, simulator.Config{}, nullHeaders},
 		{"an event without a time of its own is parked if one is required", 1, simulator.Config{}, timeRequired},
 	}
 }
 
-// headed changes the headers of a record in binary mode; "" removes one.
+// headed sets headers of a record in binary mode; an empty value removes one.
 func headed(r *kgo.Record, pairs ...string) *kgo.Record {
 	for i := 0; i < len(pairs); i += 2 {
 		r.Headers = slices.DeleteFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == pairs[i] })
@@ -34,9 +34,10 @@ func headed(r *kgo.Record, pairs ...string) *kgo.Record {
 	return r
 }
 
-// mayBeAnOrder sends what other people's systems made of orders. Each is parked with
-// its cause and the order that it names, and what is certainly of another type is not.
-func mayBeAnOrder(w *world) {
+// possibleOrders sends orders as other systems have changed them. Each is parked with
+// its cause and the order that it names. Records that are certainly of another type are
+// not parked.
+func possibleOrders(w *world) {
 	type sent struct {
 		record            *kgo.Record
 		detail, order, id string
@@ -46,7 +47,7 @@ func mayBeAnOrder(w *world) {
 		o := w.sent[len(w.sent)-1].order
 		all = append(all, sent{record: r, detail: detail, order: o, id: id})
 		if id == "" {
-			w.sent[len(w.sent)-1].id = "" // which nobody can read out of it
+			w.sent[len(w.sent)-1].id = "" // the id cannot be read from the record
 		}
 	}
 	n := 0
@@ -65,17 +66,20 @@ func mayBeAnOrder(w *world) {
 	} {
 		r := headed(next(true), "ce_type", text)
 		add(detail, fmt.Sprintf("m%d", n), r)
-		quoted := next(false) // the whole event, and a mapper's quotes around every header
+		quoted := next(false) // the whole event, with quotes that a header mapper has added
 		id := fmt.Sprintf("m%d", n)
 		add(detail, fmt.Sprintf("%q", id), headed(quoted, "ce_specversion", `"1.0"`, "ce_id", fmt.Sprintf("%q", id), "ce_type", text, "content-type", "application/json"))
 	}
-	add("ce_type is another type, but the value is a whole event", "b1", headed(next(false), append(bridge, "content-type", "application/json")...))
-	add("type is missing: the headers have the HTTP prefix ce-", "", headed(next(true), "ce_type", "", "ce_id", "", "ce_source", "", "ce_specversion", "",
-		"ce_time", "", "ce-type", "order.ready_to_capture", "ce-id", "m"))
+	add("ce_type is another type, but the value is a whole event", "b1",
+		headed(next(false), append(bridge, "content-type", "application/json")...))
+	add("type is missing: the headers have the HTTP prefix ce-", "",
+		headed(next(true), "ce_type", "", "ce_id", "", "ce_source", "", "ce_specversion", "",
+			"ce_time", "", "ce-type", "order.ready_to_capture", "ce-id", "m"))
 	bare := next(true)
 	bare.Headers, bare.Value = nil, []byte(strings.Replace(string(bare.Value), "{", `{"type":"ORDER",`, 1))
 	add("specversion is missing: the value looks like an event's data alone; were its headers lost?", "", bare)
-	add("ce_time is not the time in the value", fmt.Sprintf("m%d", n+1), headed(next(false), "ce_time", "2020-01-01T00:00:00Z", "content-type", "application/cloudevents+json"))
+	add("ce_time is not the time in the value", fmt.Sprintf("m%d", n+1),
+		headed(next(false), "ce_time", "2020-01-01T00:00:00Z", "content-type", "application/cloudevents+json"))
 
 	var records []*kgo.Record
 	for i, s := range all {
@@ -88,7 +92,7 @@ func mayBeAnOrder(w *world) {
 	vs := w.settle()
 	w.want(vs, map[string]int{"captured": len(all), "parked invalid_event": len(all)})
 	for _, s := range all {
-		i := slices.IndexFunc(vs, func(v verdict) bool {
+		i := slices.IndexFunc(vs, func(v decision) bool {
 			return v.kind == "parked" && lastHeader(v.record, "parked_offset") == fmt.Sprint(s.record.Offset)
 		})
 		if i < 0 {
@@ -100,12 +104,12 @@ func mayBeAnOrder(w *world) {
 		if !strings.HasPrefix(detail, s.detail) || orderID != s.order || id != s.id {
 			w.t.Errorf("%s: parked with %q, order %q, event %q; want order %q, event %q", s.detail, detail, orderID, id, s.order, s.id)
 		}
-		w.wantParkedLine(s.record.Offset, map[string]any{"order_id": s.order, "claimed_event_id": s.id, "detail": detail})
+		w.wantParkedLog(s.record.Offset, map[string]any{"order_id": s.order, "claimed_event_id": s.id, "detail": detail})
 	}
 }
 
-// wantParkedLine checks the line of the log that says that a record is parked.
-func (w *world) wantParkedLine(offset int64, want map[string]any) {
+// wantParkedLog checks the log line about a parked record.
+func (w *world) wantParkedLog(offset int64, want map[string]any) {
 	w.t.Helper()
 	for line := range strings.Lines(w.log.String()) {
 		var entry map[string]any
@@ -114,7 +118,7 @@ func (w *world) wantParkedLine(offset int64, want map[string]any) {
 		}
 		for key, value := range want {
 			if entry[key] != value {
-				w.t.Errorf("the log says %s=%q of offset %d, want %q", key, entry[key], offset, value)
+				w.t.Errorf("the log has %s=%q for offset %d, want %q", key, entry[key], offset, value)
 			}
 		}
 		return
@@ -122,7 +126,8 @@ func (w *world) wantParkedLine(offset int64, want map[string]any) {
 	w.t.Errorf("the log has no line for offset %d", offset)
 }
 
-// nullHeaders sends valid events with headers without a value, in both places and modes.
+// nullHeaders sends valid events with null headers, before and after the others and in
+// both modes.
 func nullHeaders(w *world) {
 	w.start("a")
 	var records []*kgo.Record
@@ -145,7 +150,7 @@ func nullHeaders(w *world) {
 	w.want(w.settle(), map[string]int{"captured": len(records) + 1})
 }
 
-// timeRequired sends events with and without a time of their own.
+// timeRequired sends events with and without a time attribute.
 func timeRequired(w *world) {
 	in := w.start("a", func(c *config.Config) { c.EventTimeRequired = true })
 	timeless := func(id string) *kgo.Record { return headed(w.record(order{id: id, binary: true}), "ce_time", "") }
@@ -153,7 +158,8 @@ func timeRequired(w *world) {
 	vs := w.settle()
 	w.want(vs, map[string]int{"captured": 1, "parked invalid_event": 1})
 	for _, v := range vs {
-		if v.kind == "parked" && (!strings.Contains(lastHeader(v.record, "parked_detail"), "EVENT_TIME_REQUIRED") || lastHeader(v.record, "parked_order_id") != "order-t1") {
+		if v.kind == "parked" && (!strings.Contains(lastHeader(v.record, "parked_detail"), "EVENT_TIME_REQUIRED") ||
+			lastHeader(v.record, "parked_order_id") != "order-t1") {
 			w.t.Errorf("parked with %q", v.record.Headers)
 		}
 	}

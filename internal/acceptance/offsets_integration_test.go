@@ -15,9 +15,10 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// TestConsumerProtocolStranger has a consumer of another program join by KIP-848,
-// which the coordinator does not refuse. The service says so, and no event that the
-// other one passed over is lost: its partitions are held when they come back.
+// TestConsumerProtocolStranger has a consumer of another program join by KIP-848, which
+// the coordinator does not refuse. The service logs it, and no event that the other
+// consumer has skipped is lost: its partitions are held when they are assigned to the
+// service again.
 func TestConsumerProtocolStranger(t *testing.T) {
 	broker := kafkatest.Run(t, kafkatest.ContainerOptions{})
 	w := newWorld(t, &broker.Broker, 6, simulator.Config{Latency: 20 * time.Millisecond}, serveReal(t))
@@ -27,16 +28,16 @@ func TestConsumerProtocolStranger(t *testing.T) {
 	s := w.stranger(kgo.ServerSideBalancer())
 	in.readyzSays(w.group, "KIP-848", `client \"test\"`, "group.consumer.migration.policy")
 	if !w.log.contains("consumer of another program shares the group") {
-		t.Error("the log does not say that the group is shared")
+		t.Error("the log does not report that the group is shared")
 	}
 	w.send(numbered(100, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
-	w.eventually("the other consumer reads, and commits", func() bool {
-		return s.read.Load() > 0 && int(s.read.Load())+len(w.verdicts()) >= 200 && w.lag() == 0
+	w.eventually("the other consumer reads and commits", func() bool {
+		return s.read.Load() > 0 && int(s.read.Load())+len(w.decisions()) >= 200 && w.lag() == 0
 	})
 	s.leave()
 	skips := regexp.MustCompile(`skips (\d+) records`)
 	w.eventually("every event is captured or in a held range", func() bool {
-		n := len(w.verdicts())
+		n := len(w.decisions())
 		for _, reason := range in.service.HaltedPartitions(t.Context()) {
 			m := skips.FindStringSubmatch(reason)
 			if m == nil {
@@ -65,7 +66,7 @@ func TestConsumerProtocolStranger(t *testing.T) {
 	}
 }
 
-// outcomes returns how many outcomes an event has.
+// outcomes returns the number of outcomes of an event.
 func (w *world) outcomes(id string) int {
-	return len(outcomesByEvent(w.verdicts())[id])
+	return len(outcomesByEvent(w.decisions())[id])
 }

@@ -20,7 +20,7 @@ import (
 	"payment-capture/internal/kafka"
 )
 
-// committed returns the group's committed offsets of the input topic.
+// committed returns the committed offsets of the input topic.
 func (w *world) committed() []kadm.Offset {
 	w.t.Helper()
 	committed, err := kafka.CommittedOffsets(w.t.Context(), w.admin, w.group, w.topics.input)
@@ -30,8 +30,7 @@ func (w *world) committed() []kadm.Offset {
 	return committed
 }
 
-// commit sets offsets of the group as another program does; no member may be in
-// it.
+// commit sets offsets of the group as another program does. The group must be empty.
 func (w *world) commit(offsets ...kadm.Offset) {
 	w.t.Helper()
 	all := make(kadm.Offsets)
@@ -45,8 +44,8 @@ func (w *world) commit(offsets ...kadm.Offset) {
 	})
 }
 
-// commitEnds has the group go on at the end of the input, as an operator or
-// another program does, and returns what accepts that.
+// commitEnds commits the ends of the input as an operator or another program does, and
+// returns the setting that accepts them.
 func (w *world) commitEnds() (accept func(*config.Config)) {
 	w.t.Helper()
 	var offsets []kadm.Offset
@@ -88,7 +87,7 @@ func (w *world) rewriteMetadata(change func(raw []byte)) []kadm.Offset {
 	return offsets
 }
 
-// readyzSays waits until the instance is not ready, with all these words.
+// readyzSays waits until the instance is not ready and the body has all these words.
 func (in *instance) readyzSays(words ...string) {
 	in.w.t.Helper()
 	var body string
@@ -97,26 +96,27 @@ func (in *instance) readyzSays(words ...string) {
 			in.w.t.Logf("/readyz said: %s", body)
 		}
 	}()
-	in.w.eventually("/readyz says why it is not ready", func() bool {
+	in.w.eventually("/readyz reports why the instance is not ready", func() bool {
 		var ready bool
 		ready, body = in.readyz()
 		return !ready && containsAll(body, words...)
 	})
 }
 
-// metrics returns what an instance exports.
+// metrics returns the metrics page of the instance.
 func (in *instance) metrics() string {
 	answer := httptest.NewRecorder()
 	in.service.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 	return answer.Body.String()
 }
 
-// expiredOffsets loses the group's offsets while the service is stopped, as
-// offsets.retention.minutes does: latest would pass over what was published since.
+// expiredOffsets deletes the group's offsets while the service is stopped, as
+// offsets.retention.minutes does. KAFKA_START_AT=latest would skip the events that were
+// published since.
 func expiredOffsets(w *world) {
 	latest := func(c *config.Config) { c.KafkaStartAt = "latest" }
 	first := w.start("a", latest)
-	w.eventually("it has its partitions", func() bool { return first.service.Partitions(w.t.Context()) == 2 })
+	w.eventually("the partitions are assigned", func() bool { return first.service.Partitions(w.t.Context()) == 2 })
 	w.send(numbered(3, nil)...)
 	w.want(w.settle(), map[string]int{"captured": 3})
 	first.stop()
@@ -126,20 +126,21 @@ func expiredOffsets(w *world) {
 	})
 	w.send(numbered(3, func(_ int, o *order) { o.id = "new-" + o.id })...)
 	err := w.start("a", latest).wait()
-	if !errors.Is(err, kafka.ErrUnsafeStart) || !containsAll(err.Error(), w.group, w.topics.input, "KAFKA_START_AT", "earliest", "RFC 3339", "offsets.retention.minutes") {
-		w.t.Fatalf("it ended with: %v", err)
+	if !errors.Is(err, kafka.ErrUnsafeStart) || !containsAll(err.Error(), w.group, w.topics.input, "KAFKA_START_AT", "earliest",
+		"RFC 3339", "offsets.retention.minutes") {
+		w.t.Fatalf("the service ended with: %v", err)
 	}
 	if n := len(w.committed()); n != 0 {
-		w.t.Fatalf("%d offsets are committed by a start that was refused", n)
+		w.t.Fatalf("a refused start committed %d offsets", n)
 	}
 	w.start("a")
-	w.sent = append(w.sent, w.sent[:3]...) // these come again, from the ledger
+	w.sent = append(w.sent, w.sent[:3]...) // these are replayed from the ledger
 	w.want(w.settle(), map[string]int{"captured": 9})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }
 
-// skippedByOthers has another program commit offsets past events that nobody has
-// decided, beside records that are not to be decided.
+// skippedByOthers has another program commit offsets past undecided events and past
+// records that need no decision.
 func (w *world) skippedByOthers() {
 	w.t.Helper()
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -147,25 +148,27 @@ func (w *world) skippedByOthers() {
 	w.send(order{id: "e1", partition: 1}, order{id: "invalid", amount: "-1", partition: 1}, order{id: "f1", partition: 2})
 	w.want(w.settle(), map[string]int{"captured": 2, "parked invalid_event": 1})
 	first.stop()
-	w.send(order{id: "other-type", kind: "order.shipped", skipped: true, partition: 1}, order{id: "other-account", account: "another", skipped: true, partition: 1})
+	w.send(order{id: "other-type", kind: "order.shipped", skipped: true, partition: 1},
+		order{id: "other-account", account: "another", skipped: true, partition: 1})
 	for i := range 5 {
 		w.send(order{id: fmt.Sprintf("lost%d", i), order: fmt.Sprintf("lost%d", i), skipped: true, partition: 1})
 	}
 	w.commitEnds()
 	second := w.start("a")
-	w.eventually("the partition is held, and what is skipped named", func() bool {
+	w.eventually("the partition is held and the skipped records are named", func() bool {
 		held := second.service.HaltedPartitions(w.t.Context())
-		return len(held) == 1 && containsAll(held[0], "committed offset 9", "skips 5 records", "first at offset 4", "last at 8", "KAFKA_ACCEPT_OFFSETS=0:9")
+		return len(held) == 1 && containsAll(held[0], "committed offset 9", "skips 5 records", "first at offset 4", "last at 8",
+			"KAFKA_ACCEPT_OFFSETS=0:9")
 	})
 	second.readyzSays("KAFKA_ACCEPT_OFFSETS=0:9")
 	if metrics := second.metrics(); !strings.Contains(metrics, `payment_capture_partitions_halted{reason="unconfirmed_offset"} 1`) {
-		w.t.Errorf("no metric shows the partition:\n%s", metrics)
+		w.t.Errorf("no metric names the partition:\n%s", metrics)
 	}
 	if !w.log.contains(`"msg":"committed offset is not by this service","instance":"a","partition":0,"offset":9`) {
 		w.t.Errorf("no warning names the partition and the offset; log:\n%s", w.log.tail())
 	}
 	w.send(order{id: "f2", order: "f2", partition: 2})
-	w.eventually("the other partition goes on", func() bool { return len(w.verdicts()) == 4 })
+	w.eventually("the other partition continues", func() bool { return len(w.decisions()) == 4 })
 	second.stop()
 	for _, o := range w.committed() {
 		if o.Partition == 0 && (o.At != 9 || o.Metadata != "") {
@@ -174,7 +177,7 @@ func (w *world) skippedByOthers() {
 	}
 }
 
-// skippedAndReset: the operator resets the offset to the first of them.
+// skippedAndReset resets the offset to the first skipped event, as an operator does.
 func skippedAndReset(w *world) {
 	w.skippedByOthers()
 	w.commit(kadm.Offset{Partition: 0, At: 4, LeaderEpoch: -1})
@@ -183,11 +186,11 @@ func skippedAndReset(w *world) {
 	}
 	w.start("a")
 	w.want(w.settle(), map[string]int{"captured": 8, "parked invalid_event": 1})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }
 
-// skippedAndAccepted: the operator accepts that they are skipped; the variable may
-// stay, and is not needed again.
+// skippedAndAccepted accepts the skipped events by configuration. The variable may stay
+// set and has no further effect.
 func skippedAndAccepted(w *world) {
 	w.skippedByOthers()
 	accept := func(c *config.Config) { c.KafkaAcceptOffsets = "0:9" }
@@ -195,7 +198,7 @@ func skippedAndAccepted(w *world) {
 	w.send(order{id: "after", order: "after", partition: 1})
 	w.want(w.settle(), map[string]int{"captured": 4, "parked invalid_event": 1})
 	if !w.log.contains(`"committed offset accepted by KAFKA_ACCEPT_OFFSETS","instance":"a","partition":0,"offset":9`) {
-		w.t.Errorf("what was accepted is not logged; log:\n%s", w.log.tail())
+		w.t.Errorf("the accepted offsets are not logged; log:\n%s", w.log.tail())
 	}
 	third.stop()
 	fourth := w.start("a")
@@ -205,12 +208,12 @@ func skippedAndAccepted(w *world) {
 	w.send(order{id: "lost-again", order: "lost-again", skipped: true, partition: 1})
 	w.commitEnds()
 	fifth := w.start("a", accept)
-	fifth.readyzSays("KAFKA_ACCEPT_OFFSETS=0:12", "skips 6 records") // those accepted before count again
+	fifth.readyzSays("KAFKA_ACCEPT_OFFSETS=0:12", "skips 6 records") // the records accepted before are counted again
 }
 
-// checkTakesLong has the records below a foreign offset in a transaction that is
-// open: while they are waited for the partition is not worked, and says so. They
-// turn out to be decided by nobody.
+// checkTakesLong has the records below a foreign offset in an open transaction. The
+// partition is halted while the service waits for them. Then it finds that they are
+// undecided.
 func checkTakesLong(w *world) {
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	first := w.start("a")
@@ -228,7 +231,7 @@ func checkTakesLong(w *world) {
 	second := w.start("a")
 	second.readyzSays("committed offsets are being checked", "committed offset 2", "read up to")
 	w.send(order{id: "f2", order: "f2", partition: 2}, order{id: "behind", partition: 1, skipped: true})
-	w.eventually("the other partition goes on", func() bool { return len(w.verdicts()) == 3 })
+	w.eventually("the other partition continues", func() bool { return len(w.decisions()) == 3 })
 	if held := second.service.HaltedPartitions(w.t.Context()); len(held) > 0 {
 		w.t.Errorf("halted: %v", held)
 	}
@@ -236,11 +239,11 @@ func checkTakesLong(w *world) {
 		w.t.Fatal(err)
 	}
 	second.readyzSays("partitions are halted", "KAFKA_ACCEPT_OFFSETS=0:2", "skips 1 records", "first at offset 1")
-	w.check(w.verdicts())
+	w.check(w.decisions())
 }
 
-// resetToTheMiddle is a usual replay: what lies below the offset is known, so it
-// goes on by itself, and the offset is checked once.
+// resetToTheMiddle is a usual replay: the records below the offset are decided, so the
+// service continues by itself after one check of the offset.
 func resetToTheMiddle(w *world) {
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	first := w.start("a")
@@ -251,7 +254,7 @@ func resetToTheMiddle(w *world) {
 	w.sent = append(w.sent, w.sent[30:40]...)
 	second := w.start("a")
 	w.want(w.settle(), map[string]int{"captured": 50})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 	second.stop()
 	w.start("a")
 	w.send(order{id: "after", order: "after", partition: 1})
@@ -261,8 +264,8 @@ func resetToTheMiddle(w *world) {
 	}
 }
 
-// startedByAnOperator: where the group of a first start begins is what an operator
-// has committed, and is not checked at a later start.
+// startedByAnOperator starts the service for the first time at offsets that an operator
+// has committed. Later starts do not check them.
 func startedByAnOperator(w *world) {
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	w.send(order{id: "before1", skipped: true, partition: 1}, order{id: "before2", skipped: true, partition: 2})
@@ -276,8 +279,8 @@ func startedByAnOperator(w *world) {
 	w.want(w.settle(), map[string]int{"captured": 3})
 }
 
-// stranger is a consumer of another program in the service's group, which commits
-// what it reads.
+// stranger is a consumer of another program in the service's group, which commits the
+// records that it reads.
 type stranger struct {
 	client *kgo.Client
 	read   atomic.Int64
@@ -289,7 +292,8 @@ func (w *world) stranger(opts ...kgo.Opt) *stranger {
 	w.t.Helper()
 	s := &stranger{ended: make(chan struct{})}
 	s.client = w.newClient(append([]kgo.Opt{
-		kgo.ConsumerGroup(w.group), kgo.ConsumeTopics(w.topics.input), kgo.SessionTimeout(6 * time.Second), kgo.AutoCommitInterval(100 * time.Millisecond),
+		kgo.ConsumerGroup(w.group), kgo.ConsumeTopics(w.topics.input), kgo.SessionTimeout(6 * time.Second),
+		kgo.AutoCommitInterval(100 * time.Millisecond),
 	}, opts...)...)
 	go func() {
 		defer close(s.ended)
@@ -318,14 +322,14 @@ func (s *stranger) refused() bool {
 	return err != nil && strings.Contains(*err, kerr.InconsistentGroupProtocol.Message)
 }
 
-// strangerJoins has a consumer of another program join the group while the service
-// works: it is refused, and gets no partition.
+// strangerJoins has a consumer of another program join the group while the service runs.
+// The coordinator refuses it.
 func strangerJoins(w *world) {
 	w.start("a")
 	w.send(numbered(100, nil)...)
 	w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 10 })
 	s := w.stranger(kgo.Balancers(kgo.CooperativeStickyBalancer()))
-	w.eventually("the other consumer is refused", s.refused)
+	w.eventually("the coordinator refuses the other consumer", s.refused)
 	w.send(numbered(100, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
 	w.want(w.settle(), map[string]int{"captured": 200})
 	if n := s.read.Load(); n != 0 {
@@ -333,8 +337,9 @@ func strangerJoins(w *world) {
 	}
 }
 
-// strangerIsFirst has one in the group before the service: the service is refused,
-// says why, and goes on when it leaves. What it committed is held.
+// strangerIsFirst has a consumer of another program in the group before the service. The
+// coordinator refuses the service, which reports why and joins when the other one has
+// left. The partitions are held because of the offsets that it committed.
 func strangerIsFirst(w *world) {
 	first := w.start("a")
 	w.send(numbered(10, nil)...)
@@ -346,15 +351,15 @@ func strangerIsFirst(w *world) {
 	second := w.start("a")
 	second.readyzSays(w.group, "consumers of another program", "KAFKA_GROUP", "INCONSISTENT_GROUP_PROTOCOL")
 	if !w.log.contains("consumers of another program") {
-		w.t.Error("the log does not say why the group is not joined")
+		w.t.Error("the log does not report why the service cannot join the group")
 	}
 	s.leave()
 	w.want(w.settle(), map[string]int{"captured": 20})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }
 
-// zeroTopicIDs has the offsets of a time when the brokers had no topic ids: they
-// are neither another topic's nor another ledger's.
+// zeroTopicIDs has offsets that were committed when the brokers had no topic ids. They
+// do not count as those of another topic or ledger.
 func zeroTopicIDs(w *world) {
 	first := w.start("a")
 	w.send(numbered(20, nil)...)
@@ -364,18 +369,18 @@ func zeroTopicIDs(w *world) {
 	w.start("a")
 	w.send(numbered(20, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
 	w.want(w.settle(), map[string]int{"captured": 40})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }
 
-// otherTopicID has the offsets of a topic of this name that is no more, as where
-// the group outlived it: the topic that is there is read from its beginning.
+// otherTopicID has offsets of a deleted topic with the same name. The present topic is
+// read from its beginning.
 func otherTopicID(w *world) {
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	first := w.start("a")
 	w.send(numbered(20, func(i int, o *order) { o.partition = int32(i%2) + 1 })...)
 	w.want(w.settle(), map[string]int{"captured": 20})
 	first.stop()
-	// Of the old topic these would have been below the offset.
+	// In the old topic these would have been below the offset.
 	for i := range 6 {
 		w.send(order{id: fmt.Sprintf("f%d", i), order: fmt.Sprintf("p%d", i), partition: int32(i%2) + 1})
 	}
@@ -386,7 +391,7 @@ func otherTopicID(w *world) {
 	w.commit(offsets...)
 	w.sent = append(w.sent, w.sent[:20]...)
 	w.start("a")
-	w.eventually("all of the topic is worked", func() bool { return len(w.verdicts()) == 46 })
+	w.eventually("the whole topic is decided", func() bool { return len(w.decisions()) == 46 })
 	w.want(w.settle(), map[string]int{"captured": 46})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }

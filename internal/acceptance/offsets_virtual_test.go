@@ -18,8 +18,8 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// TestVirtualWithoutTopicIDs has brokers without topic ids, before and after they
-// got them, and after they lost them.
+// TestVirtualWithoutTopicIDs runs the service on brokers without topic ids, then with
+// them, and then without them again.
 func TestVirtualWithoutTopicIDs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -39,11 +39,11 @@ func TestVirtualWithoutTopicIDs(t *testing.T) {
 				w.send(numbered(1, func(_ int, o *order) { o.id = id(n, 0); o.order = "o-" + o.id })...)
 			}
 			w.want(w.settle(), map[string]int{"captured": n})
-			time.Sleep(time.Minute) // the topics are looked at meanwhile
+			time.Sleep(time.Minute) // the service checks the topics meanwhile
 			w.send(order{id: id(n, 1), order: "later"})
 			n++
 			w.want(w.settle(), map[string]int{"captured": n})
-			w.noRepeatedCall()
+			w.wantOneCallPerEvent()
 			in.stop()
 		}
 	})
@@ -53,7 +53,8 @@ func TestVirtualWithoutTopicIDs(t *testing.T) {
 func (w *world) reopen(opts []kfake.Opt) {
 	w.t.Helper()
 	w.broker.Fake.Close()
-	fake, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.ListenFn(w.broker.Network.Listen), kafkatest.Uncompacted()}, opts...)...)
+	fake, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.ListenFn(w.broker.Network.Listen),
+		kafkatest.Uncompacted()}, opts...)...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -63,8 +64,8 @@ func (w *world) reopen(opts []kfake.Opt) {
 	w.admin = kadm.NewClient(w.client)
 }
 
-// partitionsAddedStatic adds partitions while the leader of the group, a static
-// member, restarts: it gets its old assignment back, and the new partitions later.
+// partitionsAddedStatic adds partitions while the leader of the group, a static member,
+// restarts. It gets its old assignment, and the new partitions later.
 func partitionsAddedStatic(w *world) {
 	static := func(c *config.Config) { c.KafkaStaticMembership, c.KafkaSessionTimeout = true, 30*time.Second }
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(100*time.Millisecond))
@@ -79,7 +80,7 @@ func partitionsAddedStatic(w *world) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.eventually("the new partitions take records", func() bool {
+	w.eventually("the new partitions accept records", func() bool {
 		topics, err := w.admin.ListTopics(w.t.Context(), w.topics.input)
 		return err == nil && len(topics[w.topics.input].Partitions) == 3
 	})
@@ -87,6 +88,6 @@ func partitionsAddedStatic(w *world) {
 	w.send(order{id: "e2", partition: 2}, order{id: "e3", partition: 3}, order{id: "e4", partition: 2})
 	second := w.start("a", static)
 	w.patience = 6 * time.Minute
-	w.eventually("the new partitions are worked", func() bool { return second.service.Partitions(w.t.Context()) == 3 })
+	w.eventually("the new partitions are assigned", func() bool { return second.service.Partitions(w.t.Context()) == 3 })
 	w.want(w.settle(), map[string]int{"captured": 4})
 }

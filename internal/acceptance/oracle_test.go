@@ -14,27 +14,27 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// sentEvent is an event that was put into the input topic.
+// sentEvent is an event that was sent to the input topic.
 type sentEvent struct {
 	id, order string
-	// parked: the record is expected in the parked topic, skipped: nowhere.
+	// skipped: no decision is expected.
 	skipped bool
 }
 
-// order is an event to send; its zero fields get usual values.
+// order is an event to send; zero fields get default values.
 type order struct {
 	id, order, amount, currency, account string
 	kind                                 string // CloudEvents type
 	token                                string
 	time                                 time.Time
-	raw                                  string // the value as it is, instead of all else
+	raw                                  string // the value of the record, instead of the other fields
 	key                                  string // default: the order id
 	binary                               bool
-	partition                            int32 // default: by key; else one more than the partition
-	skipped                              bool  // nothing is to come of it
+	partition                            int32 // one more than the partition; 0: by key
+	skipped                              bool  // no decision is expected
 }
 
-// record makes the Kafka record of an order.
+// record returns the Kafka record of an order.
 func (w *world) record(o order) *kgo.Record {
 	def := func(v *string, d string) {
 		if *v == "" {
@@ -102,8 +102,8 @@ func (w *world) send(orders ...order) {
 	}
 }
 
-// verdict is a record of an outcome topic or the parked topic.
-type verdict struct {
+// decision is a record of an outcome topic or of the dead-letter topic.
+type decision struct {
 	kind      string // captured, rejected, parked
 	outcomeID string
 	event     string
@@ -114,19 +114,19 @@ type verdict struct {
 	record    *kgo.Record
 }
 
-// verdicts reads all outcomes and parked records that are committed.
-func (w *world) verdicts() []verdict {
+// decisions reads all committed outcomes and parked records.
+func (w *world) decisions() []decision {
 	w.t.Helper()
-	var all []verdict
+	var all []decision
 	for _, r := range w.readAll(w.topics.captured, w.topics.rejected, w.topics.parked) {
 		all = append(all, w.parse(r))
 	}
 	return all
 }
 
-func (w *world) parse(r *kgo.Record) verdict {
+func (w *world) parse(r *kgo.Record) decision {
 	w.t.Helper()
-	v := verdict{key: string(r.Key), partition: r.Partition, record: r}
+	v := decision{key: string(r.Key), partition: r.Partition, record: r}
 	if r.Topic == w.topics.parked {
 		v.kind = "parked"
 		for _, h := range r.Headers {
@@ -156,7 +156,7 @@ func (w *world) parse(r *kgo.Record) verdict {
 	return v
 }
 
-// claimedIDs returns what may be the id of a parked event.
+// claimedIDs returns the ids that a parked event may have.
 func claimedIDs(r *kgo.Record) []string {
 	ids := []string{headerOf(r, "ce_id")}
 	for _, after := range strings.Split(string(r.Value), `"id":"`)[1:] {
@@ -180,7 +180,7 @@ func headerOf(r *kgo.Record, key string) string {
 func (w *world) readAll(topics ...string) []*kgo.Record {
 	w.t.Helper()
 	var ends kadm.ListedOffsets
-	w.eventually("the outcome topics can be read", func() bool {
+	w.eventually("the end offsets of the topics are known", func() bool {
 		var err error
 		ends, err = w.admin.ListCommittedOffsets(w.t.Context(), topics...)
 		return err == nil && ends.Error() == nil
@@ -210,7 +210,7 @@ func (w *world) readAll(topics ...string) []*kgo.Record {
 	deadline := time.Now().Add(w.patience)
 	for len(left) > 0 {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("reading %v: not at the end after %s", topics, w.patience)
+			w.t.Fatalf("read %v: not at the end after %s", topics, w.patience)
 		}
 		fetches := cl.PollFetches(w.t.Context())
 		if err := fetches.Err0(); err != nil {
@@ -231,14 +231,14 @@ func (w *world) readAll(topics ...string) []*kgo.Record {
 	return records
 }
 
-// settle waits until the group has committed the end of the input topic, and
-// then checks the promises: one verdict for each event, no key charged twice,
-// no secret in a log.
-func (w *world) settle() []verdict {
+// settle waits until the group has committed the end of the input topic, and then checks
+// the promises: each event has one decision, no key is charged twice, no secret is
+// logged.
+func (w *world) settle() []decision {
 	w.t.Helper()
 	w.eventually("committed offsets are at the end of the input topic", func() bool { return w.lag() == 0 })
-	// A dead instance may leave a transaction open; until the broker aborts it,
-	// what others wrote after it cannot be seen.
+	// A crashed instance may leave a transaction open, which hides later records until
+	// the broker aborts it.
 	w.eventually("no transaction is open over the outcome topics", func() bool {
 		topics := []string{w.topics.captured, w.topics.rejected, w.topics.parked}
 		ends, err := w.admin.ListEndOffsets(w.t.Context(), topics...)
@@ -250,17 +250,17 @@ func (w *world) settle() []verdict {
 			return maps.EqualFunc(a, b, func(a, b kadm.ListedOffset) bool { return a.Offset == b.Offset })
 		})
 	})
-	verdicts := w.verdicts()
-	w.check(verdicts)
-	return verdicts
+	decisions := w.decisions()
+	w.check(decisions)
+	return decisions
 }
 
-// lag is how many offsets of the input topic are not committed.
+// lag returns how many offsets of the input topic are not committed.
 func (w *world) lag() int64 {
 	w.t.Helper()
 	ends, err := w.admin.ListEndOffsets(w.t.Context(), w.topics.input)
 	if err != nil || ends.Error() != nil {
-		return -1 // the broker is away
+		return -1 // the broker is down
 	}
 	committed, err := w.admin.FetchOffsetsForTopics(kadm.RequireStable(w.t.Context()), w.group, w.topics.input)
 	if err != nil {
@@ -279,10 +279,10 @@ func (w *world) lag() int64 {
 	return lag
 }
 
-func (w *world) check(verdicts []verdict) {
+func (w *world) check(decisions []decision) {
 	w.t.Helper()
-	byEvent := make(map[string][]verdict)
-	for _, v := range verdicts {
+	byEvent := make(map[string][]decision)
+	for _, v := range decisions {
 		byEvent[v.event] = append(byEvent[v.event], v)
 	}
 	sent := make(map[string]int)
@@ -290,23 +290,23 @@ func (w *world) check(verdicts []verdict) {
 		if !s.skipped {
 			sent[s.id]++
 		} else if n := len(byEvent[s.id]); n != 0 {
-			w.t.Errorf("event %q was to be skipped and has %d verdicts", s.id, n)
+			w.t.Errorf("event %q must be skipped and has %d decisions", s.id, n)
 		}
 	}
 	for id, times := range sent {
 		got := byEvent[id]
 		if len(got) > 0 && got[0].kind == "parked" && id != "" {
-			times = 1 // a copy of what is parked already is answered by nothing
+			times = 1 // a copy of a parked event gets no decision
 		}
 		if unmarked := w.unmarked(got); unmarked != 1 && !w.zombies && len(got) > 0 && id != "" {
 			w.t.Errorf("event %q has %d outcomes that are not marked as replayed: %s", id, unmarked, summary(got))
 		}
 		if len(got) != times {
-			w.t.Errorf("event %q was sent %d times and has %d verdicts: %s; log:\n%s", id, times, len(got), summary(got), w.log.tail())
+			w.t.Errorf("event %q was sent %d times and has %d decisions: %s; log:\n%s", id, times, len(got), summary(got), w.log.tail())
 		}
 		for _, v := range got {
 			if v.kind != got[0].kind || v.outcomeID != got[0].outcomeID {
-				w.t.Errorf("event %q has different verdicts: %s", id, summary(got))
+				w.t.Errorf("event %q has different decisions: %s", id, summary(got))
 			}
 		}
 	}
@@ -327,13 +327,13 @@ func (w *world) check(verdicts []verdict) {
 	}
 	for _, planted := range []string{accessToken, payerToken} {
 		if strings.Contains(w.log.String(), planted) {
-			w.t.Errorf("the log shows %q", planted)
+			w.t.Errorf("the log contains %q", planted)
 		}
 	}
 }
 
-// unmarked counts the verdicts that are not marked as replayed.
-func (w *world) unmarked(vs []verdict) int {
+// unmarked counts the decisions that are not marked as replayed.
+func (w *world) unmarked(vs []decision) int {
 	n := 0
 	for _, v := range vs {
 		if replayed, _ := v.data["replayed"].(bool); !replayed {
@@ -343,7 +343,7 @@ func (w *world) unmarked(vs []verdict) int {
 	return n
 }
 
-func summary(vs []verdict) string {
+func summary(vs []decision) string {
 	var out []string
 	for _, v := range vs {
 		out = append(out, fmt.Sprintf("%s %s %s at %s/%d@%d", v.kind, v.outcomeID, v.reason, v.record.Topic, v.record.Partition, v.record.Offset))

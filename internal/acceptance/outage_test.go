@@ -15,17 +15,17 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// TestOutage has the API down for half an hour, in each of the ways in which it
-// can be, while orders keep coming: nothing is parked, nothing is lost, and
-// what piled up is worked off within the rate limit.
+// TestOutage has the API down for half an hour, in several ways, while orders arrive:
+// nothing is parked or lost, and afterwards the backlog is captured within the rate
+// limit.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	for name, down := range map[string]simulator.Rule{
-		"503":                  {Action: simulator.ActionError, Status: 503},
-		"charged, then 500":    {Action: simulator.ActionError, Status: 500, Charge: true},
-		"hangs":                {Action: simulator.ActionHang},
-		"connections break":    {Action: simulator.ActionDrop},
-		"charged, then broken": {Action: simulator.ActionDrop, Charge: true},
+		"503":                 {Action: simulator.ActionError, Status: 503},
+		"charged then 500":    {Action: simulator.ActionError, Status: 500, Charge: true},
+		"hangs":               {Action: simulator.ActionHang},
+		"connections break":   {Action: simulator.ActionDrop},
+		"charged then broken": {Action: simulator.ActionDrop, Charge: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -35,7 +35,7 @@ func TestOutage(t *testing.T) {
 				w := newWorld(t, broker, 3, simulator.Config{Latency: 20 * time.Millisecond}, serveVirtual(t, broker))
 				in := w.start("a", func(c *config.Config) { c.CaptureRateLimit = rate })
 				w.send(numbered(30, nil)...)
-				w.eventually("it works", func() bool { return len(w.verdicts()) == 30 })
+				w.eventually("the first events are decided", func() bool { return len(w.decisions()) == 30 })
 
 				if err := w.sim.Apply(simulator.Script{Rules: []simulator.Rule{down}}); err != nil {
 					t.Fatal(err)
@@ -46,8 +46,8 @@ func TestOutage(t *testing.T) {
 					})...)
 					<-time.After(30 * time.Second)
 				}
-				if vs := w.verdicts(); len(vs) != 30 {
-					t.Errorf("%d verdicts during the outage, want those of before: %s", len(vs), summary(vs[30:]))
+				if vs := w.decisions(); len(vs) != 30 {
+					t.Errorf("decisions during the outage: there are %d, want those before it: %s", len(vs), summary(vs[30:]))
 				}
 				status := in.service.Status(t.Context())
 				if status.API.State != "circuit_open" && status.API.State != "circuit_half_open" {

@@ -14,16 +14,15 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// restless is an API with a slow answer now and then, so that hand-overs have
-// something to wait for.
+// restless is an API with some slow answers, so that handovers have calls to wait for.
 func restless() simulator.Config {
 	return simulator.Config{Latency: 20 * time.Millisecond, Seed: 4, Script: simulator.Script{Rules: []simulator.Rule{
 		{Match: simulator.Match{Probability: new(0.03)}, Action: simulator.ActionUsual, Delay: simulator.Duration(3 * time.Second)},
 	}}}
 }
 
-// load sends some orders every 50 ms until the function that it returns is
-// called. Nobody else sends meanwhile.
+// load sends four orders every 50 ms until stop is called. Nothing else may send
+// meanwhile.
 func (w *world) load() (stop func()) {
 	w.t.Helper()
 	var sending sync.WaitGroup
@@ -37,7 +36,7 @@ func (w *world) load() (stop func()) {
 				records = append(records, w.record(order{id: fmt.Sprintf("l%d", i), order: fmt.Sprintf("ol%d", i)}))
 			}
 			if err := w.client.ProduceSync(w.t.Context(), records...).FirstErr(); err != nil {
-				w.t.Errorf("the load: %v", err)
+				w.t.Errorf("send orders: %v", err)
 				return
 			}
 			select {
@@ -53,17 +52,17 @@ func (w *world) load() (stop func()) {
 	}
 }
 
-// noRepeatedCall wants one API call for each event that was asked for.
-func (w *world) noRepeatedCall() {
+// wantOneCallPerEvent checks that no event was called for twice.
+func (w *world) wantOneCallPerEvent() {
 	w.t.Helper()
 	for key, calls := range w.sim.Ledger().CallsByKey {
 		if calls != 1 {
-			w.t.Errorf("event %s was asked for %d times; nothing failed, so once was enough; log:\n%s", key, calls, w.log.about(key))
+			w.t.Errorf("%[2]d calls for event %[1]s, want 1; log:\n%[3]s", key, calls, w.log.about(key))
 		}
 	}
 }
 
-// about gives the lines that have a text.
+// about returns the log lines that contain a text.
 func (l *logBuffer) about(text string) string {
 	var lines []string
 	for line := range strings.Lines(l.String()) {
@@ -78,8 +77,8 @@ func static(c *config.Config) { c.KafkaStaticMembership = true }
 
 func (in *instance) hasPartitions() bool { return in.service.Partitions(in.w.t.Context()) > 0 }
 
-// rollingRestart replaces three instances one after the other, each stopped as
-// by SIGTERM and started under the same identity, while events keep coming.
+// rollingRestart replaces three instances one after the other, each stopped as by
+// SIGTERM and started with the same identity, while events arrive.
 func rollingRestart(w *world, changes ...func(*config.Config)) {
 	names := []string{"a", "b", "c"}
 	running := make(map[string]*instance)
@@ -99,39 +98,39 @@ func rollingRestart(w *world, changes ...func(*config.Config)) {
 	}
 	stop()
 	w.want(w.settle(), map[string]int{"captured": len(w.sent)})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 }
 
 func rollingRestartDynamic(w *world) { rollingRestart(w) }
 
 func rollingRestartStatic(w *world) { rollingRestart(w, static) }
 
-// slowHandOver has slow calls under way when a partition is revoked: the old
-// owner commits their outcomes, and the new one begins after that.
-func slowHandOver(w *world) {
+// slowHandover revokes a partition during slow calls. The old owner commits their
+// outcomes, and the new one begins after that.
+func slowHandover(w *world) {
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	first := w.start("a")
 	w.send(order{id: "slow1", partition: 1}, order{id: "slow2", partition: 2})
-	w.eventually("both calls are under way", func() bool { return w.sim.Ledger().Calls == 2 })
+	w.eventually("both calls are in flight", func() bool { return w.sim.Ledger().Calls == 2 })
 	second := w.start("b")
 	w.eventually("a partition is revoked", func() bool { return w.log.contains(`"partitions revoked"`) })
 	if n := first.service.InFlight(w.t.Context()); n != 2 {
-		w.t.Errorf("%d calls are under way at the revocation, want 2", n)
+		w.t.Errorf("%d calls at the time of the revocation, want 2", n)
 	}
-	// Behind the slow one, for whoever has the partition.
+	// Behind the slow event, for the next owner of the partition.
 	w.send(order{id: "next1", partition: 1}, order{id: "next2", partition: 2})
 	w.eventually("the second has a partition", second.hasPartitions)
-	if vs := w.verdicts(); !hasVerdict(vs, "slow1") && !hasVerdict(vs, "slow2") {
+	if vs := w.decisions(); !hasDecision(vs, "slow1") && !hasDecision(vs, "slow2") {
 		w.t.Errorf("a partition was handed over before its slow call was committed: %s", summary(vs))
 	}
 	w.want(w.settle(), map[string]int{"captured": 4})
-	w.noRepeatedCall()
+	w.wantOneCallPerEvent()
 	if first.service.Partitions(w.t.Context()) != 1 || second.service.Partitions(w.t.Context()) != 1 {
-		w.t.Error("the partitions are not shared")
+		w.t.Error("the two instances do not share the partitions")
 	}
 }
 
-func hasVerdict(vs []verdict, event string) bool {
+func hasDecision(vs []decision, event string) bool {
 	for _, v := range vs {
 		if v.event == event {
 			return true
@@ -140,8 +139,8 @@ func hasVerdict(vs []verdict, event string) bool {
 	return false
 }
 
-// slowAnswers is an API that answers the first try of slow1 and slow2 after a
-// time, that of late1 and late2 after two seconds.
+// slowAnswers is an API that answers the first call for slow1 and slow2 after the given
+// time, and for late1 and late2 after two seconds.
 func slowAnswers(after time.Duration) simulator.Config {
 	config := simulator.Config{Latency: 20 * time.Millisecond}
 	for key, delay := range map[string]time.Duration{"slow1": after, "slow2": after, "late1": 2 * time.Second, "late2": 2 * time.Second} {

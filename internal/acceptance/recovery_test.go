@@ -14,14 +14,13 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// TestRecovery has troubles that come together, or one after the other: the
-// service goes on by itself.
+// TestRecovery combines faults. The service recovers by itself.
 func TestRecovery(t *testing.T) {
 	t.Parallel()
 	for name, run := range map[string]func(w *world){
-		"commits are refused and the partitions lost": refusedThenLost,
-		"events that the API always fails for":        alwaysFailing,
-		"the input is made anew under calls":          madeAnewUnderCalls,
+		"commits are refused and then partitions are lost": refusedThenLost,
+		"events that the API always fails for":             alwaysFailing,
+		"the input is recreated while calls are in flight": inputRecreatedDuringCalls,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -30,12 +29,12 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
-// refusedThenLost takes the permission on the group away for two minutes:
-// commits are refused, then the partitions are lost, then it is given back.
+// refusedThenLost revokes the permission on the group for two minutes: commits are
+// refused, then partitions are lost, then the permission is granted again.
 func refusedThenLost(w *world) {
 	w.start("a")
 	w.send(numbered(20, nil)...)
-	w.eventually("it works", func() bool { return len(w.verdicts()) == 20 })
+	w.eventually("the first events are decided", func() bool { return len(w.decisions()) == 20 })
 	var refused []*kfake.FaultHandle
 	for _, f := range []kfake.Fault{
 		{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Group: w.group, Err: kerr.GroupAuthorizationFailed, Count: -1},
@@ -51,8 +50,8 @@ func refusedThenLost(w *world) {
 	w.want(w.settle(), map[string]int{"captured": 40})
 }
 
-// alwaysFailing has twenty events that the API always fails for: the circuit
-// opens by them, and good ones show that the API is well.
+// alwaysFailing has twenty events for which the API always fails. They open the circuit
+// breaker, and good events show that the API works.
 func alwaysFailing(w *world) {
 	var rules []simulator.Rule
 	for i := range 20 {
@@ -68,7 +67,7 @@ func alwaysFailing(w *world) {
 		w.send(order{id: fmt.Sprintf("good-%d", i)})
 		<-time.After(5 * time.Minute)
 		good := 0
-		for _, v := range w.verdicts() {
+		for _, v := range w.decisions() {
 			if v.kind == "captured" {
 				good++
 			}
@@ -79,9 +78,9 @@ func alwaysFailing(w *world) {
 	}
 }
 
-// madeAnewUnderCalls deletes the input topic while money is being taken, and
-// makes it anew: what was taken is told all the same.
-func madeAnewUnderCalls(w *world) {
+// inputRecreatedDuringCalls recreates the input topic during calls. The outcomes of
+// these calls are published nevertheless.
+func inputRecreatedDuringCalls(w *world) {
 	if err := w.sim.Apply(simulator.Script{Rules: []simulator.Rule{
 		{Action: simulator.ActionUsual, Delay: simulator.Duration(2 * time.Second)},
 	}}); err != nil {
@@ -89,17 +88,17 @@ func madeAnewUnderCalls(w *world) {
 	}
 	w.start("a")
 	w.send(order{id: "before"})
-	w.eventually("it works", func() bool { return len(w.verdicts()) == 1 })
+	w.eventually("the first events are decided", func() bool { return len(w.decisions()) == 1 })
 	w.send(numbered(10, nil)...)
-	<-time.After(time.Second) // the calls are under way
+	<-time.After(time.Second) // the calls are in flight
 	w.deleteTopic(w.topics.input)
 	<-time.After(3 * time.Second)
 	w.createTopic(w.topics.input, 2, nil)
 	<-time.After(time.Minute)
-	if charges, verdicts := len(w.sim.Ledger().Charges), len(w.verdicts()); charges != 11 || verdicts != 11 {
-		w.t.Errorf("%d charges and %d verdicts, want 11 of each", charges, verdicts)
+	if charges, decisions := len(w.sim.Ledger().Charges), len(w.decisions()); charges != 11 || decisions != 11 {
+		w.t.Errorf("%d charges and %d decisions, want 11 of each", charges, decisions)
 	}
-	w.client = w.newClient() // the other one knows the topic that is gone
+	w.client = w.newClient() // the old client has the id of the deleted topic
 	w.send(order{id: "after"})
 	w.want(w.settle(), map[string]int{"captured": 12})
 }

@@ -12,20 +12,20 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// refusalScenarios are about answers that may come of a misconfiguration of ours,
-// or of single events.
+// refusalScenarios are about answers that a misconfiguration or a single event may
+// cause.
 func refusalScenarios() []scenario {
 	calm := simulator.Config{Latency: 20 * time.Millisecond}
 	return []scenario{
-		{"cancelled payers do not hold up the good order behind them", 1, calm, cancelledPayersThenAGoodOrder},
+		{"cancelled payers do not delay a good order behind them", 1, calm, cancelledPayersThenAGoodOrder},
 		{"refused requests after cancelled payers halt once and are parked", 1, calm, refusedRequestsAfterCancelledPayers},
-		{"more cancelled payers than captures at once do not hold up a good order", 1, calm, manyCancelledPayers},
+		{"more cancelled payers than CAPTURE_MAX_IN_FLIGHT do not delay a good order", 1, calm, manyCancelledPayers},
 		{"a single cancelled payer is rejected at once", 1, calm, oneCancelledPayer},
-		{"a refused request is parked while the payers are refused", 1, calm, refusedRequestInAHalt},
-		{"an instance that stops in a halt leaves nothing behind that parks", 1, calm, stoppedInAHalt},
-		{"one order in two hundred is blocked by a firewall", 3, calm, firewallAmongMany},
-		{"an order that a firewall blocks is parked although it is alone", 1, calm, firewallAlone},
-		{"five orders that a firewall blocks do not slow down the others", 1, calm, fiveBlockedOrders},
+		{"a refused request is parked while payers are refused", 1, calm, refusedRequestWhileHalted},
+		{"an instance that stops while halted leaves no attempts behind", 1, calm, stoppedWhileHalted},
+		{"a firewall blocks one order in two hundred", 3, calm, firewallAmongMany},
+		{"a firewall blocks the only order", 1, calm, firewallAlone},
+		{"a firewall blocks five orders without delaying the others", 1, calm, fiveBlockedOrders},
 		{"one payer is answered 401 without a cause", 1, calm, onePayer(simulator.Rule{
 			Action: simulator.ActionAnswer, Status: 401, Body: `{"message":"unauthorized"}`,
 		})},
@@ -35,10 +35,10 @@ func refusalScenarios() []scenario {
 		})},
 		{"one payer is answered 404 by a proxy", 1, calm, onePayer(simulator.Rule{Action: simulator.ActionHTML, Status: 404})},
 		{"a blocked account without a body halts after a few orders", 1, calm, blockedAccount},
-		{"a refusal by policy of one order is its own once others succeed", 1, calm, policyOfOneOrder},
-		{"421 is tried again", 1, calm, answeredOnce(421)},
-		{"407 halts for the proxy and parks nobody", 1, calm, proxyCredential},
-		{"called a duplicate after a lost answer and only the decline is found", 1, calm, duplicateAfterALostAnswer},
+		{"a policy refusal concerns one order once others succeed", 1, calm, policyOfOneOrder},
+		{"421 is retried", 1, calm, answeredOnce(421)},
+		{"407 halts the service because of the proxy", 1, calm, proxyCredential},
+		{"a duplicate error after a lost answer when only the decline is found", 1, calm, duplicateAfterALostAnswer},
 	}
 }
 
@@ -49,7 +49,7 @@ func (w *world) apply(script simulator.Script) {
 	}
 }
 
-// cancelled ends the agreements of that many payers, and returns an order of each.
+// cancelled cancels the agreements of n payers and returns an order of each.
 func (w *world) cancelled(n int) []order {
 	w.t.Helper()
 	var script simulator.Script
@@ -61,16 +61,17 @@ func (w *world) cancelled(n int) []order {
 	return orders
 }
 
-// badRequests has the API refuse the requests of that many orders.
+// badRequests makes the API refuse the requests of n orders, and returns the orders.
 func (w *world) badRequests(name string, n int) []order {
 	w.t.Helper()
 	w.apply(simulator.Script{Rules: []simulator.Rule{{
-		Match: simulator.Match{ExternalReferencePrefix: "o-" + name}, Action: simulator.ActionError, Status: 400, Code: "400017", Message: "Invalid amount.",
+		Match: simulator.Match{ExternalReferencePrefix: "o-" + name}, Action: simulator.ActionError, Status: 400, Code: "400017",
+		Message: "Invalid amount.",
 	}}})
 	return numbered(n, func(i int, o *order) { o.id, o.order = fmt.Sprintf("%s%d", name, i), fmt.Sprintf("o-%s%d", name, i) })
 }
 
-// long is a time in which probes become rare: minutes, or where time is real, a few
+// long returns a time in which probes become rare: minutes of virtual time or a few real
 // seconds.
 func (w *world) long() time.Duration {
 	if w.broker.Dial != nil {
@@ -79,8 +80,8 @@ func (w *world) long() time.Duration {
 	return 4 * time.Second
 }
 
-// within waits until the events have a decision, and wants it soon. A real broker
-// that works for many tests at once is allowed a multiple of the time.
+// within waits until the events are decided and checks how long it took. With a real
+// broker, which many tests share, a multiple of the limit is allowed.
 func (w *world) within(limit time.Duration, ids ...string) {
 	w.t.Helper()
 	if w.broker.Dial == nil {
@@ -89,7 +90,7 @@ func (w *world) within(limit time.Duration, ids ...string) {
 	began := time.Now()
 	w.eventually(fmt.Sprintf("%q are decided", ids), func() bool {
 		decided := make(map[string]bool)
-		for _, v := range w.verdicts() {
+		for _, v := range w.decisions() {
 			decided[v.event] = true
 		}
 		for _, id := range ids {
@@ -111,7 +112,7 @@ func (in *instance) halted(cause string) func() bool {
 	}
 }
 
-// watch fails the test if the way to the API is ever shut, until stop is called.
+// watch fails the test if calls are halted or stopped at any time before stop is called.
 func (in *instance) watch() (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -125,7 +126,7 @@ func (in *instance) watch() (stop func()) {
 			case <-tick.C:
 			}
 			if api := in.service.Status(in.w.t.Context()).API; api.State != "passing" {
-				in.w.t.Errorf("the way to the API is %s: %s", api.State, api.Reason)
+				in.w.t.Errorf("calls are %s: %s", api.State, api.Reason)
 				return
 			}
 		}
@@ -133,17 +134,18 @@ func (in *instance) watch() (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// checkBlocked wants the records parked as blocked to name the last answer.
-func (w *world) checkBlocked(vs []verdict, answer string) {
+// checkBlocked checks that records parked as blocked name the last answer.
+func (w *world) checkBlocked(vs []decision, answer string) {
 	w.t.Helper()
 	for _, v := range vs {
-		if v.reason == "blocked" && (!strings.Contains(headerOf(v.record, "parked_detail"), answer) || headerOf(v.record, "parked_http_status") == "") {
+		if v.reason == "blocked" && (!strings.Contains(headerOf(v.record, "parked_detail"), answer) ||
+			headerOf(v.record, "parked_http_status") == "") {
 			w.t.Errorf("parked: %q, HTTP %s", headerOf(v.record, "parked_detail"), headerOf(v.record, "parked_http_status"))
 		}
 	}
 }
 
-// blocked has a deadline that lets a blocked order be parked within the test.
+// blocked sets a deadline so short that the test sees blocked orders being parked.
 func blocked(c *config.Config) { c.CaptureDeadline = 10 * time.Second }
 
 func cancelledPayersThenAGoodOrder(w *world) {
@@ -151,10 +153,11 @@ func cancelledPayersThenAGoodOrder(w *world) {
 	w.send(w.cancelled(25)...)
 	w.eventually("the service is halted", in.halted("payers_refused"))
 	<-time.After(w.long())
-	if next := in.service.Status(w.t.Context()).API.NextProbe; next.Before(time.Now().Add(-time.Second)) || next.After(time.Now().Add(31*time.Second)) {
-		w.t.Errorf("the next probe is at %s, now it is %s", next, time.Now())
+	if next := in.service.Status(w.t.Context()).API.NextProbe; next.Before(time.Now().Add(-time.Second)) ||
+		next.After(time.Now().Add(31*time.Second)) {
+		w.t.Errorf("the next probe is at %s, the time is %s", next, time.Now())
 	}
-	if vs := w.verdicts(); len(vs) != 0 {
+	if vs := w.decisions(); len(vs) != 0 {
 		w.t.Errorf("decided while halted: %s", summary(vs))
 	}
 	w.send(order{id: "good"})
@@ -167,28 +170,27 @@ func cancelledPayersThenAGoodOrder(w *world) {
 
 func refusedRequestsAfterCancelledPayers(w *world) {
 	in := w.start("a")
-	// Nine at a time with a good one, so that the payments lie between the refusals in
-	// whatever order the calls are answered.
+	// Nine at a time with a good one, so that there are payments between the refusals
+	// whatever the order of the answers.
 	sent := 0
 	for i, nine := range slices.Collect(slices.Chunk(w.cancelled(27), 9)) {
 		w.send(append(nine, order{id: fmt.Sprintf("good%d", i), token: fmt.Sprintf("good-payer%d", i)})...)
 		sent += len(nine) + 1
-		w.eventually("they are decided", func() bool { return len(w.verdicts()) == sent })
+		w.eventually("all orders are decided", func() bool { return len(w.decisions()) == sent })
 	}
 	w.send(w.badRequests("bad", 25)...)
 	w.eventually("the service is halted", in.halted("requests_refused"))
 	<-time.After(w.long())
 	w.send(order{id: "last"})
 	w.within(60*time.Second, "last")
-	stop := in.watch() // no second halt from the same evidence
+	stop := in.watch() // the same refusals must not halt twice
 	vs := w.settle()
 	w.want(vs, map[string]int{"captured": 4, "rejected invalid_payer_token": 27, "parked refused_request": 25})
 	<-time.After(w.long())
 	stop()
 }
 
-// manyCancelledPayers has more refused events than may be in flight for the calls
-// at once.
+// manyCancelledPayers has more refused events than calls may be in flight.
 func manyCancelledPayers(w *world) {
 	in := w.start("a", func(c *config.Config) { c.MaxInFlight = 2 })
 	w.send(w.cancelled(40)...)
@@ -209,30 +211,30 @@ func oneCancelledPayer(w *world) {
 	}
 }
 
-func refusedRequestInAHalt(w *world) {
+func refusedRequestWhileHalted(w *world) {
 	in := w.start("a")
 	w.send(w.cancelled(25)...)
 	w.eventually("the service is halted", in.halted("payers_refused"))
 	w.send(w.badRequests("bad", 1)...)
 	w.within(15*time.Second, "bad0")
-	if vs := w.verdicts(); len(vs) != 1 || !in.halted("payers_refused")() {
+	if vs := w.decisions(); len(vs) != 1 || !in.halted("payers_refused")() {
 		w.t.Errorf("decided while halted: %s", summary(vs))
 	}
 	w.send(order{id: "good"})
 	w.want(w.settle(), map[string]int{"captured": 1, "rejected invalid_payer_token": 25, "parked refused_request": 1})
 }
 
-// stoppedInAHalt: the next owner finds no attempt in the ledger, because none had an
-// effect, so it rejects or captures as if nothing had been tried.
-func stoppedInAHalt(w *world) {
+// stoppedWhileHalted stops an instance while it is halted. Its attempts had no effect
+// and are withdrawn, so the next owner rejects or captures as if there had been none.
+func stoppedWhileHalted(w *world) {
 	in := w.start("a")
 	w.apply(simulator.Script{Switches: simulator.Switches{UnknownPayers: "refuse"}})
 	w.send(numbered(30, func(i int, o *order) { o.token = fmt.Sprintf("payer-%d", i) })...)
 	w.eventually("the service is halted", in.halted("payers_refused"))
 	<-time.After(time.Second)
 	in.stop()
-	if vs := w.verdicts(); len(vs) != 0 {
-		w.t.Errorf("decided by the wrong token: %s", summary(vs))
+	if vs := w.decisions(); len(vs) != 0 {
+		w.t.Errorf("decided because of the wrong token: %s", summary(vs))
 	}
 	w.apply(simulator.Script{Switches: simulator.Switches{UnknownPayers: "accept"}})
 	w.send(w.cancelled(1)...)
@@ -272,7 +274,7 @@ func fiveBlockedOrders(w *world) {
 	in := w.start("a", blocked)
 	stop := in.watch()
 	w.send(order{id: "first"})
-	w.eventually("it works", func() bool { return len(w.verdicts()) == 1 })
+	w.eventually("the first events are decided", func() bool { return len(w.decisions()) == 1 })
 	w.send(numbered(5, func(i int, o *order) { o.id, o.order = fmt.Sprintf("blocked%d", i), fmt.Sprintf("o-blocked%d", i) })...)
 	for i := range 10 {
 		id := fmt.Sprintf("good%d", i)
@@ -286,7 +288,7 @@ func fiveBlockedOrders(w *world) {
 	w.checkBlocked(vs, "HTTP 403")
 }
 
-// onePayer has the orders of one payer answered by a rule, among those of others.
+// onePayer applies a rule to the orders of one payer, among those of others.
 func onePayer(rule simulator.Rule) func(w *world) {
 	rule.Match.PayerToken = "odd"
 	return func(w *world) {
@@ -312,7 +314,7 @@ func blockedAccount(w *world) {
 	w.send(numbered(20, nil)...)
 	w.eventually("the service is halted", in.halted("account"))
 	<-time.After(w.long())
-	if vs := w.verdicts(); len(vs) != 0 {
+	if vs := w.decisions(); len(vs) != 0 {
 		w.t.Errorf("decided while halted: %s", summary(vs))
 	}
 	w.sim.ClearScript()
@@ -325,7 +327,7 @@ func policyOfOneOrder(w *world) {
 	w.send(order{id: "odd"})
 	w.eventually("the service is halted", in.halted("account"))
 	<-time.After(w.long())
-	if vs := w.verdicts(); len(vs) != 0 {
+	if vs := w.decisions(); len(vs) != 0 {
 		w.t.Errorf("decided while halted: %s", summary(vs))
 	}
 	w.send(numbered(10, nil)...)
@@ -337,7 +339,7 @@ func policyOfOneOrder(w *world) {
 	w.checkBlocked(vs, "HTTP 403")
 }
 
-// answeredOnce has two calls in a hundred answered by a status.
+// answeredOnce answers two calls in a hundred with a status.
 func answeredOnce(status int) func(w *world) {
 	return func(w *world) {
 		w.apply(simulator.Script{Rules: []simulator.Rule{
@@ -356,19 +358,19 @@ func proxyCredential(w *world) {
 	w.apply(simulator.Script{Rules: []simulator.Rule{{Action: simulator.ActionHTML, Status: 407}}})
 	in := w.start("a", blocked)
 	w.send(numbered(30, nil)...)
-	w.eventually("the service is halted, and names the proxy", func() bool {
+	w.eventually("the service is halted because of the proxy", func() bool {
 		return in.halted("proxy")() && strings.Contains(in.service.Status(w.t.Context()).API.Reason, "HTTPS_PROXY")
 	})
 	<-time.After(w.long())
-	if vs := w.verdicts(); len(vs) != 0 {
+	if vs := w.decisions(); len(vs) != 0 {
 		w.t.Errorf("decided while halted: %s", summary(vs))
 	}
 	w.sim.ClearScript()
 	w.want(w.settle(), map[string]int{"captured": 30})
 }
 
-// duplicateAfterALostAnswer: the first try may have charged under another payment
-// than the search shows.
+// duplicateAfterALostAnswer has a first call that may have charged another payment than
+// the one that the lookup finds.
 func duplicateAfterALostAnswer(w *world) {
 	w.apply(simulator.Script{Rules: []simulator.Rule{
 		{Match: simulator.Match{Key: "e1", ToTry: 1}, Action: simulator.ActionDrop},

@@ -19,19 +19,18 @@ import (
 	"payment-capture/internal/verify"
 )
 
-// outcomesByEvent gives the outcomes as they were produced, by event.
-func outcomesByEvent(vs []verdict) map[string][]verdict {
-	by := make(map[string][]verdict)
+// outcomesByEvent returns the outcomes in the order of their production, by event.
+func outcomesByEvent(vs []decision) map[string][]decision {
+	by := make(map[string][]decision)
 	for _, v := range vs {
 		by[v.event] = append(by[v.event], v)
 	}
 	return by
 }
 
-// everythingAgain replays a topic in each way that there is, after the API has
-// forgotten all keys: every outcome comes again, the same but for its mark, and
-// nobody is called for.
-func everythingAgain(w *world) {
+// fullReplay replays a topic in each possible way after the API has forgotten all keys:
+// every outcome is published again, the same except its mark, and no call is made.
+func fullReplay(w *world) {
 	events := 5000
 	if w.stores.fs != nil {
 		events = 300
@@ -71,7 +70,7 @@ func everythingAgain(w *world) {
 			r.Key, r.Partition = fmt.Appendf(nil, "another-%d", i), (r.Partition+1)%6
 		})...)
 	})
-	// All that is there now comes again: the first records and their copies.
+	// Now the whole topic is replayed: the first records and their copies.
 	w.sim.ForgetKeys()
 	in.stop()
 	w.group += ".new"
@@ -84,12 +83,13 @@ func everythingAgain(w *world) {
 	w.verified()
 }
 
-// verified has the topics audited, the ledger with them.
+// verified checks that verify finds no difference.
 func (w *world) verified() {
 	w.t.Helper()
 	_, err := verify.Run(w.t.Context(), verify.Config{
 		Kafka: w.kafkaConfig(), Group: w.group, ScratchDir: w.t.TempDir(), Log: slog.New(slog.DiscardHandler),
-		Topics: verify.Topics{Input: w.topics.input, Captured: w.topics.captured, Rejected: w.topics.rejected, Parked: w.topics.parked, Ledger: w.topics.ledger},
+		Topics: verify.Topics{Input: w.topics.input, Captured: w.topics.captured, Rejected: w.topics.rejected,
+			Parked: w.topics.parked, Ledger: w.topics.ledger},
 	}, func(f verify.Finding) error {
 		w.t.Errorf("verify: %+v", f)
 		return nil
@@ -99,29 +99,30 @@ func (w *world) verified() {
 	}
 }
 
-// checkReplays looks at events that came so many times: one outcome is the
-// first, and the others say the same, marked.
-func (w *world) checkReplays(vs []verdict, times int) {
+// checkReplays checks that each event, sent the given number of times, has one outcome
+// and the same one marked as replayed for each copy.
+func (w *world) checkReplays(vs []decision, times int) {
 	w.t.Helper()
 	for id, got := range outcomesByEvent(vs) {
 		if len(got) != times || w.unmarked(got) != 1 {
-			w.t.Errorf("event %s came %d times and has %d outcomes, %d of them not marked as replayed", id, times, len(got), w.unmarked(got))
+			w.t.Errorf("event %s was sent %d times and has %d outcomes, %d of them not marked as replayed", id, times, len(got), w.unmarked(got))
 			continue
 		}
 		want := strings.ReplaceAll(string(got[0].record.Value), `"replayed":true`, `"replayed":false`)
 		for _, v := range got {
 			if text := strings.ReplaceAll(string(v.record.Value), `"replayed":true`, `"replayed":false`); text != want {
-				w.t.Errorf("event %s: an outcome says\n%s\nand another one\n%s", id, want, text)
+				w.t.Errorf("event %s has the outcome\n%s\nand also\n%s", id, want, text)
 			}
 		}
 	}
 }
 
-// copies makes records anew: one can be produced only once.
+// copies returns copies of records, because a record can be produced only once.
 func copies(records []*kgo.Record, change func(i int, r *kgo.Record)) []*kgo.Record {
 	var out []*kgo.Record
 	for i, r := range records {
-		c := &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: slices.Clone(r.Headers), Timestamp: r.Timestamp}
+		c := &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: slices.Clone(r.Headers),
+			Timestamp: r.Timestamp}
 		if change != nil {
 			change(i, c)
 		}
@@ -137,7 +138,8 @@ func (w *world) produce(records ...*kgo.Record) {
 	}
 }
 
-// suppressed: what was decided before is answered by nothing.
+// suppressed replays a topic with REPLAYED_OUTCOMES=suppress: nothing is published
+// again.
 func suppressed(w *world) {
 	quiet := func(c *config.Config) { c.ReplayedOutcomes = config.ReplayedSuppress }
 	first := w.start("a", quiet)
@@ -153,8 +155,8 @@ func suppressed(w *world) {
 	}
 }
 
-// conflicting: a second event of an id that is for something else is parked
-// once, however often it comes, and the first one's outcome stands.
+// conflicting sends a different event with the id of the first one. It is parked once,
+// however often it is sent, and the first one's outcome stays valid.
 func conflicting(w *world) {
 	w.start("a")
 	w.send(order{id: "e1", order: "o1"})
@@ -162,17 +164,19 @@ func conflicting(w *world) {
 	others := w.sent
 	w.send(order{id: "e1", order: "o1", amount: "700.51"})
 	w.sent = others
-	w.eventually("the other one is parked", func() bool { return w.lag() == 0 && len(w.verdicts()) == 2 })
-	w.want(w.verdicts(), map[string]int{"captured": 1, "parked conflicting_event": 1})
+	w.eventually("the different event is parked", func() bool { return w.lag() == 0 && len(w.decisions()) == 2 })
+	w.want(w.decisions(), map[string]int{"captured": 1, "parked conflicting_event": 1})
 	w.produce(copies(w.readAll(w.topics.input), nil)...)
-	w.eventually("the first is answered again, the other one not parked again", func() bool { return w.lag() == 0 && len(w.verdicts()) == 3 })
-	w.want(w.verdicts(), map[string]int{"captured": 2, "parked conflicting_event": 1})
+	w.eventually("the first is replayed and the different one is not parked again",
+		func() bool { return w.lag() == 0 && len(w.decisions()) == 3 })
+	w.want(w.decisions(), map[string]int{"captured": 2, "parked conflicting_event": 1})
 	if ledger := w.sim.Ledger(); ledger.Calls != 1 || len(ledger.Charges) != 1 {
 		w.t.Errorf("%d calls, %d charges; want one of each", ledger.Calls, len(ledger.Charges))
 	}
 }
 
-// oncePerReference: a backfill that makes up new event ids charges nobody again.
+// oncePerReference sends each order again with a new event id, as a careless backfill
+// does: no order is charged twice.
 func oncePerReference(w *world) {
 	once := func(c *config.Config) { c.CaptureOncePer = config.OncePerReference }
 	w.start("a", once)
@@ -191,9 +195,9 @@ func oncePerReference(w *world) {
 	}
 }
 
-// ledgerAnewWhileStopped: a ledger that is gone is not taken for one that knows
-// of nothing.
-func ledgerAnewWhileStopped(w *world) {
+// ledgerRecreatedWhileStopped recreates the ledger topic. The service does not take it
+// for an empty ledger.
+func ledgerRecreatedWhileStopped(w *world) {
 	first := w.start("a")
 	w.send(numbered(20, nil)...)
 	w.want(w.settle(), map[string]int{"captured": 20})
@@ -203,22 +207,22 @@ func ledgerAnewWhileStopped(w *world) {
 	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
 	w.produce(copies(w.readAll(w.topics.input), nil)...)
 	second := w.start("a")
-	w.eventually("the partitions are halted, and it is said why", func() bool {
+	w.eventually("the partitions are halted because of the ledger", func() bool {
 		halted := slices.Collect(maps.Values(second.service.HaltedPartitions(w.t.Context())))
 		return len(halted) == 2 && strings.HasPrefix(halted[0], "ledger_missing") && strings.HasPrefix(halted[1], "ledger_missing")
 	})
 	if calls := w.sim.Ledger().Calls; calls != 20 {
 		w.t.Errorf("%d calls, want 20", calls)
 	}
-	w.want(w.verdicts(), map[string]int{"captured": 20})
+	w.want(w.decisions(), map[string]int{"captured": 20})
 }
 
-// ledgerAnewBeforeACommit: neither a partition where nothing was committed but
-// its start nor one that was added later is begun with a ledger that the group
-// does not know.
-func ledgerAnewBeforeACommit(w *world) {
+// ledgerRecreatedBeforeACommit recreates the ledger when the group has committed only
+// start offsets. Neither these partitions nor a new one begin with a ledger that the
+// group does not know.
+func ledgerRecreatedBeforeACommit(w *world) {
 	first := w.start("a")
-	w.eventually("it has its partitions", func() bool { return first.service.Partitions(w.t.Context()) == 2 })
+	w.eventually("the partitions are assigned", func() bool { return first.service.Partitions(w.t.Context()) == 2 })
 	first.stop()
 	w.deleteTopic(w.topics.ledger)
 	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
@@ -231,7 +235,7 @@ func ledgerAnewBeforeACommit(w *world) {
 	}
 	w.send(numbered(20, nil)...)
 	second := w.start("a")
-	w.eventually("all partitions are halted, and it is said why", func() bool {
+	w.eventually("all partitions are halted because of the ledger", func() bool {
 		halted := slices.Collect(maps.Values(second.service.HaltedPartitions(w.t.Context())))
 		return len(halted) == 3 && !slices.ContainsFunc(halted, func(why string) bool { return !strings.HasPrefix(why, "ledger_missing") })
 	})
@@ -240,7 +244,7 @@ func ledgerAnewBeforeACommit(w *world) {
 	}
 }
 
-func ledgerAnewWhileRunning(w *world) {
+func ledgerRecreatedWhileRunning(w *world) {
 	in := w.start("a")
 	w.send(numbered(20, nil)...)
 	w.want(w.settle(), map[string]int{"captured": 20})
@@ -252,14 +256,14 @@ func ledgerAnewWhileRunning(w *world) {
 		return s.Ledger.State == "halted" && strings.HasPrefix(s.Ledger.Reason, "ledger_missing")
 	})
 	w.produce(copies(w.readAll(w.topics.input), nil)...)
-	w.eventually("what comes again waits", func() bool { return in.service.InFlight(w.t.Context()) == 20 })
+	w.eventually("the copies wait", func() bool { return in.service.InFlight(w.t.Context()) == 20 })
 	if ledger := w.sim.Ledger(); ledger.Calls != 20 {
 		w.t.Errorf("%d calls, want 20", ledger.Calls)
 	}
 }
 
-// resent: what is parked stays parked, until a person sends it again, and only
-// once: the record that was sent again does not undo a later parking.
+// resent resends a parked event, as an operator does. The resent record undoes only the
+// decision that it names, and only once.
 func resent(w *world) {
 	w.start("a")
 	w.send(order{id: "e1", order: "o1", currency: "ARS"})
@@ -271,17 +275,17 @@ func resent(w *world) {
 				r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 			}
 		})...)
-		w.eventually("it is dealt with", func() bool { return w.lag() == 0 })
+		w.eventually("the record is committed", func() bool { return w.lag() == 0 })
 	}
-	send(at.Add(-time.Second)) // another parking than that which stands
-	w.want(w.verdicts(), map[string]int{"parked wrong_currency": 1})
+	send(at.Add(-time.Second)) // names an earlier decision than the valid one
+	w.want(w.decisions(), map[string]int{"parked wrong_currency": 1})
 	send(at)
-	w.want(w.verdicts(), map[string]int{"parked wrong_currency": 2})
-	send(at) // that one is undone already
-	w.want(w.verdicts(), map[string]int{"parked wrong_currency": 2})
+	w.want(w.decisions(), map[string]int{"parked wrong_currency": 2})
+	send(at) // this decision is already undone
+	w.want(w.decisions(), map[string]int{"parked wrong_currency": 2})
 }
 
-// parkedAt gives when the ledger says that an event was parked.
+// parkedAt returns the time at which the ledger has an event parked.
 func (w *world) parkedAt(id string) time.Time {
 	w.t.Helper()
 	for _, r := range slices.Backward(w.readAll(w.topics.ledger)) {
@@ -301,7 +305,7 @@ func (w *world) parkedAt(id string) time.Time {
 	return time.Time{}
 }
 
-// loseStores removes the local stores of the ledger; no instance may run.
+// loseStores removes the local stores of the ledger. No instance may run.
 func (w *world) loseStores() {
 	w.t.Helper()
 	var err error

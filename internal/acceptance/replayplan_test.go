@@ -21,23 +21,24 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// silent shows no progress.
+// silent is a progress display that shows nothing.
 type silent struct{}
 
 func (silent) Begin(string, int64) {}
 func (silent) At(int64)            {}
 func (silent) End()                {}
 
-// planner plans replays of a world, by the rules that its service has.
+// planner plans replays with the rules of the service.
 type planner struct {
 	*world
 	rule func(*config.Config)
 }
 
-// byTheLedger reads the ledger as it is.
-func (p planner) byTheLedger(use func(*ledger.Ledger)) {
+// withLedger calls use with the current ledger.
+func (p planner) withLedger(use func(*ledger.Ledger)) {
 	p.t.Helper()
-	l := ledger.New(ledger.Config{Kafka: p.kafkaConfig(), Topic: p.topics.ledger, Dir: "replay", FS: vfs.NewMem(), Log: slog.New(slog.DiscardHandler)})
+	l := ledger.New(ledger.Config{Kafka: p.kafkaConfig(), Topic: p.topics.ledger, Dir: "replay", FS: vfs.NewMem(),
+		Log: slog.New(slog.DiscardHandler)})
 	if err := l.Start(p.t.Context()); err != nil {
 		p.t.Fatal(err)
 	}
@@ -48,7 +49,7 @@ func (p planner) byTheLedger(use func(*ledger.Ledger)) {
 	use(l)
 }
 
-// replay plans a replay, and sends it if it shall.
+// replay plans a replay and sends the records if send is set.
 func (p planner) replay(l *ledger.Ledger, s replay.Selection, send bool) *replay.Plan {
 	p.t.Helper()
 	ctx, c := p.t.Context(), p.config("replay")
@@ -75,12 +76,12 @@ func (p planner) replay(l *ledger.Ledger, s replay.Selection, send bool) *replay
 	return plan
 }
 
-// classes gives what plans say of each of these events alone, of the records of a
-// selection; of one that is not chosen nothing.
+// classes plans a replay of each event alone within a selection, and returns the
+// classes. An event that the selection does not match has none.
 func (p planner) classes(ids []string, of replay.Selection) map[string]replay.Class {
 	p.t.Helper()
 	classes := make(map[string]replay.Class)
-	p.byTheLedger(func(l *ledger.Ledger) {
+	p.withLedger(func(l *ledger.Ledger) {
 		for _, id := range ids {
 			of.Events = []string{id}
 			rows := p.replay(l, of, false).Rows
@@ -96,15 +97,14 @@ func (p planner) classes(ids []string, of replay.Selection) map[string]replay.Cl
 	return classes
 }
 
-// agree sends what is chosen, lets the service deal with it, and compares what
-// happened with what was planned.
+// agree sends the selected records and compares the service's decisions with the plan.
 func (p planner) agree(classes map[string]replay.Class, s replay.Selection) {
 	p.t.Helper()
 	since := p.watch()
 	accept := p.commitEnds()
-	p.byTheLedger(func(l *ledger.Ledger) { p.replay(l, s, true) })
+	p.withLedger(func(l *ledger.Ledger) { p.replay(l, s, true) })
 	in := p.start("a", p.rule, accept)
-	p.eventually("the copies are dealt with", func() bool { return p.lag() == 0 })
+	p.eventually("the copies are committed", func() bool { return p.lag() == 0 })
 	in.stop()
 	got := since()
 	for id, class := range classes {
@@ -113,7 +113,7 @@ func (p planner) agree(classes map[string]replay.Class, s replay.Selection) {
 			want.parked = got[id].parked
 		}
 		if got[id] != want {
-			p.t.Errorf("%s was planned as %s, and %+v happened", id, string(class), got[id])
+			p.t.Errorf("%s was planned as %s, got %+v", id, string(class), got[id])
 		}
 	}
 	if double := p.sim.Ledger().DoubleCharges(); len(double) > 0 {
@@ -121,8 +121,8 @@ func (p planner) agree(classes map[string]replay.Class, s replay.Selection) {
 	}
 }
 
-// attempted puts attempts on events of the input into the ledger, as another
-// instance that died would have.
+// attempted writes attempts on events of the input to the ledger, as a crashed instance
+// leaves them.
 func (w *world) attempted(attempts map[string]func(*event.ReadyToCapture) event.Attempt) {
 	w.t.Helper()
 	for _, r := range w.readAll(w.topics.input) {
@@ -135,15 +135,15 @@ func (w *world) attempted(attempts map[string]func(*event.ReadyToCapture) event.
 	}
 }
 
-// happened is what the service did with an event that came again.
+// happened is what the service did with a replayed event.
 type happened struct {
 	calls             int
 	captured          bool
 	rejected, replays int
-	parked            string // why, where it was parked now
+	parked            string // the reason if it was parked
 }
 
-// watch notes what is there now, and gives what happened to each event since.
+// watch returns a function that returns what has happened to each event since.
 func (w *world) watch() func() map[string]happened {
 	type place struct {
 		partition int32
@@ -155,7 +155,7 @@ func (w *world) watch() func() map[string]happened {
 	}
 	counts := func() map[string]happened {
 		all := make(map[string]happened)
-		for _, v := range w.verdicts() {
+		for _, v := range w.decisions() {
 			h := all[v.event]
 			replayed, _ := v.data["replayed"].(bool)
 			switch {
@@ -193,10 +193,10 @@ func (w *world) watch() func() map[string]happened {
 	}
 }
 
-// lookedUp stands for any reason of parking.
+// lookedUp stands for any park reason.
 const lookedUp = "*"
 
-// expected is what a class says will happen; of a look-up nothing is found here.
+// expected returns what a class predicts. In these tests lookups find nothing.
 func expected(c replay.Class) happened {
 	switch c {
 	case replay.AnsweredCaptured, replay.AnsweredRejected:
@@ -221,12 +221,12 @@ func expected(c replay.Class) happened {
 	return happened{}
 }
 
-// parkedEarly puts an order into the parked topic of which the ledger knows
-// nothing.
+// parkedEarly writes a parked record of an order that the ledger does not know.
 func (w *world) parkedEarly(o order) {
 	w.t.Helper()
 	r := w.record(o)
-	m := event.EncodeParked(event.Message{Key: r.Key, Value: r.Value}, event.Position{Topic: w.topics.input}, &event.ParkInfo{Reason: event.ParkUndecided})
+	m := event.EncodeParked(event.Message{Key: r.Key, Value: r.Value}, event.Position{Topic: w.topics.input},
+		&event.ParkInfo{Reason: event.ParkUndecided})
 	parked := &kgo.Record{Topic: w.topics.parked, Key: m.Key, Value: m.Value}
 	for _, h := range m.Headers {
 		parked.Headers = append(parked.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
@@ -234,13 +234,12 @@ func (w *world) parkedEarly(o order) {
 	w.produce(parked)
 }
 
-// declining has a payer whose payments are declined.
+// declining is an API with a payer whose payments are declined.
 func declining() simulator.Config {
 	return simulator.Config{Script: simulator.Script{Payers: []simulator.Payer{{Token: "declined", Decline: "cc_rejected_other_reason"}}}}
 }
 
-// planAgrees: what a plan says of each kind of event is what the service does
-// when it is sent.
+// planAgrees checks that the service does what a plan predicts, for each kind of event.
 func planAgrees(w *world) { replayAsPlanned(w, config.OncePerEvent) }
 
 func planAgreesOncePerReference(w *world) { replayAsPlanned(w, config.OncePerReference) }
@@ -253,11 +252,12 @@ func replayAsPlanned(w *world, oncePer string) {
 		order{id: "captured"}, order{id: "rejected", token: "declined"}, order{id: "parked", currency: "BRL"},
 		order{id: "too-old-then", time: begin.Add(-48 * time.Hour)},
 	)
-	w.eventually("all is dealt with", func() bool { return w.lag() == 0 })
+	w.eventually("all records are committed", func() bool { return w.lag() == 0 })
 	before.stop()
 	w.send(
 		order{id: "fresh"}, order{id: "old", time: begin.Add(-25 * time.Hour)}, order{id: "future", time: begin.Add(2 * time.Hour)},
-		order{id: "reals", currency: "BRL"}, order{id: "tried"}, order{id: "hours"}, order{id: "days"}, order{id: "others"}, order{id: "otherwise"},
+		order{id: "reals", currency: "BRL"}, order{id: "tried"}, order{id: "hours"}, order{id: "days"}, order{id: "others"},
+		order{id: "otherwise"},
 		order{id: "ahead"}, order{id: "little-known"}, order{id: "contradicted"}, order{id: "rival", order: "order-captured"},
 		order{id: "rival-tried", order: "order-captured"}, order{id: "theirs", account: "other"},
 	)
@@ -297,17 +297,18 @@ func replayAsPlanned(w *world, oncePer string) {
 		w.t.Errorf("%d classes of %d events, of these kinds: %v", len(classes), len(ids), kinds)
 	}
 	p.agree(classes, originals)
-	// All is decided now, and a second time it is as the plan says too.
+	// Everything is decided now. A second replay also follows its plan.
 	p.agree(p.classes(ids, originals), originals)
 
-	// What is parked is tried again once. What the plan calls hopeless is not
+	// Parked events are attempted once more. Events that the plan calls hopeless are not
 	// sent.
 	const early = "parked-before-the-ledger"
 	w.parkedEarly(order{id: early, time: begin.Add(-25 * time.Hour)})
 	allParked := replay.Selection{All: true, Parked: true}
 	parked := p.classes(append(ids, early), replay.Selection{Parked: true})
-	if parked["too-old-then"] != replay.First || parked[early] != replay.ParkTooOld || parked["days"] != replay.LookUpThenPark || parked["parked"] != replay.ParkWrongCurrency {
-		w.t.Errorf("of the parked ones: %v", parked)
+	if parked["too-old-then"] != replay.First || parked[early] != replay.ParkTooOld || parked["days"] != replay.LookUpThenPark ||
+		parked["parked"] != replay.ParkWrongCurrency {
+		w.t.Errorf("parked events are planned as %v", parked)
 	}
 	for id, class := range parked {
 		if class == replay.ParkWrongCurrency || class == replay.ParkConflicting || class == replay.ParkReference {
@@ -316,7 +317,7 @@ func replayAsPlanned(w *world, oncePer string) {
 	}
 	p.agree(parked, allParked)
 	if parked = p.classes([]string{early}, replay.Selection{Parked: true}); parked[early] != replay.First {
-		w.t.Errorf("parked by the ledger, it is %s", string(parked[early]))
+		w.t.Errorf("the event that the ledger has parked is planned as %s", string(parked[early]))
 	}
 	p.agree(parked, replay.Selection{Parked: true, Events: []string{early}})
 	p.agree(p.classes(ids, originals), originals)

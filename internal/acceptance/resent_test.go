@@ -16,10 +16,9 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// TestResentRecordOutlivesTheLedger: an old event that a person sent again was
-// captured by it. Days later all is lost but the input topic, which is read
-// from its start: the mark on the record is as old as the rest, and must not
-// charge the order once more.
+// TestResentRecordOutlivesTheLedger captures an old event because an operator resent it.
+// Days later everything is lost except the input topic, which is read from its start.
+// The resend headers are as old as the record, so the order must not be charged again.
 func TestResentRecordOutlivesTheLedger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker := kafkatest.Fake(t, kfake.GroupMinSessionTimeout(1))
@@ -33,7 +32,7 @@ func TestResentRecordOutlivesTheLedger(t *testing.T) {
 				r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 			}
 		})...)
-		w.eventually("it is captured", func() bool { return w.lag() == 0 && len(w.sim.Ledger().Charges) == 1 })
+		w.eventually("the event is captured", func() bool { return w.lag() == 0 && len(w.sim.Ledger().Charges) == 1 })
 		in.stop()
 
 		time.Sleep(48 * time.Hour)
@@ -42,10 +41,10 @@ func TestResentRecordOutlivesTheLedger(t *testing.T) {
 		w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
 		w.loseStores()
 		first := w.readAll(w.topics.input)[0]
-		w.deleteRecords(first.Partition, first.Offset+1) // by retention
+		w.deleteRecords(first.Partition, first.Offset+1) // as retention does
 		w.group += ".new"
 		w.start("b", func(c *config.Config) { c.KafkaStartAt = "earliest" })
-		w.eventually("the topic is read", func() bool { return w.lag() == 0 })
+		w.eventually("the topic is committed", func() bool { return w.lag() == 0 })
 		if charges := len(w.sim.Ledger().Charges); charges != 1 {
 			t.Errorf("the order was charged %d times", charges)
 		}

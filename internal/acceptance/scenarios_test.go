@@ -22,7 +22,7 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// scenario is one thing that users do, or that happens to them.
+// scenario is one situation that the service must handle.
 type scenario struct {
 	name       string
 	partitions int32
@@ -43,84 +43,84 @@ func scenarios() []scenario {
 		{"invalid events are parked", 1, simulator.Config{}, invalidEvents},
 		{"other types and accounts are skipped", 2, simulator.Config{}, skipped},
 		{"two events of one order stay in order", 3, simulator.Config{Latency: 50 * time.Millisecond}, keyOrder},
-		{"a slow capture holds back its own key only", 1, simulator.Config{Script: simulator.Script{Rules: []simulator.Rule{
+		{"a slow capture delays only its own order", 1, simulator.Config{Script: simulator.Script{Rules: []simulator.Rule{
 			{Match: simulator.Match{Key: "slow"}, Action: simulator.ActionUsual, Delay: simulator.Duration(3 * time.Second)},
 		}}}, slowCapture},
 		{"many orders at once", 3, slow, manyOrders},
 		{"faults of the API", 3, faultyAPI(), faults},
 		{"undecided events are looked up", 1, simulator.Config{}, undecided},
-		{"undecided events that cannot be found are parked", 1, simulator.Config{}, undecidedForGood},
+		{"undecided events that cannot be found are parked", 1, simulator.Config{}, undecidedNotFound},
 		{"instances join and leave", 3, slow, joinAndLeave},
 		{"an instance dies", 3, slow, instanceDies},
-		{"a death above a stuck capture", 1, simulator.Config{Script: simulator.Script{Rules: []simulator.Rule{
+		{"an instance dies while one capture is stuck", 1, simulator.Config{Script: simulator.Script{Rules: []simulator.Rule{
 			{Match: simulator.Match{Key: "stuck", ToTry: 1}, Action: simulator.ActionHang},
-		}}}, stuckAndDead},
-		{"a stop finishes what is under way", 1, simulator.Config{Latency: 500 * time.Millisecond}, gracefulStop},
+		}}}, deathDuringStuckCapture},
+		{"a stop finishes the captures in flight", 1, simulator.Config{Latency: 500 * time.Millisecond}, gracefulStop},
 		{"old events are not charged", 1, simulator.Config{}, oldEvents},
 		{"aborted input is not charged", 1, simulator.Config{}, abortedInput},
-		{"a new group needs to be told where to start", 1, simulator.Config{}, startAt},
-		{"a refused token halts and its mending heals", 1, simulator.Config{}, refusedToken},
-		{"a run of refused payers halts", 3, simulator.Config{}, refusedPayers},
-		{"a run of invalid events is held", 1, simulator.Config{}, invalidRun},
-		{"a valid event behind any number of invalid ones ends their hold", 1, simulator.Config{}, validBehindManyInvalid},
-		{"holds of invalid events outlive restarts", 3, simulator.Config{}, holdsOutliveRestarts},
+		{"a new group needs KAFKA_START_AT", 1, simulator.Config{}, startAt},
+		{"a refused token halts the service until the token is replaced", 1, simulator.Config{}, refusedToken},
+		{"refused payers in a row halt the service", 3, simulator.Config{}, refusedPayers},
+		{"invalid events in a row are held", 1, simulator.Config{}, invalidRun},
+		{"a valid event after any number of invalid ones ends the hold", 1, simulator.Config{}, validBehindManyInvalid},
+		{"holds of invalid events survive restarts", 3, simulator.Config{}, holdsOutliveRestarts},
 		{"a hold of invalid events expires", 1, simulator.Config{}, holdExpires},
-		{"a wrong CURRENCY parks no topic", 1, simulator.Config{}, wrongCurrency},
+		{"a wrong CURRENCY holds the orders", 1, simulator.Config{}, wrongCurrency},
 		{"orders in another currency are held", 1, simulator.Config{}, otherCurrency},
 		{"orders in local time with Z are held", 1, simulator.Config{}, localTimeWithZ},
-		{"invalid events that are parked already are not held", 1, simulator.Config{}, runsKnownToTheLedger},
-		{"events for another account end no hold of invalid events", 1, simulator.Config{}, invalidAmongOthers},
-		{"skipped records are named by type and account", 1, simulator.Config{}, unknownTypesAreNamed},
-		{"the status names what waits longest", 1, simulator.Config{}, longestWaiting},
+		{"invalid events that were parked before are not held", 1, simulator.Config{}, parkedBefore},
+		{"events for another account do not end a hold of invalid events", 1, simulator.Config{}, invalidAmongOthers},
+		{"skipped records are counted by type and account", 1, simulator.Config{}, unknownTypesAreNamed},
+		{"the status names the event that has waited longest", 1, simulator.Config{}, longestWaiting},
 		{"a partition whose records were deleted halts", 2, simulator.Config{}, outOfRange},
 		{"verify names the orders that a foreign offset skipped", 3, simulator.Config{}, foreignOffsetSkips},
 		{"verify decodes a parked event of unknown age as the service did", 1, simulator.Config{}, agelessEvents},
 		{"verify proves nothing without offsets or a ledger", 1, simulator.Config{}, offsetsExpired},
 		{"the offsets are reset to zero", 2, simulator.Config{}, offsetsReset},
-		{"everything comes again and the API has forgotten", 6, simulator.Config{}, everythingAgain},
+		{"a replay after the API has forgotten the keys", 6, simulator.Config{}, fullReplay},
 		{"replayed outcomes are suppressed", 2, simulator.Config{}, suppressed},
-		{"an event id is used for something else", 2, simulator.Config{}, conflicting},
+		{"two different events have one id", 2, simulator.Config{}, conflicting},
 		{"a reference is captured once", 2, simulator.Config{}, oncePerReference},
-		{"the ledger is made anew before the first commit of a partition", 2, simulator.Config{}, ledgerAnewBeforeACommit},
-		{"the ledger is made anew while stopped", 2, simulator.Config{}, ledgerAnewWhileStopped},
-		{"the ledger is made anew while running", 2, simulator.Config{}, ledgerAnewWhileRunning},
-		{"a parked event is sent again", 1, simulator.Config{}, resent},
+		{"the ledger is recreated before the first commit of a partition", 2, simulator.Config{}, ledgerRecreatedBeforeACommit},
+		{"the ledger is recreated while the service is stopped", 2, simulator.Config{}, ledgerRecreatedWhileStopped},
+		{"the ledger is recreated while the service runs", 2, simulator.Config{}, ledgerRecreatedWhileRunning},
+		{"a parked event is resent", 1, simulator.Config{}, resent},
 		{"an event parked without a call is captured once it is corrected", 3, simulator.Config{}, corrected},
-		{"a conflicting event is parked with both values of what differs", 2, simulator.Config{Script: simulator.Script{
+		{"a conflicting event is parked with both values of each difference", 2, simulator.Config{Script: simulator.Script{
 			Payers: []simulator.Payer{{Token: "poor", Balance: "1"}},
 		}}, conflictsNamed},
 		{"an event slightly ahead waits for its time", 1, simulator.Config{}, slightlyAhead},
-		{"an event slightly ahead is parked if none may wait", 1, simulator.Config{}, noneWaits},
-		{"a crowd of events that are ahead holds up nobody", 1, simulator.Config{}, crowdOfWaiting},
-		{"a crowd behind an event that is ahead holds up nobody", 1, simulator.Config{}, crowdBehindWaiting},
-		{"an event that is ahead holds up its order alone", 1, simulator.Config{}, sharedKey},
+		{"an event slightly ahead is parked if events may not wait", 1, simulator.Config{}, noWaiting},
+		{"many events ahead of their time do not delay others", 1, simulator.Config{}, manyWaiting},
+		{"many events behind one that is ahead do not delay others", 1, simulator.Config{}, manyBehindWaiting},
+		{"an event that is ahead delays only its own order", 1, simulator.Config{}, sharedKey},
 		{"hostile records are parked", 1, simulator.Config{}, hostileInput},
 		{"a rolling restart", 6, restless(), rollingRestartDynamic},
 		{"a rolling restart of static members", 6, restless(), rollingRestartStatic},
-		{"slow calls under way at a hand-over", 2, slowAnswers(4 * time.Second), slowHandOver},
+		{"slow calls in flight during a handover", 2, slowAnswers(4 * time.Second), slowHandover},
 		{"a zombie whose connections were cut", 2, slowAnswers(20 * time.Second), zombieCut},
 		{"a zombie whose packets were lost", 2, slowAnswers(20 * time.Second), zombieSilent},
 		{"an outcome topic is missing at the start", 1, slow, outcomeTopicMissing},
 		{"an outcome topic is deleted", 1, goneBuyer(), outcomeTopicDeleted},
-		{"the input is made anew while stopped", 3, slow, inputAnewWhileStopped},
-		{"the input is made anew while running", 3, slow, inputAnewWhileRunning},
+		{"the input is recreated while the service is stopped", 3, slow, inputRecreatedWhileStopped},
+		{"the input is recreated while the service runs", 3, slow, inputRecreatedWhileRunning},
 		{"a record too large to park", 1, slow, recordTooLargeToPark},
 		{"an outcome too large for its topic", 1, slow, outcomeTooLarge},
 		{"a transaction times out", 2, slow, transactionTimesOut},
 		{"ends of transactions are not answered", 2, slow, endsUnanswered},
 		{"ends of transactions are not answered for long", 2, slow, endsUnansweredForLong},
 		{"offsets expired and KAFKA_START_AT is latest", 2, simulator.Config{}, expiredOffsets},
-		{"offsets moved past events by others are held and reset", 2, simulator.Config{}, skippedAndReset},
-		{"offsets moved past events by others are held and accepted", 2, simulator.Config{}, skippedAndAccepted},
-		{"offsets moved by others are checked for long", 2, simulator.Config{}, checkTakesLong},
+		{"offsets that others moved past events are held and reset", 2, simulator.Config{}, skippedAndReset},
+		{"offsets that others moved past events are held and accepted", 2, simulator.Config{}, skippedAndAccepted},
+		{"checking offsets that others moved takes long", 2, simulator.Config{}, checkTakesLong},
 		{"offsets reset to the middle", 1, simulator.Config{}, resetToTheMiddle},
-		{"a group begins where an operator says", 2, simulator.Config{}, startedByAnOperator},
+		{"a group starts at the offsets that an operator committed", 2, simulator.Config{}, startedByAnOperator},
 		{"a consumer of another program joins the group", 6, slow, strangerJoins},
 		{"a consumer of another program is in the group first", 3, slow, strangerIsFirst},
 		{"offsets committed without topic ids", 3, slow, zeroTopicIDs},
 		{"offsets committed for another topic", 2, slow, otherTopicID},
-		{"an instance whose disk is full at the start waits for room", 1, simulator.Config{}, fullDiskAtStart},
-		{"a token file that is emptied is logged while the last token stays in use", 1, simulator.Config{}, tokenFileEmptied},
+		{"an instance whose disk is full at the start waits for space", 1, simulator.Config{}, fullDiskAtStart},
+		{"an emptied token file is logged and the last token stays in use", 1, simulator.Config{}, tokenFileEmptied},
 		{"a replay does what its plan says", 1, declining(), planAgrees},
 		{"a replay once per reference does what its plan says", 1, declining(), planAgreesOncePerReference},
 	}, commitScenarios()...)
@@ -128,7 +128,7 @@ func scenarios() []scenario {
 
 func runAll(t *testing.T, in func(t *testing.T, s scenario)) {
 	t.Helper()
-	for _, s := range slices.Concat(scenarios(), mayOrderScenarios(), refusalScenarios()) {
+	for _, s := range slices.Concat(scenarios(), possibleOrderScenarios(), refusalScenarios()) {
 		t.Run(s.name, func(t *testing.T) { in(t, s) })
 	}
 }
@@ -144,7 +144,7 @@ func numbered(n int, change func(i int, o *order)) []order {
 	return orders
 }
 
-func (w *world) want(vs []verdict, kinds map[string]int) {
+func (w *world) want(vs []decision, kinds map[string]int) {
 	w.t.Helper()
 	got := make(map[string]int)
 	for _, v := range vs {
@@ -152,12 +152,12 @@ func (w *world) want(vs []verdict, kinds map[string]int) {
 	}
 	for k, n := range kinds {
 		if got[k] != n {
-			w.t.Errorf("%d verdicts are %q, want %d; all: %v", got[k], k, n, got)
+			w.t.Errorf("%d decisions are %q, want %d; all: %v", got[k], k, n, got)
 		}
 		delete(got, k)
 	}
 	if len(got) > 0 {
-		w.t.Errorf("verdicts that were not wanted: %v", got)
+		w.t.Errorf("unexpected decisions: %v", got)
 	}
 }
 
@@ -166,7 +166,7 @@ func captured(w *world) {
 	w.send(order{id: "e1"}, order{id: "e2", binary: true})
 	for _, v := range w.settle() {
 		if v.kind != "captured" || v.key != "order-"+v.event || v.data["amount"] != "700.50" {
-			w.t.Errorf("got %s", summary([]verdict{v}))
+			w.t.Errorf("got %s", summary([]decision{v}))
 		}
 		if v.outcomeID != event.OutcomeID(v.event, event.TypeCaptured).String() {
 			w.t.Errorf("outcome id %s of event %s", v.outcomeID, v.event)
@@ -182,8 +182,8 @@ func rejected(w *world) {
 	})
 }
 
-// replayedKey has a charge whose answer is lost: the API answers the second try
-// from its memory. The event then comes again, and is answered from the ledger.
+// replayedKey loses the answer to a charge: the API replays it for the second call. A
+// copy of the event is replayed from the ledger.
 func replayedKey(w *world) {
 	w.start("a")
 	at := time.Now()
@@ -192,7 +192,7 @@ func replayedKey(w *world) {
 	w.want(vs, map[string]int{"captured": 2})
 	for _, v := range vs {
 		if v.data["provider_replayed"] != true {
-			w.t.Errorf("not marked as answered by the provider from its memory: %v", v.data)
+			w.t.Errorf("not marked as replayed by the provider: %v", v.data)
 		}
 	}
 	w.checkReplays(vs, 2)
@@ -221,7 +221,7 @@ func invalidEvents(w *world) {
 	}
 }
 
-// skipped has a partition with nothing for us: its offset moves all the same.
+// skipped sends only records that the service skips. Their offsets are committed too.
 func skipped(w *world) {
 	w.start("a")
 	w.send(numbered(50, func(i int, o *order) {
@@ -233,7 +233,7 @@ func skipped(w *world) {
 		}
 	})...)
 	if vs := w.settle(); len(vs) != 0 {
-		w.t.Errorf("verdicts: %s", summary(vs))
+		w.t.Errorf("decisions: %s", summary(vs))
 	}
 	w.send(order{id: "mine", account: "main"})
 	w.want(w.settle(), map[string]int{"captured": 1})
@@ -259,8 +259,8 @@ func keyOrder(w *world) {
 	}
 }
 
-// slowCapture has one slow capture among many: the others overtake it, and it
-// holds back the next of its own order.
+// slowCapture has one slow capture among many. The others overtake it; the next one of
+// its order waits.
 func slowCapture(w *world) {
 	w.start("a")
 	orders := append([]order{{id: "slow", order: "o-slow"}, {id: "after", order: "o-slow"}}, numbered(300, nil)...)
@@ -278,11 +278,11 @@ func manyOrders(w *world) {
 	w.start("a")
 	w.settle()
 	if most := w.sim.Ledger().MaxConcurrent; most < 32 {
-		w.t.Errorf("at most %d captures were under way at once; 64 were allowed", most)
+		w.t.Errorf("at most %d captures were in flight; 64 were allowed", most)
 	}
 }
 
-// faultyAPI fails in every way, with and without having charged.
+// faultyAPI fails in every way, with and without a charge.
 func faultyAPI() simulator.Config {
 	rule := func(key string, r simulator.Rule) simulator.Rule {
 		r.Match = simulator.Match{Key: key, ToTry: 1}
@@ -323,7 +323,7 @@ func undecided(w *world) {
 	w.start("a", func(c *config.Config) { c.CaptureMaxTries = 4 })
 	w.send(numbered(4, nil)...)
 	vs := w.settle()
-	// What was taken is found by searching; what was not is parked.
+	// A lookup finds the charged events; the others are parked.
 	w.want(vs, map[string]int{"captured": 3, "parked undecided": 1})
 	for _, v := range vs {
 		if v.kind == "parked" && !strings.Contains(headerOf(v.record, "parked_detail"), "no payment was found") {
@@ -332,9 +332,9 @@ func undecided(w *world) {
 	}
 }
 
-// undecidedForGood is the same where the API's search does not find wallet
-// payments: a person has to look.
-func undecidedForGood(w *world) {
+// undecidedNotFound has an API whose search does not find wallet payments, so that
+// undecided events are parked.
+func undecidedNotFound(w *world) {
 	if err := w.sim.Apply(simulator.Script{Rules: []simulator.Rule{
 		{Match: simulator.Match{Key: "e0"}, Action: simulator.ActionError, Status: 500, Charge: true},
 		{Match: simulator.Match{Key: "e1", ToTry: 1}, Action: simulator.ActionDrop, Charge: true},
@@ -352,14 +352,14 @@ func joinAndLeave(w *world) {
 	w.send(numbered(250, nil)...)
 	w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 50 })
 	second := w.start("b")
-	w.eventually("the second has partitions", func() bool { return second.service.Partitions(w.t.Context()) > 0 })
+	w.eventually("the second instance has partitions", func() bool { return second.service.Partitions(w.t.Context()) > 0 })
 	w.send(numbered(250, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
 	w.eventually("more are captured", func() bool { return w.sim.Ledger().Calls > 300 })
 	first.stop()
 	w.settle()
 	for key, calls := range w.sim.Ledger().CallsByKey {
 		if calls > 1 {
-			w.t.Errorf("event %s was asked for %d times; nothing failed, so once was enough", key, calls)
+			w.t.Errorf("%[2]d calls for event %[1]s, want 1", key, calls)
 		}
 	}
 }
@@ -373,32 +373,32 @@ func instanceDies(w *world) {
 	w.settle()
 }
 
-// stuckAndDead dies while one capture is stuck under hundreds of settled ones:
-// the map in the commit's metadata keeps the next owner from asking for these
-// again.
-func stuckAndDead(w *world) {
+// deathDuringStuckCapture crashes an instance while one capture is stuck and hundreds
+// behind it are completed. The map of completed offsets in the commit metadata keeps the
+// next owner from repeating them.
+func deathDuringStuckCapture(w *world) {
 	first := w.start("a", func(c *config.Config) { c.MercadoPagoTimeout = 10 * time.Minute })
 	w.send(append([]order{{id: "stuck"}}, numbered(300, nil)...)...)
-	w.eventually("all others have a verdict", func() bool { return len(w.verdicts()) == 300 })
+	w.eventually("all other events are decided", func() bool { return len(w.decisions()) == 300 })
 	first.crash()
 	w.start("a")
 	w.want(w.settle(), map[string]int{"captured": 301})
 	for key, calls := range w.sim.Ledger().CallsByKey {
 		if calls > 1 && key != "stuck" {
-			w.t.Errorf("event %s was asked for %d times although it was settled", key, calls)
+			w.t.Errorf("%[2]d calls for event %[1]s although it was completed", key, calls)
 		}
 	}
 }
 
-// gracefulStop stops in the middle of captures: each is finished, and none is
-// asked for twice by the next instance.
+// gracefulStop stops an instance during captures. It finishes them, and the next
+// instance repeats none.
 func gracefulStop(w *world) {
 	first := w.start("a")
 	w.send(numbered(40, nil)...)
-	w.eventually("captures are under way", func() bool { return w.sim.Ledger().Calls >= 40 })
+	w.eventually("the captures are in flight", func() bool { return w.sim.Ledger().Calls >= 40 })
 	first.stop()
 	// The broker may still be writing the markers of the last transaction.
-	w.eventually("all have their verdicts after the stop", func() bool { return len(w.verdicts()) == 40 })
+	w.eventually("all events are decided after the stop", func() bool { return len(w.decisions()) == 40 })
 	w.start("a")
 	w.settle()
 	if calls := w.sim.Ledger().Calls; calls != 40 {
@@ -443,10 +443,10 @@ func startAt(w *world) {
 	w.send(order{id: "before", skipped: true})
 	refused := w.start("a", func(c *config.Config) { c.KafkaStartAt = "" })
 	if err := refused.wait(); !errors.Is(err, kafka.ErrNoStart) {
-		w.t.Fatalf("without a start the service ended with %v", err)
+		w.t.Fatalf("without KAFKA_START_AT the service ended with %v", err)
 	}
 	first := w.start("a", func(c *config.Config) { c.KafkaStartAt = "latest" })
-	w.eventually("it has its partition", func() bool { return first.service.Partitions(w.t.Context()) == 1 })
+	w.eventually("the partition is assigned", func() bool { return first.service.Partitions(w.t.Context()) == 1 })
 	w.send(order{id: "after"})
 	w.want(w.settle(), map[string]int{"captured": 1})
 	first.stop()
@@ -455,8 +455,9 @@ func startAt(w *world) {
 	w.want(w.settle(), map[string]int{"captured": 2})
 }
 
-// refusedToken: nothing is rejected or parked for a credential of ours, and
-// all goes on by itself, without a restart, once the token's file is rewritten.
+// refusedToken starts with an expired access token. Nothing is rejected or parked
+// because of it, and the service recovers without a restart once the token file is
+// rewritten.
 func refusedToken(w *world) {
 	file := filepath.Join(w.t.TempDir(), "token")
 	write := func(token string) {
@@ -470,17 +471,17 @@ func refusedToken(w *world) {
 	})
 	w.send(numbered(20, nil)...)
 	status := func() app.Status { return in.service.Status(w.t.Context()) }
-	w.eventually("the service is halted, and says why", func() bool {
+	w.eventually("the service is halted because of the credential", func() bool {
 		s := status()
 		return s.API.State == "halted" && s.API.Cause == "credential" && strings.Contains(s.API.Reason, "MERCADOPAGO_ACCESS_TOKEN")
 	})
-	// How many calls went out before the first was refused is the poll's doing;
-	// once none is under way, only a probe can add one.
-	w.eventually("the calls under way are over", func() bool { s := status(); return s.API.State == "halted" && s.API.Calls == 0 })
+	// The number of calls before the first refusal varies. Once none is in flight, only
+	// a probe can add one.
+	w.eventually("the calls in flight are over", func() bool { s := status(); return s.API.State == "halted" && s.API.Calls == 0 })
 	before := w.sim.Ledger().Calls
-	w.eventually("a probe was refused as well", func() bool { return w.sim.Ledger().Calls > before })
-	if vs := w.verdicts(); len(vs) != 0 {
-		w.t.Errorf("verdicts: %s", summary(vs))
+	w.eventually("a probe was refused too", func() bool { return w.sim.Ledger().Calls > before })
+	if vs := w.decisions(); len(vs) != 0 {
+		w.t.Errorf("decisions: %s", summary(vs))
 	}
 	write(accessToken)
 	w.want(w.settle(), map[string]int{"captured": 20})
@@ -489,27 +490,27 @@ func refusedToken(w *world) {
 	}
 }
 
-// outOfRange deletes records that were not read yet. Their partition halts and
-// the other goes on.
+// outOfRange deletes unread records. Their partition halts, and the other one continues.
 func outOfRange(w *world) {
 	first := w.start("a")
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
 	w.settle()
 	first.stop()
-	w.send(order{id: "lost1", partition: 1, skipped: true}, order{id: "lost2", partition: 1, skipped: true}, order{id: "kept", partition: 1, skipped: true})
+	w.send(order{id: "lost1", partition: 1, skipped: true}, order{id: "lost2", partition: 1, skipped: true},
+		order{id: "kept", partition: 1, skipped: true})
 	w.deleteRecords(0, 3)
 	second := w.start("a")
-	w.eventually("the partition is halted, and its lost range named", func() bool {
+	w.eventually("the partition is halted and the lost range is named", func() bool {
 		return strings.Contains(second.service.HaltedPartitions(w.t.Context())[0], "offsets 1 to 2 were deleted")
 	})
 	w.send(order{id: "e3", partition: 2})
-	w.eventually("the other partition goes on", func() bool { return len(w.verdicts()) == 3 })
-	w.check(w.verdicts())
+	w.eventually("the other partition continues", func() bool { return len(w.decisions()) == 3 })
+	w.check(w.decisions())
 }
 
-// offsetsReset replays the topic within the API's memory: every outcome is
-// produced again, the same, and nobody pays again.
+// offsetsReset replays the topic within the key retention: every outcome is published
+// again, and no order is charged again.
 func offsetsReset(w *world) {
 	first := w.start("a")
 	w.send(numbered(40, nil)...)

@@ -18,13 +18,14 @@ import (
 	"payment-capture/internal/verify"
 )
 
-// audit verifies the topics and returns what it finds.
+// audit runs verify and returns its findings.
 func (w *world) audit() ([]verify.Finding, *verify.Summary) {
 	w.t.Helper()
 	var found []verify.Finding
 	sum, err := verify.Run(w.t.Context(), verify.Config{
 		Kafka: w.kafkaConfig(), Group: w.group, Account: "main", ScratchDir: w.t.TempDir(), Log: slog.New(slog.DiscardHandler),
-		Topics: verify.Topics{Input: w.topics.input, Captured: w.topics.captured, Rejected: w.topics.rejected, Parked: w.topics.parked, Ledger: w.topics.ledger},
+		Topics: verify.Topics{Input: w.topics.input, Captured: w.topics.captured, Rejected: w.topics.rejected,
+			Parked: w.topics.parked, Ledger: w.topics.ledger},
 	}, func(f verify.Finding) error {
 		found = append(found, f)
 		return nil
@@ -45,12 +46,12 @@ func (w *world) wantFindings(found []verify.Finding, want ...string) {
 	slices.Sort(got)
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
-		w.t.Errorf("verify found others (-want +got):\n%s\n%+v", diff, found)
+		w.t.Errorf("findings of verify differ (-want +got):\n%s\n%+v", diff, found)
 	}
 }
 
-// foreignCommit commits the end of the input as another tool does: without
-// metadata. No member may be in the group.
+// foreignCommit commits the end of the input without metadata, as another tool does. The
+// group must be empty.
 func (w *world) foreignCommit() {
 	w.t.Helper()
 	ends, err := w.admin.ListEndOffsets(w.t.Context(), w.topics.input)
@@ -62,8 +63,8 @@ func (w *world) foreignCommit() {
 	})
 }
 
-// foreignOffsetSkips: while the service is stopped another tool commits the end of
-// the topic. The orders that this skips are named, and their partition and range.
+// foreignOffsetSkips has another tool commit the end of the topic while the service is
+// stopped. Verify names the skipped orders with their partition and range.
 func foreignOffsetSkips(w *world) {
 	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	in := w.start("a")
@@ -79,17 +80,19 @@ func foreignOffsetSkips(w *world) {
 		want = append(want, "missing_outcome "+id)
 		w.send(order{id: id, partition: 2}) // offsets 4-8
 	}
-	w.send(order{id: "shipped", kind: "order.shipped", partition: 2, skipped: true}, order{id: "theirs", account: "another", partition: 3, skipped: true})
+	w.send(order{id: "shipped", kind: "order.shipped", partition: 2, skipped: true},
+		order{id: "theirs", account: "another", partition: 3, skipped: true})
 	w.foreignCommit()
-	w.send(order{id: "behind", partition: 2}) // the service will see it
+	w.send(order{id: "behind", partition: 2}) // the service reads this one
 	found, sum := w.audit()
 	w.wantFindings(found, append(want, "foreign_offset")...)
 	if f := found[0]; f.Kind != verify.ForeignOffset || !strings.Contains(f.Detail, "partition "+w.topics.input+"/1: ") ||
-		!strings.Contains(f.Detail, "did not write the committed offset 10") || !strings.HasSuffix(f.Detail, "5 records below it have no decision: offsets 4-8") {
+		!strings.Contains(f.Detail, "did not write the committed offset 10") ||
+		!strings.HasSuffix(f.Detail, "5 records below it have no decision: offsets 4-8") {
 		w.t.Errorf("the range is named as %+v", f)
 	}
 	if sum.Pending() != 1 {
-		w.t.Errorf("%d events are under way, want the one behind the offset", sum.Pending())
+		w.t.Errorf("%d events are pending, want the one behind the offset", sum.Pending())
 	}
 	skipped := []skips.Count{
 		{Reason: event.SkipOtherType, Records: 1, Names: []skips.Name{{Name: "order.shipped", Records: 1}}},
@@ -100,8 +103,8 @@ func foreignOffsetSkips(w *world) {
 	}
 }
 
-// agelessEvents are parked, because nothing tells their age; verify decodes the
-// parked records as the service did.
+// agelessEvents have neither a time nor a record timestamp and are parked. Verify
+// decodes the parked records as the service did.
 func agelessEvents(w *world) {
 	in := w.start("a")
 	w.send(order{id: "e1"})
@@ -115,7 +118,7 @@ func agelessEvents(w *world) {
 	w.produce(structured, binary)
 	w.want(w.settle(), map[string]int{"captured": 1, "parked invalid_event": 2})
 	in.stop()
-	for _, v := range w.verdicts() {
+	for _, v := range w.decisions() {
 		if v.kind == "parked" && !strings.HasPrefix(headerOf(v.record, "parked_event_id"), "sha256:") {
 			w.t.Errorf("parked under %q", headerOf(v.record, "parked_event_id"))
 		}
@@ -127,8 +130,8 @@ func agelessEvents(w *world) {
 	}
 }
 
-// offsetsExpired: the group's offsets are gone, or the ledger is another topic. What
-// verify finds then is no proof.
+// offsetsExpired deletes the group's offsets, or names another ledger topic. Verify then
+// reports that it proves nothing.
 func offsetsExpired(w *world) {
 	in := w.start("a")
 	w.send(numbered(4, nil)...)

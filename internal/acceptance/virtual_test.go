@@ -24,7 +24,7 @@ func TestVirtual(t *testing.T) {
 	})
 }
 
-// serveVirtual serves on the fake broker's network.
+// serveVirtual returns a function that serves on the fake broker's network.
 func serveVirtual(t *testing.T, broker *kafkatest.Broker) func(http.Handler) (string, app.DialFunc) {
 	return func(h http.Handler) (string, app.DialFunc) {
 		t.Helper()

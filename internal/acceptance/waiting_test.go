@@ -11,8 +11,8 @@ import (
 	"payment-capture/internal/pipeline"
 )
 
-// waitsForTime returns the events of which the status of an instance says that they
-// wait for their time, by id.
+// waitsForTime returns the events that wait for their time, by id, as the status has
+// them.
 func (in *instance) waitsForTime() map[string]pipeline.Waiting {
 	waits := make(map[string]pipeline.Waiting)
 	for _, w := range in.service.Status(in.w.t.Context()).Pipeline.Longest {
@@ -23,9 +23,9 @@ func (in *instance) waitsForTime() map[string]pipeline.Waiting {
 	return waits
 }
 
-// slightlyAhead: an event whose time is 5 min 15 s ahead waits for it, over a
-// restart, and later events of its order wait behind it. Others do not wait, one that
-// is too far ahead is parked, and so is one that has another fault.
+// slightlyAhead sends an event whose time is 5 min 15 s ahead. It waits, also across a
+// restart, and so do later events of its order. Other orders do not wait. An event too
+// far ahead is parked, and so is one with another problem.
 func slightlyAhead(w *world) {
 	in := w.start("a")
 	at := time.Now().Add(5*time.Minute + 15*time.Second)
@@ -36,13 +36,14 @@ func slightlyAhead(w *world) {
 	others := map[string]int{"captured": 2, "parked time_in_future": 1, "parked wrong_currency": 1}
 	waits := func() {
 		w.t.Helper()
-		w.eventually("the others are dealt with, and the event waits", func() bool {
-			return len(w.verdicts()) == 4 && len(in.waitsForTime()) == 1 && w.lag() == 6
+		w.eventually("the others are decided and the event waits", func() bool {
+			return len(w.decisions()) == 4 && len(in.waitsForTime()) == 1 && w.lag() == 6
 		})
-		w.want(w.verdicts(), others)
+		w.want(w.decisions(), others)
 		ahead := in.waitsForTime()["ahead"]
-		if want := "its time " + at.UTC().Truncate(time.Second).Format(time.RFC3339); ahead.WaitsFor != want || !ahead.Commit || ahead.Order != "o1" {
-			w.t.Errorf("the status says %+v, want %q", ahead, want)
+		if want := "its time " + at.UTC().Truncate(time.Second).Format(time.RFC3339); ahead.WaitsFor != want ||
+			!ahead.Commit || ahead.Order != "o1" {
+			w.t.Errorf("the status has %+v, want %q", ahead, want)
 		}
 	}
 	waits()
@@ -61,29 +62,30 @@ func slightlyAhead(w *world) {
 	others["captured"] = 4
 	w.want(w.settle(), others)
 	if calls := w.sim.Ledger().KeysByReference["o1"]; len(calls) != 2 || calls[0] != "ahead" {
-		w.t.Errorf("the order was called for as %v", calls)
+		w.t.Errorf("the calls for the order were %v", calls)
 	}
 }
 
-// noneWaits: with CAPTURE_MAX_EVENT_LEAD=0 it is parked, as it was without it.
-func noneWaits(w *world) {
+// noWaiting sets CAPTURE_MAX_EVENT_LEAD=0, so that an event ahead of its time is parked.
+func noWaiting(w *world) {
 	w.start("a", func(c *config.Config) { c.CaptureMaxEventLead = 0 })
 	w.send(order{id: "ahead", time: time.Now().Add(5*time.Minute + 15*time.Second)}, order{id: "now"})
 	w.want(w.settle(), map[string]int{"captured": 1, "parked time_in_future": 1})
 }
 
-// crowdOfWaiting: half of what is held of a partition may wait for its time. What is
-// over is parked, and says so, and the others are not held up.
-func crowdOfWaiting(w *world) {
+// manyWaiting has more events ahead of their time than may wait, which is half of the
+// records that a partition may have in flight. The excess is parked with this reason,
+// and other events are not delayed.
+func manyWaiting(w *world) {
 	in := w.start("a")
 	w.send(numbered(300, func(_ int, o *order) { o.time = time.Now().Add(30 * time.Minute) })...)
 	w.send(numbered(600, func(i int, o *order) { o.id, o.order = fmt.Sprintf("now%d", i), fmt.Sprintf("p%d", i) })...)
 	w.eventually("the others are captured", func() bool { return w.sim.Ledger().Calls == 600 })
-	w.eventually("what is over is parked", func() bool { return len(w.verdicts()) == 644 })
-	w.want(w.verdicts(), map[string]int{"captured": 600, "parked time_in_future": 44})
-	for _, v := range w.verdicts() {
+	w.eventually("the excess is parked", func() bool { return len(w.decisions()) == 644 })
+	w.want(w.decisions(), map[string]int{"captured": 600, "parked time_in_future": 44})
+	for _, v := range w.decisions() {
 		if detail := headerOf(v.record, "parked_detail"); v.kind == "parked" && !strings.Contains(detail, "256 records of its partition wait") {
-			w.t.Errorf("it is parked because %q", detail)
+			w.t.Errorf("parked with the detail %q", detail)
 		}
 	}
 	if n := in.service.Status(w.t.Context()).Pipeline.Undecided; n != 256 {
@@ -91,26 +93,26 @@ func crowdOfWaiting(w *world) {
 	}
 }
 
-// crowdBehindWaiting: so many events of one order stand behind one that waits that
-// no other order of the partition could be read. Then it is parked.
-func crowdBehindWaiting(w *world) {
+// manyBehindWaiting has so many events of one order behind a waiting one that no other
+// order of the partition could be read. The waiting event is then parked.
+func manyBehindWaiting(w *world) {
 	crowd := func(of string) []order {
 		return append(numbered(600, func(_ int, o *order) { o.id, o.order = of+o.id, of }), order{id: of + "-another", order: of + "-another"})
 	}
 	ahead := func(of string) order { return order{id: of, order: of, time: time.Now().Add(30 * time.Minute)} }
-	// All are taken up before the first of them waits.
+	// All are admitted before the first of them waits.
 	w.send(append([]order{ahead("a")}, crowd("a")...)...)
 	in := w.start("a")
 	w.want(w.settle(), map[string]int{"captured": 601, "parked time_in_future": 1})
-	// The first waits when the others come.
+	// The first one waits when the others arrive.
 	w.send(ahead("b"))
 	w.eventually("the event waits", func() bool { return len(in.waitsForTime()) == 1 })
 	w.send(crowd("b")...)
 	w.want(w.settle(), map[string]int{"captured": 1202, "parked time_in_future": 2})
 }
 
-// sharedKey: events of many orders have one record key. One that waits for its time
-// holds up its order, and no other, even if another event of its order came since.
+// sharedKey has events of many orders with one record key. A waiting event delays only
+// its own order, also when another event of that order has arrived since.
 func sharedKey(w *world) {
 	in := w.start("a")
 	shared := func(os ...order) {
@@ -121,16 +123,16 @@ func sharedKey(w *world) {
 	}
 	shared(order{id: "before", order: "o0"}, order{id: "ahead", order: "o1", time: time.Now().Add(6 * time.Minute)},
 		order{id: "behind", order: "o1"}, order{id: "other", order: "o2"})
-	w.eventually("the event waits, the others are captured", func() bool { return len(in.waitsForTime()) == 1 && len(w.verdicts()) == 2 })
+	w.eventually("the event waits and the others are captured", func() bool { return len(in.waitsForTime()) == 1 && len(w.decisions()) == 2 })
 	shared(order{id: "behind2", order: "o1"}, order{id: "other2", order: "o3"}, order{id: "other3", order: "o2"})
-	w.eventually("later ones are captured too", func() bool { return len(w.verdicts()) == 4 })
-	w.want(w.verdicts(), map[string]int{"captured": 4})
+	w.eventually("later ones are captured too", func() bool { return len(w.decisions()) == 4 })
+	w.want(w.decisions(), map[string]int{"captured": 4})
 	if w.stores.fs == nil { // real time
 		return
 	}
 	<-time.After(7 * time.Minute)
 	w.want(w.settle(), map[string]int{"captured": 7})
 	if calls := w.sim.Ledger().KeysByReference["o1"]; len(calls) != 3 || calls[0] != "ahead" || calls[1] != "behind" {
-		w.t.Errorf("the order was called for as %v", calls)
+		w.t.Errorf("the calls for the order were %v", calls)
 	}
 }

@@ -1,7 +1,7 @@
 //go:build synctests || integration
 
-// Package acceptance holds the suite that runs on a fake broker in virtual
-// time and on a real one in a container: the same scenarios, the same oracle.
+// Package acceptance has the scenarios that specify the service. They run on a fake
+// broker in virtual time and on a real broker in a container, with the same checks.
 package acceptance
 
 import (
@@ -28,13 +28,13 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// Secrets that are planted; none may be seen anywhere.
+// Planted secrets; none may appear in a log or a record of the service.
 const (
 	accessToken = "APP_USR-planted-access-token"
 	payerToken  = "planted-payer-token"
 )
 
-// world is a broker, an API and the service between them, with topics and a
+// world has a broker, a simulated API and instances of the service, with topics and a
 // group of its own.
 type world struct {
 	t       *testing.T
@@ -49,21 +49,20 @@ type world struct {
 	group   string
 	log     *logBuffer
 	sent    []sentEvent
-	// zombies: an instance may be suspended and wake, or lose its partitions
-	// while its calls run, so that they overlap those of the next owner.
+	// zombies: an instance may be suspended or lose its partitions during calls, so that
+	// its calls may overlap those of the next owner.
 	zombies bool
 	// patience bounds every wait.
 	patience time.Duration
-	// stores is where the local stores of the ledger lie: on disk, or in memory
-	// where time is virtual.
+	// stores has the local stores of the ledger: on disk, or in memory in virtual time.
 	stores struct {
 		dir string
 		fs  vfs.FS
 	}
 }
 
-// newWorld makes topics of that many partitions and an API. serve puts a
-// handler on the network and gives its URL and how to dial it.
+// newWorld creates the topics and the API. serve serves a handler and returns its URL
+// and how to dial it.
 func newWorld(t *testing.T, broker *kafkatest.Broker, partitions int32, simConf simulator.Config,
 	serve func(http.Handler) (string, app.DialFunc),
 ) *world {
@@ -74,7 +73,7 @@ func newWorld(t *testing.T, broker *kafkatest.Broker, partitions int32, simConf 
 	w.topics.rejected, w.topics.parked = name+".rejected", name+".parked"
 	w.topics.ledger = name + ".ledger"
 	w.stores.dir = t.TempDir()
-	if broker.Dial != nil { // virtual: time would stand still while a disk is waited for
+	if broker.Dial != nil { // virtual time does not pass while a goroutine waits for a disk
 		w.stores.fs = vfs.NewMem()
 	}
 	if simConf.AccessToken == "" {
@@ -108,7 +107,7 @@ func newWorld(t *testing.T, broker *kafkatest.Broker, partitions int32, simConf 
 	return w
 }
 
-// kafkaConfig reaches the broker as a test does, without the service's TLS.
+// kafkaConfig returns the client options of the test, without the service's TLS.
 func (w *world) kafkaConfig() kafka.Config {
 	return kafka.Config{Brokers: w.broker.Addresses, ClientID: "test", Dial: w.broker.Dial}
 }
@@ -123,7 +122,7 @@ func (w *world) newClient(opts ...kgo.Opt) *kgo.Client {
 	return cl
 }
 
-// config is the service's configuration for an instance of this world.
+// config returns the configuration of an instance.
 func (w *world) config(instance string) config.Config {
 	return config.Config{
 		KafkaBrokers: w.broker.Addresses, KafkaGroup: w.group, KafkaStartAt: "earliest",
@@ -150,7 +149,7 @@ type instance struct {
 	service *app.Service
 }
 
-// start runs an instance; each change is applied to its configuration.
+// start starts an instance; each change is applied to its configuration.
 func (w *world) start(name string, changes ...func(*config.Config)) *instance {
 	w.t.Helper()
 	conf := w.config(name)
@@ -159,7 +158,8 @@ func (w *world) start(name string, changes ...func(*config.Config)) *instance {
 	}
 	network, brokers := &cutter{}, &cutter{}
 	service, err := app.New(app.Options{
-		Config: conf, Version: "test", Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With(slog.String("instance", name)),
+		Config: conf, Version: "test", Log: slog.New(slog.NewJSONHandler(w.log,
+			&slog.HandlerOptions{Level: slog.LevelDebug})).With(slog.String("instance", name)),
 		DialKafka: brokers.wrap(network.wrap(w.broker.Dial)), DialAPI: network.wrap(w.apiDial), LedgerFS: w.stores.fs,
 	})
 	if err != nil {
@@ -182,7 +182,7 @@ func (w *world) start(name string, changes ...func(*config.Config)) *instance {
 	return in
 }
 
-// stop stops the instance as SIGTERM does, and wants no error of it.
+// stop stops the instance as SIGTERM does, and checks that Run returns no error.
 func (in *instance) stop() {
 	in.w.t.Helper()
 	in.cancel()
@@ -203,8 +203,8 @@ func (in *instance) wait() error {
 	}
 }
 
-// crash cuts the instance off from everything for ever, as a dead process is:
-// nothing it says is heard any more.
+// crash cuts the instance off from everything for ever, as if its process had been
+// killed.
 func (in *instance) crash() {
 	in.network.cut()
 	in.cancel()
@@ -247,8 +247,8 @@ func (c *cutter) cut() {
 	c.conns = nil
 }
 
-// heal lets new connections through again.
-func (c *cutter) heal() {
+// restore lets new connections through again.
+func (c *cutter) restore() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dead = false
@@ -288,7 +288,7 @@ func (w *world) eventually(what string, condition func() bool) {
 	for !condition() {
 		select {
 		case <-deadline:
-			w.t.Fatalf("%s: not so after %s; log:\n%s", what, w.patience, w.log.tail())
+			w.t.Fatalf("not within %s: %s; log:\n%s", w.patience, what, w.log.tail())
 		case <-tick.C:
 		}
 	}
@@ -308,8 +308,8 @@ func (w *world) deleteRecords(partition int32, below int64) {
 	}
 }
 
-// resetOffsets does what kafka-consumer-groups --reset-offsets --to-earliest
-// does; no member may be in the group.
+// resetOffsets does what kafka-consumer-groups --reset-offsets --to-earliest does. The
+// group must be empty.
 func (w *world) resetOffsets() {
 	w.t.Helper()
 	starts, err := w.admin.ListStartOffsets(w.t.Context(), w.topics.input)
