@@ -12,7 +12,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -170,9 +169,8 @@ func junk(n, bytes int) []order {
 // status returns the status of the instance.
 func (in *instance) status() (s struct{ Pipeline pipeline.Status }) {
 	in.w.t.Helper()
-	answer := httptest.NewRecorder()
-	in.service.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/status", http.NoBody))
-	if err := json.Unmarshal(answer.Body.Bytes(), &s); err != nil {
+	_, body := in.ask(http.MethodGet, "/status")
+	if err := json.Unmarshal([]byte(body), &s); err != nil {
 		in.w.t.Fatal(err)
 	}
 	return s
@@ -181,9 +179,7 @@ func (in *instance) status() (s struct{ Pipeline pipeline.Status }) {
 // metric returns the value of a metric, which is named with its labels.
 func (in *instance) metric(name string) float64 {
 	in.w.t.Helper()
-	answer := httptest.NewRecorder()
-	in.service.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
-	for line := range strings.Lines(answer.Body.String()) {
+	for line := range strings.Lines(in.metrics()) {
 		if value, ok := strings.CutPrefix(line, name+" "); ok {
 			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 			if err != nil {
@@ -298,7 +294,7 @@ func callsStopWhileCommitsHang(w *world) {
 // waits for.
 func openTransactionNamed(w *world) {
 	in := w.start("a")
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
 	w.settle()
 	const id = "somebody's producer"
@@ -348,7 +344,7 @@ func openTransactionNamed(w *world) {
 // the ledger.
 func haltedCounted(w *world) {
 	first := w.start("a")
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
 	w.settle()
 	lost, missing := `payment_capture_partitions_halted{reason="records_lost"}`, `payment_capture_partitions_halted{reason="ledger_missing"}`
@@ -364,8 +360,7 @@ func haltedCounted(w *world) {
 		w.t.Error("the metric reports a missing ledger")
 	}
 	second.stop()
-	w.deleteTopic(w.topics.ledger)
-	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
+	w.recreateLedger()
 	third := w.start("a")
 	w.eventually("both partitions are halted because the ledger is missing", func() bool { return third.metric(missing) == 2 })
 }

@@ -57,7 +57,7 @@ func wronglyFenced(w *world) {
 // its producers.
 func openTransactionNotDescribed(w *world) {
 	in := w.start("a")
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	denied := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeProducers}, Topic: w.topics.input,
 		Err: kerr.TopicAuthorizationFailed, Count: -1})
 	other := w.newClient(kgo.TransactionalID("other"), kgo.RecordPartitioner(kgo.ManualPartitioner()))

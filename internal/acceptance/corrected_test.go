@@ -35,7 +35,7 @@ func (w *world) logged(message string) []map[string]any {
 // whole topic repeats each outcome, makes no call and parks nothing more.
 func corrected(w *world) {
 	once := func(c *config.Config) { c.CaptureOncePer = config.OncePerReference }
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	instances := []*instance{w.start("a", once), w.start("b", once)}
 	begin := time.Now()
 	old := begin.Add(-25 * time.Hour)

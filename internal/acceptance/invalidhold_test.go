@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"payment-capture/internal/config"
 	"payment-capture/internal/pipeline"
 )
@@ -141,7 +139,7 @@ func validBehindManyInvalid(w *world) {
 // record nor extends the hold. Then a valid event, an operator and the configuration
 // release one partition each.
 func holdsOutliveRestarts(w *world) {
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	in := w.start("a")
 	for p := range int32(3) {
 		w.send(bad(p, 0, 1500)...)

@@ -5,7 +5,6 @@ package acceptance
 import (
 	"errors"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -20,9 +19,8 @@ import (
 
 // readyz reports whether the instance is ready, and the body of the answer.
 func (in *instance) readyz() (ready bool, body string) {
-	answer := httptest.NewRecorder()
-	in.service.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/readyz", http.NoBody))
-	return answer.Code == http.StatusOK, answer.Body.String()
+	status, body := in.ask(http.MethodGet, "/readyz")
+	return status == http.StatusOK, body
 }
 
 func containsAll(text string, parts ...string) bool {
@@ -59,6 +57,34 @@ func (w *world) createTopic(topic string, partitions int32, config map[string]st
 	w.eventually("topic "+topic+" exists", func() bool {
 		topics, err := w.admin.ListTopics(w.t.Context(), topic)
 		return err == nil && topics[topic].Err == nil && len(topics[topic].Partitions) == int(partitions)
+	})
+}
+
+// createLedger creates the ledger topic as newWorld does.
+func (w *world) createLedger() {
+	w.t.Helper()
+	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
+}
+
+func (w *world) recreateLedger() {
+	w.t.Helper()
+	w.deleteTopic(w.topics.ledger)
+	w.createLedger()
+}
+
+// addPartitions adds partitions to the input topic and waits until they exist.
+func (w *world) addPartitions(total int) {
+	w.t.Helper()
+	added, err := w.admin.UpdatePartitions(w.t.Context(), total, w.topics.input)
+	if err == nil {
+		err = added.Error()
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.eventually("the new partitions exist", func() bool {
+		topics, err := w.admin.ListTopics(w.t.Context(), w.topics.input)
+		return err == nil && len(topics[w.topics.input].Partitions) == total
 	})
 }
 

@@ -97,7 +97,7 @@ func everythingMoves(w *world) {
 // truncated has a new leader with fewer records than the service has read. The partition
 // halts, and the other one continues.
 func truncated(w *world) {
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	in := w.start("a")
 	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 1}, order{id: "e3", partition: 1}, order{id: "e4", partition: 2})
 	w.settle()
@@ -140,23 +140,13 @@ func truncated(w *world) {
 // partitionsAdded adds partitions while the service runs. All their events are captured
 // without a restart.
 func partitionsAdded(w *world) {
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(100*time.Millisecond))
+	w.choosePartitions(kgo.MetadataMinAge(100 * time.Millisecond))
 	in := w.start("a")
 	w.send(order{id: "e1", partition: 1})
 	w.settle()
-	added, err := w.admin.UpdatePartitions(w.t.Context(), 3, w.topics.input)
-	if err == nil {
-		err = added.Error()
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	began := time.Now()
-	w.eventually("the new partitions accept records", func() bool {
-		topics, err := w.admin.ListTopics(w.t.Context(), w.topics.input)
-		return err == nil && len(topics[w.topics.input].Partitions) == 3
-	})
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.addPartitions(3)
+	w.choosePartitions()
 	w.send(order{id: "e2", partition: 2}, order{id: "e3", partition: 3}, order{id: "e4", partition: 2})
 	w.patience = 6 * time.Minute
 	w.eventually("the new partitions are assigned", func() bool { return in.service.Partitions(w.t.Context()) == 3 })
@@ -186,7 +176,7 @@ func brokerRestarts(w *world) {
 	w.client = w.newClient()
 	w.admin = kadm.NewClient(w.client)
 	w.createTopic(w.topics.input, 3, nil)
-	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
+	w.createLedger()
 	for _, topic := range []string{w.topics.captured, w.topics.rejected, w.topics.parked} {
 		w.createTopic(topic, 3, nil)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -105,9 +104,8 @@ func (in *instance) readyzSays(words ...string) {
 
 // metrics returns the metrics page of the instance.
 func (in *instance) metrics() string {
-	answer := httptest.NewRecorder()
-	in.service.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
-	return answer.Body.String()
+	_, body := in.ask(http.MethodGet, "/metrics")
+	return body
 }
 
 // expiredOffsets deletes the group's offsets while the service is stopped, as
@@ -143,7 +141,7 @@ func expiredOffsets(w *world) {
 // records that need no decision.
 func (w *world) skippedByOthers() {
 	w.t.Helper()
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	first := w.start("a")
 	w.send(order{id: "e1", partition: 1}, order{id: "invalid", amount: "-1", partition: 1}, order{id: "f1", partition: 2})
 	w.want(w.settle(), map[string]int{"captured": 2, "parked invalid_event": 1})
@@ -215,7 +213,7 @@ func skippedAndAccepted(w *world) {
 // partition is halted while the service waits for them. Then it finds that they are
 // undecided.
 func checkTakesLong(w *world) {
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	first := w.start("a")
 	w.send(order{id: "e1", partition: 1}, order{id: "f1", partition: 2})
 	w.want(w.settle(), map[string]int{"captured": 2})
@@ -245,7 +243,7 @@ func checkTakesLong(w *world) {
 // resetToTheMiddle is a usual replay: the records below the offset are decided, so the
 // service continues by itself after one check of the offset.
 func resetToTheMiddle(w *world) {
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	first := w.start("a")
 	w.send(numbered(40, func(_ int, o *order) { o.partition = 1 })...)
 	w.want(w.settle(), map[string]int{"captured": 40})
@@ -267,7 +265,7 @@ func resetToTheMiddle(w *world) {
 // startedByAnOperator starts the service for the first time at offsets that an operator
 // has committed. Later starts do not check them.
 func startedByAnOperator(w *world) {
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	w.send(order{id: "before1", skipped: true, partition: 1}, order{id: "before2", skipped: true, partition: 2})
 	w.commitEnds()
 	first := w.start("a", func(c *config.Config) { c.KafkaStartAt = "" })
@@ -375,7 +373,7 @@ func zeroTopicIDs(w *world) {
 // otherTopicID has offsets of a deleted topic with the same name. The present topic is
 // read from its beginning.
 func otherTopicID(w *world) {
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	first := w.start("a")
 	w.send(numbered(20, func(i int, o *order) { o.partition = int32(i%2) + 1 })...)
 	w.want(w.settle(), map[string]int{"captured": 20})

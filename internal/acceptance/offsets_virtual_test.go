@@ -68,23 +68,13 @@ func (w *world) reopen(opts []kfake.Opt) {
 // restarts. It gets its old assignment, and the new partitions later.
 func partitionsAddedStatic(w *world) {
 	static := func(c *config.Config) { c.KafkaStaticMembership, c.KafkaSessionTimeout = true, 30*time.Second }
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(100*time.Millisecond))
+	w.choosePartitions(kgo.MetadataMinAge(100 * time.Millisecond))
 	first := w.start("a", static)
 	w.send(order{id: "e1", partition: 1})
 	w.settle()
 	first.stop()
-	added, err := w.admin.UpdatePartitions(w.t.Context(), 3, w.topics.input)
-	if err == nil {
-		err = added.Error()
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.eventually("the new partitions accept records", func() bool {
-		topics, err := w.admin.ListTopics(w.t.Context(), w.topics.input)
-		return err == nil && len(topics[w.topics.input].Partitions) == 3
-	})
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.addPartitions(3)
+	w.choosePartitions()
 	w.send(order{id: "e2", partition: 2}, order{id: "e3", partition: 3}, order{id: "e4", partition: 2})
 	second := w.start("a", static)
 	w.patience = 6 * time.Minute

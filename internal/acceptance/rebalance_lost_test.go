@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"payment-capture/internal/config"
 )
 
@@ -32,7 +30,7 @@ func patient(c *config.Config) { c.MercadoPagoTimeout = 30 * time.Second }
 // and the instance continues.
 func zombie(w *world, first *instance, lose, restore func()) {
 	w.zombies = true
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	w.send(order{id: "before", partition: 1})
 	w.settle()
 	second := w.start("b", patient)

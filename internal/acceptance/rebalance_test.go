@@ -108,7 +108,7 @@ func rollingRestartStatic(w *world) { rollingRestart(w, static) }
 // slowHandover revokes a partition during slow calls. The old owner commits their
 // outcomes, and the new one begins after that.
 func slowHandover(w *world) {
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	first := w.start("a")
 	w.send(order{id: "slow1", partition: 1}, order{id: "slow2", partition: 2})
 	w.eventually("both calls are in flight", func() bool { return w.sim.Ledger().Calls == 2 })

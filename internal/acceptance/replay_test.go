@@ -4,7 +4,6 @@ package acceptance
 
 import (
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -16,7 +15,6 @@ import (
 	"payment-capture/internal/config"
 	"payment-capture/internal/event"
 	"payment-capture/internal/ledger"
-	"payment-capture/internal/verify"
 )
 
 // outcomesByEvent returns the outcomes in the order of their production, by event.
@@ -35,7 +33,7 @@ func fullReplay(w *world) {
 	if w.stores.fs != nil {
 		events = 300
 	}
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	in := w.start("a")
 	orders := numbered(events, func(i int, o *order) { o.partition = int32(i%6) + 1 })
 	var records []*kgo.Record
@@ -86,16 +84,8 @@ func fullReplay(w *world) {
 // verified checks that verify finds no difference.
 func (w *world) verified() {
 	w.t.Helper()
-	_, err := verify.Run(w.t.Context(), verify.Config{
-		Kafka: w.kafkaConfig(), Group: w.group, ScratchDir: w.t.TempDir(), Log: slog.New(slog.DiscardHandler),
-		Topics: verify.Topics{Input: w.topics.input, Captured: w.topics.captured, Rejected: w.topics.rejected,
-			Parked: w.topics.parked, Ledger: w.topics.ledger},
-	}, func(f verify.Finding) error {
-		w.t.Errorf("verify: %+v", f)
-		return nil
-	})
-	if err != nil {
-		w.t.Errorf("verify: %v", err)
+	if found, _ := w.audit(); len(found) > 0 {
+		w.t.Errorf("findings of verify: %+v", found)
 	}
 }
 
@@ -203,8 +193,7 @@ func ledgerRecreatedWhileStopped(w *world) {
 	w.want(w.settle(), map[string]int{"captured": 20})
 	first.stop()
 	w.sim.ForgetKeys()
-	w.deleteTopic(w.topics.ledger)
-	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
+	w.recreateLedger()
 	w.produce(copies(w.readAll(w.topics.input), nil)...)
 	second := w.start("a")
 	w.eventually("the partitions are halted because of the ledger", func() bool {
@@ -224,15 +213,8 @@ func ledgerRecreatedBeforeACommit(w *world) {
 	first := w.start("a")
 	w.eventually("the partitions are assigned", func() bool { return first.service.Partitions(w.t.Context()) == 2 })
 	first.stop()
-	w.deleteTopic(w.topics.ledger)
-	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
-	added, err := w.admin.CreatePartitions(w.t.Context(), 1, w.topics.input)
-	if err == nil {
-		err = added.Error()
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	w.recreateLedger()
+	w.addPartitions(3)
 	w.send(numbered(20, nil)...)
 	second := w.start("a")
 	w.eventually("all partitions are halted because of the ledger", func() bool {
@@ -249,8 +231,7 @@ func ledgerRecreatedWhileRunning(w *world) {
 	w.send(numbered(20, nil)...)
 	w.want(w.settle(), map[string]int{"captured": 20})
 	w.sim.ForgetKeys()
-	w.deleteTopic(w.topics.ledger)
-	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
+	w.recreateLedger()
 	w.eventually("the ledger is halted", func() bool {
 		s := in.service.Status(w.t.Context())
 		return s.Ledger.State == "halted" && strings.HasPrefix(s.Ledger.Reason, "ledger_missing")

@@ -38,7 +38,7 @@ func TestResentRecordOutlivesTheLedger(t *testing.T) {
 		time.Sleep(48 * time.Hour)
 		w.sim.ForgetKeys()
 		w.deleteTopic(w.topics.ledger)
-		w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
+		w.createLedger()
 		w.loseStores()
 		first := w.readAll(w.topics.input)[0]
 		w.deleteRecords(first.Partition, first.Offset+1) // as retention does

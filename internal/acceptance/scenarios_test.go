@@ -493,7 +493,7 @@ func refusedToken(w *world) {
 // outOfRange deletes unread records. Their partition halts, and the other one continues.
 func outOfRange(w *world) {
 	first := w.start("a")
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
 	w.settle()
 	first.stop()

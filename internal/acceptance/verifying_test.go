@@ -66,7 +66,7 @@ func (w *world) foreignCommit() {
 // foreignOffsetSkips has another tool commit the end of the topic while the service is
 // stopped. Verify names the skipped orders with their partition and range.
 func foreignOffsetSkips(w *world) {
-	w.client = w.newClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.choosePartitions()
 	in := w.start("a")
 	w.send(numbered(12, func(i int, o *order) { o.partition = int32(i%3) + 1 })...) // offsets 0-3 of each partition
 	w.want(w.settle(), map[string]int{"captured": 12})
@@ -148,7 +148,7 @@ func offsetsExpired(w *world) {
 	w.wantFindings(found, "group_without_offsets")
 	w.foreignCommit()
 	w.topics.ledger += ".other"
-	w.createTopic(w.topics.ledger, 3, map[string]string{"cleanup.policy": "compact"})
+	w.createLedger()
 	found, _ = w.audit()
 	w.wantFindings(found, "foreign_offset", "ledger_without_decisions", "missing_outcome meanwhile")
 }

@@ -122,6 +122,12 @@ func (w *world) newClient(opts ...kgo.Opt) *kgo.Client {
 	return cl
 }
 
+// choosePartitions sends orders to the partitions that they name from now on.
+func (w *world) choosePartitions(opts ...kgo.Opt) {
+	w.t.Helper()
+	w.client = w.newClient(append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+}
+
 // config returns the configuration of an instance.
 func (w *world) config(instance string) config.Config {
 	return config.Config{
