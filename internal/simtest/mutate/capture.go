@@ -45,13 +45,14 @@ func captureBugs() []bug {
 		}}},
 		{"a 5xx counts as captured", []edit{{
 			in:   client,
-			find: `case status >= 500 || status < 200: return Answer{Meaning: Retry, Cause: CauseServerError}`,
-			put:  `case status >= 500 || status < 200: return Answer{Meaning: Captured, Cause: CauseServerError}`,
+			find: `case $status >= 500 || $status < 200: return Answer{Meaning: Retry, Cause: CauseServerError}`,
+			put:  `case $status >= 500 || $status < 200: return Answer{Meaning: Captured, Cause: CauseServerError}`,
 		}}},
 		{"a 5xx is parked", []edit{{
 			in:   client,
-			find: `case status >= 500 || status < 200: return Answer{Meaning: Retry, Cause: CauseServerError}`,
-			put:  `case status >= 500 || status < 200: return Answer{Meaning: Park, Cause: CauseServerError, ParkReason: event.ParkUndecided}`,
+			find: `case $status >= 500 || $status < 200: return Answer{Meaning: Retry, Cause: CauseServerError}`,
+			put: `case $status >= 500 || $status < 200:
+				return Answer{Meaning: Park, Cause: CauseServerError, ParkReason: event.ParkUndecided}`,
 		}}},
 		{"a 429 is parked", []edit{{
 			in:   client,
@@ -60,8 +61,8 @@ func captureBugs() []bug {
 		}}},
 		{"a busy key counts as a rejection", []edit{{
 			in:   client,
-			find: `return Answer{Meaning: Wait, Cause: CauseKeyBusy}`,
-			put:  `return Answer{Meaning: Rejected, Cause: CauseKeyBusy, Reason: "busy"}`,
+			find: `case $status == http.StatusConflict: return Answer{Meaning: Wait, Cause: CauseKeyBusy}`,
+			put:  `case $status == http.StatusConflict: return Answer{Meaning: Rejected, Cause: CauseKeyBusy, Reason: "busy"}`,
 		}}},
 		{"an error after a call of unknown effect decides", []edit{{
 			in:   capture,
@@ -75,13 +76,13 @@ func captureBugs() []bug {
 		}}},
 		{"an empty lookup counts as a rejection", []edit{{
 			in:   capture,
-			find: `$why = "no payment was found under its reference"`,
+			find: `why = "no payment was found under its reference"`,
 			put:  `a.last.Reason, a.last.Payment = "not_found", nil; return c.outcome(ctx, a, event.TypeRejected), true, ""`,
 		}}},
 		{"a halt parks the event", []edit{{
 			in:   capture,
 			find: `case $scope == limiter.ScopeService: continue`,
-			put:  `case $scope == limiter.ScopeService: return c.park(a, a.last.ParkReason, a.last.Detail), nil`,
+			put:  `case $scope == limiter.ScopeService: return c.park(a, event.ParkBlocked, "halted"), nil`,
 		}}},
 		{"a payment in process counts as captured", []edit{{
 			in:   client,

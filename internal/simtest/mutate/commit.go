@@ -37,22 +37,22 @@ func commitBugs() []bug {
 		}}},
 		{"an unanswered end counts as aborted although it committed", []edit{{
 			in:   kafka,
-			find: `case err == nil && $committed: return nil; case err == nil: return fmt.Errorf("%w: %w", ErrNotCommitted, $cause)`,
-			put:  `case err == nil && $committed, err == nil: return fmt.Errorf("%w: %w", ErrNotCommitted, $cause)`,
+			find: `case !$committed: return fmt.Errorf("%w: %w", ErrNotCommitted, $cause)`,
+			put:  `case $committed, !$committed: return fmt.Errorf("%w: %w", ErrNotCommitted, $cause)`,
 		}}},
 		{"an unanswered end counts as committed although it aborted", []edit{{
 			in:   kafka,
-			find: `case err == nil: return fmt.Errorf("%w: %w", ErrNotCommitted, $cause)`,
-			put:  `case err == nil: return nil`,
+			find: `case !$committed: return fmt.Errorf("%w: %w", ErrNotCommitted, $cause)`,
+			put:  `case !$committed: return nil`,
 		}}},
 		{"the committed offsets are read before the producer id is reinitialised", []edit{{
 			in:   kafka,
-			find: `if err := $c.open($ctx); err != nil { return false, err } }; for {`,
-			put:  `defer func() { _ = $c.open($ctx) }() }; for {`,
+			find: `if err := $c.open($ctx); err != nil { return false, err }`,
+			put:  `defer func() { _ = $c.open($ctx) }()`,
 		}}},
 		{"refused offsets are ignored", []edit{{
 			in:   kafka,
-			find: `return fmt.Errorf("TxnOffsetCommit of %s/%d: %w", $c.conf.Input, $p.Partition, $err)`,
+			find: `return fmt.Errorf("TxnOffsetCommit of topic %q: %w", $c.conf.Input, $err)`,
 			put:  `$c.conf.Log.WarnContext(ctx, $err.Error())`,
 		}}},
 		{"the group generation is not sent", []edit{{
