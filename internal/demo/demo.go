@@ -1,7 +1,6 @@
-// Package demo shows the service at work without anything installed: a broker
-// in memory and the API's simulator, the real service between them, a stream
-// of generated orders, and at the end the proof that every event has exactly
-// one verdict and no buyer paid twice.
+// Package demo runs the service without anything installed: on a broker in memory
+// and the simulated API. It sends generated orders and checks at the end that every
+// event has exactly one decision and that no buyer was charged twice.
 package demo
 
 import (
@@ -26,47 +25,47 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// Options are the demo's.
+// Options configure a demo.
 type Options struct {
 	Events      int
 	Seed        uint64
-	KeepRunning bool   // go on after the table, so that kcat can be tried
+	KeepRunning bool   // keep the broker and the service running after the table
 	BrokerPort  uint16 // of localhost, for the broker; 0: a free one
 	Version     string
-	Out         io.Writer // for the view and the table
-	Live        bool      // Out is a terminal: draw a live view
+	Out         io.Writer // gets the progress and the table
+	Live        bool      // Out is a terminal: draw progress bars
 	Log         *slog.Logger
 }
 
 const (
 	currency   = "MXN"
 	partitions = 6
-	// apiLatency is what the simulated API takes for an answer.
+	// apiLatency is the response time of the simulated API.
 	apiLatency = 20 * time.Millisecond
-	// patience is how long a demo may go without any progress.
+	// patience is how long the demo waits for the next decision.
 	patience = 60 * time.Second
 )
 
-// ErrNotProven says that a promise did not hold.
+// ErrNotProven is the error if a promise did not hold.
 var ErrNotProven = errors.New("the check of the promises failed")
 
-// stage is what the demo runs on.
+// stage has the broker, the simulated API and the client of a demo.
 type stage struct {
 	opts    Options
 	conf    config.Config
 	cluster *kfake.Cluster
 	sim     *simulator.Simulator
 	api     *http.Server
-	served  chan struct{} // closed when the API is served no more
+	served  chan struct{} // closed when the API has stopped
 	client  *kgo.Client
-	// inFlight tells how many captures the service has under way.
+	// inFlight returns how many captures the service has in flight.
 	inFlight func(context.Context) int
 }
 
-// run is the service at work.
+// run is the running service.
 type run struct {
-	ended chan struct{} // closed when it has ended
-	err   error         // why; only to be read once ended is closed
+	ended chan struct{} // closed when the service has ended
+	err   error         // its error; read it only after ended is closed
 }
 
 func begin(service func() error) *run {
@@ -78,7 +77,7 @@ func begin(service func() error) *run {
 	return r
 }
 
-// early is the error of a service that ended though nobody stopped it.
+// early returns the error of a service that ended before the demo stopped it.
 func (r *run) early() error {
 	if r.err == nil {
 		return errors.New("the service ended by itself")
@@ -86,12 +85,12 @@ func (r *run) early() error {
 	return fmt.Errorf("the service ended: %w", r.err)
 }
 
-// Run runs the demo until it has its proof, or with KeepRunning until ctx ends
-// after that. The error is [ErrNotProven] when a promise did not hold; any
-// other one, the end of ctx included, says why there is no proof.
+// Run runs the demo until all promises are checked, or with KeepRunning until ctx ends
+// after that. The error is [ErrNotProven] if a promise did not hold; any other error,
+// including the end of ctx, is the reason why the check did not take place.
 func Run(ctx context.Context, opts Options) error {
 	if opts.Events < 1 {
-		return errors.New("the demo needs at least 1 event")
+		return errors.New("start demo: no events; use 1 or more")
 	}
 	s, err := setUp(ctx, opts)
 	if err != nil {
@@ -102,8 +101,8 @@ func Run(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
-	// The service ends after the demo has seen all that it wants to see, and
-	// before what it runs on is taken down.
+	// The service must stop after the demo has read all decisions, and before the
+	// broker and the API stop.
 	serviceCtx, stopService := context.WithCancel(context.WithoutCancel(ctx))
 	s.inFlight = service.InFlight
 	running := begin(func() error { return service.Run(serviceCtx) })
@@ -114,14 +113,14 @@ func Run(ctx context.Context, opts Options) error {
 	case err != nil:
 		return err
 	case running.err != nil:
-		return fmt.Errorf("the service did not stop cleanly: %w", running.err)
+		return fmt.Errorf("stop the service: %w", running.err)
 	case !proof.proven():
 		return ErrNotProven
 	}
 	return nil
 }
 
-// perform plays, shows the table, and with KeepRunning waits for ctx's end.
+// perform sends the orders, prints the table, and with KeepRunning waits until ctx ends.
 func (s *stage) perform(ctx context.Context, running *run) (*report, error) {
 	proof, err := s.play(ctx, running)
 	if err != nil {
@@ -139,20 +138,20 @@ func (s *stage) perform(ctx context.Context, running *run) (*report, error) {
 	return proof, nil
 }
 
-// makeLedger makes the ledger's topic, which has to be compacted.
-func (s *stage) makeLedger(ctx context.Context) error {
+// createLedger creates the ledger topic, which must be compacted.
+func (s *stage) createLedger(ctx context.Context) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.conf.KafkaBrokers...))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	made, err := kafka.EnsureTopics(ctx, kadm.NewClient(client), false, kafka.TopicSpec{
+	results, err := kafka.EnsureTopics(ctx, kadm.NewClient(client), false, kafka.TopicSpec{
 		Name: s.conf.TopicLedger, Partitions: partitions, ReplicationFactor: 1, Config: map[string]string{"cleanup.policy": "compact"},
 	})
 	if err != nil {
 		return err
 	}
-	return made[0].Err
+	return results[0].Err
 }
 
 func setUp(ctx context.Context, opts Options) (*stage, error) {
@@ -169,15 +168,15 @@ func setUp(ctx context.Context, opts Options) (*stage, error) {
 	}
 	var err error
 	s.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(int(opts.BrokerPort)),
-		// What it compacts it takes from the start of the log, which a ledger
-		// takes for a loss.
+		// Compaction in the fake broker raises the start offset, which the ledger
+		// takes for lost records, so it is turned off.
 		kfake.BrokerConfigs(map[string]string{"log.cleaner.backoff.ms": "9000000000000"}), kfake.SeedTopics(partitions,
 			s.conf.TopicInput, s.conf.TopicCaptured, s.conf.TopicRejected, s.conf.TopicParked))
 	if err != nil {
-		return nil, fmt.Errorf("start the broker in memory: %w", err)
+		return nil, fmt.Errorf("start the broker: %w", err)
 	}
 	s.conf.KafkaBrokers = s.cluster.ListenAddrs()
-	if err := s.makeLedger(ctx); err != nil {
+	if err := s.createLedger(ctx); err != nil {
 		s.tearDown()
 		return nil, err
 	}
@@ -211,7 +210,7 @@ func (s *stage) startAPI(ctx context.Context) error {
 	go func() {
 		defer close(s.served)
 		if err := s.api.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			s.opts.Log.ErrorContext(ctx, "the simulated API ended", slog.Any("error", err))
+			s.opts.Log.ErrorContext(ctx, "simulated API ended", slog.Any("error", err))
 		}
 	}()
 	return nil
@@ -225,13 +224,13 @@ func (s *stage) tearDown() {
 		err := s.api.Close()
 		<-s.served
 		if err != nil {
-			s.opts.Log.Warn("the simulated API did not close", slog.Any("error", err))
+			s.opts.Log.Warn("closing simulated API failed", slog.Any("error", err))
 		}
 	}
 	s.cluster.Close()
 }
 
-// invite says how to try it by hand.
+// invite prints commands to send and read events with kcat.
 func (s *stage) invite() {
 	broker := s.conf.KafkaBrokers[0]
 	_, _ = fmt.Fprintf(s.opts.Out, `
@@ -239,5 +238,5 @@ The broker stays at %[1]s until Ctrl-C. Try:
 
   echo '{"specversion":"1.0","id":"my-event-1","source":"/me","type":"order.ready_to_capture","time":"%[5]s","data":{"order_id":"order-1","amount":"700.50","currency":"%[3]s","description":"By hand","payer":{"token":"any"}}}' | kcat -b %[1]s -X partitioner=murmur2_random -t %[2]s -P -k order-1
   kcat -b %[1]s -t %[4]s -C -e -o beginning -X isolation.level=read_committed
-`, broker, s.conf.TopicInput, currency, s.conf.TopicCaptured, time.Now().UTC().Format(time.RFC3339)) // nobody is left to tell
+`, broker, s.conf.TopicInput, currency, s.conf.TopicCaptured, time.Now().UTC().Format(time.RFC3339)) // an error of the terminal cannot be reported
 }

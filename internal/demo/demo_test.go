@@ -35,23 +35,22 @@ func TestRunProves(t *testing.T) {
 	for label, want := range map[string]int{
 		"events": 150, "captured": kinds["captured"],
 		"records of other types, skipped": orders.other, "real charges": kinds["captured"], "double charges": 0,
-		"events with exactly one verdict, the right one": 150, "lost": 0, "doubled": 0, "wrong": 0,
-		"charges that do not fit the verdict": 0,
+		"events with exactly one decision, the right one": 150, "lost": 0, "doubled": 0, "wrong": 0,
+		"charges that do not match the decision": 0,
 	} {
 		wantRow(t, out.String(), label, fmt.Sprint(want))
 	}
-	// On a slow machine one that is to be rejected may be parked; none of them is
-	// anything else.
+	// On a slow machine an event may be parked instead of rejected.
 	if got, want := row(t, out.String(), "rejected")+row(t, out.String(), "parked"), kinds["rejected"]+kinds["parked"]; got != want {
-		t.Errorf("%d are rejected or parked, want %d in\n%s", got, want, out.String())
+		t.Errorf("%d events are rejected or parked, want %d in\n%s", got, want, out.String())
 	}
 	wantRow(t, out.String(), "committed offsets at the end of the topic", "yes")
 	if kinds["rejected"] == 0 || kinds["parked"] == 0 {
-		t.Errorf("the orders are too plain: %v", kinds)
+		t.Errorf("no order is rejected or none is parked: %v", kinds)
 	}
 }
 
-// row gives the number in a row of the table.
+// row returns the number in a row of the table.
 func row(t *testing.T, table, label string) int {
 	t.Helper()
 	found := regexp.MustCompile(`│ +` + regexp.QuoteMeta(label) + ` +│ +(\d+) +│`).FindStringSubmatch(table)
@@ -74,7 +73,7 @@ func wantRow(t *testing.T, table, label, value string) {
 	}
 }
 
-// The live view must end with the demo, whatever it is drawn on.
+// TestRunLive checks that progress bars end with the demo.
 func TestRunLive(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -83,26 +82,26 @@ func TestRunLive(t *testing.T) {
 	if err := Run(t.Context(), opts); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(out.String(), "verdicts") || !strings.Contains(out.String(), "real charges") {
-		t.Errorf("it shows\n%s", out.String())
+	if !strings.Contains(out.String(), "decisions") || !strings.Contains(out.String(), "real charges") {
+		t.Errorf("the output is\n%s", out.String())
 	}
 }
 
-// Ctrl-C ends the demo soon, with the reason, and nothing goes on behind it.
+// TestRunIsInterrupted ends the demo as Ctrl-C does.
 func TestRunIsInterrupted(t *testing.T) {
 	t.Parallel()
 	errInterrupt := errors.New("interrupt")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	opts := options(nil)
 	opts.Events, opts.Live = 20_000, true
-	// The first picture is drawn long before the last verdict.
+	// The first progress is written long before the last decision.
 	opts.Out = writerFunc(func([]byte) { cancel(errInterrupt) })
 	if err := Run(ctx, opts); !errors.Is(err, errInterrupt) {
 		t.Errorf("got %v", err)
 	}
 }
 
-// writerFunc is told of every write.
+// writerFunc is called for every write.
 type writerFunc func(p []byte)
 
 func (f writerFunc) Write(p []byte) (int, error) {
@@ -146,8 +145,7 @@ func TestRunNeedsItsPort(t *testing.T) {
 	}
 }
 
-// A service that ends under the demo ends the demo, at once and with its error,
-// wherever the demo is.
+// TestServiceEndsEarly checks that the demo ends with the error of the service.
 func TestServiceEndsEarly(t *testing.T) {
 	t.Parallel()
 	errHalted := errors.New("halted")

@@ -12,28 +12,28 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// expectation is how an event of the demo has to end.
+// expectation is the decision that an event of the demo must get.
 type expectation struct {
 	kind   string // captured, rejected or parked
-	reason string // of a rejection or a parking
+	reason string // of a rejected or parked event
 }
 
-// metBy reports whether a verdict is right. A payer that is refused after a call
-// that was not answered in time, on a slow machine for one, may have paid in that
-// call: then the event is parked.
+// metBy reports whether a decision is correct. If a call timed out, for example on a
+// slow machine, and the API refuses the payer afterwards, that call may have charged:
+// the event is then parked.
 func (e expectation) metBy(v seen) bool {
 	return v.kind == e.kind && v.reason == e.reason ||
 		e.reason == "invalid_payer_token" && v.kind == "parked" && v.reason == "error_after_unknown"
 }
 
-// generated is the stream of orders.
+// generated is a stream of orders.
 type generated struct {
 	records []*kgo.Record
 	expect  map[string]expectation // by event id
-	other   int                    // records that are nobody's business here
+	other   int                    // records of other types, which the service skips
 }
 
-// Payers by what the simulator does with them; see script.
+// Payers, by the simulator's decision on them; see script.
 const (
 	payerGood      = "payer-with-money"
 	payerPoor      = "payer-without-money"
@@ -42,8 +42,8 @@ const (
 	payerCancelled = "payer-cancelled-agreement"
 )
 
-// script makes the simulated API decline, and fail in the ways that matter:
-// with and without having charged.
+// script makes the simulated API decline some payers and fail, with and without a
+// charge.
 func script() simulator.Script {
 	chance := func(p float64) *float64 { return &p }
 	return simulator.Script{
@@ -65,7 +65,7 @@ func script() simulator.Script {
 	}
 }
 
-// generate makes a stream of orders, the same for the same seed.
+// generate returns a stream of orders, the same for the same seed.
 func generate(topic string, events int, seed uint64) (*generated, error) {
 	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // G404: a demo's orders
 	g := &generated{expect: make(map[string]expectation)}
@@ -90,7 +90,7 @@ func generate(topic string, events int, seed uint64) (*generated, error) {
 	return g, nil
 }
 
-// event makes an event and says how it has to end.
+// event returns an event and the decision that it must get.
 func event(random *rand.Rand, id, order string) (map[string]any, expectation) {
 	payer, want := payerGood, expectation{kind: "captured"}
 	amount := fmt.Sprintf("%d.%02d", 5+random.IntN(900), random.IntN(100))

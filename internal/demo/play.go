@@ -14,8 +14,8 @@ import (
 	"payment-capture/internal/config"
 )
 
-// play sends the orders and watches until each has a verdict and all offsets
-// are committed. It fails when the service ends before that.
+// play sends the orders and waits until each is decided and all offsets are committed.
+// It fails if the service ends before that.
 func (s *stage) play(ctx context.Context, running *run) (*report, error) {
 	orders, err := generate(s.conf.TopicInput, s.opts.Events, s.opts.Seed)
 	if err != nil {
@@ -54,7 +54,7 @@ func (s *stage) play(ctx context.Context, running *run) (*report, error) {
 		return nil, err
 	}
 	r.took = time.Since(r.began)
-	// What comes now would be one verdict too many.
+	// Another decision after this would be a duplicate.
 	if err := s.waitCommitted(ctx, watcher, r); err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (s *stage) play(ctx context.Context, running *run) (*report, error) {
 	return r, nil
 }
 
-// watch takes verdicts until every event has one.
+// watch reads decisions until every event has one.
 func (s *stage) watch(ctx context.Context, watcher *kgo.Client, r *report, view *view) error {
 	stalled := time.NewTimer(patience)
 	defer stalled.Stop()
@@ -88,15 +88,15 @@ func (s *stage) watch(ctx context.Context, watcher *kgo.Client, r *report, view 
 		}
 		select {
 		case <-stalled.C:
-			return fmt.Errorf("no verdict came for %s; %d of %d events have one", patience, r.decided, len(r.expect))
+			return fmt.Errorf("no decision for %s; %d of %d events are decided", patience, r.decided, len(r.expect))
 		default:
 		}
 	}
 	return nil
 }
 
-// waitCommitted waits until the group has committed the end of the input, and
-// takes what verdicts still come.
+// waitCommitted waits until the group has committed the end of the input, and reads
+// the decisions that still arrive.
 func (s *stage) waitCommitted(ctx context.Context, watcher *kgo.Client, r *report) error {
 	admin := kadm.NewClient(s.client)
 	deadline := time.Now().Add(patience)
@@ -106,7 +106,7 @@ func (s *stage) waitCommitted(ctx context.Context, watcher *kgo.Client, r *repor
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			return fmt.Errorf("ask for the committed offsets: %w", err)
+			return fmt.Errorf("fetch committed offsets: %w", err)
 		}
 		lag := lags[s.conf.KafkaGroup]
 		pollCtx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
@@ -122,12 +122,12 @@ func (s *stage) waitCommitted(ctx context.Context, watcher *kgo.Client, r *repor
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return nil // the table says that offsets are not at the end
+			return nil // the table shows that offsets are missing
 		}
 	}
 }
 
-// see takes a record of an outcome topic or the parked topic.
+// see adds a record of an outcome topic or of the dead-letter topic.
 func (r *report) see(conf config.Config, rec *kgo.Record) error {
 	var doc struct {
 		ID   string `json:"id"`
@@ -138,7 +138,7 @@ func (r *report) see(conf config.Config, rec *kgo.Record) error {
 		} `json:"data"`
 	}
 	if err := json.Unmarshal(rec.Value, &doc); err != nil {
-		return fmt.Errorf("%s/%d@%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
+		return fmt.Errorf("decode %s/%d@%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
 	}
 	v := seen{kind: "captured", id: doc.Data.EventID, reason: doc.Data.Reason}
 	switch rec.Topic {
@@ -155,10 +155,10 @@ func (r *report) see(conf config.Config, rec *kgo.Record) error {
 	if doc.Data.ProviderReplayed {
 		r.providerReplayed++
 	}
-	if _, ours := r.expect[v.id]; ours && len(r.verdicts[v.id]) == 0 {
+	if _, ours := r.expect[v.id]; ours && len(r.decisions[v.id]) == 0 {
 		r.decided++
 	}
-	r.verdicts[v.id] = append(r.verdicts[v.id], v)
+	r.decisions[v.id] = append(r.decisions[v.id], v)
 	r.counts[v.kind]++
 	return nil
 }

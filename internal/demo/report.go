@@ -13,14 +13,14 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// seen is a verdict as a read-committed consumer saw it.
+// seen is a decision as a read-committed consumer reads it.
 type seen struct{ id, kind, reason string }
 
-// report collects what came of the events.
+// report collects the decisions on the events.
 type report struct {
 	expect           map[string]expectation
-	verdicts         map[string][]seen
-	decided          int // events of expect that have a verdict
+	decisions        map[string][]seen
+	decided          int // events of expect that have a decision
 	counts           map[string]int
 	providerReplayed int
 	other            int
@@ -33,26 +33,26 @@ type report struct {
 func newReport(orders *generated) *report {
 	return &report{
 		expect: orders.expect, other: orders.other, began: time.Now(),
-		verdicts: make(map[string][]seen), counts: make(map[string]int),
+		decisions: make(map[string][]seen), counts: make(map[string]int),
 	}
 }
 
-// tally is the proof in numbers; all but the first two must be zero.
+// tally counts the results; all but the first two must be zero.
 type tally struct {
-	right      int // events with exactly the verdict that they must have
-	rightMoney int // captured events that were charged once, and others never
-	lost       int // events without a verdict
-	doubled    int // events with more than one
-	wrong      int // events with another verdict than they must have
-	unknown    int // verdicts on events that nobody sent
-	wrongMoney int // events whose charges do not fit their verdict, and charges for no event
+	right      int // events with exactly one decision, the expected one
+	rightMoney int // captured events charged once, and others not charged
+	lost       int // events without a decision
+	doubled    int // events with several decisions
+	wrong      int // events with another decision than the expected one
+	unknown    int // decisions on events that were not sent
+	wrongMoney int // events whose charges do not match their decision, and charges without an event
 	twice      int // keys charged more than once
 }
 
 func (r *report) tally() tally {
 	var t tally
 	for id, want := range r.expect {
-		got := r.verdicts[id]
+		got := r.decisions[id]
 		switch {
 		case len(got) == 0:
 			t.lost++
@@ -69,7 +69,7 @@ func (r *report) tally() tally {
 			t.wrongMoney++
 		}
 	}
-	for id := range r.verdicts {
+	for id := range r.decisions {
 		if _, ok := r.expect[id]; !ok {
 			t.unknown++
 		}
@@ -101,7 +101,7 @@ func (r *report) print(w io.Writer) {
 		{"  rejected", r.counts["rejected"]},
 	})
 	reasons := make(map[string]int)
-	for _, vs := range r.verdicts {
+	for _, vs := range r.decisions {
 		for _, v := range vs {
 			if v.kind != "captured" {
 				reasons[v.kind+" "+v.reason]++
@@ -122,17 +122,17 @@ func (r *report) print(w io.Writer) {
 	out.AppendSeparator()
 	out.AppendRows([]table.Row{
 		{"API calls", r.ledger.Calls},
-		{"  answered from the API's memory of the key", r.providerReplayed},
+		{"  replayed by the API for a repeated key", r.providerReplayed},
 		{"real charges", len(r.ledger.Charges)},
 		{"double charges", t.twice},
 	})
 	out.AppendSeparator()
 	out.AppendRows([]table.Row{
-		{"events with exactly one verdict, the right one", t.right},
+		{"events with exactly one decision, the right one", t.right},
 		{"lost", t.lost},
 		{"doubled", t.doubled},
 		{"wrong", t.wrong + t.unknown},
-		{"charges that do not fit the verdict", t.wrongMoney},
+		{"charges that do not match the decision", t.wrongMoney},
 		{"committed offsets at the end of the topic", yesNo(r.committed)},
 	})
 	out.AppendSeparator()
@@ -154,12 +154,11 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// view shows the verdicts as they come: bars on a terminal, a line a few
-// seconds elsewhere.
+// view shows the progress: bars on a terminal, else a line every few seconds.
 type view struct {
 	report *report
 	out    io.Writer
-	writer progress.Writer // nil: no terminal
+	writer progress.Writer // nil if Out is no terminal
 	all    *progress.Tracker
 	bars   map[string]*progress.Tracker
 	shown  time.Time
@@ -177,13 +176,13 @@ func (s *stage) newView(r *report) *view {
 	v.writer.SetUpdateFrequency(100 * time.Millisecond)
 	v.writer.SetTrackerLength(30)
 	v.writer.SetStyle(progress.StyleBlocks)
-	// The style's own indicator moves on in a variable of the whole process, and
-	// two views, drawn at the same time, would race for it.
+	// The style's own indicator keeps its position in a global variable, for which
+	// two views would race.
 	v.writer.Style().Chars.Indeterminate = progress.IndeterminateIndicatorMovingBackAndForth("▒█▒", progress.DefaultUpdateFrequency/2)
 	v.writer.Style().Visibility.ETA = true
 	v.writer.Style().Visibility.Speed = true
 	events := int64(len(r.expect))
-	v.all = &progress.Tracker{Message: "verdicts", Total: events}
+	v.all = &progress.Tracker{Message: "decisions", Total: events}
 	v.writer.AppendTracker(v.all)
 	v.bars = make(map[string]*progress.Tracker)
 	for _, kind := range []string{"captured", "rejected", "parked", viewCalls, viewInFlight} {
@@ -197,7 +196,7 @@ func (s *stage) newView(r *report) *view {
 	return v
 }
 
-// What the view shows beside the verdicts.
+// Other values that the view shows.
 const (
 	viewCalls    = "API calls"
 	viewInFlight = "captures in flight"
@@ -226,11 +225,11 @@ func (v *view) show(calls, inFlight int) {
 }
 
 func (v *view) line(calls, inFlight int) {
-	_, _ = fmt.Fprintf(v.out, "%d of %d events have a verdict; %d API calls, %d captures in flight\n",
-		v.report.decided, len(v.report.expect), calls, inFlight) // for people only
+	_, _ = fmt.Fprintf(v.out, "%d of %d events decided; %d API calls, %d captures in flight\n",
+		v.report.decided, len(v.report.expect), calls, inFlight) // an error of the terminal cannot be reported
 }
 
-// stop ends the view, and returns when nothing of it is written any more.
+// stop ends the view and waits until it has written everything.
 func (v *view) stop() {
 	if v.writer != nil {
 		v.all.MarkAsDone()
@@ -242,7 +241,7 @@ func (v *view) stop() {
 	defer again.Stop()
 	for {
 		if v.writer != nil {
-			// It has no effect on a writer that has not begun to draw.
+			// Stop has no effect before the writer has begun to draw.
 			v.writer.Stop()
 		}
 		select {
