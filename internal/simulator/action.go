@@ -3,8 +3,8 @@ package simulator
 // Action is what a rule does.
 type Action string
 
-// Outcomes: what becomes of a capture that is new. A key that is already done is
-// answered from memory whatever these say.
+// Outcomes: the result of a new capture. A key that is already done is answered from
+// memory whatever the outcome of the rule is.
 const (
 	// ActionUsual handles the request as without the rule; with a delay, slowly.
 	ActionUsual Action = "usual"
@@ -31,8 +31,8 @@ const (
 	ActionWrongEcho Action = "wrong_echo"
 )
 
-// Faults: they come before validation and do not ask what is known of the key,
-// only whether a charge under it is in flight.
+// Faults: they precede validation and ignore what is known of the key, except whether a
+// charge under it is in flight.
 const (
 	// ActionAnswer writes Status, Headers and Body as they are.
 	ActionAnswer Action = "answer"

@@ -48,7 +48,7 @@ func (s *Simulator) serveCapture(w http.ResponseWriter, r *http.Request) {
 
 	incoming, err := readPost(r, s.scale)
 	if err != nil {
-		panic(http.ErrAbortHandler) // half a request is none
+		panic(http.ErrAbortHandler) // an incomplete request has no effect
 	}
 	s.mu.Lock()
 	p = incoming
@@ -59,9 +59,8 @@ func (s *Simulator) serveCapture(w http.ResponseWriter, r *http.Request) {
 	answer.deliver(w, r, leave)
 }
 
-// decide settles the whole request at one instant; the rest is waiting. The record
-// it returns is that of a charge made by this very request, else nil. The caller
-// holds the lock.
+// decide decides the whole request at one instant; the rest is waiting. It returns the
+// record of a charge made by this request, else nil. The caller holds the lock.
 func (s *Simulator) decide(p *post, now time.Time) (plan, *keyRecord) {
 	early := func(a reply) (plan, *keyRecord) { return plan{reply: a, wait: s.cfg.Latency}, nil }
 	style := s.switches.CauseCodes
@@ -91,13 +90,13 @@ func (s *Simulator) decide(p *post, now time.Time) (plan, *keyRecord) {
 	return s.handle(p, record, now)
 }
 
-// handle lets a fault have its way with the request, or none.
+// handle applies a fault to the request, or none.
 func (s *Simulator) handle(p *post, record *keyRecord, now time.Time) (plan, *keyRecord) {
 	about := subject{on: OnCapture, reference: p.request.reference, dice: p.key, try: p.try, capture: p}
 	refusal := s.refusal(p)
 	wanted := anyKind
 	if record != nil || refusal != nil {
-		wanted = onlyFault // there is nothing to charge, so no outcome is due
+		wanted = onlyFault // there is nothing to charge, so no outcome applies
 	}
 	rule := s.match(about, wanted)
 	if rule == nil || rule.Action.kind() == outcome {

@@ -18,7 +18,7 @@ func (r *scriptedRule) wait() time.Duration {
 	return time.Duration(r.Delay)
 }
 
-// faultPlan is what the client gets instead of honest, which is empty where the
+// faultPlan returns what the client gets instead of honest, which is empty if the
 // request was not handled. The caller holds the lock.
 func (s *Simulator) faultPlan(rule *scriptedRule, honest reply) plan {
 	p := plan{wait: rule.wait(), pause: time.Duration(rule.Delay)}
@@ -46,7 +46,7 @@ func (s *Simulator) faultPlan(rule *scriptedRule, honest reply) plan {
 
 func (s *Simulator) faultReply(rule *scriptedRule) reply {
 	style := s.switches.CauseCodes
-	// Not all actions: outcomes do not come here, and faultPlan has dealt with the rest.
+	// Not all actions: outcomes do not reach this, and faultPlan has handled the rest.
 	//exhaustive:ignore
 	switch rule.Action {
 	case ActionAnswer:

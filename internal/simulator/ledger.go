@@ -18,7 +18,7 @@ type Ledger struct {
 	ByKey map[string]Tally `json:"by_key"`
 	// ByReference sums the charges by external_reference.
 	ByReference map[string]Tally `json:"by_external_reference"`
-	// Calls is the number of POSTs of captures, whatever came of them.
+	// Calls is the number of POSTs of captures, whatever their answers.
 	Calls int `json:"calls"`
 	// CallsByKey is the same by idempotency key; those without a key are in Calls only.
 	CallsByKey map[string]int `json:"calls_by_key"`
@@ -27,13 +27,13 @@ type Ledger struct {
 	Rejected int `json:"rejected"`
 	// Refunds sums what was given back; charges are not lessened by it.
 	Refunds Tally `json:"refunds"`
-	// MaxConcurrent is the most POSTs of captures that were under way at once.
+	// MaxConcurrent is the greatest number of POSTs of captures in flight.
 	MaxConcurrent int `json:"max_concurrent"`
-	// KeysByReference has, for each external_reference, the key of every POST in
-	// the order they came in.
+	// KeysByReference has, for each external_reference, the key of every POST in the
+	// order of their arrival.
 	KeysByReference map[string][]string `json:"keys_by_external_reference"`
-	// OverlapByReference is the most POSTs under way at once for a reference. One
-	// whose client hung up counts until the server has noticed.
+	// OverlapByReference is the greatest number of POSTs in flight for a reference. A
+	// POST whose client hung up counts until the server has noticed.
 	OverlapByReference map[string]int `json:"overlap_by_external_reference"`
 	// MaxOverlapPerReference is the greatest of these.
 	MaxOverlapPerReference int `json:"max_overlap_per_external_reference"`
@@ -111,7 +111,7 @@ type book struct {
 	concurrent      int
 	maxConcurrent   int
 	keysByReference map[string][]string
-	open            map[string]int // POSTs under way by reference
+	open            map[string]int // POSTs in flight by reference
 	maxOverlap      map[string]int
 }
 
@@ -126,15 +126,15 @@ func newBook() book {
 	}
 }
 
-// enter notes that a POST began, before anything of it is read.
+// enter records that a POST began, before any of it is read.
 func (b *book) enter() {
 	b.calls++
 	b.concurrent++
 	b.maxConcurrent = max(b.maxConcurrent, b.concurrent)
 }
 
-// arrive notes a POST that has been read, and returns its number among those of
-// its key.
+// arrive records a POST that has been read, and returns its number among those of its
+// key.
 func (b *book) arrive(p *post) (try int) {
 	if p.key != "" {
 		b.callsByKey[p.key]++
@@ -148,7 +148,7 @@ func (b *book) arrive(p *post) (try int) {
 	return try
 }
 
-// leave notes that a POST has ended; p is nil if it was never read whole.
+// leave records that a POST has ended; p is nil if it was never read completely.
 func (b *book) leave(p *post) {
 	b.concurrent--
 	if p == nil || p.request.reference == "" {

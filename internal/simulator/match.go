@@ -33,8 +33,8 @@ func newScriptedRule(r Rule, place int) *scriptedRule {
 type subject struct {
 	on        Operation
 	reference string
-	// dice is what a probability hangs on: the key of a capture, or kind and
-	// reference of a read; try is its number.
+	// dice is what a probability depends on: the key of a capture, or kind and reference
+	// of a read; try is its number.
 	dice string
 	try  int
 	// capture is set for captures only.
@@ -97,8 +97,8 @@ func (s *Simulator) diceHit(r *scriptedRule, about subject) bool {
 	return float64(x>>11)/(1<<53) < *r.Match.Probability
 }
 
-// readPlan lets the rules for reads have their say about honest, the true answer.
-// The caller holds the lock.
+// readPlan applies the rules for reads to honest, the true answer. The caller holds the
+// lock.
 func (s *Simulator) readPlan(on Operation, reference string, honest reply) plan {
 	about := subject{on: on, reference: reference, dice: string(on) + " " + reference}
 	if s.anyRuleOn(on) {
@@ -115,7 +115,7 @@ func (s *Simulator) readPlan(on Operation, reference string, honest reply) plan 
 	return s.faultPlan(rule, honest)
 }
 
-// anyRuleOn spares the counting of reads where no rule asks for it.
+// anyRuleOn reports whether reads need to be counted for a rule.
 func (s *Simulator) anyRuleOn(on Operation) bool {
 	for _, r := range s.rules {
 		if r.Match.On == on {

@@ -111,8 +111,8 @@ func payerID(token string) int64 {
 	return 700_000_000 + int64(h.Sum32()%100_000_000)
 }
 
-// verdict is what becomes of a new capture.
-type verdict struct {
+// decision is the result of a new capture.
+type decision struct {
 	status   string
 	children []child
 	moved    bool // the money
@@ -123,18 +123,18 @@ func one(status, detail, method string) []child {
 	return []child{{status: status, detail: detail, method: method}}
 }
 
-func rejection(detail string) verdict {
+func rejection(detail string) decision {
 	method := visaCard
 	if detail == "insufficient_money" || detail == "insufficient_amount" {
 		method = accountMoney
 	}
-	return verdict{status: "rejected", children: one("rejected", detail, method)}
+	return decision{status: "rejected", children: one("rejected", detail, method)}
 }
 
-// judge decides by rule, or by the payer's account where rule is nil.
-func judge(p *post, who *payer, rule *scriptedRule) verdict {
+// decideCapture decides by rule, or by the payer's account if rule is nil.
+func decideCapture(p *post, who *payer, rule *scriptedRule) decision {
 	if rule != nil {
-		if v, decided := judgeByRule(rule); decided {
+		if v, decided := decideByRule(rule); decided {
 			return v
 		}
 	}
@@ -144,29 +144,30 @@ func judge(p *post, who *payer, rule *scriptedRule) verdict {
 	case who.balance != nil && who.balance.LessThan(p.request.amount):
 		return rejection("insufficient_money")
 	case p.request.reserveOnly:
-		return verdict{status: "authorized", children: one("authorized", "pending_capture", visaCard)}
+		return decision{status: "authorized", children: one("authorized", "pending_capture", visaCard)}
 	}
-	return verdict{status: "approved", children: one("approved", "accredited", visaCard), moved: true}
+	return decision{status: "approved", children: one("approved", "accredited", visaCard), moved: true}
 }
 
-func judgeByRule(rule *scriptedRule) (v verdict, decided bool) {
-	// Not all actions: the other outcomes leave it to the account, and faults do not come here.
+func decideByRule(rule *scriptedRule) (v decision, decided bool) {
+	// Not all actions: for the other outcomes the account decides, and faults do not
+	// reach this.
 	//exhaustive:ignore
 	switch rule.Action {
 	case ActionApprove:
-		return verdict{status: "approved", children: one("approved", "accredited", visaCard), moved: true}, true
+		return decision{status: "approved", children: one("approved", "accredited", visaCard), moved: true}, true
 	case ActionDecline:
 		return rejection(rule.StatusDetail), true
 	case ActionInsufficientMoney:
 		return rejection("insufficient_money"), true
 	case ActionInProcess:
 		detail := cmp.Or(rule.StatusDetail, "pending_contingency")
-		return verdict{status: "in_process", children: one("in_process", detail, visaCard), then: rule.Then}, true
+		return decision{status: "in_process", children: one("in_process", detail, visaCard), then: rule.Then}, true
 	case ActionAuthorized:
 		detail := cmp.Or(rule.StatusDetail, "pending_capture")
-		return verdict{status: "authorized", children: one("authorized", detail, visaCard)}, true
+		return decision{status: "authorized", children: one("authorized", detail, visaCard)}, true
 	case ActionTwoChildren:
-		v = verdict{status: "approved", children: one("rejected", "insufficient_money", accountMoney), moved: true}
+		v = decision{status: "approved", children: one("rejected", "insufficient_money", accountMoney), moved: true}
 		card := child{status: "approved", detail: "accredited", method: visaCard}
 		if rule.StatusDetail != "" {
 			v.status, v.moved = "rejected", false
@@ -176,9 +177,9 @@ func judgeByRule(rule *scriptedRule) (v verdict, decided bool) {
 		return v, true
 	case ActionContradict:
 		detail := cmp.Or(rule.StatusDetail, "accredited")
-		return verdict{status: rule.Top, children: one(rule.Child, detail, visaCard), moved: rule.Charge}, true
+		return decision{status: rule.Top, children: one(rule.Child, detail, visaCard), moved: rule.Charge}, true
 	default:
-		return verdict{}, false
+		return decision{}, false
 	}
 }
 
@@ -186,7 +187,7 @@ func judgeByRule(rule *scriptedRule) (v verdict, decided bool) {
 // caller holds the lock.
 func (s *Simulator) charge(p *post, rule *scriptedRule, now time.Time) *payment {
 	who := s.payerOf(p.request.payerToken)
-	v := judge(p, who, rule)
+	v := decideCapture(p, who, rule)
 	n := int64(len(s.payments.all)) + 1
 	made := &payment{
 		id:          10_458_724 + n,
@@ -227,9 +228,9 @@ func (s *Simulator) moveMoney(p *payment, now time.Time) {
 	s.book.charge(p, now)
 }
 
-// settle is one more read by id, which may be the one that shows an in_process
-// payment's end. The caller holds the lock.
-func (s *Simulator) settle(p *payment, now time.Time) {
+// countRead counts a read by id, which may be the one that shows the end of an
+// in_process payment. The caller holds the lock.
+func (s *Simulator) countRead(p *payment, now time.Time) {
 	p.gets++
 	if p.then == nil || p.gets < p.then.AfterGets {
 		return

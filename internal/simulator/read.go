@@ -14,7 +14,7 @@ func (s *Simulator) readAdvancedPayment(r *http.Request, now time.Time) plan {
 	if wrong != nil {
 		return s.readPlan(OnGet, "", wrong.reply(s.switches.CauseCodes))
 	}
-	s.settle(p, now)
+	s.countRead(p, now)
 	body := s.render(p, asRead, now)
 	if s.switches.GetShape == "documented" {
 		body.Status = ""
@@ -34,7 +34,7 @@ func (s *Simulator) readPayment(r *http.Request, now time.Time) plan {
 	if err != nil || p == nil {
 		return s.readPlan(OnGet, "", paymentNotFound().reply(CodeInt))
 	}
-	s.settle(p, now)
+	s.countRead(p, now)
 	for _, c := range p.children {
 		if c.id == id {
 			return s.readPlan(OnGet, p.reference, jsonReply(http.StatusOK, p.renderInner(c, now)))

@@ -11,7 +11,7 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// refund is money given back; it shows in the payment from effectiveAt on.
+// refund is money paid back; the payment shows it from effectiveAt on.
 type refund struct {
 	amount      decimal.Decimal
 	effectiveAt time.Time
@@ -37,7 +37,7 @@ type refundSource struct {
 	Type string          `json:"type"`
 }
 
-// refundedAt is what has come back by now.
+// refundedAt returns the amount that is paid back by now.
 func (p *payment) refundedAt(now time.Time) decimal.Decimal {
 	sum := decimal.Zero
 	for _, r := range p.refunds {
@@ -48,7 +48,7 @@ func (p *payment) refundedAt(now time.Time) decimal.Decimal {
 	return sum
 }
 
-// statusAt is the payment's status and, where money came back, the status_detail
+// statusAt returns the payment's status and, if money was paid back, the status_detail
 // of its child.
 func (p *payment) statusAt(now time.Time) (status, refunded string) {
 	back := p.refundedAt(now)

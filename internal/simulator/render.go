@@ -174,8 +174,8 @@ func (s *Simulator) created(p *payment, rule *scriptedRule) reply {
 	return s.garbled(jsonReply(http.StatusCreated, body))
 }
 
-// garbled writes a trailing comma, as some samples of the guide have it, where the
-// switch asks for that.
+// garbled writes a trailing comma, as some samples of the guide have it, if the switch
+// is set.
 func (s *Simulator) garbled(a reply) reply {
 	if s.switches.JSON == "malformed" {
 		a.body = append(bytes.TrimSuffix(a.body, []byte("}")), ",}"...)

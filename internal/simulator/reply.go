@@ -50,8 +50,8 @@ func (p plan) deliver(w http.ResponseWriter, r *http.Request, done func()) {
 		panic(http.ErrAbortHandler)
 	}
 	if !sleep(r.Context(), p.wait) || p.delivery == deliverNever {
-		// The client is gone, or shall think that the server is. Returning instead
-		// would be an empty 200.
+		// The client is gone, or must think that the server is. Returning instead would
+		// send an empty 200.
 		done()
 		panic(http.ErrAbortHandler)
 	}
@@ -74,7 +74,7 @@ func (p plan) deliver(w http.ResponseWriter, r *http.Request, done func()) {
 
 func (a reply) writeTo(w http.ResponseWriter) {
 	a.writeHeader(w)
-	_, _ = w.Write(a.body) // a client that has gone is no concern of ours
+	_, _ = w.Write(a.body) // a client that has gone is no error
 }
 
 func (a reply) writeHeader(w http.ResponseWriter) {

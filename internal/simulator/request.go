@@ -83,7 +83,7 @@ func parseObject(raw json.RawMessage) (object, bool) {
 	return o, err == nil && o != nil
 }
 
-// text returns a member that is a string; ok is false where it is anything else.
+// text returns a member that is a string; ok is false if it is anything else.
 func (o object) text(name string) (value string, ok bool) {
 	raw, present := o[name]
 	if !present || bytes.Equal(raw, []byte("null")) {

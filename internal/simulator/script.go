@@ -54,7 +54,7 @@ type Rule struct {
 	// StatusDetail is the reason: required by decline; optional for in_process,
 	// authorized, contradict, and two_children (which it turns into a rejection).
 	StatusDetail string `json:"status_detail,omitempty"`
-	// Then is what an in_process payment becomes.
+	// Then is the final state of an in_process payment.
 	Then *Then `json:"then,omitempty"`
 	// Top and Child are the statuses contradict reports for payment and child.
 	Top   string `json:"top,omitempty"`
@@ -74,17 +74,17 @@ type Rule struct {
 	CodeStyle CodeStyle `json:"code_style,omitempty"`
 	// Shape is the form of an unauthorized answer.
 	Shape Shape `json:"shape,omitempty"`
-	// Empty, for forbidden: no body.
+	// Empty, for forbidden: the answer has no body.
 	Empty bool `json:"empty,omitempty"`
 	// RetryAfter, in seconds, and Plain (bare text, no JSON) are for too_many_requests.
 	RetryAfter *int `json:"retry_after,omitempty"`
 	Plain      bool `json:"plain,omitempty"`
-	// Abort, for truncated: the connection breaks in the middle of the body, where
-	// otherwise the body is whole for HTTP, and only its JSON is cut.
+	// Abort, for truncated: the connection breaks in the middle of the body. Without it
+	// the body is complete for HTTP, and only its JSON is cut.
 	Abort bool `json:"abort,omitempty"`
 }
 
-// Match says which requests a rule is for. All fields that are set must fit.
+// Match selects the requests that a rule is for. All fields that are set must match.
 type Match struct {
 	// On is the kind of request; empty is OnCapture. OnGet and OnSearch can only be
 	// matched by reference and probability.

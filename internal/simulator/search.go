@@ -112,8 +112,9 @@ func (q query) anyReference() string {
 	return cmp.Or(q.values.Get("external_reference"), q.values.Get("payment.external_reference"))
 }
 
-// candidates are the payments worth a look: newest first unless asked otherwise,
-// only those of the reference if one is asked for. The caller holds the lock.
+// candidates returns the payments that a search may find: newest first unless the query
+// says otherwise, and only those of the reference if it names one. The caller holds the
+// lock.
 func (s *Simulator) candidates(q query) iter.Seq[*payment] {
 	among := s.payments.all
 	if reference := q.anyReference(); reference != "" {
@@ -131,7 +132,7 @@ func (s *Simulator) candidates(q query) iter.Seq[*payment] {
 	}
 }
 
-// inTime tells whether the payment is in the index already and in the range.
+// inTime reports whether the payment is in the index already and in the range.
 func (q query) inTime(p *payment, now time.Time) bool {
 	at := p.created
 	if q.byUpdate {
@@ -142,7 +143,7 @@ func (q query) inTime(p *payment, now time.Time) bool {
 		(q.end.IsZero() || at.Before(q.end))
 }
 
-// is tells whether a filter is absent or has the value.
+// is reports whether a filter is absent or has the value.
 func (q query) is(name, value string) bool {
 	wanted := q.values.Get(name)
 	return wanted == "" || wanted == value
