@@ -61,8 +61,8 @@ func captureBugs() []bug {
 		}}},
 		{"a busy key counts as a rejection", []edit{{
 			in:   client,
-			find: `case $status == http.StatusConflict: return Answer{Meaning: Wait, Cause: CauseKeyBusy}`,
-			put:  `case $status == http.StatusConflict: return Answer{Meaning: Rejected, Cause: CauseKeyBusy, Reason: "busy"}`,
+			find: `return Answer{Meaning: Wait, Cause: CauseKeyBusy}`,
+			put:  `return Answer{Meaning: Rejected, Cause: CauseKeyBusy, Reason: "busy"}`,
 		}}},
 		{"an error after a call of unknown effect decides", []edit{{
 			in:   capture,
