@@ -58,8 +58,10 @@ func wronglyFenced(w *world) {
 func openTransactionNotDescribed(w *world) {
 	in := w.start("a")
 	w.choosePartitions()
-	denied := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeProducers}, Topic: w.topics.input,
-		Err: kerr.TopicAuthorizationFailed, Count: -1})
+	denied := w.broker.Fake.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.DescribeProducers}, Topic: w.topics.input,
+		Err: kerr.TopicAuthorizationFailed, Count: -1,
+	})
 	other := w.newClient(kgo.TransactionalID("other"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err := other.BeginTransaction(); err != nil {
 		w.t.Fatal(err)

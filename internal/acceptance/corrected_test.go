@@ -173,8 +173,10 @@ func conflictsNamed(w *world) {
 		order{id: "payer", token: "planted-other-payer"}, order{id: "rejected", amount: "2.00"},
 	)
 	w.eventually("the other events are committed", func() bool { return w.lag() == 0 })
-	w.want(w.decisions(), map[string]int{"captured": 3, "rejected insufficient_money": 1, "parked idempotency_key_used": 1,
-		"parked conflicting_event": 5})
+	w.want(w.decisions(), map[string]int{
+		"captured": 3, "rejected insufficient_money": 1, "parked idempotency_key_used": 1,
+		"parked conflicting_event": 5,
+	})
 	want := map[string]string{
 		"tried":    "order_id was order-tried and is order-other here; external_reference was order-tried and is order-other here",
 		"captured": "ended as payment.captured, and was for something else: amount was 700.50 and is 700.51 here",

@@ -14,8 +14,10 @@ import (
 // some time, which knows the attempt of the first.
 func TestInherited(t *testing.T) {
 	t.Parallel()
-	charged := simulator.Rule{Match: simulator.Match{Key: "e1", ToTry: 1}, Action: simulator.ActionHang, Charge: true,
-		Delay: simulator.Duration(time.Hour)}
+	charged := simulator.Rule{
+		Match: simulator.Match{Key: "e1", ToTry: 1}, Action: simulator.ActionHang, Charge: true,
+		Delay: simulator.Duration(time.Hour),
+	}
 	lost := charged
 	lost.Charge = false
 	for name, test := range map[string]struct {
@@ -35,10 +37,14 @@ func TestInherited(t *testing.T) {
 		"two hours later and not charged": {lost, 2 * time.Hour, false, false, nil, "captured", 2},
 		"two days later and found":        {charged, 48 * time.Hour, true, false, nil, "captured", 1},
 		"two days later and not charged":  {lost, 48 * time.Hour, true, false, nil, "parked key_expired", 1},
-		"at once for another account": {charged, 0, false, false,
-			func(c *config.Config) { c.MercadoPagoAccount = "other" }, "captured", 1}, // the lookup finds the payment
-		"at once for another account and not charged": {lost, 0, false, false,
-			func(c *config.Config) { c.MercadoPagoAccount = "other" }, "parked tried_otherwise", 1},
+		"at once for another account": {
+			charged, 0, false, false,
+			func(c *config.Config) { c.MercadoPagoAccount = "other" }, "captured", 1,
+		}, // the lookup finds the payment
+		"at once for another account and not charged": {
+			lost, 0, false, false,
+			func(c *config.Config) { c.MercadoPagoAccount = "other" }, "parked tried_otherwise", 1,
+		},
 		"two days later with an empty store": {lost, 48 * time.Hour, true, true, nil, "parked key_expired", 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,8 +33,10 @@ func TestVirtualRefusals(t *testing.T) {
 			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Group: w.group, Err: kerr.GroupAuthorizationFailed}, w.topics.input)
 		}},
 		{"offsets of the input topic", func(w *world) {
-			w.refusedCommit(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Topic: w.topics.input,
-				Err: kerr.TopicAuthorizationFailed}, w.topics.input)
+			w.refusedCommit(kfake.Fault{
+				Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Topic: w.topics.input,
+				Err: kerr.TopicAuthorizationFailed,
+			}, w.topics.input)
 		}},
 		{"offsets alone", offsetsAloneRefused},
 		{"reading the input", inputNotReadable},
@@ -65,8 +67,10 @@ func offsetsAloneRefused(w *world) {
 	in := w.start("a")
 	w.send(order{id: "e1"})
 	w.settle()
-	refused := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: w.group,
-		Err: kerr.GroupAuthorizationFailed, Count: -1})
+	refused := w.broker.Fake.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: w.group,
+		Err: kerr.GroupAuthorizationFailed, Count: -1,
+	})
 	w.send(order{id: "e2", kind: "order.shipped", skipped: true})
 	w.surviveRefusal(in, refused.Remove, kerr.GroupAuthorizationFailed, w.topics.input)
 	w.want(w.settle(), map[string]int{"captured": 1})
@@ -78,8 +82,10 @@ func inputNotReadable(w *world) {
 	in := w.start("a")
 	w.send(order{id: "e1"})
 	w.settle()
-	refused := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: w.topics.input,
-		Err: kerr.TopicAuthorizationFailed, Count: -1})
+	refused := w.broker.Fake.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.Fetch}, Topic: w.topics.input,
+		Err: kerr.TopicAuthorizationFailed, Count: -1,
+	})
 	w.send(order{id: "e2"})
 	<-time.After(time.Minute)
 	ready, body := in.readyz()

@@ -53,8 +53,10 @@ func TestVirtualWithoutTopicIDs(t *testing.T) {
 func (w *world) reopen(opts []kfake.Opt) {
 	w.t.Helper()
 	w.broker.Fake.Close()
-	fake, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.ListenFn(w.broker.Network.Listen),
-		kafkatest.Uncompacted()}, opts...)...)
+	fake, err := kfake.NewCluster(append([]kfake.Opt{
+		kfake.NumBrokers(1), kfake.ListenFn(w.broker.Network.Listen),
+		kafkatest.Uncompacted(),
+	}, opts...)...)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -111,8 +111,10 @@ func (w *world) checkReplays(vs []decision, times int) {
 func copies(records []*kgo.Record, change func(i int, r *kgo.Record)) []*kgo.Record {
 	var out []*kgo.Record
 	for i, r := range records {
-		c := &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: slices.Clone(r.Headers),
-			Timestamp: r.Timestamp}
+		c := &kgo.Record{
+			Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: slices.Clone(r.Headers),
+			Timestamp: r.Timestamp,
+		}
 		if change != nil {
 			change(i, c)
 		}

@@ -37,8 +37,10 @@ type planner struct {
 // withLedger calls use with the current ledger.
 func (p planner) withLedger(use func(*ledger.Ledger)) {
 	p.t.Helper()
-	l := ledger.New(ledger.Config{Kafka: p.kafkaConfig(), Topic: p.topics.ledger, Dir: "replay", FS: vfs.NewMem(),
-		Log: slog.New(slog.DiscardHandler)})
+	l := ledger.New(ledger.Config{
+		Kafka: p.kafkaConfig(), Topic: p.topics.ledger, Dir: "replay", FS: vfs.NewMem(),
+		Log: slog.New(slog.DiscardHandler),
+	})
 	if err := l.Start(p.t.Context()); err != nil {
 		p.t.Fatal(err)
 	}

@@ -24,8 +24,10 @@ func (w *world) audit() ([]verify.Finding, *verify.Summary) {
 	var found []verify.Finding
 	sum, err := verify.Run(w.t.Context(), verify.Config{
 		Kafka: w.kafkaConfig(), Group: w.group, Account: "main", ScratchDir: w.t.TempDir(), Log: slog.New(slog.DiscardHandler),
-		Topics: verify.Topics{Input: w.topics.input, Captured: w.topics.captured, Rejected: w.topics.rejected,
-			Parked: w.topics.parked, Ledger: w.topics.ledger},
+		Topics: verify.Topics{
+			Input: w.topics.input, Captured: w.topics.captured, Rejected: w.topics.rejected,
+			Parked: w.topics.parked, Ledger: w.topics.ledger,
+		},
 	}, func(f verify.Finding) error {
 		found = append(found, f)
 		return nil

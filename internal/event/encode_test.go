@@ -58,8 +58,10 @@ func outcomes(t *testing.T) map[string]*event.Outcome {
 	rejected := captured
 	rejected.Type, rejected.CapturedAt = event.TypeRejected, time.Time{}
 	rejected.Reason, rejected.Category, rejected.Retry = "insufficient_money", event.CategoryInsufficientFunds, event.RetryBuyerAction
-	rejected.Transactions = []event.Transaction{{Status: "rejected", StatusDetail: "insufficient_money", PaymentMethod: "account_money",
-		Amount: "700.50"}}
+	rejected.Transactions = []event.Transaction{{
+		Status: "rejected", StatusDetail: "insufficient_money", PaymentMethod: "account_money",
+		Amount: "700.50",
+	}}
 
 	without := rejected
 	without.PaymentID, without.Transactions = "", nil

@@ -185,8 +185,10 @@ func nearValues() map[string][]string {
 			`"application/json,"`, `"application/"`, `"\u00a0application/json"`, `"application/json\n"`, `"application/a;b+json"`,
 		},
 		"subject": {`""`, `"order-1"`, `"a\tb"`},
-		"traceparent": {`"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"`,
-			`"00-00000000000000000000000000000000-00f067aa0ba902b7-01"`, `"x"`, `""`},
+		"traceparent": {
+			`"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"`,
+			`"00-00000000000000000000000000000000-00f067aa0ba902b7-01"`, `"x"`, `""`,
+		},
 		"amount": {
 			`700.50`, `700.5`, `700`, `7.005e2`, `70050E-2`, `7.005e+2`, `7005e-1`, `700.500`, `700.505`, `0.01`, `0.001`, `0`, `0.00`, `0e5`, `-1`,
 			`-0.0`, `1e11`, `1e12`, `999999999999.99`, `999999999999.999`, `1e-999`, `1e-1000`, `1e1000`, `1e0002`, `1e002`,
@@ -204,8 +206,10 @@ func nearValues() map[string][]string {
 		"order_id":           {`"order-1001"`, `"Order 1001"`, `"a/b"`, `"☂"`, `"😀"`},
 		"account":            {`"main"`, `"a b"`, `""`, `null`},
 		"device_session_id":  {`"armor.1"`, `"a\r\nb"`, `null`},
-		"token": {quoted(planted), quoted(planted + "\n"), quoted(planted + " x"), `12`, `null`,
-			quoted(strings.Repeat(planted, 30))},
+		"token": {
+			quoted(planted), quoted(planted + "\n"), quoted(planted + " x"), `12`, `null`,
+			quoted(strings.Repeat(planted, 30)),
+		},
 		"address_door_number": {
 			`0`, `1`, `100`, `1.0`, `1e2`, `10e-1`, `-0`, `-1`, `2147483647`, `2147483648`, `0.5`, `"1"`, `null`, `2147483647.0`, `1e400`,
 		},

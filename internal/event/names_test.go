@@ -33,11 +33,15 @@ func TestInvalidRecordsNameTheirOrder(t *testing.T) {
 			planted)[:strings.LastIndex(with(t, plain, "evt-1", planted), planted)+3])), "", ""},
 		"cut in binary mode": {valued(plainData[:50], required...), "", "evt-1"},
 		"numbers":            {structuredMessage([]byte(with(t, with(t, plain, `"evt-1"`, "17"), `"order-1001"`, "1001"))), "1001", "17"},
-		"letters beyond ASCII": {structuredMessage([]byte(with(t, with(t, plain, "evt-1", "évt 1"), "order-1001", "pedido nº 1"))),
-			"pedido n? 1", "?vt 1"},
+		"letters beyond ASCII": {
+			structuredMessage([]byte(with(t, with(t, plain, "evt-1", "évt 1"), "order-1001", "pedido nº 1"))),
+			"pedido n? 1", "?vt 1",
+		},
 		"control characters": {structuredMessage([]byte(with(t, with(t, plain, "evt-1", `evt\n1`), "order-1001", `a\u001b[2J`))), "", ""},
-		"too long": {structuredMessage([]byte(with(t, plain, "order-1001", strings.Repeat("o", 300)))),
-			strings.Repeat("o", 256) + "...", "evt-1"},
+		"too long": {
+			structuredMessage([]byte(with(t, plain, "order-1001", strings.Repeat("o", 300)))),
+			strings.Repeat("o", 256) + "...", "evt-1",
+		},
 		"bare data":               {event.Message{Value: []byte(plainData)}, "order-1001", ""},
 		"an envelope of Connect":  {event.Message{Value: []byte(`{"schema":null,"payload":` + plain + `}`)}, "order-1001", "evt-1"},
 		"base64":                  {event.Message{Value: []byte(wide)}, "order-1001", "evt-1"},
@@ -49,8 +53,10 @@ func TestInvalidRecordsNameTheirOrder(t *testing.T) {
 		"two ids in the headers":    {binaryMessage(append(slices.Clone(required), "ce_id", "evt-2")...), "order-1001", ""},
 		"the token for an order id": {structuredMessage([]byte(with(t, with(t, plain, "order-1001", planted), "700.50", "x"))), "", "evt-1"},
 		"the token for an id":       {structuredMessage([]byte(with(t, with(t, plain, "evt-1", planted), "700.50", "x"))), "order-1001", ""},
-		"the token in an id": {structuredMessage([]byte(with(t, with(t, plain, "evt-1", "e-"+planted+"-1"), "700.50", "x"))),
-			"order-1001", ""},
+		"the token in an id": {
+			structuredMessage([]byte(with(t, with(t, plain, "evt-1", "e-"+planted+"-1"), "700.50", "x"))),
+			"order-1001", "",
+		},
 		"a part of the token": {structuredMessage([]byte(with(t, with(t, plain, "order-1001", planted[:12]), "700.50", "x"))), "", "evt-1"},
 		"the token in ce_id": {
 			binaryMessage("ce_specversion", "1.0", "ce_source", "/s", "ce_type", event.TypeReadyToCapture, "ce_id", planted, "ce_time",

@@ -86,8 +86,10 @@ func TestResendExamples(t *testing.T) {
 // A record that is sent again keeps its id.
 func TestResendHeadersDoNotChangeTheRecordID(t *testing.T) {
 	t.Parallel()
-	m := event.Message{Key: []byte("k"), Value: []byte("no event"), Headers: []event.Header{{Key: "own", Value: []byte("1")}},
-		Timestamp: recordTime}
+	m := event.Message{
+		Key: []byte("k"), Value: []byte("no event"), Headers: []event.Header{{Key: "own", Value: []byte("1")}},
+		Timestamp: recordTime,
+	}
 	resent := m
 	resent.Headers = append(slices.Clone(m.Headers), event.Resend{ParkedAt: recordTime, FirstAttempt: recordTime}.Headers()...)
 	if got, want := event.RecordID(resent), event.RecordID(m); got != want {

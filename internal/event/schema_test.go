@@ -322,8 +322,10 @@ func TestClosedListsAreThoseOfTheCode(t *testing.T) {
 		}
 	}
 	// The prose explains each word of a closed list.
-	for _, d := range []*description{rejected["category"], rejected["retry"],
-		described(t, schemas.ParkedHeaders).Properties["parked_reason"]} {
+	for _, d := range []*description{
+		rejected["category"], rejected["retry"],
+		described(t, schemas.ParkedHeaders).Properties["parked_reason"],
+	} {
 		for _, word := range d.Enum {
 			if !strings.Contains(d.Description, " "+word+": ") {
 				t.Errorf("the description does not explain %s", word)

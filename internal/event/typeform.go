@@ -218,7 +218,7 @@ func notHex(r rune) bool {
 }
 
 func notBase64(r rune) bool {
-	return r >= utf8.RuneSelf || !inTypeName(byte(r)) && r != '+' && r != '/' || r == '.'
+	return r >= utf8.RuneSelf || !inTypeName(byte(r)) && r != '+' && r != '/' || r == '.' //nolint:gosec // G115: it is below RuneSelf
 }
 
 // decodeBase64 decodes base64 in either alphabet, without padding.

@@ -102,12 +102,12 @@ type kind struct {
 // kindOf returns what a result is evidence of, if of anything.
 func (d *detector) kindOf(p *Permit) (k kind, ok bool) {
 	refusal := !p.read && d.refusals > 0
-	switch c := p.result.Cause; {
-	case c == mercadopago.CausePayer:
+	switch p.result.Cause { //nolint:exhaustive // the others are evidence by their meaning
+	case mercadopago.CausePayer:
 		return kind{evidenceOf(causePayers, p.about), d.refusals, true, false}, refusal
-	case c == mercadopago.CauseRequest || c == mercadopago.CauseDuplicateReference:
+	case mercadopago.CauseRequest, mercadopago.CauseDuplicateReference:
 		return kind{evidenceOf(causeRequests, p.about), d.refusals, true, false}, refusal
-	case c == mercadopago.CauseContradiction:
+	case mercadopago.CauseContradiction:
 		// Not held: money may have moved, so an operator should know at once.
 		return kind{evidenceOf(causeContradictions, p.about), min(d.refusals, contradictions), false, false}, refusal
 	}

@@ -12,84 +12,84 @@ import "strconv"
 type Cause uint8
 
 const (
-	// CauseNone: no call was made, because the request cannot be sent.
+	// CauseNone means: no call was made, because the request cannot be sent.
 	CauseNone Cause = iota
 
-	// CauseApproved: the payment is approved (page
+	// CauseApproved means that the payment is approved (page
 	// wallet-connect/capture-payment-returns). HTTP 200 instead of 201 means
 	// that the API knew the key and returns the stored payment (page
 	// wallet-connect/idempotency-returns).
 	CauseApproved
-	// CauseDeclined: the payment is rejected (page
+	// CauseDeclined means that the payment is rejected (page
 	// wallet-connect/capture-payment-returns), also under HTTP 402.
 	CauseDeclined
-	// CauseInProcess: the payment is pending or in_process. binary_mode rules
+	// CauseInProcess means that the payment is pending or in_process. binary_mode rules
 	// this out (page advanced-payments/status-map), yet the reference lists
 	// in_process.
 	CauseInProcess
-	// CauseUnexpectedStatus: the payment is authorized, refunded, partially
+	// CauseUnexpectedStatus means that the payment is authorized, refunded, partially
 	// refunded, charged back, in mediation or cancelled (page
 	// advanced-payments/status-map). This service never brings one about.
 	CauseUnexpectedStatus
-	// CauseContradiction: the answer contradicts itself or the request, such as
+	// CauseContradiction means that the answer contradicts itself or the request, such as
 	// another amount or reference (undocumented).
 	CauseContradiction
-	// CauseUnknownStatus: the status of the payment is missing or not documented,
+	// CauseUnknownStatus means that the status of the payment is missing or not documented,
 	// or the answer has no payment. The documented sample of a read has no status
 	// (page wallet-connect/get-payment-information).
 	CauseUnknownStatus
-	// CauseUnreadable: HTTP 2xx with a body that cannot be read (undocumented). The
+	// CauseUnreadable means HTTP 2xx with a body that cannot be read (undocumented). The
 	// money may have moved.
 	CauseUnreadable
 
-	// CausePayer: the payer or the payer token is refused: 401003 (page
+	// CausePayer means that the payer or the payer token is refused: 401003 (page
 	// wallet-connect/capture-payment-returns; the buyer cancelled the agreement),
 	// 404003 and 400036 (reference of advanced_payments).
 	CausePayer
-	// CauseRequest: the API finds fault with the request: HTTP 400 with any other
+	// CauseRequest means that the API finds fault with the request: HTTP 400 with any other
 	// code or none, 404002, and each 4xx that is not listed here.
 	CauseRequest
-	// CauseRequestTooLarge: HTTP 413, 414 or 431 (undocumented).
+	// CauseRequestTooLarge means HTTP 413, 414 or 431 (undocumented).
 	CauseRequestTooLarge
-	// CauseDuplicateReference: 400057, collector and reference exist already
+	// CauseDuplicateReference means 400057, collector and reference exist already
 	// (reference of advanced_payments). A payment may exist.
 	CauseDuplicateReference
 
-	// CauseKeyBusy: the first call under the key has not completed: 409 with
+	// CauseKeyBusy means that the first call under the key has not completed: 409 with
 	// 401001 (page wallet-connect/idempotency-returns), or 423 (Orders errors).
 	CauseKeyBusy
-	// CauseKeyUsed: the key was used with another body, or its first call failed
+	// CauseKeyUsed means that the key was used with another body, or its first call failed
 	// half-way: 422 with 422001 (page wallet-connect/idempotency-returns), or 409
 	// idempotency_key_already_used (Orders errors, whose advice to take a new key
 	// could charge twice).
 	CauseKeyUsed
 
-	// CauseKeyHeader: the idempotency key header is refused: 400058 (reference of
+	// CauseKeyHeader means that the idempotency key header is refused: 400058 (reference of
 	// advanced_payments), or a missing header (reference of wallet_connect).
 	CauseKeyHeader
-	// CauseCredential: the access token is refused: 401 with any cause that does
+	// CauseCredential means that the access token is refused: 401 with any cause that does
 	// not name the payer (reference of advanced_payments).
 	CauseCredential
-	// CauseAccount: the account, application or seller may not charge: 403, 404
+	// CauseAccount means that the account, application or seller may not charge: 403, 404
 	// with a whitelist or merchant list text (page
 	// wallet-connect/get-payment-information-returns), 400004, 400005, 400032,
 	// 400037, 400045, 400054 (reference of advanced_payments).
 	CauseAccount
-	// CauseAddress: the address takes no captures: 3xx, 404 without a cause, 405,
+	// CauseAddress means that the address takes no captures: 3xx, 404 without a cause, 405,
 	// 411, 415, 501, 505 (undocumented).
 	CauseAddress
-	// CauseProxy: the proxy refuses its credential: HTTP 407.
+	// CauseProxy means that the proxy refuses its credential: HTTP 407.
 	CauseProxy
 
-	// CauseRateLimit: HTTP 429 (OpenAPI component TooManyRequests). The edge of
+	// CauseRateLimit means HTTP 429 (OpenAPI component TooManyRequests). The edge of
 	// the host answers it without looking at the access token.
 	CauseRateLimit
-	// CauseServerError: 5xx, 402 without a rejected payment, 406, 408, 421, 424 and
+	// CauseServerError means 5xx, 402 without a rejected payment, 406, 408, 421, 424 and
 	// 425. The SDKs retry 500, 502, 503 and 504.
 	CauseServerError
-	// CauseNotSent: the call failed before a byte of the request was written.
+	// CauseNotSent means that the call failed before a byte of the request was written.
 	CauseNotSent
-	// CauseNoAnswer: the call failed later, without a complete answer. The same key
+	// CauseNoAnswer means that the call failed later, without a complete answer. The same key
 	// marks the same process (page wallet-connect/idempotency).
 	CauseNoAnswer
 )

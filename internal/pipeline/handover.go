@@ -154,7 +154,7 @@ func (o *owner) adjustOffsets(ctx context.Context, offsets map[string]map[int32]
 		starts[n] = start
 	}
 	o.fetched.mu.Unlock()
-	o.p.call(func(o *owner) { o.offsetsFetched(starts) })
+	o.p.call(func(o *owner) { o.offsetsFetched(starts) }) //nolint:contextcheck // the owner's own, which outlives this callback
 	return offsets, ctx.Err()
 }
 

@@ -92,7 +92,7 @@ func (p *Pipeline) poll(ctx context.Context) {
 		}
 		batch := p.decode(fetches)
 		p.skipped.note(ctx, batch, time.Now())
-		ok := p.call(func(o *owner) { o.polled(batch) })
+		ok := p.call(func(o *owner) { o.polled(batch) }) //nolint:contextcheck // the owner works under its own
 		p.consumer.AllowRebalance()
 		if !ok {
 			return

@@ -214,7 +214,7 @@ func TestRunIsResumed(t *testing.T) {
 	r := newRunTest(t, time.Minute, offsetmeta.Run{Length: 4, CountedTo: 4, HeldSince: began.Unix(), HeldFrom: 2})
 	r.show(0, "bbbbb")
 	r.want("as before", 2, 3, 4)
-	if r.pt.invalid.Run.Length != 5 || r.pt.invalid.hold.until.Sub(began.Truncate(time.Second)).Round(time.Second) != time.Minute {
+	if r.pt.invalid.Length != 5 || r.pt.invalid.hold.until.Sub(began.Truncate(time.Second)).Round(time.Second) != time.Minute {
 		t.Errorf("run %+v until %s", r.pt.invalid.Run, r.pt.invalid.hold.until)
 	}
 	r = newRunTest(t, time.Minute, offsetmeta.Run{Length: 2, CountedTo: 9})
@@ -300,7 +300,7 @@ func TestHoldWhoseCauseIsFixed(t *testing.T) {
 		t.Fatal("the hold was not resumed")
 	}
 	r.show(2, "ggg")
-	if r.pt.invalid.hold != nil || r.pt.invalid.Run.Length != 0 {
+	if r.pt.invalid.hold != nil || r.pt.invalid.Length != 0 {
 		t.Errorf("the hold has not ended: %+v", r.pt.invalid.Run)
 	}
 }
