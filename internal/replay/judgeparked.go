@@ -69,7 +69,7 @@ func (r *Run) complete(ctx context.Context, p *parked) (Class, error) {
 			return "", err
 		case original == nil:
 			return DigestGone, nil
-		case !p.digest.fits(original.Value):
+		case !p.digest.Matches(original.Value):
 			return DigestDiffers, nil
 		}
 		p.message = withoutMarks(messageOf(original))

@@ -20,7 +20,7 @@ func (v *verifier) take(b *batch, t *topic, r *kgo.Record) {
 		return
 	}
 	if t.has(roleParked) {
-		if p, ok := readParked(m); ok {
+		if p, err := event.DecodeParked(m); err == nil {
 			v.takeParked(b, t, at, r, p)
 			return
 		}
@@ -216,44 +216,44 @@ func overpaid(o *event.Outcome) bool {
 	return sum > o.Amount.Minor()
 }
 
-func (v *verifier) takeParked(b *batch, t *topic, at position, r *kgo.Record, p parkedRecord) {
-	if p.at.Topic != v.conf.Topics.Input {
+func (v *verifier) takeParked(b *batch, t *topic, at position, r *kgo.Record, p event.ParkedRecord) {
+	if p.Position.Topic != v.conf.Topics.Input {
 		v.sum.skipped.otherParked.Add(1)
 		return
 	}
-	e := parkedEntry{at: milli(r.Timestamp), first: milli(p.first), reason: p.reason}
+	e := parkedEntry{at: milli(r.Timestamp), first: milli(p.FirstAttempt), reason: string(p.Reason)}
 	if at.offset < t.partitions[at.partition].sure {
 		e.flags |= flagSure
 	}
 	c := make(coder, 0, 96)
-	switch ev, err := v.conf.Decoder.Decode(p.input); {
-	case p.tooLarge:
+	switch ev, err := v.conf.Decoder.Decode(p.Input); {
+	case p.Digest != nil:
 		c.digest(digest{})
 		c.text("")
 	case isSkip(err):
 		// An earlier version parked it. What this version skips is not judged.
 		v.sum.skipped.parkedSkips.Add(1)
-		b.elsewhere(p.at.ID, at)
+		b.elsewhere(p.Position.ID, at)
 		return
 	case err != nil:
-		c.digest(plainDigest(p.input))
+		c.digest(plainDigest(p.Input))
 		c.text("")
 	case ev.Account != "" && ev.Account != v.conf.Account:
 		v.sum.skipped.othersParked.Add(1)
 		return
-	case isRecordID(p.at.ID):
+	case isRecordID(p.Position.ID):
 		// The service did not take the record for this event: it contradicted the
 		// event, or it was invalid. A record without a timestamp is invalid if it has
 		// no time of its own, and the parked record has a timestamp.
 		e.content, e.whole = ev.Fingerprint(), wholeOf(ev.Content())
-		c.digest(plainDigest(p.input))
+		c.digest(plainDigest(p.Input))
 		c.text(ev.ID)
 	default:
 		e.content, e.whole = ev.Fingerprint(), wholeOf(ev.Content())
-		b.parked(ev.ID, p.at.ID, at, e)
+		b.parked(ev.ID, p.Position.ID, at, e)
 		return
 	}
-	c.text(p.at.ID)
+	c.text(p.Position.ID)
 	c.bytes(e.encode())
-	b.place(position{topic: v.snap.input.number, partition: p.at.Partition, offset: p.at.Offset}, tagParked, at, c)
+	b.place(position{topic: v.snap.input.number, partition: p.Position.Partition, offset: p.Position.Offset}, tagParked, at, c)
 }
