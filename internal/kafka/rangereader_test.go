@@ -8,9 +8,13 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"net"
+	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,7 +29,7 @@ import (
 // readRange reads a range of partition 0 of the input to its end.
 func (w *world) readRange(ctx context.Context, from, to int64) (offsets []int64, err error) {
 	w.t.Helper()
-	r, err := NewRangeReader(w.conf, testInput, 0, from, to)
+	r, err := NewRangeReader(w.conf, Range{Topic: testInput, From: from, To: to})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -33,8 +37,8 @@ func (w *world) readRange(ctx context.Context, from, to int64) (offsets []int64,
 	for {
 		records, err := r.Read(ctx)
 		if errors.Is(err, io.EOF) {
-			if len(records) > 0 || r.Next() != to {
-				w.t.Errorf("at its end it gives %d records, and was read to %d, want none and %d", len(records), r.Next(), to)
+			if len(records) > 0 || r.Left() != 0 {
+				w.t.Errorf("at its end it returns %d records, and %d offsets are left", len(records), r.Left())
 			}
 			return offsets, nil
 		}
@@ -106,6 +110,90 @@ func TestRangeReader(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Ranges of several partitions are read by one reader, each to its end.
+func TestRangeReaderOfSeveralPartitions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for partition := range int32(3) {
+			w.produce(partition, 5, time.Now())
+		}
+		w.transact(2, new(kgo.TryAbort)) // of partition 0: 5, 6, and the marker 7
+		r, err := NewRangeReader(w.conf,
+			Range{Topic: testInput, Partition: 0, From: 3, To: 8}, Range{Topic: testInput, Partition: 1, From: 0, To: 2},
+			Range{Topic: testInput, Partition: 2, From: 4, To: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if r.Left() != 7 {
+			t.Errorf("%d offsets are left at the start", r.Left())
+		}
+		got := make(map[int32][]int64)
+		for {
+			records, err := r.Read(t.Context())
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, rec := range records {
+				got[rec.Partition] = append(got[rec.Partition], rec.Offset)
+			}
+		}
+		if want := map[int32][]int64{0: {3, 4}, 1: {0, 1}}; !maps.EqualFunc(got, want, slices.Equal) || r.Left() != 0 {
+			t.Errorf("got %v, and %d are left; want %v", got, r.Left(), want)
+		}
+	})
+}
+
+func TestReadRecord(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.produce(0, 3, time.Now())
+		w.transact(1, new(kgo.TryAbort)) // 3, and the marker 4
+		gone := make(kadm.Offsets)
+		gone.AddOffset(testInput, 0, 1, -1)
+		if _, err := w.admin.DeleteRecords(t.Context(), gone); err != nil {
+			t.Fatal(err)
+		}
+		client := w.client()
+		for offset, want := range map[int64]bool{0: false, 1: true, 2: true, 3: false, 4: false, 5: false, 6: false} {
+			got, err := ReadRecord(t.Context(), client, w.conf.Log, testInput, 0, offset)
+			if err != nil || (got != nil) != want || (want && got.Offset != offset) {
+				t.Errorf("offset %d: got %v, %v; want a record: %t", offset, got, err, want)
+			}
+		}
+	})
+}
+
+// A broker that cannot be connected to is waited for, while reading and before.
+func TestRangeReaderWaitsForTheBroker(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.produce(0, 5, time.Now())
+		back := time.Now().Add(2 * time.Minute)
+		dial := w.conf.Dial
+		w.conf.Dial = func(ctx context.Context, network, host string) (net.Conn, error) {
+			if time.Now().Before(back) {
+				return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+			}
+			return dial(ctx, network, host)
+		}
+		got, err := w.readRange(t.Context(), 0, 5)
+		if err != nil || len(got) != 5 {
+			t.Fatalf("got %v, %v", got, err)
+		}
+		back = time.Now().Add(2 * time.Minute)
+		if r, err := ReadRecord(t.Context(), w.client(), w.conf.Log, testInput, 0, 2); err != nil || r == nil {
+			t.Errorf("got %v, %v", r, err)
+		}
+	})
 }
 
 func TestRangeReaderOfDeletedRecords(t *testing.T) {
@@ -227,7 +315,7 @@ func TestEmptyUntil(t *testing.T) {
 		"compacted, then a record":         {[][]byte{batch(5, 7, 0), batch(9, 9, 1)}, false},
 		"compacted, and the rest not here": {[][]byte{batch(5, 7, 0)}, false},
 	} {
-		if got := EmptyUntil(slices.Concat(test.batches...), 10); got != test.want {
+		if got := emptyUntil(slices.Concat(test.batches...), 10); got != test.want {
 			t.Errorf("%s: %t, want %t", name, got, test.want)
 		}
 	}

@@ -122,7 +122,7 @@ func (p *Pipeline) readBelow(ctx context.Context, partition int32, check *offset
 		return found, fmt.Errorf("list the start offsets of topic %q: %w", topic, err)
 	}
 	start, _ := starts.Lookup(topic, partition)
-	reader, err := kafka.NewRangeReader(p.conf.Kafka, topic, partition, start.Offset, check.offset)
+	reader, err := kafka.NewRangeReader(p.conf.Kafka, kafka.Range{Topic: topic, Partition: partition, From: start.Offset, To: check.offset})
 	if err != nil {
 		return found, err
 	}
@@ -148,7 +148,7 @@ func (p *Pipeline) readBelow(ctx context.Context, partition int32, check *offset
 				found.last = r.Offset
 			}
 		}
-		check.next.Store(reader.Next())
+		check.next.Store(check.offset - reader.Left())
 	}
 }
 

@@ -5,40 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
 )
 
-// fetcher reads records by requests of its own. A consumer tells of records
-// only, so it cannot say that there are none before an offset: where markers,
-// aborted transactions and what was compacted away are all that is left, it
-// would be waited for without an end.
+// fetcher looks up topics, their offsets and single records.
 type fetcher struct {
-	client *kgo.Client
-	admin  *kadm.Client
-	log    *slog.Logger
-	topics map[string]kafka.TopicInfo
-	// missing are those that are not there.
-	missing map[string]bool
-	// leaders are as they were found last.
-	leaders map[string]map[int32]int32
+	client  *kgo.Client
+	admin   *kadm.Client
+	log     *slog.Logger
+	topics  map[string]kafka.TopicInfo
+	missing map[string]bool // topics that do not exist
 }
 
 func newFetcher(client *kgo.Client, log *slog.Logger) *fetcher {
 	return &fetcher{
-		client: client, admin: kadm.NewClient(client), log: log,
-		topics: make(map[string]kafka.TopicInfo), missing: make(map[string]bool), leaders: make(map[string]map[int32]int32),
+		client: client, admin: kadm.NewClient(client), log: log, topics: make(map[string]kafka.TopicInfo), missing: make(map[string]bool),
 	}
 }
 
-// topic gives what a topic is like. The error names it.
+// topic returns the settings of a topic. The error names the topic.
 func (f *fetcher) topic(ctx context.Context, name string) (kafka.TopicInfo, error) {
 	if t, ok := f.topics[name]; ok {
 		return t, nil
@@ -51,191 +43,88 @@ func (f *fetcher) topic(ctx context.Context, name string) (kafka.TopicInfo, erro
 	return info[name], nil
 }
 
-// chunk is what a fetch gave: committed records, and the offset to go on from.
-type chunk struct {
-	records []*kgo.Record
-	next    int64
-}
-
-const (
-	fetchBytes    = 1 << 20 // of a chunk; one batch comes in any case
-	firstPause    = 250 * time.Millisecond
-	maxPause      = 5 * time.Second
-	fetchWaitTime = 500 * time.Millisecond
-)
-
-// deletedError says that an offset lies below the first that a partition has.
-type deletedError struct{ start int64 }
-
-func (e *deletedError) Error() string {
-	return fmt.Sprintf("the records before offset %d were deleted", e.start)
-}
-
-// errBeyond says that a partition ends before an offset.
-var errBeyond = errors.New("the partition ends before: it lost records, or the topic was made anew")
-
-// read fetches the committed records of a partition from an offset on. What is
-// likely to pass is waited out. The error is ctx's, a [*deletedError], or says
-// what is wrong with which partition.
-func (f *fetcher) read(ctx context.Context, topic string, partition int32, at int64, most int32) (chunk, error) {
-	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		c, err := f.try(ctx, topic, partition, at, most)
-		if err == nil || ctx.Err() != nil {
-			return c, errors.Join(err, context.Cause(ctx))
-		}
-		if _, deleted := errors.AsType[*deletedError](err); deleted {
-			return c, err
-		}
-		if !passes(err) {
-			return c, fmt.Errorf("read %s/%d from offset %d: %w", topic, partition, at, err)
-		}
-		f.log.WarnContext(ctx, "a partition cannot be read just now; it is tried again", slog.String("topic", topic),
-			slog.Int64("partition", int64(partition)), slog.Int64("offset", at), slog.Any("error", err))
-		delete(f.leaders, topic)
-		sleep(ctx, pause)
-	}
-}
-
-// sleep waits, not longer than ctx lasts.
-func sleep(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
-
-// errUnreadable says that a partition holds what is no record.
-var errUnreadable = errors.New("it cannot be read")
-
-// passes reports whether a failure is of the cluster, and not of the records or
-// of our permissions.
-func passes(err error) bool {
-	if e, broker := errors.AsType[*kerr.Error](err); broker {
-		return e.Retriable || errors.Is(err, kerr.UnknownTopicID)
-	}
-	return !errors.Is(err, errUnreadable) && !errors.Is(err, errBeyond)
-}
-
-func (f *fetcher) try(ctx context.Context, topic string, partition int32, at int64, most int32) (chunk, error) {
-	info, err := f.topic(ctx, topic)
-	if err != nil {
-		return chunk{}, fmt.Errorf("%w: %w", errUnreadable, err)
-	}
-	leader, err := f.leader(ctx, topic, partition)
-	if err != nil {
-		return chunk{}, err
-	}
-	req := kmsg.NewPtrFetchRequest()
-	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = int32(fetchWaitTime/time.Millisecond), 1, most
-	req.IsolationLevel, req.SessionEpoch = 1, -1 // read committed, no session
-	t := kmsg.NewFetchRequestTopic()
-	t.Topic, t.TopicID = topic, info.ID
-	p := kmsg.NewFetchRequestTopicPartition()
-	p.Partition, p.FetchOffset, p.PartitionMaxBytes = partition, at, most
-	t.Partitions = append(t.Partitions, p)
-	req.Topics = append(req.Topics, t)
-	answer, err := f.client.Broker(int(leader)).RetriableRequest(ctx, req)
-	if err != nil {
-		return chunk{}, err
-	}
-	resp := answer.(*kmsg.FetchResponse) //nolint:forcetypeassert // the request's own kind
-	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-		return chunk{}, err
-	}
-	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-		return chunk{}, errors.New("the broker answered for another partition")
-	}
-	return f.chunkOf(ctx, topic, partition, at, &resp.Topics[0].Partitions[0])
-}
-
-func (f *fetcher) chunkOf(ctx context.Context, topic string, partition int32, at int64, got *kmsg.FetchResponseTopicPartition) (chunk, error) {
-	err := kerr.ErrorForCode(got.ErrorCode)
-	if errors.Is(err, kerr.OffsetOutOfRange) {
-		return chunk{}, f.outOfRange(ctx, topic, partition, at)
-	}
-	if err != nil {
-		return chunk{}, err
-	}
-	if len(got.RecordBatches) == 0 {
-		// Below this there are no records left, and no transaction is open.
-		return chunk{next: max(at, min(got.LastStableOffset, got.HighWatermark))}, nil
-	}
-	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-		Offset: at, IsolationLevel: kgo.ReadCommitted(), Topic: topic, Partition: partition,
-	}, got, kgo.DefaultDecompressor(), nil)
-	if fetched.Err != nil {
-		return chunk{}, fmt.Errorf("%w: %w", errUnreadable, fetched.Err)
-	}
-	return chunk{records: fetched.Records, next: next}, nil
-}
-
-// outOfRange says why a partition has no such offset.
-func (f *fetcher) outOfRange(ctx context.Context, topic string, partition int32, at int64) error {
-	starts, err := f.admin.ListStartOffsets(ctx, topic)
-	if err != nil {
-		return err
-	}
-	s, ok := starts.Lookup(topic, partition)
-	switch {
-	case !ok:
-		return fmt.Errorf("%w: the partition is not there", errUnreadable)
-	case s.Err != nil:
-		return s.Err
-	case s.Offset > at:
-		return &deletedError{s.Offset}
-	}
-	return errBeyond
-}
-
-func (f *fetcher) leader(ctx context.Context, topic string, partition int32) (int32, error) {
-	if f.leaders[topic] == nil {
-		topics, err := f.admin.ListTopics(ctx, topic)
-		if err != nil {
-			return 0, err
-		}
-		d := topics[topic]
-		if d.Err != nil {
-			return 0, d.Err
-		}
-		leaders := make(map[int32]int32)
-		for n, p := range d.Partitions {
-			if p.Err == nil && p.Leader >= 0 {
-				leaders[n] = p.Leader
-			}
-		}
-		f.leaders[topic] = leaders
-	}
-	leader, ok := f.leaders[topic][partition]
-	if !ok {
-		delete(f.leaders, topic)
-		return 0, kerr.LeaderNotAvailable
-	}
-	return leader, nil
-}
-
-// record fetches the one record at a position; nil: it is not there any more.
-// The error is ctx's, or says what is wrong.
+// record returns the record at a position; nil: it is not there any more. The
+// error is the context's, or what only an operator can change.
 func (f *fetcher) record(ctx context.Context, at event.Position) (*kgo.Record, error) {
 	if f.missing[at.Topic] {
 		return nil, nil //nolint:nilnil // there is none
 	}
 	info, err := f.topic(ctx, at.Topic)
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		f.missing[at.Topic] = true // which it takes a while to find out
+		f.missing[at.Topic] = true // because finding out takes seconds
 		return nil, nil            //nolint:nilnil // likewise
 	}
 	if err != nil || int(at.Partition) >= info.Partitions {
 		return nil, err
 	}
-	c, err := f.read(ctx, at.Topic, at.Partition, at.Offset, 1)
-	if _, deleted := errors.AsType[*deletedError](err); deleted || errors.Is(err, errBeyond) {
-		return nil, nil //nolint:nilnil // likewise
+	return kafka.ReadRecord(ctx, f.client, f.log, at.Topic, at.Partition, at.Offset)
+}
+
+// span is what a run reads of a partition: the offsets from Next up to and
+// without End. Everything below Next is done.
+type span struct {
+	Partition int32 `json:"partition"`
+	Start     int64 `json:"start"`
+	Next      int64 `json:"next"`
+	End       int64 `json:"end"`
+}
+
+// list returns offsets of a topic by partition.
+func (f *fetcher) list(ctx context.Context, topic, which string, ask func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[int32]int64, error) {
+	listed, err := ask(ctx, topic)
+	if err == nil {
+		err = listed.Error()
 	}
-	if err != nil || len(c.records) == 0 || c.records[0].Offset != at.Offset {
+	if err != nil {
+		return nil, fmt.Errorf("list the %s offsets of topic %q: %w", which, topic, err)
+	}
+	offsets := make(map[int32]int64)
+	for _, o := range listed[topic] {
+		offsets[o.Partition] = o.Offset
+	}
+	return offsets, nil
+}
+
+// spans returns what a selection reads of a topic, ordered by partition. Records
+// that are written from now on are not in it, nor those of a transaction that is
+// open now.
+func (f *fetcher) spans(ctx context.Context, topic string, s *Selection) ([]span, error) {
+	ends, err := f.list(ctx, topic, "end", f.admin.ListCommittedOffsets)
+	if err != nil {
 		return nil, err
 	}
-	return c.records[0], nil
+	ask := f.admin.ListStartOffsets
+	if !s.Since.IsZero() {
+		// No record before that offset is of Since or later, whatever the order of
+		// the times is. If no record is, the offset is the end.
+		ask = func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
+			return f.admin.ListOffsetsAfterMilli(ctx, s.Since.UnixMilli(), topics...)
+		}
+	}
+	starts, err := f.list(ctx, topic, "start", ask)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range s.Partitions {
+		if _, ok := ends[p]; !ok {
+			return nil, fmt.Errorf("%w: --partition: topic %q has no partition %d (it has %d)", ErrSelection, topic, p, len(ends))
+		}
+	}
+	var spans []span
+	for p, end := range ends {
+		if len(s.Partitions) > 0 && !slices.Contains(s.Partitions, p) {
+			continue
+		}
+		start := starts[p]
+		if s.From != nil {
+			start = max(start, *s.From)
+		}
+		if s.To != nil {
+			end = min(end, *s.To)
+		}
+		start = min(start, end)
+		spans = append(spans, span{Partition: p, Start: start, Next: start, End: end})
+	}
+	slices.SortFunc(spans, func(a, b span) int { return int(a.Partition - b.Partition) })
+	return spans, nil
 }

@@ -4,42 +4,67 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/kafka"
 )
 
-// merged reads the spans of a topic's partitions as one: of the records that
-// come next the oldest, so that events of different partitions come in the order
-// of time, as they did at first. Within a partition the order is that of the
-// partition.
+// merged reads the spans of a topic's partitions as one stream: the oldest record
+// first, so that events of different partitions come in the order of their times.
+// Within a partition the order is that of the partition. Close it after use.
 type merged struct {
-	fetch *fetcher
-	topic string
-	heap  cursors
-	empty []*cursor // those that nothing is known of yet
-	// deleted counts the offsets that retention took while they were to be
-	// read.
+	kafka   kafka.Config
+	log     *slog.Logger
+	topic   string
+	cursors []*cursor
+	heap    cursors   // those that have records
+	empty   []*cursor // those to be filled
+	// deleted counts the offsets whose records were deleted before they were read.
 	deleted int64
 }
 
 // cursor reads one span.
 type cursor struct {
 	span
-	records []*kgo.Record // fetched, and not given yet
+	reader  *kafka.RangeReader // nil: not open
+	records []*kgo.Record      // read, and not returned yet
 }
 
-func newMerged(fetch *fetcher, topic string, spans []span) *merged {
-	m := &merged{fetch: fetch, topic: topic}
+func newMerged(conf kafka.Config, log *slog.Logger, topic string, spans []span) *merged {
+	m := &merged{kafka: conf, log: log, topic: topic}
 	for _, s := range spans {
-		m.empty = append(m.empty, &cursor{span: s})
+		m.cursors = append(m.cursors, &cursor{span: s})
 	}
+	m.empty = append(m.empty, m.cursors...)
 	return m
 }
 
-// next gives the next record; nil: there is none. The error is ctx's, or says
-// which partition cannot be read.
+func (m *merged) close() {
+	for _, c := range m.cursors {
+		c.close()
+	}
+}
+
+func (c *cursor) close() {
+	if c.reader != nil {
+		c.reader.Close()
+		c.reader = nil
+	}
+}
+
+// next returns the next record; nil: there is none left. The error is the
+// context's, or names the partition that cannot be read.
 func (m *merged) next(ctx context.Context) (*kgo.Record, error) {
+	// All readers are opened before the first is waited for, so that they fetch at
+	// the same time.
+	for _, c := range m.empty {
+		if err := m.open(c); err != nil {
+			return nil, err
+		}
+	}
 	for _, c := range m.empty {
 		if err := m.fill(ctx, c); err != nil {
 			return nil, err
@@ -65,27 +90,39 @@ func (m *merged) next(ctx context.Context) (*kgo.Record, error) {
 	return r, nil
 }
 
-// fill fetches the next records of a span, none at its end.
+// open opens the reader of a span that is not read to its end.
+func (m *merged) open(c *cursor) (err error) {
+	if c.reader == nil && c.Next < c.End {
+		c.reader, err = kafka.NewRangeReader(m.kafka, kafka.Range{Topic: m.topic, Partition: c.Partition, From: c.Next, To: c.End})
+	}
+	return err
+}
+
+// fill reads the next records of a span, none at its end. Deleted records are
+// counted, and reading goes on behind them.
 func (m *merged) fill(ctx context.Context, c *cursor) error {
 	for len(c.records) == 0 && c.Next < c.End {
-		got, err := m.fetch.read(ctx, m.topic, c.Partition, c.Next, fetchBytes)
-		if deleted, ok := errors.AsType[*deletedError](err); ok {
-			to := min(deleted.start, c.End)
-			m.fetch.log.WarnContext(ctx, "records were deleted before they were read", slog.String("topic", m.topic),
+		if err := m.open(c); err != nil {
+			return err
+		}
+		records, err := c.reader.Read(ctx)
+		deleted, isDeleted := errors.AsType[*kafka.DeletedError](err)
+		switch {
+		case isDeleted:
+			to := min(deleted.Start, c.End)
+			m.log.WarnContext(ctx, "records were deleted before they were read", slog.String("topic", m.topic),
 				slog.Int64("partition", int64(c.Partition)), slog.Int64("from", c.Next), slog.Int64("to", to-1))
 			m.deleted += to - c.Next
 			c.Next = to
-			continue
-		}
-		if err != nil {
+			c.close()
+		case errors.Is(err, io.EOF):
+			c.Next = c.End
+			c.close()
+		case err != nil:
 			return err
+		default:
+			c.records, c.Next = records, c.End-c.reader.Left()
 		}
-		for _, r := range got.records {
-			if r.Offset < c.End {
-				c.records = append(c.records, r)
-			}
-		}
-		c.Next = got.next
 	}
 	return nil
 }

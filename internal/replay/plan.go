@@ -39,7 +39,8 @@ func (r *Run) plan(ctx context.Context) (*Plan, error) {
 
 // scan gives every record of the spans to a function, and shows how far it is.
 func (r *Run) scan(ctx context.Context, phase string, spans []span, use func(*kgo.Record) error) error {
-	m := newMerged(r.fetch, r.source, spans)
+	m := r.merged(spans)
+	defer m.close()
 	r.conf.Progress.Begin(phase, steps(spans))
 	defer r.conf.Progress.End()
 	var read int64

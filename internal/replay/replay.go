@@ -147,6 +147,9 @@ func (r *Run) stateOf(ctx context.Context) (s state, err error) {
 	return s, err
 }
 
+// merged returns a reader of the run's source.
+func (r *Run) merged(spans []span) *merged { return newMerged(r.conf.Kafka, r.conf.Log, r.source, spans) }
+
 // Close ends the run. Its state file stays, if it was not finished.
 func (r *Run) Close() error {
 	r.client.Close()

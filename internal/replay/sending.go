@@ -40,7 +40,7 @@ func (r *Run) newSending(stop context.CancelFunc) (*sending, error) {
 		return nil, err
 	}
 	s := &sending{
-		run: r, client: client, records: newMerged(r.fetch, r.source, r.state.Spans),
+		run: r, client: client, records: r.merged(r.state.Spans),
 		track: newTracker(r.state.Spans, r.state.Sent), before: r.state.Sent,
 		places: make(chan struct{}, maxUnacked), stop: stop,
 	}
@@ -72,7 +72,12 @@ func (s *sending) all(ctx context.Context) error {
 			s.track.leaveOut(rec.Partition, rec.Offset)
 			continue
 		}
-		sleep(ctx, s.pace.Reserve().Delay())
+		if delay := s.pace.Reserve().Delay(); delay > 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(delay):
+			}
+		}
 		select {
 		case s.places <- struct{}{}:
 		case <-ctx.Done():
@@ -146,6 +151,7 @@ func (s *sending) refused(err error) error {
 // for long. It reports whether all has. The client is closed then.
 func (s *sending) settle(ctx context.Context) (complete bool) {
 	defer s.client.Close()
+	defer s.records.close()
 	err := s.client.Flush(ctx)
 	if err != nil {
 		rest, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWithin)

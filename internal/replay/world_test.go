@@ -140,7 +140,8 @@ func (w *world) all(topic string) map[int32][]*kgo.Record {
 		w.t.Fatal(err)
 	}
 	got := make(map[int32][]*kgo.Record)
-	m := newMerged(f, topic, spans)
+	m := newMerged(w.kafka, slog.New(slog.DiscardHandler), topic, spans)
+	defer m.close()
 	for {
 		r, err := m.next(w.t.Context())
 		if err != nil {

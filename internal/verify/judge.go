@@ -47,7 +47,7 @@ type judge struct {
 }
 
 func (j *judge) judge(d *dossier) error {
-	if j.batch.Count() >= chunk {
+	if j.batch.Count() >= batchRecords {
 		if err := j.batch.commit(); err != nil {
 			return err
 		}

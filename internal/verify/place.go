@@ -38,7 +38,7 @@ type placer struct {
 }
 
 func (p *placer) add(ctx context.Context, place position, tag byte, at position, value []byte) error {
-	if p.batch.Count() >= chunk {
+	if p.batch.Count() >= batchRecords {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -61,6 +61,7 @@ type partition struct {
 type snapshot struct {
 	taken   time.Time
 	topics  []*topic
+	byName  map[string]*topic
 	input   *topic
 	commits int // partitions of the input with a committed offset
 	void    int // partitions of the input whose committed offset is of an earlier topic
@@ -73,7 +74,7 @@ type snapshot struct {
 // them are below the ends, and so is the event.
 func takeSnapshot(ctx context.Context, client *kgo.Client, conf Config) (*snapshot, error) {
 	admin := kadm.NewClient(client)
-	s := &snapshot{taken: time.Now()}
+	s := &snapshot{taken: time.Now(), byName: make(map[string]*topic)}
 	if err := s.addTopics(ctx, admin, conf.Topics); err != nil {
 		return nil, err
 	}
@@ -158,6 +159,7 @@ func (s *snapshot) addTopics(ctx context.Context, admin *kadm.Client, topics Top
 		t.id, t.maxBytes = found.ID, found.MaxMessageBytes
 		t.compacted = strings.Contains(found.Config["cleanup.policy"], "compact")
 		t.partitions = make([]partition, found.Partitions)
+		s.byName[t.name] = t
 	}
 	s.input = s.topics[0]
 	return nil
@@ -230,13 +232,22 @@ const (
 	clockMargin = int64(time.Hour / time.Millisecond)
 )
 
-// records gives how many offsets there are to read.
+// ranges returns the offsets to read.
+func (s *snapshot) ranges() []kafka.Range {
+	var all []kafka.Range
+	for _, t := range s.topics {
+		for n, p := range t.partitions {
+			all = append(all, kafka.Range{Topic: t.name, Partition: int32(n), From: p.start, To: p.end})
+		}
+	}
+	return all
+}
+
+// records returns how many offsets there are to read.
 func (s *snapshot) records() int64 {
 	var n int64
-	for _, t := range s.topics {
-		for _, p := range t.partitions {
-			n += max(0, p.end-p.start)
-		}
+	for _, r := range s.ranges() {
+		n += max(0, r.To-r.From)
 	}
 	return n
 }

@@ -109,7 +109,7 @@ type verifier struct {
 
 func (v *verifier) run(ctx context.Context, report func(Finding) error) error {
 	began := time.Now()
-	if err := v.read(ctx); err != nil {
+	if err := v.readTopics(ctx); err != nil {
 		return err
 	}
 	v.input, v.verdicts, v.ledger = v.snap.held(roleInput), v.snap.held(roleVerdict), v.snap.held(roleLedger)
