@@ -163,7 +163,7 @@ func besideLedger(cmd *cobra.Command, conf ledger.Config, use func(ctx context.C
 	if err := whileWell(cmd.Context(), l, newProgress(cmd.ErrOrStderr()), l.CatchUp); err != nil {
 		return fmt.Errorf("read TOPIC_LEDGER (%s): %w", conf.Topic, err)
 	}
-	return whileWell(cmd.Context(), l, progress{}, func(ctx context.Context) error { return use(ctx, l, dir+"/scratch") })
+	return whileWell(cmd.Context(), l, progress{}, func(ctx context.Context) error { return use(ctx, l, dir) })
 }
 
 // replay plans, asks, and sends.

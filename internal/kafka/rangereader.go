@@ -23,7 +23,9 @@ type Range struct {
 	From, To  int64
 }
 
-func (r *Range) String() string { return fmt.Sprintf("%s/%d from offset %d", r.Topic, r.Partition, r.From) }
+func (r *Range) String() string {
+	return fmt.Sprintf("%s/%d from offset %d", r.Topic, r.Partition, r.From)
+}
 
 // RangeReader reads the committed records of offset ranges, each of another
 // partition, with a client of its own that belongs to no group. It waits while a

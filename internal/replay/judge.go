@@ -59,7 +59,7 @@ func (r *Run) chosen(j *judged) bool {
 // classify finds out what the service would do. first: no copy of it was
 // classified before.
 func (r *Run) classify(ctx context.Context, j *judged) (first bool, err error) {
-	before, err := r.scratch.met(j.subject.id, j.subject.content())
+	before, err := r.seen.met(j.subject.id, j.subject.content())
 	if err != nil {
 		return false, err
 	}
@@ -72,8 +72,8 @@ func (r *Run) classify(ctx context.Context, j *judged) (first bool, err error) {
 	if before.known {
 		return first, nil
 	}
-	return first, r.scratch.note(j.subject.id, before, contentMet{
-		content: j.subject.content(), identity: j.subject.identity(), binds: j.class.binds(),
+	return first, r.seen.note(j.subject.id, before, contentMet{
+		Content: j.subject.content(), Identity: j.subject.identity(), Binds: j.class.binds(),
 	})
 }
 

@@ -78,14 +78,14 @@ func (r *Run) findNewest(ctx context.Context) error {
 		if err != nil || j == nil || j.subject.id == "" {
 			return err
 		}
-		return r.scratch.parkedAt(j.subject.id, j.subject.content(), placeIn(rec))
+		return r.seen.parkedAt(j.subject.id, j.subject.content(), placeIn(rec))
 	})
 }
 
 func placeIn(rec *kgo.Record) place {
-	p := place{partition: rec.Partition, offset: rec.Offset}
+	p := place{Partition: rec.Partition, Offset: rec.Offset}
 	if timed(rec) {
-		p.at = rec.Timestamp.UnixMilli()
+		p.At = rec.Timestamp.UnixMilli()
 	}
 	return p
 }
@@ -96,7 +96,7 @@ func (r *Run) superseded(j *judged, rec *kgo.Record) (bool, error) {
 	if !r.state.Selection.Parked || j.subject.id == "" {
 		return false, nil
 	}
-	newest, err := r.scratch.newest(j.subject.id, j.subject.content())
+	newest, err := r.seen.newest(j.subject.id, j.subject.content())
 	return newest != placeIn(rec), err
 }
 
@@ -145,7 +145,7 @@ func (r *Run) claim(j *judged) error {
 	if !r.conf.Rules.OncePerReference || !j.class.Calls() {
 		return nil
 	}
-	holder, err := r.scratch.claim(j.subject.event.ExternalReference, j.subject.id)
+	holder, err := r.seen.claim(j.subject.event.ExternalReference, j.subject.id)
 	if err != nil || holder == j.subject.id {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/scratch"
 )
 
 // Ledger is what was attempted and decided.
@@ -58,8 +59,8 @@ type Config struct {
 	State         string  // the state file
 	Resume        bool
 	Ledger        Ledger
-	// Scratch is a directory for what a plan must remember; FS is what it lies
-	// in, nil: the operating system's files.
+	// Scratch is the directory for a temporary store, "": the system's temporary
+	// directory; FS is the file system of it, nil: the operating system's.
 	Scratch  string
 	FS       vfs.FS
 	Progress Progress
@@ -74,22 +75,19 @@ const maxUnacked = 1000
 
 // Run is a replay, from its plan to its last record.
 type Run struct {
-	conf    Config
-	client  *kgo.Client
-	fetch   *fetcher
-	scratch *scratch
-	source  string
-	target  kafka.TopicInfo
-	limits  limits
-	state   state
+	conf   Config
+	client *kgo.Client
+	fetch  *fetcher
+	seen   seen
+	source string
+	target kafka.TopicInfo
+	limits limits
+	state  state
 }
 
 // New begins a run, or takes one up again. Nothing is sent. The errors, beside
 // what the cluster says: [ErrSelection], [ErrUnfinished], [ErrNoState], [ErrOther].
 func New(ctx context.Context, conf Config) (_ *Run, err error) {
-	if conf.FS == nil {
-		conf.FS = vfs.Default
-	}
 	r := &Run{conf: conf, source: conf.Input}
 	if r.client, err = conf.Kafka.NewClient(); err != nil {
 		return nil, err
@@ -104,7 +102,7 @@ func New(ctx context.Context, conf Config) (_ *Run, err error) {
 		return nil, err
 	}
 	r.limits = limitsOf(r.target.Config)
-	if r.scratch, err = openScratch(conf.FS, conf.Scratch, conf.Log); err != nil {
+	if r.seen.Store, err = scratch.Open(scratch.Options{Parent: conf.Scratch, FS: conf.FS}); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -148,12 +146,14 @@ func (r *Run) stateOf(ctx context.Context) (s state, err error) {
 }
 
 // merged returns a reader of the run's source.
-func (r *Run) merged(spans []span) *merged { return newMerged(r.conf.Kafka, r.conf.Log, r.source, spans) }
+func (r *Run) merged(spans []span) *merged {
+	return newMerged(r.conf.Kafka, r.conf.Log, r.source, spans)
+}
 
 // Close ends the run. Its state file stays, if it was not finished.
 func (r *Run) Close() error {
 	r.client.Close()
-	return r.scratch.close()
+	return r.seen.Close()
 }
 
 // KeepsTime reports whether the input topic keeps the times of the records that

@@ -14,6 +14,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/scratch"
 )
 
 // API reads payments; [mercadopago.Client] does.
@@ -53,11 +54,16 @@ const (
 
 // wanted is what to ask the API about an event.
 type wanted struct {
-	state   state
-	event   Finding // with what findings say of the event
-	payment string  // "": search
-	since   int64
-	request mercadopago.Request // what the answer is held against; it is never sent
+	_         struct{} `cbor:",toarray"`
+	State     state
+	Payment   string // "": search
+	Since     int64
+	Amount    storedAmount
+	Order     string
+	Reference string
+
+	event   Finding             // with what findings say of the event
+	request mercadopago.Request // what the answer is compared with; it is never sent
 }
 
 // ask notes what to ask the API about the event.
@@ -67,13 +73,13 @@ func (e *judgement) ask(st state) {
 	}
 	seen := make(map[string]bool)
 	for _, o := range e.outcomes {
-		if o.payment != "" && !seen[o.payment] {
-			seen[o.payment] = true
+		if o.Payment != "" && !seen[o.Payment] {
+			seen[o.Payment] = true
 			of := stateRejected
 			if o.has(flagCaptured) {
 				of = stateCaptured
 			}
-			e.want(of, o.payment, e.firstAttempt())
+			e.want(of, o.Payment, e.firstAttempt())
 		}
 	}
 	if since := e.firstAttempt(); len(e.outcomes) == 0 && e.conf.API.Search && since > 0 && st != statePending {
@@ -82,31 +88,24 @@ func (e *judgement) ask(st state) {
 }
 
 func (e *judgement) want(st state, payment string, since int64) {
-	c := make(coder, 0, 96)
-	c.number(int64(st))
-	c.text(payment)
-	c.number(since)
-	c.amount(e.main.amount)
-	c.text(e.main.order)
-	c.text(e.main.reference)
-	key := append(e.batch.key[:0], spaceAsk)
-	key = append(append(key, e.id...), 0)
-	e.batch.put(append(key, payment...), c)
+	w := wanted{State: st, Payment: payment, Since: since, Amount: e.main.Amount, Order: e.main.Order, Reference: e.main.Reference}
+	key := append([]byte{spaceAsk}, e.id...)
+	e.batch.Set(append(append(key, 0), payment...), w)
 }
 
 // firstAttempt gives when the event was first tried, as early as that can have
 // been.
 func (e *judgement) firstAttempt() int64 {
-	first := e.main.at
+	first := e.main.At
 	known := []int64{}
 	if e.decision != nil {
-		known = append(known, e.decision.first)
+		known = append(known, e.decision.First)
 	}
 	if a := e.attempt(); a != nil {
-		known = append(known, a.first)
+		known = append(known, a.First)
 	}
 	for _, p := range e.parkings {
-		known = append(known, p.first)
+		known = append(known, p.First)
 	}
 	for _, at := range known {
 		if at > 0 && at < first {
@@ -135,7 +134,7 @@ func (v *verifier) askAll(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a := &asking{verifier: v, limit: rate.NewLimiter(rate.Limit(v.conf.API.Rate), 1)}
-	if err := v.store.each(spaceAsk, func([]byte, []byte) error { a.total++; return nil }); err != nil {
+	if err := v.each(spaceAsk, func([]byte, scratch.Value) error { a.total++; return nil }); err != nil {
 		return err
 	}
 	work := make(chan wanted)
@@ -149,11 +148,12 @@ func (v *verifier) askAll(ctx context.Context) error {
 			}
 		})
 	}
-	err := v.store.each(spaceAsk, func(key, value []byte) error {
-		w, err := parseWanted(key, value)
+	err := v.each(spaceAsk, func(key []byte, value scratch.Value) error {
+		w, err := decode[wanted](value)
 		if err != nil {
 			return err
 		}
+		w.identify(key)
 		select {
 		case work <- w:
 			return nil
@@ -175,28 +175,25 @@ func (v *verifier) askAll(ctx context.Context) error {
 	return nil
 }
 
-func parseWanted(key, value []byte) (w wanted, err error) {
-	d := decoder{rest: value}
-	w.state, w.payment, w.since = state(d.number()), d.text(), d.number() //nolint:gosec // G115: as it was written
-	amount := d.amount()
-	w.event.OrderID, w.event.Reference = d.text(), d.text()
-	w.event.Amount, w.event.Currency = amounts(amount)
-	w.event.EventID = string(key[:len(key)-len(w.payment)-1])
-	w.event.PaymentID = w.payment
-	w.request = mercadopago.Request{Key: w.event.EventID, Amount: amount, ExternalReference: w.event.Reference}
-	return w, d.err()
+// identify restores what follows from the key.
+func (w *wanted) identify(key []byte) {
+	w.event.OrderID, w.event.Reference = w.Order, w.Reference
+	w.event.Amount, w.event.Currency = amounts(w.Amount)
+	w.event.EventID = string(key[:len(key)-len(w.Payment)-1])
+	w.event.PaymentID = w.Payment
+	w.request = mercadopago.Request{Key: w.event.EventID, Amount: w.Amount.Amount, ExternalReference: w.Reference}
 }
 
 // ask asks about one event.
 func (a *asking) ask(ctx context.Context, w wanted) error {
-	b := a.store.newBatch()
+	b := a.newBatch()
 	var err error
-	if w.payment != "" {
+	if w.Payment != "" {
 		err = a.read(ctx, b, w)
 	} else {
 		err = a.search(ctx, b, w)
 	}
-	if e := b.commit(); e != nil {
+	if e := b.Commit(); e != nil {
 		return e
 	}
 	a.mu.Lock()
@@ -232,12 +229,12 @@ var (
 )
 
 // read reads a payment and holds it against the outcome.
-func (a *asking) read(ctx context.Context, b *batch, w wanted) error {
+func (a *asking) read(ctx context.Context, b batch, w wanted) error {
 	for try := 1; ; try++ {
 		if err := a.limit.Wait(ctx); err != nil {
 			return err
 		}
-		answer := a.conf.API.API.Get(ctx, w.request, w.payment)
+		answer := a.conf.API.API.Get(ctx, w.request, w.Payment)
 		if answer.Meaning == mercadopago.Park && answer.Payment != nil && answer.Payment.Status == "" {
 			// The guide's own sample of a read has no status; a search shows it.
 			answer = a.find(ctx, w, answer)
@@ -252,9 +249,9 @@ func (a *asking) read(ctx context.Context, b *batch, w wanted) error {
 		case done:
 			return nil
 		case try == apiTries:
-			return fmt.Errorf("payment %s of event %s: %w: %s", w.payment, w.event.EventID, unread(answer.Meaning), answer.Detail)
+			return fmt.Errorf("payment %s of event %s: %w: %s", w.Payment, w.event.EventID, unread(answer.Meaning), answer.Detail)
 		}
-		a.conf.Log.DebugContext(ctx, "a payment is read again", slog.String("payment_id", w.payment), slog.String("answer", answer.Detail))
+		a.conf.Log.DebugContext(ctx, "a payment is read again", slog.String("payment_id", w.Payment), slog.String("answer", answer.Detail))
 		if err := pause(ctx, max(answer.RetryAfter, a.conf.API.pause(try))); err != nil {
 			return err
 		}
@@ -270,13 +267,13 @@ func unread(last mercadopago.Meaning) error {
 }
 
 // hold holds an answer against the outcome; done is false where it says nothing.
-func (a *asking) hold(b *batch, w wanted, answer mercadopago.Answer) (done bool, err error) {
+func (a *asking) hold(b batch, w wanted, answer mercadopago.Answer) (done bool, err error) {
 	differs := func(kind Kind, format string, args ...any) {
 		f := w.event
 		f.Detail = fmt.Sprintf(format, args...)
 		b.finding(a.finding(kind, f))
 	}
-	captured := w.state == stateCaptured
+	captured := w.State == stateCaptured
 	switch answer.Meaning {
 	case mercadopago.Captured:
 		if !captured {

@@ -2,7 +2,10 @@ package verify
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
+
+	"payment-capture/internal/scratch"
 )
 
 // collector puts dossiers together from the entries in their order.
@@ -13,10 +16,10 @@ type collector struct {
 }
 
 // add takes an entry: a key of [spaceEvent] without its first byte.
-func (c *collector) add(key, value []byte) error {
+func (c *collector) add(key, value scratch.Value) error {
 	end := bytes.IndexByte(key, 0)
 	if end < 0 || len(key) != end+2+positionBytes {
-		return errScratch
+		return scratch.ErrCorrupt
 	}
 	if c.now == nil || c.now.id != string(key[:end]) {
 		if err := c.finish(); err != nil {
@@ -40,7 +43,7 @@ func (c *collector) add(key, value []byte) error {
 		c.now.elsewhere = true
 		return nil
 	}
-	return errScratch
+	return scratch.ErrCorrupt
 }
 
 // finish closes the dossier that is open.
@@ -68,8 +71,8 @@ func part[P any](d *dossier, parts *[]*P, same func(*P) bool, first P) *P {
 	return p
 }
 
-func (d *dossier) addInput(at position, value []byte) error {
-	e, err := parseInput(value)
+func (d *dossier) addInput(at position, value scratch.Value) error {
+	e, err := decode[inputEntry](value)
 	if err != nil {
 		return err
 	}
@@ -77,25 +80,25 @@ func (d *dossier) addInput(at position, value []byte) error {
 		d.foreign = true
 		return nil
 	}
-	c := part(d, &d.contents, func(c *content) bool { return c.content == e.content }, content{inputEntry: e})
+	c := part(d, &d.contents, func(c *content) bool { return c.Content == e.Content }, content{inputEntry: e})
 	c.copies++
-	c.at = min(c.at, e.at)
+	c.At = min(c.At, e.At)
 	c.settled = c.settled || e.has(flagSettled)
 	c.inRange = c.inRange || e.has(flagInRange)
 	c.where.add(at)
-	if !slices.Contains(c.wholes, e.whole) && len(c.wholes) < maxParts {
-		c.wholes = append(c.wholes, e.whole)
+	if !slices.Contains(c.wholes, e.Whole) && len(c.wholes) < maxParts {
+		c.wholes = append(c.wholes, e.Whole)
 	}
 	if !slices.Contains(c.partitions, at.partition) {
 		c.partitions = append(c.partitions, at.partition)
 	}
-	if e.parkedAt != 0 {
-		i := slices.IndexFunc(c.resends, func(r resend) bool { return r.parkedAt == e.parkedAt })
+	if e.ParkedAt != 0 {
+		i := slices.IndexFunc(c.resends, func(r resend) bool { return r.parkedAt == e.ParkedAt })
 		switch {
 		case i >= 0:
 			c.resends[i].settled = c.resends[i].settled || e.has(flagSettled)
 		case len(c.resends) < maxParts:
-			c.resends = append(c.resends, resend{parkedAt: e.parkedAt, settled: e.has(flagSettled)})
+			c.resends = append(c.resends, resend{parkedAt: e.ParkedAt, settled: e.has(flagSettled)})
 		default:
 			d.more = true
 		}
@@ -103,18 +106,18 @@ func (d *dossier) addInput(at position, value []byte) error {
 	return nil
 }
 
-func (d *dossier) addDecision(at position, value []byte) error {
-	e, err := parseDecision(value)
+func (d *dossier) addDecision(at position, value scratch.Value) error {
+	e, err := decode[decisionEntry](value)
 	if err != nil {
 		return err
 	}
 	for i := range d.decisions {
 		have := &d.decisions[i]
 		said, says := have.decisionEntry, e
-		said.flags, says.flags = said.flags&^flagSure, says.flags&^flagSure
-		if bytes.Equal(said.encode(), says.encode()) { // what one of two copies proves, both do
-			e.flags |= have.flags & flagSure
-			have.flags |= e.flags & flagSure
+		said.Flags, says.Flags = said.Flags&^flagSure, says.Flags&^flagSure
+		if reflect.DeepEqual(said, says) { // what one of two copies proves, both do
+			e.Flags |= have.Flags & flagSure
+			have.Flags |= e.Flags & flagSure
 		}
 	}
 	for i, have := range d.decisions {
@@ -127,8 +130,8 @@ func (d *dossier) addDecision(at position, value []byte) error {
 	return nil
 }
 
-func (d *dossier) addAttempt(at position, value []byte) error {
-	e, err := parseAttempt(value)
+func (d *dossier) addAttempt(at position, value scratch.Value) error {
+	e, err := decode[attemptEntry](value)
 	if err != nil {
 		return err
 	}
@@ -140,20 +143,20 @@ func (d *dossier) addAttempt(at position, value []byte) error {
 }
 
 func (d *dossier) addOutcome(at position, value []byte, ledgerFrom int64) error {
-	e, err := parseOutcome(value)
+	e, err := decode[outcomeEntry](value)
 	if err != nil {
 		return err
 	}
 	const compared = flagCaptured | flagWrongID | flagWrongTopic | flagOverpaid
 	said := e
-	said.flags, said.at = e.flags&compared, 0
+	said.Flags, said.At = e.Flags&compared, 0
 	o := part(d, &d.outcomes, func(o *outcome) bool {
 		have := o.outcomeEntry
-		have.at = 0
+		have.At = 0
 		return have == said
 	}, outcome{outcomeEntry: said})
-	if o.at == 0 || e.at < o.at {
-		o.at = e.at
+	if o.At == 0 || e.At < o.At {
+		o.At = e.At
 	}
 	o.sure = o.sure || e.has(flagSure)
 	o.where.add(at)
@@ -165,24 +168,24 @@ func (d *dossier) addOutcome(at position, value []byte, ledgerFrom int64) error 
 	if !e.has(flagFromKey) {
 		o.fresh++
 	}
-	if e.at >= ledgerFrom {
+	if e.At >= ledgerFrom {
 		o.late++
 	}
 	return nil
 }
 
 func (d *dossier) addParked(at position, value []byte, ledgerFrom int64) error {
-	e, err := parseParked(value)
+	e, err := decode[parkedEntry](value)
 	if err != nil {
 		return err
 	}
-	p := part(d, &d.parkings, func(p *parking) bool { return p.content == e.content && p.whole == e.whole }, parking{parkedEntry: e})
+	p := part(d, &d.parkings, func(p *parking) bool { return p.Content == e.Content && p.Whole == e.Whole }, parking{parkedEntry: e})
 	p.records++
-	p.last = max(p.last, e.at)
+	p.last = max(p.last, e.At)
 	p.sure = p.sure || e.has(flagSure)
 	p.own = p.own || !e.has(flagOtherID)
 	p.where.add(at)
-	if e.at >= ledgerFrom {
+	if e.At >= ledgerFrom {
 		p.late++
 	}
 	return nil

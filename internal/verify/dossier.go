@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"payment-capture/internal/event"
-	"payment-capture/internal/money"
 )
 
 // dossier is all that is known of one event. However many records an event has,
@@ -95,14 +94,14 @@ func (e *decision) over(other *decision) bool {
 	if e.has(flagParked) != other.has(flagParked) {
 		return other.has(flagParked)
 	}
-	return e.at > other.at
+	return e.At > other.At
 }
 
 // attempt gives the earliest one that is open; nil: there is none.
 func (d *dossier) attempt() *attempt {
 	var first *attempt
 	for i := range d.attempts {
-		if first == nil || d.attempts[i].first < first.first {
+		if first == nil || d.attempts[i].First < first.First {
 			first = &d.attempts[i]
 		}
 	}
@@ -112,7 +111,7 @@ func (d *dossier) attempt() *attempt {
 // superseded reports whether an event was parked without a call and corrected since.
 func (d *dossier) superseded(whole digest) bool {
 	known := d.decision()
-	return known != nil && slices.Contains(known.superseded, whole)
+	return known != nil && slices.Contains(known.Superseded, whole)
 }
 
 // main gives the content that the event was decided by: that of the ledger's
@@ -122,8 +121,8 @@ func (d *dossier) main() *content {
 	if len(d.contents) == 0 {
 		return nil
 	}
-	if known := d.decision(); known != nil && known.content != (event.Fingerprint{}) {
-		if i := slices.IndexFunc(d.contents, func(c *content) bool { return c.content == known.content }); i >= 0 {
+	if known := d.decision(); known != nil && known.Content != (event.Fingerprint{}) {
+		if i := slices.IndexFunc(d.contents, func(c *content) bool { return c.Content == known.Content }); i >= 0 {
 			return d.contents[i]
 		}
 	}
@@ -133,7 +132,7 @@ func (d *dossier) main() *content {
 		}
 	}
 	return slices.MinFunc(d.contents, func(a, b *content) int {
-		return bytes.Compare(fmt.Appendf(nil, "%020d %s", a.at, a.content), fmt.Appendf(nil, "%020d %s", b.at, b.content))
+		return bytes.Compare(fmt.Appendf(nil, "%020d %s", a.At, a.Content), fmt.Appendf(nil, "%020d %s", b.At, b.Content))
 	})
 }
 
@@ -146,16 +145,16 @@ type difference struct {
 // differs gives what an outcome says otherwise than its event.
 func (o *outcome) differs(c *content) []difference {
 	var all []difference
-	if o.amount.Currency() != c.amount.Currency() {
-		all = append(all, difference{WrongCurrency, fmt.Sprintf("its currency is %s, the event's is %s", o.amount.Currency(), c.amount.Currency())})
-	} else if o.amount != c.amount {
-		all = append(all, difference{WrongAmount, fmt.Sprintf("its amount is %s, the event's is %s", o.amount, c.amount)})
+	if o.Amount.Currency() != c.Amount.Currency() {
+		all = append(all, difference{WrongCurrency, fmt.Sprintf("its currency is %s, the event's is %s", o.Amount.Currency(), c.Amount.Currency())})
+	} else if o.Amount != c.Amount {
+		all = append(all, difference{WrongAmount, fmt.Sprintf("its amount is %s, the event's is %s", o.Amount, c.Amount)})
 	}
-	if o.order != digestOfText(c.order) {
-		all = append(all, difference{WrongOrder, "its order_id is not that of the event, " + c.order})
+	if o.Order != digestOfText(c.Order) {
+		all = append(all, difference{WrongOrder, "its order_id is not that of the event, " + c.Order})
 	}
-	if o.reference != digestOfText(c.reference) {
-		all = append(all, difference{WrongReference, "its external_reference is not that of the event, " + c.reference})
+	if o.Reference != digestOfText(c.Reference) {
+		all = append(all, difference{WrongReference, "its external_reference is not that of the event, " + c.Reference})
 	}
 	return all
 }
@@ -186,4 +185,4 @@ func (d *dossier) where() positions {
 	return all
 }
 
-func amounts(a money.Amount) (amount, currency string) { return a.String(), string(a.Currency()) }
+func amounts(a storedAmount) (amount, currency string) { return a.String(), string(a.Currency()) }

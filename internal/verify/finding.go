@@ -102,19 +102,6 @@ func (f Finding) key() []byte {
 	return append(key, d[:]...)
 }
 
-func (f Finding) encode() []byte {
-	value, err := json.Marshal(f)
-	if err != nil {
-		panic(err) // texts alone: it cannot fail
-	}
-	return value
-}
-
-func parseFinding(value []byte) (f Finding, err error) {
-	err = json.Unmarshal(value, &f)
-	return f, err
-}
-
 // Writer writes findings to a file.
 type Writer interface {
 	Write(f Finding) error

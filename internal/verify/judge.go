@@ -7,14 +7,17 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"payment-capture/internal/scratch"
 )
 
 // judgeAll judges every event, then what several events have in common.
 func (v *verifier) judgeAll(ctx context.Context) error {
-	j := &judge{verifier: v, batch: v.store.newBatch()}
+	j := &judge{verifier: v, batch: v.newBatch()}
 	c := &collector{ledgerFrom: v.sum.ledgerFrom(), close: j.judge}
-	total, done, shown := v.store.entries.Load(), int64(0), time.Time{}
-	err := v.store.each(spaceEvent, func(key, value []byte) error {
+	total, _ := v.store.Entries()
+	done, shown := int64(0), time.Time{}
+	err := v.each(spaceEvent, func(key []byte, value scratch.Value) error {
 		if done++; done%1024 == 0 {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -30,10 +33,9 @@ func (v *verifier) judgeAll(ctx context.Context) error {
 		err = c.finish()
 	}
 	if err != nil {
-		_ = j.batch.Close() // the first error tells
 		return err
 	}
-	if err := j.batch.commit(); err != nil {
+	if err := j.batch.Commit(); err != nil {
 		return err
 	}
 	v.conf.Progress(StageJudge, total, total)
@@ -43,15 +45,12 @@ func (v *verifier) judgeAll(ctx context.Context) error {
 // judge judges one event after the other.
 type judge struct {
 	*verifier
-	batch *batch
+	batch batch
 }
 
 func (j *judge) judge(d *dossier) error {
-	if j.batch.Count() >= batchRecords {
-		if err := j.batch.commit(); err != nil {
-			return err
-		}
-		j.batch = j.store.newBatch()
+	if err := j.batch.room(); err != nil {
+		return err
 	}
 	main := d.main()
 	switch {
@@ -64,7 +63,7 @@ func (j *judge) judge(d *dossier) error {
 	default:
 		e := &judgement{judge: j, dossier: d, main: main, decision: d.decision()}
 		e.parkings = slices.DeleteFunc(slices.Clone(d.parkings), func(p *parking) bool {
-			return p.content != main.content || d.superseded(p.whole)
+			return p.Content != main.Content || d.superseded(p.Whole)
 		})
 		e.run()
 		return e.failed
@@ -92,12 +91,12 @@ type judgement struct {
 func (e *judgement) found(kind Kind, records []string, format string, args ...any) {
 	f := Finding{EventID: e.id, Detail: fmt.Sprintf(format, args...), Records: records}
 	if !e.main.has(flagInvalid) {
-		f.OrderID, f.Reference = e.main.order, e.main.reference
-		f.Amount, f.Currency = amounts(e.main.amount)
+		f.OrderID, f.Reference = e.main.Order, e.main.Reference
+		f.Amount, f.Currency = amounts(e.main.Amount)
 	}
 	for _, o := range e.outcomes {
-		if o.payment != "" {
-			f.PaymentID = o.payment
+		if o.Payment != "" {
+			f.PaymentID = o.Payment
 			break
 		}
 	}
@@ -157,12 +156,12 @@ func (e *judgement) state() state {
 		switch {
 		case !known.has(flagSure):
 			return statePending
-		case !e.verdicts.since(known.at):
+		case !e.verdicts.since(known.At):
 			return stateUnknown
 		}
 		what := "an outcome, and none is there"
 		if known.has(flagParked) {
-			what = "a parking (" + known.reason + "), and no parked record is there"
+			what = "a parking (" + known.Reason + "), and no parked record is there"
 			if e.maybeParked() {
 				return stateUnknown
 			}
@@ -173,18 +172,18 @@ func (e *judgement) state() state {
 	switch {
 	case !settled:
 		return statePending
-	case !e.verdicts.since(e.main.at), e.maybeParked():
+	case !e.verdicts.since(e.main.At), e.maybeParked():
 		return stateUnknown
 	}
 	if first := e.attempt(); first != nil {
 		e.lost(e.main, 0)
 		e.found(UndecidedAttempt, e.names(positions{first.where}), "it is settled without a verdict, and was attempted at %s: money may have moved%s",
-			timeOf(first.first), e.passedOver(e.main.where))
+			timeOf(first.First), e.passedOver(e.main.where))
 		return stateMissing
 	}
 	what := "it is settled, and neither captured, rejected nor parked"
 	if e.main.has(flagInvalid) {
-		what = "it is no valid event (" + e.main.order + "), settled, and not parked"
+		what = "it is no valid event (" + e.main.Order + "), settled, and not parked"
 	}
 	e.lost(e.main, 0)
 	e.found(MissingOutcome, e.names(), "%s%s", what, e.passedOver(e.main.where))
@@ -197,7 +196,7 @@ func (e *judgement) maybeParked() bool {
 	if !e.main.has(flagInvalid) {
 		return false
 	}
-	found, err := e.store.has(append([]byte{spacePlain}, e.main.plain[:]...))
+	found, err := e.store.Get(append([]byte{spacePlain}, e.main.Plain[:]...), nil)
 	e.failed = errors.Join(e.failed, err)
 	return found
 }
@@ -208,18 +207,18 @@ func (e *judgement) checkConflicts() {
 		if c == e.main {
 			continue
 		}
-		parked := slices.ContainsFunc(e.dossier.parkings, func(p *parking) bool { return p.content == c.content })
-		if c.settled && !parked && e.verdicts.since(c.at) {
+		parked := slices.ContainsFunc(e.dossier.parkings, func(p *parking) bool { return p.Content == c.Content })
+		if c.settled && !parked && e.verdicts.since(c.At) {
 			e.lost(c, 0)
 			e.found(MissingOutcome, e.names(c.where), "a record of the same id with another order, amount, currency, reference or payer "+
-				"(order %s, %s %s) is settled, and not parked%s", c.order, c.amount, c.amount.Currency(), e.passedOver(c.where))
+				"(order %s, %s %s) is settled, and not parked%s", c.Order, c.Amount, c.Amount.Currency(), e.passedOver(c.where))
 			continue
 		}
 		if e.corrected(c) {
 			continue
 		}
 		e.found(ConflictingEvent, e.names(c.where), "a record has the same id and another order, amount, currency, reference or payer: order %s, %s %s",
-			c.order, c.amount, c.amount.Currency())
+			c.Order, c.Amount, c.Amount.Currency())
 	}
 }
 
@@ -227,7 +226,7 @@ func (e *judgement) checkConflicts() {
 // conflict: they were parked without a call and corrected since, or are about to be
 // evaluated as the correction of one that was.
 func (e *judgement) corrected(c *content) bool {
-	if known := e.decision; known != nil && known.has(flagParked) && known.first == 0 && !c.settled {
+	if known := e.decision; known != nil && known.has(flagParked) && known.First == 0 && !c.settled {
 		return true
 	}
 	return !slices.ContainsFunc(c.wholes, func(whole digest) bool { return !e.superseded(whole) })
@@ -245,8 +244,8 @@ func (e *judgement) checkOutcome(o *outcome) {
 	if o.has(flagWrongTopic) {
 		e.found(WrongTopic, records, "it is in the topic of the other outcome")
 	}
-	if o.has(flagOverpaid) && o.amount == e.main.amount {
-		e.found(WrongAmount, records, "its approved payments sum up to more than its amount, %s", o.amount)
+	if o.has(flagOverpaid) && o.Amount == e.main.Amount {
+		e.found(WrongAmount, records, "its approved payments sum up to more than its amount, %s", o.Amount)
 	}
 }
 
@@ -257,14 +256,14 @@ func (e *judgement) checkOutcome(o *outcome) {
 func (e *judgement) checkRepetition(captured bool) {
 	unmarked := e.tally(captured, func(o *outcome) int { return o.unmarked })
 	if unmarked < 2 {
-		if unmarked == 0 && e.has(captured) && e.verdicts.since(e.main.at) {
+		if unmarked == 0 && e.has(captured) && e.verdicts.since(e.main.At) {
 			e.found(OnlyReplayed, e.names(e.where()), "there are outcomes marked as replayed, and not the first one: was it written to another topic?")
 		}
 		return
 	}
 	late := e.tally(captured, func(o *outcome) int { return o.late })
 	fresh := e.tally(captured, func(o *outcome) int {
-		if o.payment == "" {
+		if o.Payment == "" {
 			return 0
 		}
 		return o.fresh
@@ -278,7 +277,7 @@ func (e *judgement) checkRepetition(captured bool) {
 	// Copies in different partitions may be handled at the same time.
 	case late > 1 && late > lanes:
 		e.found(DoubledOutcome, e.names(e.where()), "%d outcomes that are not marked as replayed", unmarked)
-	case fresh > 1 && fresh > copies && e.input.since(e.main.at):
+	case fresh > 1 && fresh > copies && e.input.since(e.main.At):
 		e.found(DoubledOutcome, e.names(e.where()), "%d outcomes that are not marked as replayed and not answered from the API's memory, for %d records", fresh, copies)
 	default:
 		e.sum.repeated += int64(unmarked) - 1
@@ -292,9 +291,9 @@ func (e *judgement) checkContents(captured bool) {
 		if o.has(flagCaptured) != captured {
 			continue
 		}
-		cores = append(cores, o.core)
+		cores = append(cores, o.Core)
 		if o.replayed > 0 || o.late > 0 {
-			wholes = append(wholes, o.whole)
+			wholes = append(wholes, o.Whole)
 		}
 	}
 	switch {
@@ -319,7 +318,7 @@ func (e *judgement) checkParked() {
 		case !e.input.since(p.last):
 			// Records that undo it may have been deleted.
 		case len(e.outcomes) > 0 && p.records > undone:
-			e.found(ParkedBesideOutcome, e.names(e.where(), p.where), "it is parked (%s) beside its outcome, and nobody sent it again: nothing is left to do for the parked record", p.reason)
+			e.found(ParkedBesideOutcome, e.names(e.where(), p.where), "it is parked (%s) beside its outcome, and nobody sent it again: nothing is left to do for the parked record", p.Reason)
 		case p.late > undone+1 && p.late > len(e.main.partitions):
 			e.found(DoubledParking, e.names(p.where), "it is parked %d times", p.records)
 		case p.records > undone+1:

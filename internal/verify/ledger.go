@@ -14,13 +14,13 @@ func (e *judgement) checkLedger() {
 	records := e.names(positions{known.where}, e.where())
 	for i := range e.decisions {
 		other := &e.decisions[i]
-		if !other.has(flagParked) && !known.has(flagParked) && other.core != known.core {
+		if !other.has(flagParked) && !known.has(flagParked) && other.Core != known.Core {
 			e.found(LedgerDiffers, e.names(positions{known.where, other.where}), "two partitions of the ledger have different outcomes")
 			return
 		}
 	}
 	switch {
-	case known.content != (event.Fingerprint{}) && known.content != e.main.content && e.input.whole && !e.more:
+	case known.Content != (event.Fingerprint{}) && known.Content != e.main.Content && e.input.whole && !e.more:
 		e.found(LedgerDiffers, records, "the ledger's decision is on another order, amount, currency, reference or payer than any record of the event has")
 	case known.has(flagParked):
 		e.checkParking(known)
@@ -32,12 +32,12 @@ func (e *judgement) checkLedger() {
 		for _, o := range e.outcomes {
 			switch {
 			case o.has(flagCaptured) != known.has(flagCaptured):
-			case o.core != known.core, (o.late > 0 || o.replayed > 0) && o.whole != known.whole:
+			case o.Core != known.Core, (o.late > 0 || o.replayed > 0) && o.Whole != known.Whole:
 				e.found(LedgerDiffers, e.names(positions{known.where}, o.where), "the outcome is not what the ledger has")
 			}
 		}
 	}
-	if known.has(flagParked) || len(e.outcomes) > 0 || len(e.parkings) == 0 || !known.has(flagSure) || !e.verdicts.since(known.at) {
+	if known.has(flagParked) || len(e.outcomes) > 0 || len(e.parkings) == 0 || !known.has(flagSure) || !e.verdicts.since(known.At) {
 		return
 	}
 	e.found(LedgerWithoutOutcome, records, "the ledger has an outcome, and there is only a parking")
@@ -49,14 +49,14 @@ func (e *judgement) checkParking(known *decision) {
 		// An outcome that is newer than the ledger is of a flush after its end.
 		for _, o := range e.outcomes {
 			if o.sure {
-				e.found(LedgerDiffers, e.names(positions{known.where}, o.where), "the ledger says parked (%s), and there is an outcome", known.reason)
+				e.found(LedgerDiffers, e.names(positions{known.where}, o.where), "the ledger says parked (%s), and there is an outcome", known.Reason)
 				return
 			}
 		}
 		return
 	}
 	for _, r := range e.main.resends {
-		if r.settled && r.parkedAt == known.at && len(e.parkings) > 0 {
+		if r.settled && r.parkedAt == known.At && len(e.parkings) > 0 {
 			e.lost(e.main, r.parkedAt)
 			e.found(MissingOutcome, e.names(positions{known.where}), "it was sent again after it had been parked; that is settled, and no new verdict came of it")
 			return
@@ -82,7 +82,7 @@ func (e *judgement) checkUnknown() {
 	}
 	for _, p := range e.parkings {
 		if p.sure && p.own && p.late > 0 && len(e.outcomes) == 0 {
-			e.found(OutcomeNotInLedger, e.names(p.where), "it is parked (%s), and the ledger has no decision on it", p.reason)
+			e.found(OutcomeNotInLedger, e.names(p.where), "it is parked (%s), and the ledger has no decision on it", p.Reason)
 			return
 		}
 	}

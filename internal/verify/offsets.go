@@ -2,11 +2,13 @@ package verify
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/scratch"
 )
 
 // An offset that another tool committed may skip records that the service never
@@ -25,8 +27,8 @@ func foreignTo(metadata string, err error) string {
 }
 
 // below writes that a record lies below an offset that this service did not write.
-func (b *batch) below(at position, id string, e *inputEntry) {
-	b.put(at.append(append(b.key[:0], spaceBelow)), lostKey(id, e.content, e.parkedAt))
+func (b batch) below(at position, id string, e *inputEntry) {
+	b.Set(at.append([]byte{spaceBelow}), lostKey(id, e.Content, e.ParkedAt))
 }
 
 // lostKey is the key of a content of an event. parkedAt tells the records apart
@@ -41,7 +43,7 @@ func lostKey(id string, content event.Fingerprint, parkedAt int64) []byte {
 func (e *judgement) lost(c *content, parkedAt int64) {
 	if e.snap.anyForeign() {
 		e.anyLost = true
-		e.batch.put(lostKey(e.id, c.content, parkedAt), nil)
+		e.batch.Set(lostKey(e.id, c.Content, parkedAt), nil)
 	}
 }
 
@@ -103,33 +105,33 @@ func (r *skippedRuns) end() {
 
 // judgeOffsets reports offsets and a ledger that prove nothing.
 func (v *verifier) judgeOffsets() error {
-	b := v.store.newBatch()
+	b := v.newBatch()
 	v.judgeCoverage(b)
 	if v.anyLost {
 		if err := v.judgeForeign(b); err != nil {
-			_ = b.Close() // the first error tells
 			return err
 		}
 	}
-	return b.commit()
+	return b.Commit()
 }
 
 // judgeForeign reports the ranges below offsets that this service did not write.
-func (v *verifier) judgeForeign(b *batch) error {
+func (v *verifier) judgeForeign(b batch) error {
 	r := &skippedRuns{partition: -1}
-	err := v.store.each(spaceBelow, func(key, value []byte) error {
-		if len(key) != positionBytes || len(value) < 1+8 {
-			return errScratch
+	err := v.each(spaceBelow, func(key []byte, value scratch.Value) error {
+		content, err := decode[[]byte](value)
+		if err != nil || len(key) != positionBytes || len(content) < 1+8 {
+			return errors.Join(scratch.ErrCorrupt, err)
 		}
 		at := positionOf(key)
 		if at.partition != r.partition {
 			v.foundSkipped(b, r)
 			r = &skippedRuns{partition: at.partition}
 		}
-		whole := append(slices.Clone(value[:len(value)-8]), make([]byte, 8)...)
-		lost, err := v.store.has(whole)
+		whole := append(slices.Clone(content[:len(content)-8]), make([]byte, 8)...)
+		lost, err := v.store.Get(whole, nil)
 		if err == nil && !lost {
-			lost, err = v.store.has(value)
+			lost, err = v.store.Get(content, nil)
 		}
 		if err != nil {
 			return err
@@ -145,7 +147,7 @@ func (v *verifier) judgeForeign(b *batch) error {
 	return err
 }
 
-func (v *verifier) foundSkipped(b *batch, r *skippedRuns) {
+func (v *verifier) foundSkipped(b batch, r *skippedRuns) {
 	if r.end(); r.records == 0 {
 		return
 	}
@@ -164,7 +166,7 @@ func (v *verifier) foundSkipped(b *batch, r *skippedRuns) {
 // judgeCoverage reports that the group, or one partition, has no offsets, and that
 // the ledger has no decisions, although there are events: then nothing says which
 // events must have a decision, or what the ledger knows.
-func (v *verifier) judgeCoverage(b *batch) {
+func (v *verifier) judgeCoverage(b batch) {
 	events := v.sum.Events()
 	if events == 0 {
 		return

@@ -2,8 +2,10 @@ package verify
 
 import (
 	"context"
+	"errors"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/scratch"
 )
 
 // placeParked assigns those parked records to their events that do not contain
@@ -11,83 +13,85 @@ import (
 // tells. What such a parked record contains is invalid, or became valid in the
 // parked topic, or is left out because of its size.
 func (v *verifier) placeParked(ctx context.Context) error {
-	p := &placer{verifier: v, batch: v.store.newBatch()}
-	err := v.store.each(spacePlace, func(key, value []byte) error {
+	p := &placer{verifier: v, batch: v.newBatch()}
+	err := v.each(spacePlace, func(key []byte, value scratch.Value) error {
 		if len(key) != positionBytes+1+positionBytes {
-			return errScratch
+			return scratch.ErrCorrupt
 		}
 		return p.add(ctx, positionOf(key), key[positionBytes], positionOf(key[positionBytes+1:]), value)
 	})
 	if err != nil {
-		_ = p.batch.Close() // the first error tells
 		return err
 	}
-	return p.batch.commit()
+	return p.batch.Commit()
 }
 
 // placer is under way. At each place the input's record comes first.
 type placer struct {
 	*verifier
-	batch *batch
-	place position
-	there bool // the input's record of this place was seen
-	id    string
-	plain digest
-	whole digest
-	fp    event.Fingerprint
+	batch  batch
+	place  position
+	there  bool // the input's record of this place was seen, and is record
+	record placedInput
 }
 
-func (p *placer) add(ctx context.Context, place position, tag byte, at position, value []byte) error {
-	if p.batch.Count() >= batchRecords {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := p.batch.commit(); err != nil {
-			return err
-		}
-		p.batch = p.store.newBatch()
+// placedInput is an input record, stored by its position.
+type placedInput struct {
+	_       struct{} `cbor:",toarray"`
+	ID      string
+	Content event.Fingerprint
+	Plain   digest
+	Whole   digest
+}
+
+// placedParked is a parked record, stored by the position of its input record.
+type placedParked struct {
+	_     struct{} `cbor:",toarray"`
+	Plain digest   // of the record without its timestamp; zero: the parked record has only its digest
+	ID    string   // of the event in it; "": it is not valid
+	Named string   // the id that the parked record states
+	Entry parkedEntry
+}
+
+func (p *placer) add(ctx context.Context, place position, tag byte, at position, value scratch.Value) error {
+	if err := errors.Join(ctx.Err(), p.batch.room()); err != nil {
+		return err
 	}
 	if place != p.place {
 		p.place, p.there = place, false
 	}
-	d := decoder{rest: value}
 	if tag == tagInput {
-		p.id, p.fp, p.plain, p.whole = d.text(), d.fingerprint(), d.digest(), d.digest()
 		p.there = true
-		return d.err()
+		return value.Decode(&p.record)
 	}
-	plain, id, named := d.digest(), d.text(), d.text()
-	if d.bad {
-		return errScratch
-	}
-	e, err := parseParked(d.rest)
+	parked, err := decode[placedParked](value)
 	if err != nil {
 		return err
 	}
-	tooLarge := plain == digest{}
+	e, tooLarge := parked.Entry, parked.Plain == digest{}
 	switch {
-	case p.there && (tooLarge || plain == p.plain):
-		e.content, e.whole = p.fp, p.whole
-		p.batch.parked(p.id, named, at, e)
+	case p.there && (tooLarge || parked.Plain == p.record.Plain):
+		e.Content, e.Whole = p.record.Content, p.record.Whole
+		p.batch.parked(p.record.ID, parked.Named, at, e)
 		return nil
-	case id != "":
-		p.batch.parked(id, named, at, e)
+	case parked.ID != "":
+		p.batch.parked(parked.ID, parked.Named, at, e)
 	default:
 		p.strayParked(place, at, e)
 	}
-	// What it was parked for may be no more: it can be the copy of a record that is.
-	p.batch.put(append(append(p.batch.key[:0], spacePlain), plain[:]...), nil)
+	// The record that it was parked for may be deleted, and have a copy that is not.
+	p.batch.Set(append([]byte{spacePlain}, parked.Plain[:]...), nil)
 	return nil
 }
 
 // strayParked judges a parked record that no record of the input is for.
 func (p *placer) strayParked(place, at position, e parkedEntry) {
 	within := int(place.partition) < len(p.snap.input.partitions)
-	if !e.has(flagSure) || p.input.sureOf(e.at) != certain || !within {
+	if !e.has(flagSure) || p.input.sureOf(e.At) != certain || !within {
 		p.sum.notRetained++
 		return
 	}
 	p.batch.finding(p.finding(OutcomeWithoutEvent, Finding{
-		Detail: "parked (" + e.reason + ") for " + p.snap.name(place) + ", where there is no such record", Records: []string{p.snap.name(at)},
+		Detail: "parked (" + e.Reason + ") for " + p.snap.name(place) + ", where there is no such record", Records: []string{p.snap.name(at)},
 	}))
 }

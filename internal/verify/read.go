@@ -68,11 +68,11 @@ func (v *verifier) storeAll(records []*kgo.Record) error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			b := v.store.newBatch()
+			b := v.newBatch()
 			for _, r := range part {
 				v.take(b, v.snap.byName[r.Topic], r)
 			}
-			if err := b.commit(); err != nil {
+			if err := b.Commit(); err != nil {
 				mu.Lock()
 				failed = errors.Join(failed, err)
 				mu.Unlock()

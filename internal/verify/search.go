@@ -6,16 +6,17 @@ import (
 	"time"
 
 	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/scratch"
 )
 
 // find looks for a payment whose status a read does not show, and gives what was
 // found, else the answer to the read.
 func (a *asking) find(ctx context.Context, w wanted, read mercadopago.Answer) mercadopago.Answer {
-	if w.since <= 0 || a.limit.Wait(ctx) != nil {
+	if w.Since <= 0 || a.limit.Wait(ctx) != nil {
 		return read
 	}
-	for _, p := range a.conf.API.API.Find(ctx, w.request, time.UnixMilli(w.since).Add(-searchSkew)).Payments {
-		if p.Payment.ID == w.payment {
+	for _, p := range a.conf.API.API.Find(ctx, w.request, time.UnixMilli(w.Since).Add(-searchSkew)).Payments {
+		if p.Payment.ID == w.Payment {
 			return p
 		}
 	}
@@ -23,8 +24,8 @@ func (a *asking) find(ctx context.Context, w wanted, read mercadopago.Answer) me
 }
 
 // search looks for a payment of an event that has no outcome.
-func (a *asking) search(ctx context.Context, b *batch, w wanted) error {
-	since := time.UnixMilli(w.since).Add(-searchSkew)
+func (a *asking) search(ctx context.Context, b batch, w wanted) error {
+	since := time.UnixMilli(w.Since).Add(-searchSkew)
 	for try := 1; ; try++ {
 		if err := a.limit.Wait(ctx); err != nil {
 			return err
@@ -58,12 +59,16 @@ func (a *asking) search(ctx context.Context, b *batch, w wanted) error {
 }
 
 // holdFound notes payments that were taken and are no event's.
-func (a *asking) holdFound(b *batch, w wanted, found mercadopago.Found) error {
+func (a *asking) holdFound(b batch, w wanted, found mercadopago.Found) error {
 	for _, p := range found.Payments {
 		if p.Meaning != mercadopago.Captured {
 			continue
 		}
-		owned, err := a.store.holds(append(append([]byte{spacePayment}, p.Payment.ID...), 0))
+		owned := false
+		err := a.store.Each(append(append([]byte{spacePayment}, p.Payment.ID...), 0), func([]byte, scratch.Value) error {
+			owned = true
+			return nil
+		})
 		if err != nil {
 			return err
 		}

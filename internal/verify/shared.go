@@ -7,29 +7,28 @@ import (
 	"slices"
 	"strings"
 
-	"payment-capture/internal/money"
+	"payment-capture/internal/scratch"
 )
 
 // judgeShared looks for payments that are two events', and references that were
 // captured for two events.
 func (v *verifier) judgeShared(ctx context.Context) error {
-	b := v.store.newBatch()
+	b := v.newBatch()
 	err := v.sharing(ctx, b, spacePayment, SharedPayment, "payment %s is that of %d events: %s")
 	if err == nil {
 		err = v.sharing(ctx, b, spaceReference, SharedReference, "external_reference %s is captured for %d events: %s")
 	}
 	if err != nil {
-		_ = b.Close() // the first error tells
 		return err
 	}
-	return b.commit()
+	return b.Commit()
 }
 
 // maxNamed is how many events a finding names.
 const maxNamed = 10
 
 // sharing finds the names of an index that several events have.
-func (v *verifier) sharing(ctx context.Context, b *batch, space byte, kind Kind, format string) error {
+func (v *verifier) sharing(ctx context.Context, b batch, space byte, kind Kind, format string) error {
 	var name string
 	var ids []string
 	count := 0
@@ -63,10 +62,10 @@ func (v *verifier) sharing(ctx context.Context, b *batch, space byte, kind Kind,
 		b.finding(v.finding(kind, f))
 		return ctx.Err()
 	}
-	err := v.store.each(space, func(key, _ []byte) error {
+	err := v.each(space, func(key []byte, _ scratch.Value) error {
 		i := bytes.LastIndexByte(key, 0)
 		if i < 0 {
-			return errScratch
+			return scratch.ErrCorrupt
 		}
 		if string(key[:i]) != name {
 			if err := end(); err != nil {
@@ -88,7 +87,7 @@ func (v *verifier) sharing(ctx context.Context, b *batch, space byte, kind Kind,
 // dossierOf returns what is known of one event.
 func (v *verifier) dossierOf(id string) (*dossier, error) {
 	c := &collector{ledgerFrom: never}
-	err := v.store.within(append(append([]byte{spaceEvent}, id...), 0), func(key, value []byte) error { return c.add(key[1:], value) })
+	err := v.store.Each(append(append([]byte{spaceEvent}, id...), 0), func(key []byte, value scratch.Value) error { return c.add(key[1:], value) })
 	if c.now == nil {
 		c.now = &dossier{id: id}
 	}
@@ -106,8 +105,8 @@ func (v *verifier) firstInRange(events []*dossier) (f Finding, in bool) {
 		}
 		f.EventID = d.id
 		if main := d.main(); main != nil {
-			f.OrderID, f.Reference = main.order, main.reference
-			f.Amount, f.Currency = amounts(main.amount)
+			f.OrderID, f.Reference = main.Order, main.Reference
+			f.Amount, f.Currency = amounts(main.Amount)
 			f.Records = v.snap.names(main.where)
 		}
 		return f, true
@@ -121,14 +120,14 @@ func comparison(events []*dossier) string {
 	var sums, unknown []string
 	var payers []digest
 	for _, d := range events {
-		amount := money.Amount{}
+		amount := storedAmount{}
 		if main := d.main(); main != nil {
-			amount = main.amount
-			payers = append(payers, main.payer)
+			amount = main.Amount
+			payers = append(payers, main.Payer)
 		} else {
 			unknown = append(unknown, d.id)
 			for _, o := range d.outcomes {
-				amount = o.amount
+				amount = o.Amount
 			}
 		}
 		sum, currency := amounts(amount)

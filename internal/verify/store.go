@@ -1,156 +1,131 @@
 package verify
 
 import (
-	"errors"
+	"encoding/binary"
 	"fmt"
-	"os"
-	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/sstable"
+	"payment-capture/internal/scratch"
 )
 
-// The spaces of the store: the first byte of every key.
+// The first byte of a key in the store. What follows is in the order that is
+// stated; 0 is a byte of that value.
 const (
-	// An event's id, zero, a tag and a record's position: an entry. The entries
-	// of one event lie together, those that the others are judged by first.
+	// event id, 0, tag, position of a record: an entry. The entries of one event
+	// lie together, those that the others are compared with first.
 	spaceEvent = 'e'
-	// The position of an input record and a tag: those input records and parked
-	// records that can be brought together by nothing else.
+	// position of an input record, tag, position of the record: input records and
+	// parked records that can be matched by nothing else.
 	spacePlace = 'q'
-	// The digest of an invalid record without its timestamp: it was parked, and
-	// the input record that it was parked for is no more.
+	// digest of an invalid record without its timestamp: it was parked, and the
+	// input record that it was parked for does not exist any more.
 	spacePlain = 'c'
-	// A payment, or a reference, and an event's id.
+	// payment id, or reference, 0, event id.
 	spacePayment   = 'p'
 	spaceReference = 'r'
-	// An event's id, zero, and what keeps findings apart: a finding.
+	// event id, 0, what keeps findings apart: a finding.
 	spaceFinding = 'f'
-	// An event's id: what to ask the API for.
+	// event id, 0, payment id: a payment to read from the API.
 	spaceAsk = 'a'
-	// The position of an input record below an offset that this service did not
-	// write: its event and content.
+	// position of an input record below a foreign offset: the key of its content
+	// in spaceLost.
 	spaceBelow = 'b'
-	// An event and content that is completed without a decision, if any offset was
-	// not written by this service.
+	// event id, 0, content, time of the parking that is undone: completed without a
+	// decision, if any offset is foreign.
 	spaceLost = 'l'
 )
 
-// The tags of a space of events, in the order in which they are read.
+// The tags of entries, in the order in which they are read.
 const (
 	tagInput byte = iota + 1
 	tagDecision
 	tagAttempt
 	tagOutcome
 	tagParked
-	tagElsewhere // a parked record that names this id is judged under another one
+	tagElsewhere // a parked record that names this id belongs to another event
 )
 
-// How much memory the store takes where nobody says: in four parts, the cache
-// and the tables that are being filled or written.
-const (
-	storeMemory = 64 << 20
-	memTables   = 3
-)
-
-// store is a directory that is there for the time of a run. It is all in files
-// but for the bounds above.
-type store struct {
-	dir     string
-	db      *pebble.DB
-	entries atomic.Int64 // that were written
-	bytes   atomic.Int64 // of them
+// position is where a record lies; topic is its number in the snapshot.
+type position struct {
+	topic     uint8
+	partition int32
+	offset    int64
 }
 
-func openStore(parent string, memory int64) (*store, error) {
-	if memory == 0 {
-		memory = storeMemory
-	}
-	part := memory / (memTables + 1)
-	dir, err := os.MkdirTemp(parent, "payment-capture-verify-")
-	if err != nil {
-		return nil, fmt.Errorf("make the scratch directory; --scratch-dir names another place: %w", err)
-	}
-	s := &store{dir: dir}
-	o := &pebble.Options{
-		FormatMajorVersion: pebble.FormatNewest,
-		DisableWAL:         true, // nothing outlives the run
-		CacheSize:          part, MemTableSize: uint64(part), MemTableStopWritesThreshold: memTables,
-		MaxOpenFiles: 1000,
-		// It is written once and read once, in order: levels are merged only as
-		// far as reading needs it.
-		L0CompactionThreshold: 16, L0StopWritesThreshold: 1000,
-		LBaseMaxBytes:              1 << 30,
-		CompactionConcurrencyRange: func() (lower, upper int) { return 1, 2 },
-		Logger:                     silent{},
-	}
-	for i := range o.Levels {
-		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.FastestCompression }
-	}
-	for i := range o.TargetFileSizes {
-		o.TargetFileSizes[i] = 64 << 20
-	}
-	if s.db, err = pebble.Open(dir, o); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the scratch store in %s: %w", dir, err), os.RemoveAll(dir))
-	}
-	return s, nil
+const positionBytes = 1 + 4 + 8
+
+// append encodes the position so that keys sort as records lie.
+func (p position) append(to []byte) []byte {
+	to = append(to, p.topic)
+	to = binary.BigEndian.AppendUint32(to, uint32(p.partition)) //nolint:gosec // G115: not negative
+	return binary.BigEndian.AppendUint64(to, uint64(p.offset))  //nolint:gosec // G115: not negative
 }
 
-// silent takes what Pebble says: every file that is written is news to it.
-type silent struct{}
-
-// Infof implements [pebble.Logger].
-func (silent) Infof(string, ...any) {}
-
-// Errorf implements [pebble.Logger]. What matters of it comes back from a call.
-func (silent) Errorf(string, ...any) {}
-
-// Fatalf implements [pebble.Logger]. Pebble must not go on after it.
-func (silent) Fatalf(format string, args ...any) {
-	panic("the scratch store cannot go on (is its disk full? --scratch-dir names another): " + fmt.Sprintf(format, args...))
+func positionOf(b []byte) position {
+	return position{
+		topic:     b[0],
+		partition: int32(binary.BigEndian.Uint32(b[1:])), //nolint:gosec // G115: as it was written
+		offset:    int64(binary.BigEndian.Uint64(b[5:])), //nolint:gosec // G115: as it was written
+	}
 }
 
-// close removes the store.
-func (s *store) close() error { return errors.Join(s.db.Close(), os.RemoveAll(s.dir)) }
-
-// batch collects writes.
-type batch struct {
-	*pebble.Batch
-	store *store
-	key   []byte
-	err   error
+// name returns a position as findings name it, such as payment.captured/3@17.
+func (s *snapshot) name(p position) string {
+	return fmt.Sprintf("%s/%d@%d", s.topics[p.topic].name, p.partition, p.offset)
 }
 
-func (s *store) newBatch() *batch { return &batch{Batch: s.db.NewBatch(), store: s} }
+// maxPositions is how many records a finding names of a kind.
+const maxPositions = 5
 
-// put writes a key that is begun in b.key by the functions below.
-func (b *batch) put(key, value []byte) {
-	b.store.entries.Add(1)
-	b.store.bytes.Add(int64(len(key) + len(value)))
-	b.err = errors.Join(b.err, b.Set(key, value, nil))
-	b.key = key[:0]
+// positions are the first few places of records that say the same.
+type positions []position
+
+func (ps *positions) add(p position) {
+	if len(*ps) < maxPositions {
+		*ps = append(*ps, p)
+	}
+}
+
+func (s *snapshot) names(all ...positions) []string {
+	var names []string
+	for _, ps := range all {
+		for _, p := range ps {
+			names = append(names, s.name(p))
+		}
+	}
+	return names
+}
+
+// batch collects writes to the store.
+type batch struct{ *scratch.Batch }
+
+func (v *verifier) newBatch() batch { return batch{v.store.NewBatch()} }
+
+// room commits the batch if it is large.
+func (b batch) room() error {
+	if b.Len() < batchRecords {
+		return nil
+	}
+	return b.Commit()
 }
 
 // entry writes what a record says of an event.
-func (b *batch) entry(id string, tag byte, at position, value []byte) {
-	key := append(b.key[:0], spaceEvent)
-	key = append(key, id...)
-	key = append(key, 0, tag)
-	b.put(at.append(key), value)
+func (b batch) entry(id string, tag byte, at position, value any) {
+	key := append([]byte{spaceEvent}, id...)
+	b.Set(at.append(append(key, 0, tag)), value)
 }
 
 // parked writes what a parked record says of an event. The record itself may name
-// another id: the service of its time took it for that.
-func (b *batch) parked(id, named string, at position, e parkedEntry) {
+// another id, under which the service of its time knew it.
+func (b batch) parked(id, named string, at position, e parkedEntry) {
 	if named != "" && named != id {
-		e.flags |= flagOtherID
+		e.Flags |= flagOtherID
 		b.elsewhere(named, at)
 	}
-	b.entry(id, tagParked, at, e.encode())
+	b.entry(id, tagParked, at, e)
 }
 
-// elsewhere writes that a parked record names an id and is not judged under it.
-func (b *batch) elsewhere(named string, at position) {
+// elsewhere writes that a parked record names an id, and belongs to another event.
+func (b batch) elsewhere(named string, at position) {
 	if plainID(named) {
 		b.entry(named, tagElsewhere, at, nil)
 	}
@@ -158,92 +133,27 @@ func (b *batch) elsewhere(named string, at position) {
 
 // place writes what is known of the input record at a position. Several parked
 // records may be for one.
-func (b *batch) place(of position, tag byte, at position, value []byte) {
-	key := of.append(append(b.key[:0], spacePlace))
-	b.put(at.append(append(key, tag)), value)
+func (b batch) place(of position, tag byte, at position, value any) {
+	key := of.append([]byte{spacePlace})
+	b.Set(at.append(append(key, tag)), value)
 }
 
 // index writes that an event has a payment, or a captured reference.
-func (b *batch) index(space byte, name, id string) {
-	key := append(b.key[:0], space)
-	key = append(key, name...)
-	b.put(append(append(key, 0), id...), nil)
+func (b batch) index(space byte, name, id string) {
+	key := append([]byte{space}, name...)
+	b.Set(append(append(key, 0), id...), nil)
 }
 
-// finding writes a finding; the same one twice is one.
-func (b *batch) finding(f Finding) {
-	b.put(f.key(), f.encode())
+// finding writes a finding; equal ones are one.
+func (b batch) finding(f Finding) { b.Set(f.key(), f) }
+
+// each calls use with the entries of a space, with the keys without its byte.
+func (v *verifier) each(space byte, use func(key []byte, value scratch.Value) error) error {
+	return v.store.Each([]byte{space}, func(key []byte, value scratch.Value) error { return use(key[1:], value) })
 }
 
-// commit writes what was collected, and ends the batch.
-func (b *batch) commit() error {
-	err := b.err
-	if err == nil {
-		err = b.Commit(pebble.NoSync)
-	}
-	if err = errors.Join(err, b.Close()); err != nil {
-		return fmt.Errorf("write the scratch store; is there room in %s? %w", b.store.dir, err)
-	}
-	return nil
-}
-
-// each gives the keys of a space, without its byte, and their values, in order.
-// Neither may be kept.
-func (s *store) each(space byte, take func(key, value []byte) error) error {
-	return s.within([]byte{space}, func(key, value []byte) error { return take(key[1:], value) })
-}
-
-// within gives the keys that have a prefix, in order.
-func (s *store) within(prefix []byte, take func(key, value []byte) error) error {
-	bound := append([]byte(nil), prefix...)
-	bound[len(bound)-1]++ // no prefix ends in 0xff
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: bound})
-	if err != nil {
-		return fmt.Errorf("read the scratch store: %w", err)
-	}
-	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		var value []byte
-		if value, err = it.ValueAndErr(); err == nil {
-			err = take(it.Key(), value)
-		}
-	}
-	if err = errors.Join(err, it.Close()); err != nil {
-		return fmt.Errorf("read the scratch store: %w", err)
-	}
-	return nil
-}
-
-// holds reports whether there is a key with the prefix.
-func (s *store) holds(prefix []byte) (bool, error) {
-	found := false
-	err := s.within(prefix, func([]byte, []byte) error {
-		found = true
-		return errEnough
-	})
-	if found {
-		err = nil
-	}
-	return found, err
-}
-
-// has reports whether there is a key.
-func (s *store) has(key []byte) (bool, error) {
-	_, closer, err := s.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return false, nil
-	}
-	if err == nil {
-		err = closer.Close()
-	}
-	if err != nil {
-		return false, fmt.Errorf("read the scratch store: %w", err)
-	}
-	return true, nil
-}
-
-var errEnough = errors.New("enough was read")
-
-// disk gives what the store takes on the disk now, in bytes.
-func (s *store) disk() int64 {
-	return int64(s.db.Metrics().DiskSpaceUsage()) //nolint:gosec // G115: no disk is that large
+// decode decodes a value.
+func decode[T any](value scratch.Value) (into T, err error) {
+	err = value.Decode(&into)
+	return into, err
 }

@@ -78,7 +78,8 @@ func (s *Summary) ledgerFrom() int64 {
 }
 
 func (s *Summary) noteReading(v *verifier, took time.Duration) {
-	s.records, s.entries, s.entryBytes, s.diskBytes = v.snap.records(), v.store.entries.Load(), v.store.bytes.Load(), v.store.disk()
+	s.records, s.diskBytes = v.snap.records(), v.store.Disk()
+	s.entries, s.entryBytes = v.store.Entries()
 	s.reading = took
 	s.notes = append(s.notes, v.snap.notes...)
 	for _, h := range []struct {
@@ -113,13 +114,13 @@ func (s *Summary) event(st state, c *content, d *dossier) {
 		by = make(map[money.Currency]*sum)
 		s.sums[st] = by
 	}
-	n := by[c.amount.Currency()]
+	n := by[c.Amount.Currency()]
 	if n == nil {
 		n = &sum{}
-		by[c.amount.Currency()] = n
+		by[c.Amount.Currency()] = n
 	}
 	n.events++
-	n.minor.Add(&n.minor, big.NewInt(c.amount.Minor()))
+	n.minor.Add(&n.minor, big.NewInt(c.Amount.Minor()))
 }
 
 func (s *Summary) count(f Finding) {

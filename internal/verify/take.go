@@ -12,7 +12,7 @@ import (
 )
 
 // take writes what a record says. It is called for many records at once.
-func (v *verifier) take(b *batch, t *topic, r *kgo.Record) {
+func (v *verifier) take(b batch, t *topic, r *kgo.Record) {
 	at := position{topic: t.number, partition: r.Partition, offset: r.Offset}
 	m := messageOf(r)
 	if t.has(roleLedger) {
@@ -48,39 +48,39 @@ func messageOf(r *kgo.Record) event.Message {
 	return m
 }
 
-func (v *verifier) takeInput(b *batch, at position, m event.Message) {
+func (v *verifier) takeInput(b batch, at position, m event.Message) {
 	e, err := v.conf.Decoder.Decode(m)
 	invalid, broken := errors.AsType[*event.InvalidError](err)
 	if skipped, ok := errors.AsType[*event.SkipError](err); ok {
 		v.sum.input.Add(skipped.Reason, skipped.Type)
 		return
 	}
-	entry := inputEntry{at: milli(m.Timestamp)}
+	entry := inputEntry{At: milli(m.Timestamp)}
 	if v.snap.settled(at.partition, at.offset) {
-		entry.flags |= flagSettled
+		entry.Flags |= flagSettled
 	}
 	if v.inRange(m.Timestamp) {
-		entry.flags |= flagInRange
+		entry.Flags |= flagInRange
 	}
 	if resend := event.ResendOf(m); resend != nil {
-		entry.parkedAt = milli(resend.ParkedAt)
+		entry.ParkedAt = milli(resend.ParkedAt)
 	}
 	var id string
 	switch {
 	case broken:
 		id = event.RecordID(m)
-		entry.flags |= flagInvalid
-		entry.plain, entry.order = plainDigest(m), invalid.Error()
+		entry.Flags |= flagInvalid
+		entry.Plain, entry.Order = plainDigest(m), invalid.Error()
 	case e.Account != "" && e.Account != v.conf.Account:
 		v.sum.input.Add(event.SkipOtherAccount, e.Account)
 		id = e.ID
-		entry.flags |= flagForeign
+		entry.Flags |= flagForeign
 	default:
 		id = e.ID
-		entry.content, entry.amount, entry.order, entry.reference = e.Fingerprint(), e.Amount, e.OrderID, e.ExternalReference
-		entry.payer, entry.whole = digestOfText(e.PayerToken.Reveal()), wholeOf(e.Content())
+		entry.Content, entry.Amount, entry.Order, entry.Reference = e.Fingerprint(), storedAmount{e.Amount}, e.OrderID, e.ExternalReference
+		entry.Payer, entry.Whole = digestOfText(e.PayerToken.Reveal()), wholeOf(e.Content())
 	}
-	b.entry(id, tagInput, at, entry.encode())
+	b.entry(id, tagInput, at, entry)
 	if !entry.has(flagForeign) && entry.has(flagInRange) {
 		v.events[at.partition].Add(1)
 	}
@@ -90,12 +90,7 @@ func (v *verifier) takeInput(b *batch, at position, m event.Message) {
 	// A parked record names the event by what is in it, if that can be read;
 	// else only by where the event's record lay.
 	if broken || sizeOf(m) > int(v.snap.smallestParked())/2 {
-		c := make(coder, 0, 96)
-		c.text(id)
-		c.bytes(entry.content[:])
-		c.digest(entry.plain)
-		c.digest(entry.whole)
-		b.place(at, tagInput, at, c)
+		b.place(at, tagInput, at, placedInput{ID: id, Content: entry.Content, Plain: entry.Plain, Whole: entry.Whole})
 	}
 }
 
@@ -137,7 +132,7 @@ func (s *snapshot) smallestParked() int32 {
 }
 
 // takeOutcome reports whether the record is one that claims to be an outcome.
-func (v *verifier) takeOutcome(b *batch, t *topic, at position, m event.Message) bool {
+func (v *verifier) takeOutcome(b batch, t *topic, at position, m event.Message) bool {
 	o, id, err := event.DecodeOutcome(m)
 	if invalid, ok := errors.AsType[*event.InvalidError](err); ok {
 		b.finding(v.finding(InvalidOutcome, Finding{
@@ -153,14 +148,14 @@ func (v *verifier) takeOutcome(b *batch, t *topic, at position, m event.Message)
 		return false
 	}
 	e := outcomeEntry{
-		at: milli(m.Timestamp), amount: o.Amount, order: digestOfText(o.OrderID), reference: digestOfText(o.ExternalReference),
-		payment: o.PaymentID,
+		At: milli(m.Timestamp), Amount: storedAmount{o.Amount}, Order: digestOfText(o.OrderID), Reference: digestOfText(o.ExternalReference),
+		Payment: o.PaymentID,
 	}
-	e.core, e.whole = digestsOf(o)
+	e.Core, e.Whole = digestsOf(o)
 	want := roleRejected
 	if o.Type == event.TypeCaptured {
 		want = roleCaptured
-		e.flags |= flagCaptured
+		e.Flags |= flagCaptured
 	}
 	for _, f := range []struct {
 		set  bool
@@ -174,10 +169,10 @@ func (v *verifier) takeOutcome(b *batch, t *topic, at position, m event.Message)
 		{at.offset < t.partitions[at.partition].sure, flagSure},
 	} {
 		if f.set {
-			e.flags |= f.flag
+			e.Flags |= f.flag
 		}
 	}
-	b.entry(o.EventID, tagOutcome, at, e.encode())
+	b.entry(o.EventID, tagOutcome, at, e)
 	if o.PaymentID != "" {
 		b.index(spacePayment, o.PaymentID, o.EventID)
 	}
@@ -216,28 +211,25 @@ func overpaid(o *event.Outcome) bool {
 	return sum > o.Amount.Minor()
 }
 
-func (v *verifier) takeParked(b *batch, t *topic, at position, r *kgo.Record, p event.ParkedRecord) {
+func (v *verifier) takeParked(b batch, t *topic, at position, r *kgo.Record, p event.ParkedRecord) {
 	if p.Position.Topic != v.conf.Topics.Input {
 		v.sum.skipped.otherParked.Add(1)
 		return
 	}
-	e := parkedEntry{at: milli(r.Timestamp), first: milli(p.FirstAttempt), reason: string(p.Reason)}
+	e := parkedEntry{At: milli(r.Timestamp), First: milli(p.FirstAttempt), Reason: string(p.Reason)}
 	if at.offset < t.partitions[at.partition].sure {
-		e.flags |= flagSure
+		e.Flags |= flagSure
 	}
-	c := make(coder, 0, 96)
+	var placed placedParked
 	switch ev, err := v.conf.Decoder.Decode(p.Input); {
 	case p.Digest != nil:
-		c.digest(digest{})
-		c.text("")
 	case isSkip(err):
 		// An earlier version parked it. What this version skips is not judged.
 		v.sum.skipped.parkedSkips.Add(1)
 		b.elsewhere(p.Position.ID, at)
 		return
 	case err != nil:
-		c.digest(plainDigest(p.Input))
-		c.text("")
+		placed.Plain = plainDigest(p.Input)
 	case ev.Account != "" && ev.Account != v.conf.Account:
 		v.sum.skipped.othersParked.Add(1)
 		return
@@ -245,15 +237,13 @@ func (v *verifier) takeParked(b *batch, t *topic, at position, r *kgo.Record, p 
 		// The service did not take the record for this event: it contradicted the
 		// event, or it was invalid. A record without a timestamp is invalid if it has
 		// no time of its own, and the parked record has a timestamp.
-		e.content, e.whole = ev.Fingerprint(), wholeOf(ev.Content())
-		c.digest(plainDigest(p.Input))
-		c.text(ev.ID)
+		e.Content, e.Whole = ev.Fingerprint(), wholeOf(ev.Content())
+		placed.Plain, placed.ID = plainDigest(p.Input), ev.ID
 	default:
-		e.content, e.whole = ev.Fingerprint(), wholeOf(ev.Content())
+		e.Content, e.Whole = ev.Fingerprint(), wholeOf(ev.Content())
 		b.parked(ev.ID, p.Position.ID, at, e)
 		return
 	}
-	c.text(p.Position.ID)
-	c.bytes(e.encode())
-	b.place(position{topic: v.snap.input.number, partition: p.Position.Partition, offset: p.Position.Offset}, tagParked, at, c)
+	placed.Named, placed.Entry = p.Position.ID, e
+	b.place(position{topic: v.snap.input.number, partition: p.Position.Partition, offset: p.Position.Offset}, tagParked, at, placed)
 }

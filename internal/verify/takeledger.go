@@ -10,7 +10,7 @@ import (
 	"payment-capture/internal/ledger"
 )
 
-func (v *verifier) takeLedger(b *batch, t *topic, at position, r *kgo.Record) {
+func (v *verifier) takeLedger(b batch, t *topic, at position, r *kgo.Record) {
 	kind, id, err := ledger.ParseKey(r.Key)
 	sure := flags(0)
 	if at.offset < t.partitions[at.partition].sure {
@@ -44,24 +44,24 @@ func plainID(id string) bool {
 	return id != "" && len(id) <= 80
 }
 
-func (v *verifier) takeAttempt(b *batch, at position, r *kgo.Record, id string, sure flags) error {
-	e := attemptEntry{flags: sure}
+func (v *verifier) takeAttempt(b batch, at position, r *kgo.Record, id string, sure flags) error {
+	e := attemptEntry{marked: marked{sure}}
 	if r.Value == nil {
-		e.flags |= flagGone
+		e.Flags |= flagGone
 	} else {
 		a, err := ledger.DecodeAttempt(r.Value)
 		if err != nil {
 			return err
 		}
-		e.first = milli(a.First)
+		e.First = milli(a.First)
 	}
-	b.entry(id, tagAttempt, at, e.encode())
+	b.entry(id, tagAttempt, at, e)
 	return nil
 }
 
 var errErased = errors.New("a decision is erased: the ledger forgets what it decided, and the event can be charged again")
 
-func (v *verifier) takeDecision(b *batch, at position, r *kgo.Record, id string, sure flags) error {
+func (v *verifier) takeDecision(b batch, at position, r *kgo.Record, id string, sure flags) error {
 	if r.Value == nil {
 		return errErased
 	}
@@ -69,21 +69,21 @@ func (v *verifier) takeDecision(b *batch, at position, r *kgo.Record, id string,
 	if err != nil {
 		return err
 	}
-	e := decisionEntry{flags: sure, at: milli(d.At), first: milli(d.Attempt.First), content: d.Attempt.Event}
+	e := decisionEntry{marked: marked{sure}, At: milli(d.At), First: milli(d.Attempt.First), Content: d.Attempt.Event}
 	for _, content := range d.Superseded {
-		e.superseded = append(e.superseded, wholeOf(content))
+		e.Superseded = append(e.Superseded, wholeOf(content))
 	}
 	if d.Parked() {
-		e.flags |= flagParked
-		e.reason = string(d.ParkInfo.Reason)
+		e.Flags |= flagParked
+		e.Reason = string(d.ParkInfo.Reason)
 	} else {
 		if d.Outcome.Type == event.TypeCaptured {
-			e.flags |= flagCaptured
+			e.Flags |= flagCaptured
 		}
-		e.amount = d.Outcome.Amount
-		e.core, e.whole = digestsOf(d.Outcome)
+		e.Amount = storedAmount{d.Outcome.Amount}
+		e.Core, e.Whole = digestsOf(d.Outcome)
 	}
-	v.sum.decided(e.at)
-	b.entry(id, tagDecision, at, e.encode())
+	v.sum.decided(e.At)
+	b.entry(id, tagDecision, at, e)
 	return nil
 }

@@ -13,13 +13,13 @@ package verify
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/scratch"
 )
 
 // Config fixes a run.
@@ -86,20 +86,20 @@ func Run(ctx context.Context, conf Config, report func(Finding) error) (*Summary
 	if err != nil {
 		return nil, err
 	}
-	v.store, err = openStore(conf.ScratchDir, conf.Memory)
+	v.store, err = scratch.Open(scratch.Options{Parent: conf.ScratchDir, Memory: conf.Memory})
 	if err != nil {
 		return nil, err
 	}
 	v.events = make([]atomic.Int64, len(v.snap.input.partitions))
 	err = v.run(ctx, report)
-	return v.sum, errors.Join(err, v.store.close())
+	return v.sum, errors.Join(err, v.store.Close())
 }
 
 // verifier is a run under way.
 type verifier struct {
 	conf  Config
 	snap  *snapshot
-	store *store
+	store *scratch.Store
 	sum   *Summary
 	// What the topics still hold, once they have been read.
 	input, verdicts, ledger held
@@ -134,10 +134,10 @@ func (v *verifier) run(ctx context.Context, report func(Finding) error) error {
 
 // reportAll gives the findings in the order of the events.
 func (v *verifier) reportAll(report func(Finding) error) error {
-	return v.store.each(spaceFinding, func(_, value []byte) error {
-		f, err := parseFinding(value)
+	return v.each(spaceFinding, func(_ []byte, value scratch.Value) error {
+		f, err := decode[Finding](value)
 		if err != nil {
-			return fmt.Errorf("read a finding back: %w", err)
+			return err
 		}
 		v.sum.count(f)
 		return report(f)
