@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -198,7 +199,7 @@ func TestUnreachableBrokerIsAnError(t *testing.T) {
 		t.Errorf("a topic that is not there: %v", err)
 	}
 	w = newWorld(t)
-	w.conf.ScratchDir = "/not/there"
+	w.conf.ScratchDir = filepath.Join(t.TempDir(), "missing")
 	if _, _, err := w.try(); err == nil || !strings.Contains(err.Error(), "--scratch-dir") {
 		t.Errorf("no scratch directory: %v", err)
 	}
