@@ -52,7 +52,7 @@ func newLedgerGet() *cobra.Command {
 				return usageError{err}
 			}
 			var e show.Event
-			err = withLedger(cmd, c, func(ctx context.Context, l *ledger.Ledger) (err error) {
+			err = readLedger(cmd, c, func(ctx context.Context, l *ledger.Ledger) (err error) {
 				e, err = show.Lookup(ctx, l, args[0], rulesOf(c), time.Now())
 				return err
 			})
@@ -80,7 +80,7 @@ func newLedgerStats() *cobra.Command {
 				return usageError{err}
 			}
 			stats := show.NewStats(rulesOf(c), time.Now())
-			err = withLedger(cmd, c, func(ctx context.Context, l *ledger.Ledger) error {
+			err = readLedger(cmd, c, func(ctx context.Context, l *ledger.Ledger) error {
 				return l.All(ctx, func(_ string, h event.History) error {
 					stats.Add(h)
 					return nil
@@ -121,35 +121,43 @@ func printEvent(out io.Writer, topic string, e show.Event, asJSON bool) error {
 	return e.Print(out)
 }
 
-// withLedger reads the whole ledger into a store of its own, and removes that
-// after use.
-func withLedger(cmd *cobra.Command, c config.Config, use func(context.Context, *ledger.Ledger) error) (err error) {
-	// How far it is stands on the bar; the log says what is wrong.
+// withLedger reads the whole ledger into a temporary directory, which has room for
+// more, and removes the directory after use.
+func withLedger(cmd *cobra.Command, conf ledger.Config, bar *progress, use func(ctx context.Context, l *ledger.Ledger, dir string) error) (err error) {
+	dir, err := os.MkdirTemp("", "payment-capture-")
+	if err != nil {
+		return fmt.Errorf("create a directory for the ledger in the system's temporary directory (TMPDIR): %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	conf.Dir = dir + "/ledger"
+	l := ledger.New(conf)
+	if err := l.Start(cmd.Context()); err != nil {
+		return fmt.Errorf("TOPIC_LEDGER: %w", err)
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	err = whileWell(cmd.Context(), l, func(h ledger.Health) {
+		if h.Behind > 0 { // a full bar is finished for good, and the end of the topic may move on
+			bar.show("reading the ledger", h.Read, h.Read+h.Behind)
+		}
+	}, l.CatchUp)
+	bar.end()
+	if err != nil {
+		return fmt.Errorf("read TOPIC_LEDGER (%s): %w", conf.Topic, err)
+	}
+	return whileWell(cmd.Context(), l, func(ledger.Health) {}, func(ctx context.Context) error { return use(ctx, l, dir) })
+}
+
+// readLedger opens the ledger that the configuration names, as withLedger does.
+func readLedger(cmd *cobra.Command, c config.Config, use func(context.Context, *ledger.Ledger) error) error {
 	log := logWarnings(c, cmd.ErrOrStderr())
 	conf, err := app.KafkaConfig(c, log, nil)
 	if err != nil {
 		return usageError{err}
 	}
-	dir, err := os.MkdirTemp("", "payment-capture-ledger-")
-	if err != nil {
-		return fmt.Errorf("a directory for the ledger's store, in the system's temporary directory (TMPDIR): %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	l := ledger.New(ledger.Config{Kafka: conf, Topic: c.TopicLedger, Dir: dir, Log: log})
-	if err := l.Start(cmd.Context()); err != nil {
-		return fmt.Errorf("TOPIC_LEDGER: %w", err)
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	err = whileWell(cmd.Context(), l, newProgress(cmd.ErrOrStderr()), func(ctx context.Context) error {
-		if err := l.CatchUp(ctx); err != nil {
-			return err
-		}
+	bar := newProgress(cmd.ErrOrStderr(), log)
+	return withLedger(cmd, ledger.Config{Kafka: conf, Topic: c.TopicLedger, Log: log}, bar, func(ctx context.Context, l *ledger.Ledger, _ string) error {
 		return use(ctx, l)
 	})
-	if err != nil {
-		return fmt.Errorf("read TOPIC_LEDGER (%s): %w", c.TopicLedger, err)
-	}
-	return nil
 }
 
 // healthy is what whileWell needs of a ledger.
@@ -158,22 +166,21 @@ type healthy interface{ Health() ledger.Health }
 // halted is the state of a ledger that answers nothing any more.
 const halted = "halted"
 
-// whileWell does what reads a ledger, and shows how far that is. If the ledger
-// halts, which would be waited for in vain, or its disk is full, which a service
-// waits out and a command does not, the error is its reason.
-func whileWell(ctx context.Context, l healthy, bar progress, read func(context.Context) error) error {
+// whileWell calls a function that reads a ledger, and meanwhile shows its health. It
+// returns the reason if the ledger halts, because the function would wait in vain, or
+// if the disk is full, which a service waits out and a command does not.
+func whileWell(ctx context.Context, l healthy, show func(ledger.Health), read func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer bar.end()
 	done := make(chan error, 1)
 	go func() { done <- read(ctx) }()
-	look := time.NewTicker(200 * time.Millisecond)
-	defer look.Stop()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		select {
 		case err := <-done:
 			return err
-		case <-look.C:
+		case <-tick.C:
 			h := l.Health()
 			if h.State == halted || h.DiskFailing {
 				cancel()
@@ -183,7 +190,7 @@ func whileWell(ctx context.Context, l healthy, bar progress, read func(context.C
 				}
 				return err
 			}
-			bar.show(h)
+			show(h)
 		}
 	}
 }

@@ -127,10 +127,9 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return usageError{err}
 	}
-	// How far it is stands on the bar, or is logged where there is none; else the
-	// log says what is wrong.
-	told := newLogger(c, cmd.ErrOrStderr())
 	log := logWarnings(c, cmd.ErrOrStderr())
+	bar := newProgress(cmd.ErrOrStderr(), newLogger(c, cmd.ErrOrStderr()))
+	defer bar.end()
 	kafka, err := app.KafkaConfig(c, log, nil)
 	if err != nil {
 		return usageError{err}
@@ -138,36 +137,16 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 	conf := replay.Config{
 		Kafka: kafka, Input: c.TopicInput, Parked: c.TopicParked, Rules: replay.Rules{Rules: app.Rules(c), Decoder: app.Decoder(c)}, Selection: f.selection,
 		Partitioner: replay.Partitioner(f.partitioner), Rate: f.rate, State: f.state, Resume: f.resume,
-		Progress: newSteps(cmd.ErrOrStderr(), told), Log: log,
+		Progress: bar.show, Log: log,
 	}
-	return besideLedger(cmd, ledger.Config{Kafka: kafka, Topic: c.TopicLedger, Log: log}, func(ctx context.Context, l *ledger.Ledger, dir string) error {
+	return withLedger(cmd, ledger.Config{Kafka: kafka, Topic: c.TopicLedger, Log: log}, bar, func(ctx context.Context, l *ledger.Ledger, dir string) error {
 		conf.Ledger, conf.Scratch = l, dir
-		return f.replay(ctx, cmd, conf)
+		return f.replay(ctx, cmd, conf, bar)
 	})
 }
 
-// besideLedger reads the whole ledger into a directory of its own, and removes
-// that after use. There is room for a scratch directory in it.
-func besideLedger(cmd *cobra.Command, conf ledger.Config, use func(ctx context.Context, l *ledger.Ledger, scratch string) error) (err error) {
-	dir, err := os.MkdirTemp("", "payment-capture-replay-")
-	if err != nil {
-		return fmt.Errorf("a directory for the ledger's store, in the system's temporary directory (TMPDIR): %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	conf.Dir = dir + "/ledger"
-	l := ledger.New(conf)
-	if err := l.Start(cmd.Context()); err != nil {
-		return fmt.Errorf("TOPIC_LEDGER: %w", err)
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	if err := whileWell(cmd.Context(), l, newProgress(cmd.ErrOrStderr()), l.CatchUp); err != nil {
-		return fmt.Errorf("read TOPIC_LEDGER (%s): %w", conf.Topic, err)
-	}
-	return whileWell(cmd.Context(), l, progress{}, func(ctx context.Context) error { return use(ctx, l, dir) })
-}
-
 // replay plans, asks, and sends.
-func (f *replayFlags) replay(ctx context.Context, cmd *cobra.Command, conf replay.Config) (err error) {
+func (f *replayFlags) replay(ctx context.Context, cmd *cobra.Command, conf replay.Config, bar *progress) (err error) {
 	run, err := replay.New(ctx, conf)
 	if err != nil {
 		return usageIf(err)
@@ -178,6 +157,7 @@ func (f *replayFlags) replay(ctx context.Context, cmd *cobra.Command, conf repla
 			"events that have no time of their own are not sent where it would matter", slog.String("topic", conf.Input))
 	}
 	plan, err := run.Plan(ctx)
+	bar.end()
 	if err != nil {
 		return err
 	}
@@ -197,6 +177,7 @@ func (f *replayFlags) replay(ctx context.Context, cmd *cobra.Command, conf repla
 		return err
 	}
 	result, err := run.Send(ctx, plan)
+	bar.end()
 	if errors.Is(err, replay.ErrNotBegun) && !f.resume {
 		return fmt.Errorf("%w: name a file by --state that can be written", err)
 	}

@@ -101,10 +101,8 @@ func (f *verifyFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return usageError{err}
 	}
-	conf.Progress = verify.Lines(log)
-	if isTerminal(cmd.ErrOrStderr()) {
-		conf.Progress = verify.Bar(cmd.ErrOrStderr())
-	}
+	bar := newProgress(cmd.ErrOrStderr(), log)
+	conf.Progress = bar.show
 	if f.api {
 		client, err := apiClient(c, log)
 		if err != nil {
@@ -118,7 +116,7 @@ func (f *verifyFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return usageError{fmt.Errorf("--output: %w", err)}
 	}
-	return errors.Join(f.verify(cmd, conf, file), file.close())
+	return errors.Join(f.verify(cmd, conf, file, bar), file.close())
 }
 
 func (f *verifyFlags) config(c config.Config, log *slog.Logger) (verify.Config, error) {
@@ -188,7 +186,7 @@ func (f *findings) close() error {
 	return nil
 }
 
-func (f *verifyFlags) verify(cmd *cobra.Command, conf verify.Config, file *findings) error {
+func (f *verifyFlags) verify(cmd *cobra.Command, conf verify.Config, file *findings, bar *progress) error {
 	shown := verify.NewShown(f.maxShown)
 	sum, err := verify.Run(cmd.Context(), conf, func(found verify.Finding) error {
 		shown.Add(found)
@@ -200,6 +198,7 @@ func (f *verifyFlags) verify(cmd *cobra.Command, conf verify.Config, file *findi
 		}
 		return nil
 	})
+	bar.end()
 	if sum == nil || (err != nil && !errors.Is(err, verify.ErrNotAsked)) {
 		return err
 	}

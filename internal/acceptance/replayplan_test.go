@@ -21,13 +21,6 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// silent is a progress display that shows nothing.
-type silent struct{}
-
-func (silent) Begin(string, int64) {}
-func (silent) At(int64)            {}
-func (silent) End()                {}
-
 // planner plans replays with the rules of the service.
 type planner struct {
 	*world
@@ -60,7 +53,7 @@ func (p planner) replay(l *ledger.Ledger, s replay.Selection, send bool) *replay
 		Kafka: p.kafkaConfig(), Input: p.topics.input, Parked: p.topics.parked, Selection: s, Partitioner: replay.SamePartition,
 		Rules:  replay.Rules{Rules: app.Rules(c), Decoder: app.Decoder(c)},
 		Ledger: l, Scratch: "scratch", FS: vfs.NewMem(), State: filepath.Join(p.t.TempDir(), "state.json"),
-		Progress: silent{}, Log: slog.New(slog.NewJSONHandler(p.log, nil)),
+		Log: slog.New(slog.NewJSONHandler(p.log, nil)),
 	})
 	if err != nil {
 		p.t.Fatal(err)

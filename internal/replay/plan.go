@@ -41,9 +41,7 @@ func (r *Run) plan(ctx context.Context) (*Plan, error) {
 func (r *Run) scan(ctx context.Context, phase string, spans []span, use func(*kgo.Record) error) error {
 	m := r.merged(spans)
 	defer m.close()
-	r.conf.Progress.Begin(phase, steps(spans))
-	defer r.conf.Progress.End()
-	var read int64
+	total, read := steps(spans), int64(0)
 	for {
 		rec, err := m.next(ctx)
 		if rec == nil || err != nil {
@@ -53,7 +51,7 @@ func (r *Run) scan(ctx context.Context, phase string, spans []span, use func(*kg
 			return err
 		}
 		read++
-		r.conf.Progress.At(read)
+		r.conf.Progress(phase, read, total)
 	}
 }
 

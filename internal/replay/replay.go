@@ -29,16 +29,6 @@ type Ledger interface {
 	UnderReference(ctx context.Context, reference string) ([]event.Known, error)
 }
 
-// Progress is shown how far a run is. It is called by one goroutine.
-type Progress interface {
-	// Begin begins a phase of so many steps.
-	Begin(phase string, steps int64)
-	// At says how many are done.
-	At(done int64)
-	// End ends the phase.
-	End()
-}
-
 // Partitioner says into which partition a record goes.
 type Partitioner string
 
@@ -61,9 +51,11 @@ type Config struct {
 	Ledger        Ledger
 	// Scratch is the directory for a temporary store, "": the system's temporary
 	// directory; FS is the file system of it, nil: the operating system's.
-	Scratch  string
-	FS       vfs.FS
-	Progress Progress
+	Scratch string
+	FS      vfs.FS
+	// Progress is called with the steps of a phase that are done; nil: not wanted. It
+	// is called by one goroutine at a time.
+	Progress func(phase string, done, total int64)
 	Log      *slog.Logger
 }
 
@@ -88,6 +80,9 @@ type Run struct {
 // New begins a run, or takes one up again. Nothing is sent. The errors, beside
 // what the cluster says: [ErrSelection], [ErrUnfinished], [ErrNoState], [ErrOther].
 func New(ctx context.Context, conf Config) (_ *Run, err error) {
+	if conf.Progress == nil {
+		conf.Progress = func(string, int64, int64) {}
+	}
 	r := &Run{conf: conf, source: conf.Input}
 	if r.client, err = conf.Kafka.NewClient(); err != nil {
 		return nil, err

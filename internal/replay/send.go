@@ -45,10 +45,9 @@ func (r *Run) Send(ctx context.Context, plan *Plan) (Result, error) {
 		defer close(saved)
 		s.keepSaving(working)
 	}()
-	r.conf.Progress.Begin("sending", plan.Send)
+	s.planned = plan.Send
 	err = s.all(working)
 	complete := s.settle(working)
-	r.conf.Progress.End()
 	stop()
 	<-saved
 	failure := s.failure.Load()

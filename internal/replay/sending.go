@@ -20,6 +20,7 @@ type sending struct {
 	client   *kgo.Client
 	records  *merged
 	track    *tracker
+	planned  int64 // records to be sent
 	before   int64 // records that were sent in earlier runs
 	pace     *rate.Limiter
 	places   chan struct{}      // one is taken by each record on its way
@@ -86,7 +87,7 @@ func (s *sending) all(ctx context.Context) error {
 			return err
 		}
 		s.produce(ctx, rec, out)
-		s.run.conf.Progress.At(s.track.acknowledged() - s.before)
+		s.progress()
 	}
 }
 
@@ -132,6 +133,11 @@ func (s *sending) produce(ctx context.Context, source, out *kgo.Record) {
 	})
 }
 
+// progress shows how many records were acknowledged in this run.
+func (s *sending) progress() {
+	s.run.conf.Progress("sending", s.track.acknowledged()-s.before, s.planned)
+}
+
 // fail ends the run for a reason, unless it was ended for another one before.
 func (s *sending) fail(err error) {
 	s.failure.CompareAndSwap(nil, &err)
@@ -160,7 +166,7 @@ func (s *sending) settle(ctx context.Context) (complete bool) {
 			s.run.conf.Log.WarnContext(ctx, "the broker does not acknowledge what is on its way; it counts as not sent", slog.Any("error", err))
 		}
 	}
-	s.run.conf.Progress.At(s.track.acknowledged() - s.before)
+	s.progress()
 	return err == nil && len(s.places) == 0
 }
 

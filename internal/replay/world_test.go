@@ -171,16 +171,9 @@ func (w *world) sent(before map[int32][]*kgo.Record) map[int32][]*kgo.Record {
 func (w *world) config(s Selection) Config {
 	return Config{
 		Kafka: w.kafka, Input: input, Parked: parkedInto, Rules: rulesForTest(), Selection: s, Partitioner: SamePartition,
-		State: w.state, Ledger: w.book, Scratch: "scratch", FS: vfs.NewMem(), Progress: quiet{}, Log: slog.New(slog.NewTextHandler(w.log, nil)),
+		State: w.state, Ledger: w.book, Scratch: "scratch", FS: vfs.NewMem(), Log: slog.New(slog.NewTextHandler(w.log, nil)),
 	}
 }
-
-// quiet shows nothing.
-type quiet struct{}
-
-func (quiet) Begin(string, int64) {}
-func (quiet) At(int64)            {}
-func (quiet) End()                {}
 
 // plan gives the plan of a run that is not sent.
 func (w *world) plan(c Config) *Plan {

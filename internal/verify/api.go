@@ -217,7 +217,7 @@ func (a *asking) ask(ctx context.Context, w wanted) error {
 	}
 	if now := time.Now(); now.Sub(a.shown) > progressEvery || a.done == a.total {
 		a.shown = now
-		a.conf.Progress(StageAPI, a.done, a.total)
+		a.conf.Progress(phaseAPI, a.done, a.total)
 	}
 	return err
 }

@@ -24,7 +24,7 @@ func (v *verifier) judgeAll(ctx context.Context) error {
 			}
 			if now := time.Now(); now.Sub(shown) > progressEvery {
 				shown = now
-				v.conf.Progress(StageJudge, min(done, total), total)
+				v.conf.Progress(phaseCheck, min(done, total), total)
 			}
 		}
 		return c.add(key, value)
@@ -38,7 +38,7 @@ func (v *verifier) judgeAll(ctx context.Context) error {
 	if err := j.batch.Commit(); err != nil {
 		return err
 	}
-	v.conf.Progress(StageJudge, total, total)
+	v.conf.Progress(phaseCheck, total, total)
 	return v.judgeShared(ctx)
 }
 

@@ -31,7 +31,7 @@ func (v *verifier) readTopics(ctx context.Context) error {
 	for {
 		records, err := reader.Read(ctx)
 		if errors.Is(err, io.EOF) {
-			v.conf.Progress(StageRead, total, total)
+			v.conf.Progress(phaseRead, total, total)
 			return nil
 		}
 		if deleted, ok := errors.AsType[*kafka.DeletedError](err); ok {
@@ -45,7 +45,7 @@ func (v *verifier) readTopics(ctx context.Context) error {
 		}
 		if now := time.Now(); now.Sub(shown) > progressEvery {
 			shown = now
-			v.conf.Progress(StageRead, total-reader.Left(), total)
+			v.conf.Progress(phaseRead, total-reader.Left(), total)
 		}
 	}
 }

@@ -46,23 +46,20 @@ type Config struct {
 	// API reads the payments of the events; nil: they are not read.
 	API *APIConfig
 	Log *slog.Logger
-	// Progress is told how far a stage has come; nil: nobody is. It is called by
-	// one goroutine at a time.
-	Progress func(stage Stage, done, total int64)
+	// Progress is called with the steps of a phase that are done; nil: not wanted. It
+	// is called by one goroutine at a time.
+	Progress func(phase string, done, total int64)
 }
 
 // Topics names the topics. Ledger is "" where there is none; the others may be
 // the same, but for parked and input.
 type Topics struct{ Input, Captured, Rejected, Parked, Ledger string }
 
-// Stage is a part of a run.
-type Stage string
-
-// The stages, in their order.
+// The phases of a run, in their order.
 const (
-	StageRead  Stage = "reading the topics"
-	StageJudge Stage = "judging the events"
-	StageAPI   Stage = "reading the payments"
+	phaseRead  = "reading the topics"
+	phaseCheck = "checking the events"
+	phaseAPI   = "reading the payments"
 )
 
 // ErrNotAsked says that payments could not be read from the API, so nothing is
@@ -74,7 +71,7 @@ var ErrNotAsked = errors.New("not every payment could be read from the API")
 // absence; findings are given nevertheless where the topics could be read.
 func Run(ctx context.Context, conf Config, report func(Finding) error) (*Summary, error) {
 	if conf.Progress == nil {
-		conf.Progress = func(Stage, int64, int64) {}
+		conf.Progress = func(string, int64, int64) {}
 	}
 	v := &verifier{conf: conf, sum: newSummary(conf)}
 	client, err := conf.Kafka.NewClient()
