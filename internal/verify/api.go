@@ -23,17 +23,17 @@ type API interface {
 	Find(ctx context.Context, r mercadopago.Request, since time.Time) mercadopago.Found
 }
 
-// APIConfig says how payments are read. They are only read.
+// APIConfig configures the reading of payments. Nothing is written to the API.
 type APIConfig struct {
 	API    API
 	Rate   float64 // calls a second; over zero
-	Search bool    // also look for payments of events that are parked or have no verdict
+	Search bool    // also look for payments of events that are parked or have no decision
 	// Pause is the wait before a second try; before each further one it is twice
 	// as long. 0: two seconds.
 	Pause time.Duration
 }
 
-// pause is the wait after a try.
+// pause returns the wait after a try.
 func (c *APIConfig) pause(try int) time.Duration {
 	return cmp.Or(c.Pause, 2*time.Second) << (try - 1)
 }
@@ -44,15 +44,14 @@ const (
 	apiWorkers = 8
 	apiTries   = 6
 	// apiSilent is how many payments in a row, each tried so often and never
-	// answered to any purpose, are enough to conclude that more would do no better:
-	// twice what is asked for at once.
+	// answered usefully, end the run: twice the number of workers.
 	apiSilent = 2 * apiWorkers
 	// searchSkew is how much earlier than by our clocks the API's may date a
 	// payment.
 	searchSkew = 5 * time.Second
 )
 
-// wanted is what to ask the API about an event.
+// wanted is a payment to read, or to search for.
 type wanted struct {
 	_         struct{} `cbor:",toarray"`
 	State     state
@@ -66,8 +65,8 @@ type wanted struct {
 	request mercadopago.Request // what the answer is compared with; it is never sent
 }
 
-// ask notes what to ask the API about the event.
-func (e *judgement) ask(st state) {
+// ask stores which payments of the event are to be read.
+func (e *eventCheck) ask(st state) {
 	if e.conf.API == nil || e.main.has(flagInvalid) {
 		return
 	}
@@ -87,15 +86,15 @@ func (e *judgement) ask(st state) {
 	}
 }
 
-func (e *judgement) want(st state, payment string, since int64) {
+func (e *eventCheck) want(st state, payment string, since int64) {
 	w := wanted{State: st, Payment: payment, Since: since, Amount: e.main.Amount, Order: e.main.Order, Reference: e.main.Reference}
 	key := append([]byte{spaceAsk}, e.id...)
 	e.batch.Set(append(append(key, 0), payment...), w)
 }
 
-// firstAttempt gives when the event was first tried, as early as that can have
-// been.
-func (e *judgement) firstAttempt() int64 {
+// firstAttempt returns the earliest time at which the event can have been called
+// for.
+func (e *eventCheck) firstAttempt() int64 {
 	first := e.main.At
 	known := []int64{}
 	if e.decision != nil {
@@ -104,7 +103,7 @@ func (e *judgement) firstAttempt() int64 {
 	if a := e.attempt(); a != nil {
 		known = append(known, a.First)
 	}
-	for _, p := range e.parkings {
+	for _, p := range e.parked {
 		known = append(known, p.First)
 	}
 	for _, at := range known {
@@ -115,7 +114,7 @@ func (e *judgement) firstAttempt() int64 {
 	return first
 }
 
-// asking is the asking under way.
+// asking reads payments with several workers.
 type asking struct {
 	*verifier
 	limit *rate.Limiter
@@ -128,8 +127,8 @@ type asking struct {
 	failed error
 }
 
-// askAll asks the API about every payment. The error is [ErrNotAsked] where some
-// could not be read.
+// askAll reads every wanted payment. The error is [ErrNotAsked] if some could not
+// be read.
 func (v *verifier) askAll(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -169,8 +168,8 @@ func (v *verifier) askAll(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrNotAsked, err)
-	case v.sum.unasked > 0:
-		return fmt.Errorf("%w: %d of %d; the first: %w", ErrNotAsked, v.sum.unasked, a.total, a.failed)
+	case v.sum.unread > 0:
+		return fmt.Errorf("%w: %d of %d; the first: %w", ErrNotAsked, v.sum.unread, a.total, a.failed)
 	}
 	return nil
 }
@@ -184,7 +183,7 @@ func (w *wanted) identify(key []byte) {
 	w.request = mercadopago.Request{Key: w.event.EventID, Amount: w.Amount.Amount, ExternalReference: w.Reference}
 }
 
-// ask asks about one event.
+// ask reads or searches one payment.
 func (a *asking) ask(ctx context.Context, w wanted) error {
 	b := a.newBatch()
 	var err error
@@ -201,19 +200,19 @@ func (a *asking) ask(ctx context.Context, w wanted) error {
 	a.done++
 	switch {
 	case errors.Is(err, errUnread):
-		a.sum.unasked++
+		a.sum.unread++
 		if a.failed == nil {
 			a.failed = err
 		}
 		if !errors.Is(err, errSilent) {
 			a.silent = 0
 		} else if a.silent++; a.silent >= apiSilent {
-			return fmt.Errorf("%d in a row, of %d: see whether the API (MERCADOPAGO_URL) can be reached: %w", a.silent, a.total, err)
+			return fmt.Errorf("%d in a row, of %d: check whether the API (MERCADOPAGO_URL) can be reached: %w", a.silent, a.total, err)
 		}
 		err = nil
 	case err == nil:
 		a.silent = 0
-		a.sum.asked++
+		a.sum.readPayments++
 	}
 	if now := time.Now(); now.Sub(a.shown) > progressEvery || a.done == a.total {
 		a.shown = now
@@ -223,12 +222,12 @@ func (a *asking) ask(ctx context.Context, w wanted) error {
 }
 
 var (
-	errUnread = errors.New("it could not be read")
+	errUnread = errors.New("could not be read")
 	errSilent = fmt.Errorf("%w after %d tries", errUnread, apiTries) // but might be later
 	errHalt   = errors.New("the API refuses this service")
 )
 
-// read reads a payment and holds it against the outcome.
+// read reads a payment and compares it with the outcome.
 func (a *asking) read(ctx context.Context, b batch, w wanted) error {
 	for try := 1; ; try++ {
 		if err := a.limit.Wait(ctx); err != nil {
@@ -242,7 +241,7 @@ func (a *asking) read(ctx context.Context, b batch, w wanted) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		done, err := a.hold(b, w, answer)
+		done, err := a.compare(b, w, answer)
 		switch {
 		case err != nil:
 			return err
@@ -251,14 +250,15 @@ func (a *asking) read(ctx context.Context, b batch, w wanted) error {
 		case try == apiTries:
 			return fmt.Errorf("payment %s of event %s: %w: %s", w.Payment, w.event.EventID, unread(answer.Meaning), answer.Detail)
 		}
-		a.conf.Log.DebugContext(ctx, "a payment is read again", slog.String("payment_id", w.Payment), slog.String("answer", answer.Detail))
+		a.conf.Log.DebugContext(ctx, "retrying to read a payment", slog.String("payment_id", w.Payment), slog.String("answer", answer.Detail))
 		if err := pause(ctx, max(answer.RetryAfter, a.conf.API.pause(try))); err != nil {
 			return err
 		}
 	}
 }
 
-// unread is the error of a payment that was not read, by the last answer's meaning.
+// unread returns the error of a payment that was not read, by the meaning of the
+// last answer.
 func unread(last mercadopago.Meaning) error {
 	if last == mercadopago.Retry || last == mercadopago.Wait {
 		return errSilent
@@ -266,8 +266,9 @@ func unread(last mercadopago.Meaning) error {
 	return errUnread
 }
 
-// hold holds an answer against the outcome; done is false where it says nothing.
-func (a *asking) hold(b batch, w wanted, answer mercadopago.Answer) (done bool, err error) {
+// compare compares an answer with the outcome; done is false if the answer is of no
+// use.
+func (a *asking) compare(b batch, w wanted, answer mercadopago.Answer) (done bool, err error) {
 	differs := func(kind Kind, format string, args ...any) {
 		f := w.event
 		f.Detail = fmt.Sprintf(format, args...)
@@ -277,12 +278,12 @@ func (a *asking) hold(b batch, w wanted, answer mercadopago.Answer) (done bool, 
 	switch answer.Meaning {
 	case mercadopago.Captured:
 		if !captured {
-			differs(APIDiffers, "the outcome says rejected, the API has taken the money: %s", answer.Detail)
+			differs(APIDiffers, "the outcome is rejected, and the API captured the payment: %s", answer.Detail)
 		}
 		return true, nil
 	case mercadopago.Rejected:
 		if captured {
-			differs(APIDiffers, "the outcome says captured, the API has not taken the money: %s", answer.Detail)
+			differs(APIDiffers, "the outcome is captured, and the API did not capture the payment: %s", answer.Detail)
 		}
 		return true, nil
 	case mercadopago.Halt:
@@ -290,7 +291,7 @@ func (a *asking) hold(b batch, w wanted, answer mercadopago.Answer) (done bool, 
 	case mercadopago.Poll:
 		switch {
 		case answer.HTTPStatus == http.StatusNotFound:
-			differs(APIMissing, "the API knows no such payment: is it of another account? %s", answer.Detail)
+			differs(APIMissing, "the API has no such payment; check whether it is of another account: %s", answer.Detail)
 			return true, nil
 		case answer.Payment != nil:
 			differs(APIDiffers, "the outcome is final, the payment is not: %s", answer.Detail)
@@ -298,34 +299,119 @@ func (a *asking) hold(b batch, w wanted, answer mercadopago.Answer) (done bool, 
 		}
 		return false, nil
 	case mercadopago.Park:
-		return a.holdOdd(differs, captured, answer), nil
+		return a.compareOdd(differs, captured, answer), nil
 	case mercadopago.Retry, mercadopago.Wait:
 	}
 	return false, nil
 }
 
-// holdOdd holds an answer that only a person can judge.
-func (a *asking) holdOdd(differs func(Kind, string, ...any), captured bool, answer mercadopago.Answer) bool {
+// compareOdd reports an answer that only an operator can resolve.
+func (a *asking) compareOdd(differs func(Kind, string, ...any), captured bool, answer mercadopago.Answer) bool {
 	switch {
 	case answer.Cause == mercadopago.CauseNone:
-		differs(APIMissing, "its payment_id is none: %s", answer.Detail)
+		differs(APIMissing, "its payment_id is not valid: %s", answer.Detail)
 	case answer.ParkReason == event.ParkContradictory:
-		differs(APIDiffers, "the payment is not that of the outcome: %s", answer.Detail)
+		differs(APIDiffers, "the payment contradicts the outcome: %s", answer.Detail)
 	case answer.Payment == nil || answer.Payment.Status == "":
 		return false
 	case captured && returned(answer.Payment):
-		differs(APIRefunded, "the money was taken, and returned since, wholly or in part: %s", answer.Detail)
+		differs(APIRefunded, "the payment was captured, and refunded since, wholly or in part: %s", answer.Detail)
 	default:
 		differs(APIDiffers, "the payment is in a state that no outcome has: %s", answer.Detail)
 	}
 	return true
 }
 
-// returned reports whether money was taken and given back.
+// returned reports whether a payment was made and refunded or disputed.
 func returned(p *mercadopago.Payment) bool {
 	switch p.Status {
 	case "refunded", "partially_refunded", "charged_back", "in_mediation", "approved":
 		return true
 	}
 	return false
+}
+
+// find searches a payment whose status a read does not show, and returns what the
+// search found, or else the answer to the read.
+func (a *asking) find(ctx context.Context, w wanted, read mercadopago.Answer) mercadopago.Answer {
+	if w.Since <= 0 || a.limit.Wait(ctx) != nil {
+		return read
+	}
+	for _, p := range a.conf.API.API.Find(ctx, w.request, time.UnixMilli(w.Since).Add(-searchSkew)).Payments {
+		if p.Payment.ID == w.Payment {
+			return p
+		}
+	}
+	return read
+}
+
+// search looks for a payment of an event that has no outcome.
+func (a *asking) search(ctx context.Context, b batch, w wanted) error {
+	since := time.UnixMilli(w.Since).Add(-searchSkew)
+	for try := 1; ; try++ {
+		if err := a.limit.Wait(ctx); err != nil {
+			return err
+		}
+		found := a.conf.API.API.Find(ctx, w.request, since)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		for range found.Calls - 1 { // it made more than one call
+			if err := a.limit.Wait(ctx); err != nil {
+				return err
+			}
+		}
+		if found.Searched {
+			return a.compareFound(b, w, found)
+		}
+		failure, detail := errUnread, "the API offers no search"
+		if found.Failed != nil {
+			if found.Failed.Meaning == mercadopago.Halt {
+				return fmt.Errorf("%w: %s", errHalt, found.Failed.Reason)
+			}
+			failure, detail = unread(found.Failed.Meaning), found.Failed.Detail
+		}
+		if try == apiTries || found.Failed == nil {
+			return fmt.Errorf("payments of event %s: %w: %s", w.event.EventID, failure, detail)
+		}
+		if err := pause(ctx, max(found.Failed.RetryAfter, a.conf.API.pause(try))); err != nil {
+			return err
+		}
+	}
+}
+
+// compareFound reports captured payments that no event has.
+func (a *asking) compareFound(b batch, w wanted, found mercadopago.Found) error {
+	for _, p := range found.Payments {
+		if p.Meaning != mercadopago.Captured {
+			continue
+		}
+		owned := false
+		err := a.store.Each(append(append([]byte{spacePayment}, p.Payment.ID...), 0), func([]byte, scratch.Value) error {
+			owned = true
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if owned {
+			continue // another event of this reference has it
+		}
+		f := w.event
+		f.PaymentID = p.Payment.ID
+		f.Detail = "the API captured a payment of the event's reference after its first attempt, and no event has an outcome with this payment: " + p.Detail
+		b.finding(a.finding(APIPaid, f))
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
 }

@@ -84,7 +84,7 @@ func (w *apiWorld) claim(s sent, eventType, payment string) {
 
 func asItIs(*event.ReadyToCapture) {}
 
-func TestPaymentsAreHeldAgainstTheAPI(t *testing.T) {
+func TestPaymentsAreComparedWithTheAPI(t *testing.T) {
 	t.Parallel()
 	w := newAPIWorld(t, simulator.Script{Payers: []simulator.Payer{{Token: "declined", Decline: "cc_rejected_high_risk"}}})
 	w.capture(order{id: "right"}, event.TypeCaptured, asItIs)
@@ -101,7 +101,7 @@ func TestPaymentsAreHeldAgainstTheAPI(t *testing.T) {
 		want{verify.APIDiffers, "amount"}, want{verify.APIDiffers, "declined"}, want{verify.APIDiffers, "reference"},
 		want{verify.APIRefunded, "refunded"}, want{verify.APIDiffers, "taken"}, want{verify.APIMissing, "unknown"},
 	)
-	for i, want := range []string{"1.00", "has not taken", "another", "returned", "has taken", "no such payment"} {
+	for i, want := range []string{"1.00", "did not capture", "another", "refunded since", "the API captured", "no such payment"} {
 		if !strings.Contains(strings.Replace(found[i].Detail, "1,", "1.00", 1), want) {
 			t.Errorf("the detail of %s is %q, which does not say %q", found[i].EventID, found[i].Detail, want)
 		}

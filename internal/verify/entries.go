@@ -9,9 +9,8 @@ import (
 	"payment-capture/internal/money"
 )
 
-// What is kept of the records, by event. An entry has only what the judgement
-// needs: texts that are only compared are kept as the first half of their
-// fingerprint.
+// What is stored of the records, by event. An entry has only what the checks need:
+// of texts that are only compared it has the first half of their fingerprint.
 
 // digest stands for a text or a content that is only compared.
 type digest [8]byte
@@ -25,15 +24,15 @@ func digestOfText(s string) digest { return digestOf([]byte(s)) }
 
 // The flags of entries.
 const (
-	flagSettled  = 1 << iota // an input record: by the group's committed offsets
-	flagInRange              // an input record: between Since and Until
-	flagForeign              // an input record: it names another account
-	flagInvalid              // an input record: it is no valid event
-	flagSure                 // it lay below the last stable offset at the start
-	flagGone                 // a ledger's entry: a tombstone
-	flagCaptured             // an outcome: captured, else rejected
-	flagReplayed             // an outcome: published again from the ledger
-	flagFromKey              // an outcome: the API answered from its memory of the key
+	flagCompleted = 1 << iota // an input record: by the group's committed offsets
+	flagInRange               // an input record: between Since and Until
+	flagForeign               // an input record: it names another account
+	flagInvalid               // an input record: it is no valid event
+	flagSure                  // it lay below the last stable offset at the start
+	flagGone                  // a ledger's entry: a tombstone
+	flagCaptured              // an outcome: captured, else rejected
+	flagReplayed              // an outcome: published again from the ledger
+	flagFromKey               // an outcome: the API answered from its memory of the key
 	flagWrongID
 	flagWrongTopic
 	flagOverpaid // an outcome: its approved payments sum up to more than its amount
@@ -78,11 +77,11 @@ type inputEntry struct {
 	marked
 	At        int64 // the record's time, Unix milliseconds; 0: it has none
 	Content   event.Fingerprint
-	ParkedAt  int64 // of the parking that it undoes, Unix milliseconds; 0: it undoes none
+	ParkedAt  int64 // of the decision to park that it undoes, Unix milliseconds; 0: it undoes none
 	Amount    storedAmount
 	Order     string
 	Reference string
-	Payer     digest // tells the payers of two events apart
+	Payer     digest // distinguishes the payers of two events
 	Plain     digest // of an invalid one: of the record without its timestamp
 	Whole     digest // of a valid one: of all that decides about the event
 }
@@ -121,7 +120,7 @@ type decisionEntry struct {
 	Amount  storedAmount // of an outcome
 	Core    digest
 	Whole   digest
-	Reason  string // of a parking
+	Reason  string // park reason
 	// superseded are the wholes of events that were parked without a call and
 	// corrected since.
 	Superseded []digest

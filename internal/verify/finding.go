@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// Severity says whether a finding breaks the proof.
+// Severity is whether a finding breaks the proof.
 type Severity string
 
 // The severities.
 const (
 	Difference Severity = "difference" // something is not as it must be
-	Warning    Severity = "warning"    // something that a person should know of
+	Warning    Severity = "warning"    // an operator should know
 )
 
 // Kind is what is found: a closed list, in the order of the documentation.
@@ -79,14 +79,14 @@ func (k Kind) severity(oncePerReference bool) Severity {
 	return Difference
 }
 
-// Finding is something that is not as it must be, or that a person should know.
+// Finding is something that is wrong, or that an operator should know.
 type Finding struct {
 	Severity  Severity `json:"severity"`
 	Kind      Kind     `json:"kind"`
 	EventID   string   `json:"event_id"`
 	OrderID   string   `json:"order_id,omitempty"`
 	Reference string   `json:"external_reference,omitempty"`
-	Amount    string   `json:"amount,omitempty"` // of the event, or of the outcome where there is no event
+	Amount    string   `json:"amount,omitempty"` // of the event, or of the outcome if there is no event
 	Currency  string   `json:"currency,omitempty"`
 	PaymentID string   `json:"payment_id,omitempty"`
 	Detail    string   `json:"detail"`
@@ -105,14 +105,14 @@ func (f Finding) key() []byte {
 // Writer writes findings to a file.
 type Writer interface {
 	Write(f Finding) error
-	// Close writes what is held back. The file itself is left open.
+	// Close writes what is buffered. The file itself is left open.
 	Close() error
 }
 
 // Formats lists the formats of a file of findings.
 func Formats() []string { return []string{"json", "csv"} }
 
-// NewWriter makes a writer of a format: json has a document a line, csv a row.
+// NewWriter returns a writer of a format: JSON lines or CSV.
 func NewWriter(w io.Writer, format string) (Writer, error) {
 	switch format {
 	case "json":
@@ -125,7 +125,7 @@ func NewWriter(w io.Writer, format string) (Writer, error) {
 			"severity", "kind", "event_id", "order_id", "external_reference", "amount", "currency", "payment_id", "detail", "records",
 		})
 	}
-	return nil, fmt.Errorf("%q is none of %s", format, strings.Join(Formats(), ", "))
+	return nil, fmt.Errorf("%q is not one of %s", format, strings.Join(Formats(), ", "))
 }
 
 type jsonWriter struct{ *json.Encoder }

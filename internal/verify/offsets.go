@@ -15,7 +15,8 @@ import (
 // saw. The records below such an offset are kept by position, so that those
 // without a decision can be named as ranges.
 
-// foreignTo says why a committed offset is not one of this service; "": it is one.
+// foreignTo returns why a committed offset was not written by this service; "": it
+// was.
 func foreignTo(metadata string, err error) string {
 	switch {
 	case metadata == "":
@@ -31,7 +32,7 @@ func (b batch) below(at position, id string, e *inputEntry) {
 	b.Set(at.append([]byte{spaceBelow}), lostKey(id, e.Content, e.ParkedAt))
 }
 
-// lostKey is the key of a content of an event. parkedAt tells the records apart
+// lostKey is the key of a content of an event. parkedAt distinguishes the records
 // that an operator resent; 0 is every record of the content.
 func lostKey(id string, content event.Fingerprint, parkedAt int64) []byte {
 	key := append([]byte{spaceLost}, id...)
@@ -39,8 +40,8 @@ func lostKey(id string, content event.Fingerprint, parkedAt int64) []byte {
 	return binary.BigEndian.AppendUint64(key, uint64(parkedAt)) //nolint:gosec // G115: only compared
 }
 
-// lost notes a content that is completed without a decision.
-func (e *judgement) lost(c *content, parkedAt int64) {
+// lost stores a content that is completed without a decision.
+func (e *eventCheck) lost(c *content, parkedAt int64) {
 	if e.snap.anyForeign() {
 		e.anyLost = true
 		e.batch.Set(lostKey(e.id, c.Content, parkedAt), nil)
@@ -49,9 +50,9 @@ func (e *judgement) lost(c *content, parkedAt int64) {
 
 // passedOver adds to a detail that the records lie below an offset that this
 // service did not write.
-func (e *judgement) passedOver(where positions) string {
+func (e *eventCheck) passedOver(where positions) string {
 	for _, at := range where {
-		if p := &e.snap.input.partitions[at.partition]; p.foreign != "" && e.snap.settled(at.partition, at.offset) {
+		if p := &e.snap.input.partitions[at.partition]; p.foreign != "" && e.snap.completed(at.partition, at.offset) {
 			return fmt.Sprintf("; the committed offset %d of %s/%d skips it, and this service did not write that offset", p.offset, e.snap.input.name, at.partition)
 		}
 	}
@@ -103,20 +104,20 @@ func (r *skippedRuns) end() {
 	}
 }
 
-// judgeOffsets reports offsets and a ledger that prove nothing.
-func (v *verifier) judgeOffsets() error {
+// checkOffsets reports offsets and a ledger that prove nothing.
+func (v *verifier) checkOffsets() error {
 	b := v.newBatch()
-	v.judgeCoverage(b)
+	v.checkCoverage(b)
 	if v.anyLost {
-		if err := v.judgeForeign(b); err != nil {
+		if err := v.checkForeign(b); err != nil {
 			return err
 		}
 	}
 	return b.Commit()
 }
 
-// judgeForeign reports the ranges below offsets that this service did not write.
-func (v *verifier) judgeForeign(b batch) error {
+// checkForeign reports the ranges below offsets that this service did not write.
+func (v *verifier) checkForeign(b batch) error {
 	r := &skippedRuns{partition: -1}
 	err := v.each(spaceBelow, func(key []byte, value scratch.Value) error {
 		content, err := decode[[]byte](value)
@@ -163,10 +164,10 @@ func (v *verifier) foundSkipped(b batch, r *skippedRuns) {
 	}))
 }
 
-// judgeCoverage reports that the group, or one partition, has no offsets, and that
-// the ledger has no decisions, although there are events: then nothing says which
+// checkCoverage reports that the group, or one partition, has no offsets, and that
+// the ledger has no decisions, although there are events: then it is unknown which
 // events must have a decision, or what the ledger knows.
-func (v *verifier) judgeCoverage(b batch) {
+func (v *verifier) checkCoverage(b batch) {
 	events := v.sum.Events()
 	if events == 0 {
 		return
@@ -195,7 +196,7 @@ func (v *verifier) judgeCoverage(b batch) {
 	}
 }
 
-// noCommits says why no committed offset counts.
+// noCommits returns why no committed offset counts.
 func (s *snapshot) noCommits(group string) string {
 	if s.void > 0 {
 		return fmt.Sprintf("the committed offsets of group %q are of an earlier topic of the name %s, which was deleted", group, s.input.name)

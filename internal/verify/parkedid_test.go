@@ -113,7 +113,7 @@ func TestParkedAsTheServiceDecodedIt(t *testing.T) {
 				}
 				w.decideAs(e, outcomeOf(e, event.TypeCaptured))
 			},
-			want: []want{{verify.LedgerWithoutEvent, "e1"}}, in: []string{"the ledger says captured"},
+			want: []want{{verify.LedgerWithoutEvent, "e1"}}, in: []string{"the ledger has it as captured"},
 		},
 		"parked by a version that did not skip its type": {plant: func(w *world) {
 			r := w.sendRaw(`{"specversion":"1.0","id":"x","source":"/orders","type":"order.shipped"}`)

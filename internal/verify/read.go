@@ -70,7 +70,7 @@ func (v *verifier) storeAll(records []*kgo.Record) error {
 			defer func() { <-slots }()
 			b := v.newBatch()
 			for _, r := range part {
-				v.take(b, v.snap.byName[r.Topic], r)
+				v.storeRecord(b, v.snap.byName[r.Topic], r)
 			}
 			if err := b.Commit(); err != nil {
 				mu.Lock()

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
+	"payment-capture/internal/money"
 	"payment-capture/internal/skips"
 )
 
@@ -26,8 +28,8 @@ func (s *Summary) Print(w io.Writer) {
 		{"  rejected", stateRejected},
 		{"  parked", stateParked},
 		{"  under way", statePending},
-		{"  without a verdict", stateMissing},
-		{"  verdict not held any more", stateUnknown},
+		{"  without a decision", stateMissing},
+		{"  decision not kept any more", stateUnknown},
 	} {
 		if n := s.events(r.state); n > 0 || r.state == stateCaptured {
 			out.AppendRow(table.Row{r.label, n, s.money(r.state)})
@@ -58,7 +60,7 @@ func (s *Summary) Print(w io.Writer) {
 	}
 }
 
-// printRest adds what else was counted, where there is any of it.
+// printRest adds the other counters that are not zero.
 func (s *Summary) printRest(out table.Writer) {
 	invalid := int64(0)
 	for _, n := range s.invalid {
@@ -70,20 +72,20 @@ func (s *Summary) printRest(out table.Writer) {
 		say   string
 	}{
 		{"records read", s.records, fmt.Sprintf("in %.1f s, %.0f records/s", s.reading.Seconds(), float64(s.records)/max(s.reading.Seconds(), 1e-3))},
-		{"entries kept for them", s.entries, fmt.Sprintf("%d MB, %d MB on the disk", s.entryBytes>>20, s.diskBytes>>20)},
-		{"no valid events, among the above", invalid, ""},
+		{"entries stored for them", s.entries, fmt.Sprintf("%d MB, %d MB on the disk", s.entryBytes>>20, s.diskBytes>>20)},
+		{"invalid events, among the above", invalid, ""},
 		{"outcomes marked as replayed", s.replayed, ""},
-		{"outcomes and parkings repeated unmarked", s.repeated, "of copies of a record, or of offsets that were set back"},
+		{"outcomes and parked records repeated unmarked", s.repeated, "copies of a record, or offsets that were reset"},
 		{"events outside the range", s.outOfRange, ""},
-		{"verdicts of events that are not held any more", s.notRetained, "nothing is concluded from them"},
-		{"verdicts on events of other accounts", s.othersEvents, ""},
-		{"records in outcome topics that are no outcomes of this service", s.skipped.otherOutcomes.Load(), ""},
+		{"decisions on events that are not kept any more", s.notRetained, "nothing is concluded from them"},
+		{"decisions on events of other accounts", s.othersEvents, ""},
+		{"records in outcome topics that are not outcomes of this service", s.skipped.otherOutcomes.Load(), ""},
 		{"parked records of other topics", s.skipped.otherParked.Load(), ""},
 		{"parked records of other accounts", s.skipped.othersParked.Load(), ""},
 		{"parked records that this version skips", s.skipped.parkedSkips.Load(), ""},
-		{"records in the parked topic that say nothing of a parking", s.skipped.noParking.Load(), ""},
-		{"payments read from the API", s.asked, ""},
-		{"payments that could not be read", s.unasked, ""},
+		{"records in the parked topic that are not parked records", s.skipped.noParking.Load(), ""},
+		{"payments read from the API", s.readPayments, ""},
+		{"payments that could not be read", s.unread, ""},
 	} {
 		if r.n > 0 {
 			out.AppendRow(table.Row{r.label, r.n, r.say})
@@ -91,7 +93,7 @@ func (s *Summary) printRest(out table.Writer) {
 	}
 }
 
-// Shown collects the first findings for a person.
+// Shown collects the first findings for printing.
 type Shown struct {
 	most int
 	out  table.Writer
@@ -99,11 +101,11 @@ type Shown struct {
 	left int
 }
 
-// NewShown makes a table of at most so many findings.
+// NewShown returns a table of at most so many findings.
 func NewShown(most int) *Shown {
 	s := &Shown{most: most, out: table.NewWriter()}
 	s.out.SetStyle(table.StyleLight)
-	s.out.AppendHeader(table.Row{"kind", "event", "order", "amount", "what is found", "records"})
+	s.out.AppendHeader(table.Row{"kind", "event", "order", "amount", "finding", "records"})
 	s.out.SetColumnConfigs([]table.ColumnConfig{
 		{Number: 1, WidthMax: 24, WidthMaxEnforcer: text.WrapSoft},
 		{Number: 2, WidthMax: 36},
@@ -114,7 +116,7 @@ func NewShown(most int) *Shown {
 	return s
 }
 
-// Add takes a finding.
+// Add adds a finding.
 func (s *Shown) Add(f Finding) {
 	if s.rows == s.most {
 		s.left++
@@ -139,4 +141,63 @@ func (s *Shown) Print(w io.Writer) {
 	if s.left > 0 {
 		_, _ = fmt.Fprintf(w, "%d more are not shown: --output writes all of them to a file, --max-shown shows more\n", s.left) // for people only
 	}
+}
+
+// name returns the name of a state in JSON.
+func (st state) name() string {
+	switch st {
+	case stateCaptured:
+		return "captured"
+	case stateRejected:
+		return "rejected"
+	case stateParked:
+		return "parked"
+	case statePending:
+		return "under_way"
+	case stateMissing:
+		return "without_decision"
+	case stateUnknown:
+		return "decision_not_held"
+	}
+	return "unknown"
+}
+
+// stateView is the events of a state.
+type stateView struct {
+	Events  int64             `json:"events"`
+	Invalid int64             `json:"invalid,omitempty"` // of them: records that are not valid events
+	Money   map[string]string `json:"money,omitempty"`   // by currency
+}
+
+// JSON writes the summary as one JSON document.
+func (s *Summary) JSON(w io.Writer) error {
+	view := struct {
+		Events      int64                `json:"events"`
+		States      map[string]stateView `json:"states"`
+		Differences int64                `json:"differences"`
+		Warnings    int64                `json:"warnings"`
+		Findings    map[Kind]int64       `json:"findings"`
+		Skipped     []skips.Count        `json:"skipped"`
+		OutOfRange  int64                `json:"events_outside_the_range"`
+		Records     int64                `json:"records_read"`
+		Asked       int64                `json:"payments_read"`
+		Unread      int64                `json:"payments_not_read"`
+		Notes       []string             `json:"notes"`
+	}{
+		Events: s.Events(), States: make(map[string]stateView), Differences: s.Differences(), Warnings: s.Warnings(), Findings: s.kinds,
+		Skipped: s.Skipped(), OutOfRange: s.outOfRange, Records: s.records, Asked: s.readPayments, Unread: s.unread, Notes: append([]string{}, s.notes...),
+	}
+	for _, st := range states() {
+		of := stateView{Events: s.events(st), Invalid: s.invalid[st], Money: make(map[string]string)}
+		for _, site := range money.Sites() {
+			if n := s.sums[st][site.Currency]; n != nil {
+				of.Money[string(site.Currency)] = decimalOf(&n.minor, site)
+			}
+		}
+		view.States[st.name()] = of
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(view)
 }

@@ -129,7 +129,7 @@ func TestTheTable(t *testing.T) {
 	text := strings.Join(strings.Fields(buf.String()), " ")
 	for _, want := range []string{
 		"│ events │ 8 │ │", "│ captured │ 4 │ 0.07 BRL, 15000 CLP, 1401.00 MXN │", "│ rejected │ 1 │ 700.50 MXN │", "│ under way │ 1 │ 700.50 MXN │",
-		"│ without a verdict │ 2 │ 700.50 MXN │", "│ no valid events, among the above │ 1 │", "│ missing_outcome │ 2 │", "│ differences │ 2 │",
+		"│ without a decision │ 2 │ 700.50 MXN │", "│ invalid events, among the above │ 1 │", "│ missing_outcome │ 2 │", "│ differences │ 2 │",
 		"│ e1 │ order-e1 │ 700.50 MXN │", "1 more are not shown",
 	} {
 		if !strings.Contains(text, want) {

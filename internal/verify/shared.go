@@ -10,11 +10,11 @@ import (
 	"payment-capture/internal/scratch"
 )
 
-// judgeShared looks for payments that are two events', and references that were
-// captured for two events.
-func (v *verifier) judgeShared(ctx context.Context) error {
+// checkShared reports payments of several events, and references that were captured
+// for several events.
+func (v *verifier) checkShared(ctx context.Context) error {
 	b := v.newBatch()
-	err := v.sharing(ctx, b, spacePayment, SharedPayment, "payment %s is that of %d events: %s")
+	err := v.sharing(ctx, b, spacePayment, SharedPayment, "payment %s is the payment of %d events: %s")
 	if err == nil {
 		err = v.sharing(ctx, b, spaceReference, SharedReference, "external_reference %s is captured for %d events: %s")
 	}
@@ -27,7 +27,7 @@ func (v *verifier) judgeShared(ctx context.Context) error {
 // maxNamed is how many events a finding names.
 const maxNamed = 10
 
-// sharing finds the names of an index that several events have.
+// sharing reports the names of an index that several events have.
 func (v *verifier) sharing(ctx context.Context, b batch, space byte, kind Kind, format string) error {
 	var name string
 	var ids []string
@@ -36,9 +36,9 @@ func (v *verifier) sharing(ctx context.Context, b batch, space byte, kind Kind, 
 		if count < 2 {
 			return nil
 		}
-		var events []*dossier
+		var events []*facts
 		for _, id := range ids {
-			d, err := v.dossierOf(id)
+			d, err := v.factsOf(id)
 			if err != nil {
 				return err
 			}
@@ -84,20 +84,20 @@ func (v *verifier) sharing(ctx context.Context, b batch, space byte, kind Kind, 
 	return end()
 }
 
-// dossierOf returns what is known of one event.
-func (v *verifier) dossierOf(id string) (*dossier, error) {
-	c := &collector{ledgerFrom: never}
+// factsOf returns what is known of one event.
+func (v *verifier) factsOf(id string) (*facts, error) {
+	c := &grouper{ledgerFrom: never}
 	err := v.store.Each(append(append([]byte{spaceEvent}, id...), 0), func(key []byte, value scratch.Value) error { return c.add(key[1:], value) })
 	if c.now == nil {
-		c.now = &dossier{id: id}
+		c.now = &facts{id: id}
 	}
 	return c.now, err
 }
 
-// firstInRange returns the first of some events that is judged, with its order,
+// firstInRange returns the first of some events that is in the range, with its order,
 // amount and records; in is false if none is. Events that the input does not
-// have are judged if no range is given.
-func (v *verifier) firstInRange(events []*dossier) (f Finding, in bool) {
+// have count if no range is given.
+func (v *verifier) firstInRange(events []*facts) (f Finding, in bool) {
 	bounded := !v.conf.Since.IsZero() || !v.conf.Until.IsZero()
 	for _, d := range events {
 		if bounded && !slices.ContainsFunc(d.contents, func(c *content) bool { return c.inRange }) {
@@ -114,9 +114,9 @@ func (v *verifier) firstInRange(events []*dossier) (f Finding, in bool) {
 	return f, false
 }
 
-// comparison says whether events that were captured for one reference have the same
+// comparison describes whether events that were captured for one reference have the same
 // amount and the same payer: then a producer probably published one order twice.
-func comparison(events []*dossier) string {
+func comparison(events []*facts) string {
 	var sums, unknown []string
 	var payers []digest
 	for _, d := range events {

@@ -27,7 +27,7 @@ const (
 	roleLedger
 
 	roleOutcome = roleCaptured | roleRejected
-	roleVerdict = roleOutcome | roleParked
+	roleResult  = roleOutcome | roleParked
 )
 
 // topic is a topic as it was at the start of the run.
@@ -36,7 +36,7 @@ type topic struct {
 	number     uint8
 	id         [16]byte
 	roles      role
-	maxBytes   int32 // the largest record that it takes
+	maxBytes   int32 // the largest record that it accepts
 	compacted  bool
 	partitions []partition // by number
 }
@@ -46,10 +46,10 @@ func (t *topic) has(r role) bool { return t.roles&r != 0 }
 // partition is what is read of a partition: [start, end).
 type partition struct {
 	start, end int64
-	// sure is the last stable offset before the ends of the topics were asked
-	// for: what lies below it was committed then, with all that belongs to it.
+	// sure is the last stable offset before the ends of the topics were
+	// listed: what lies below it was committed then, with all that belongs to it.
 	sure int64
-	// committed says what is settled of the input; nil: nothing is.
+	// committed is what is completed of the input; nil: nothing is.
 	committed *offsetmeta.Committed
 	offset    int64  // the committed offset, if there is one
 	foreign   string // why it is not one of this service; "": it is, or there is none
@@ -57,7 +57,7 @@ type partition struct {
 	first int64
 }
 
-// snapshot fixes what a run is about.
+// snapshot is the state of the topics and offsets at the start of a run.
 type snapshot struct {
 	taken   time.Time
 	topics  []*topic
@@ -68,11 +68,11 @@ type snapshot struct {
 	notes   []string
 }
 
-// takeSnapshot asks in this order: the committed offsets and the last stable
-// offsets, then the ends. An outcome, a decision and the offsets of one flush
-// are one transaction: where one of them counts by the first answers, all of
+// newSnapshot lists the committed offsets and the last stable offsets first, then
+// the ends. An outcome, a decision and the offsets of one flush
+// are one transaction: if one of them counts by the first lists, all of
 // them are below the ends, and so is the event.
-func takeSnapshot(ctx context.Context, client *kgo.Client, conf Config) (*snapshot, error) {
+func newSnapshot(ctx context.Context, client *kgo.Client, conf Config) (*snapshot, error) {
 	admin := kadm.NewClient(client)
 	s := &snapshot{taken: time.Now(), byName: make(map[string]*topic)}
 	if err := s.addTopics(ctx, admin, conf.Topics); err != nil {
@@ -81,7 +81,7 @@ func takeSnapshot(ctx context.Context, client *kgo.Client, conf Config) (*snapsh
 	if err := s.addCommits(ctx, admin, conf.Group); err != nil {
 		return nil, err
 	}
-	for _, ask := range []struct {
+	for _, list := range []struct {
 		what string
 		list func(context.Context, ...string) (kadm.ListedOffsets, error)
 		into func(*partition) *int64
@@ -90,27 +90,27 @@ func takeSnapshot(ctx context.Context, client *kgo.Client, conf Config) (*snapsh
 		{"ends", admin.ListEndOffsets, func(p *partition) *int64 { return &p.end }},
 		{"beginnings", admin.ListStartOffsets, func(p *partition) *int64 { return &p.start }},
 	} {
-		listed, err := ask.list(ctx, s.topicNames()...)
+		listed, err := list.list(ctx, s.topicNames()...)
 		if err == nil {
-			err = errors.Join(listed.Error(), s.take(listed, ask.into))
+			err = errors.Join(listed.Error(), s.setOffsets(listed, list.into))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("ask for the %s of the topics: %w", ask.what, err)
+			return nil, fmt.Errorf("list the %s of the topics: %w", list.what, err)
 		}
 	}
 	return s, nil
 }
 
-// take keeps offsets that were listed.
-func (s *snapshot) take(listed kadm.ListedOffsets, into func(*partition) *int64) error {
+// setOffsets stores listed offsets.
+func (s *snapshot) setOffsets(listed kadm.ListedOffsets, into func(*partition) *int64) error {
 	for _, t := range s.topics {
 		if len(listed[t.name]) > len(t.partitions) {
-			return fmt.Errorf("partitions were added to %s just now: run it again", t.name)
+			return fmt.Errorf("partitions were added to %s just now; run verify again", t.name)
 		}
 		for n := range t.partitions {
 			l, ok := listed.Lookup(t.name, int32(n))
 			if !ok {
-				return fmt.Errorf("%s/%d was not answered", t.name, n)
+				return fmt.Errorf("%s/%d is not listed", t.name, n)
 			}
 			*into(&t.partitions[n]) = l.Offset
 		}
@@ -150,7 +150,7 @@ func (s *snapshot) addTopics(ctx context.Context, admin *kadm.Client, topics Top
 	info, err := kafka.Inspect(ctx, admin, s.topicNames()...)
 	if err != nil {
 		if topics.Ledger != "" {
-			err = fmt.Errorf("%w (--no-ledger leaves the ledger out, where there is none)", err)
+			err = fmt.Errorf("%w (--no-ledger leaves the ledger out, if there is none)", err)
 		}
 		return err
 	}
@@ -185,7 +185,7 @@ func (s *snapshot) addCommits(ctx context.Context, admin *kadm.Client, group str
 		}
 		if err != nil {
 			s.notes = append(s.notes, fmt.Sprintf("the metadata of the committed offset of %s/%d cannot be read (%v): "+
-				"what it says of records above offset %d is not known, so those are taken for being under way", s.input.name, n, err, r.At))
+				"records above offset %d count as under way", s.input.name, n, err, r.At))
 		}
 		p := &s.input.partitions[n]
 		p.committed, p.offset, p.foreign = &c, r.At, foreignTo(r.Metadata, err)
@@ -194,15 +194,15 @@ func (s *snapshot) addCommits(ctx context.Context, admin *kadm.Client, group str
 	return nil
 }
 
-// settled reports whether a record of the input is settled.
-func (s *snapshot) settled(n int32, offset int64) bool {
+// completed reports whether a record of the input is completed.
+func (s *snapshot) completed(n int32, offset int64) bool {
 	c := s.input.partitions[n].committed
 	return c != nil && c.Completed(s.input.id, offset)
 }
 
-// cut says from when on the topics of a role hold all that was ever in them, as
-// far as their records' times tell. A topic that is compacted may lack anything.
-// whole is true where nothing was deleted at all.
+// cut returns from when on the topics of a role have all that was ever in them, as
+// far as the times of their records show. A compacted topic may lack anything.
+// whole is true if nothing was deleted at all.
 func (s *snapshot) cut(r role) (whole bool, from int64) {
 	whole = true
 	for _, t := range s.topics {
@@ -250,4 +250,50 @@ func (s *snapshot) records() int64 {
 		n += max(0, r.To-r.From)
 	}
 	return n
+}
+
+// certainty is what can be concluded if something is not in a topic.
+type certainty uint8
+
+const (
+	unknown  certainty = iota // it may have been deleted
+	probable                  // it is hardly old enough to have been deleted
+	certain                   // it was never there
+)
+
+// kept is since when topics have what was written to them.
+type kept struct {
+	whole bool  // nothing was deleted from them
+	from  int64 // else: since when on nothing was
+	first int64 // the earliest record that is there; never: there is none
+}
+
+func (s *snapshot) kept(r role) kept {
+	h := kept{first: never}
+	h.whole, h.from = s.cut(r)
+	for _, t := range s.topics {
+		for _, p := range t.partitions {
+			if t.has(r) && p.first > 0 {
+				h.first = min(h.first, p.first)
+			}
+		}
+	}
+	return h
+}
+
+// since reports whether what was written at a time or later is still there.
+func (h kept) since(at int64) bool { return h.whole || at >= h.from+clockMargin }
+
+// sureOf returns what can be concluded if the input does not have an event for
+// which something was written at a time. The event came before that; how long
+// before is not known. A recreated topic has lost nothing, and has nothing of what
+// was before.
+func (h kept) sureOf(at int64) certainty {
+	switch {
+	case h.whole && at >= h.first:
+		return certain
+	case !h.whole && at >= h.from+clockMargin:
+		return probable
+	}
+	return unknown
 }

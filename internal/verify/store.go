@@ -29,7 +29,7 @@ const (
 	// position of an input record below a foreign offset: the key of its content
 	// in spaceLost.
 	spaceBelow = 'b'
-	// event id, 0, content, time of the parking that is undone: completed without a
+	// event id, 0, content, time of the decision to park that is undone: completed without a
 	// decision, if any offset is foreign.
 	spaceLost = 'l'
 )
@@ -108,13 +108,13 @@ func (b batch) room() error {
 	return b.Commit()
 }
 
-// entry writes what a record says of an event.
+// entry writes an entry of an event.
 func (b batch) entry(id string, tag byte, at position, value any) {
 	key := append([]byte{spaceEvent}, id...)
 	b.Set(at.append(append(key, 0, tag)), value)
 }
 
-// parked writes what a parked record says of an event. The record itself may name
+// parked writes the entry of a parked record. The record itself may name
 // another id, under which the service of its time knew it.
 func (b batch) parked(id, named string, at position, e parkedEntry) {
 	if named != "" && named != id {

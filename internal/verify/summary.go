@@ -27,12 +27,12 @@ type Summary struct {
 	// Of the events within the range: outcomes that are there again, and why.
 	repeated int64 // unmarked: before the ledger's time, or of copies handled at once
 	replayed int64 // marked
-	// Not judged.
+	// Not checked.
 	outOfRange   int64 // events
-	othersEvents int64 // of other accounts, that have verdicts
-	notRetained  int64 // verdicts and ledger's entries whose event may have been deleted
-	asked        int64 // payments read from the API
-	unasked      int64 // that could not be read
+	othersEvents int64 // of other accounts, that have decisions
+	notRetained  int64 // decisions and attempts whose event may have been deleted
+	readPayments int64 // payments read from the API
+	unread       int64 // that could not be read
 
 	mu    sync.Mutex
 	first int64 // the time of the ledger's earliest decision; 0: there is none
@@ -42,7 +42,7 @@ type Summary struct {
 	notes                                   []string
 }
 
-// skipped counts the records of the other topics that are not judged.
+// skipped counts the records of the other topics that are not checked.
 type skipped struct{ otherOutcomes, otherParked, othersParked, parkedSkips, noParking atomic.Int64 }
 
 // sum counts events and their money.
@@ -59,7 +59,7 @@ func newSummary(conf Config) *Summary {
 	}
 }
 
-// decided notes when the ledger decided.
+// decided notes the time of a decision of the ledger.
 func (s *Summary) decided(at int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,8 +68,8 @@ func (s *Summary) decided(at int64) {
 	}
 }
 
-// ledgerFrom gives since when the ledger surely has every decision: some time
-// after its first one, for the instances do not all begin with it at once.
+// ledgerFrom returns since when the ledger surely has every decision: some time
+// after its first one, because the instances do not all begin with it at once.
 func (s *Summary) ledgerFrom() int64 {
 	if s.first == 0 {
 		return never
@@ -83,12 +83,12 @@ func (s *Summary) noteReading(v *verifier, took time.Duration) {
 	s.reading = took
 	s.notes = append(s.notes, v.snap.notes...)
 	for _, h := range []struct {
-		held
+		kept
 		what, then string
 	}{
-		{v.input, "the input topic", "a verdict whose event is not there may be that of a deleted event, and is no difference"},
-		{v.verdicts, "the topics of the outcomes and of parked records", "an event that is older and has no verdict may have had one, and is no difference"},
-		{v.ledger, "the ledger", "what it does not know is no difference"},
+		{v.input, "the input topic", "a decision without an event may be that on a deleted event, and is no difference"},
+		{v.results, "the topics of the outcomes and of parked records", "an event that is older and has no decision may have had one, and is no difference"},
+		{v.ledger, "the ledger", "a decision that it lacks is no difference"},
 	} {
 		switch {
 		case h.whole:
@@ -101,7 +101,7 @@ func (s *Summary) noteReading(v *verifier, took time.Duration) {
 }
 
 // event counts an event.
-func (s *Summary) event(st state, c *content, d *dossier) {
+func (s *Summary) event(st state, c *content, d *facts) {
 	for _, o := range d.outcomes {
 		s.replayed += int64(o.replayed)
 	}
@@ -128,10 +128,10 @@ func (s *Summary) count(f Finding) {
 	s.warnings[f.Kind] = f.Severity == Warning
 }
 
-// Differences gives how many differences there are.
+// Differences returns the number of differences.
 func (s *Summary) Differences() int64 { return s.countOf(false) }
 
-// Warnings gives how many warnings there are.
+// Warnings returns the number of warnings.
 func (s *Summary) Warnings() int64 { return s.countOf(true) }
 
 func (s *Summary) countOf(warnings bool) int64 {
@@ -144,10 +144,10 @@ func (s *Summary) countOf(warnings bool) int64 {
 	return n
 }
 
-// Count gives how many findings of a kind there are.
+// Count returns the number of findings of a kind.
 func (s *Summary) Count(k Kind) int64 { return s.kinds[k] }
 
-// Events gives how many events were judged.
+// Events returns the number of events that were checked.
 func (s *Summary) Events() int64 {
 	n := int64(0)
 	for _, st := range states() {
@@ -172,16 +172,16 @@ func states() []state {
 // by type or account.
 func (s *Summary) Skipped() []skips.Count { return s.input.Counts() }
 
-// Pending gives how many events are under way.
+// Pending returns the number of events under way.
 func (s *Summary) Pending() int64 { return s.events(statePending) }
 
-// Unknown gives how many events have a verdict that may have been deleted.
+// Unknown returns the number of events whose decision may have been deleted.
 func (s *Summary) Unknown() int64 { return s.events(stateUnknown) }
 
-// Notes say what was not proven, and why.
+// Notes returns what was not proven, and why.
 func (s *Summary) Notes() []string { return slices.Clone(s.notes) }
 
-// money gives the sums of a state, such as "700.50 MXN, 12.00 BRL".
+// money returns the sums of a state, such as "700.50 MXN, 12.00 BRL".
 func (s *Summary) money(st state) string {
 	var all []string
 	for _, site := range money.Sites() {
@@ -192,7 +192,7 @@ func (s *Summary) money(st state) string {
 	return strings.Join(all, ", ")
 }
 
-// decimalOf writes a sum of smallest units. It may be larger than any amount.
+// decimalOf formats a sum of smallest units. It may be larger than any amount.
 func decimalOf(minor *big.Int, site money.Site) string {
 	text := minor.String()
 	if site.Scale == 0 {

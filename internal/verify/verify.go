@@ -1,13 +1,13 @@
-// Package verify proves from the topics, and if wanted from the payment API,
-// that every event has exactly one outcome with the right amount. It reads all
-// of them once, sorts what it read by event in a store on the disk, and judges
-// event by event, so its memory does not grow with the topics.
+// Package verify proves from the topics, and optionally from the payment API, that
+// every event has exactly one outcome with the right amount. It reads the topics
+// once, sorts what it read by event in a store on the disk, and checks event by
+// event, so its memory does not grow with the topics.
 //
-// What is read is what was committed. Two things keep it from seeing faults
-// where there are none while the service runs: the group's committed offsets are
-// read before the ends of the topics, so that whatever is settled by them lies
-// below those ends; and that something is missing is said only where what calls
-// for it was in the topics before the ends were asked for.
+// Only committed records are read. Two rules prevent false findings while the
+// service runs: the group's committed offsets are
+// read before the ends of the topics, so that the outcomes of what they complete lie
+// below those ends; and a missing record is reported only if its cause was in the
+// topics before the ends were listed.
 package verify
 
 import (
@@ -22,26 +22,25 @@ import (
 	"payment-capture/internal/scratch"
 )
 
-// Config fixes a run.
+// Config configures a run.
 type Config struct {
 	Kafka  kafka.Config
-	Group  string // whose committed offsets say what is settled
+	Group  string // its committed offsets tell which records are completed
 	Topics Topics
-	// Account is that of the service: events that name another one are not
-	// looked at.
+	// Account is that of the service: events of another one are not checked.
 	Account string
 	Decoder event.Decoder // that of the service
-	// Since and Until bound the events that are judged, by the times of their
+	// Since and Until bound the events that are checked, by the times of their
 	// records in the input topic; zero: no bound. Until is not within.
 	Since, Until time.Time
-	// OncePerReference says that one external reference must not be captured
-	// twice; otherwise that is a warning.
+	// OncePerReference makes a reference that is captured twice a difference;
+	// otherwise it is a warning.
 	OncePerReference bool
-	// ScratchDir is where the store lies while it runs; "": the system's
-	// directory for temporary files.
+	// ScratchDir is the directory for a temporary store; "": the system's temporary
+	// directory.
 	ScratchDir string
-	// Memory is how much of it the store takes, in bytes; 0: 64 MiB. What is
-	// fetched comes on top.
+	// Memory bounds the memory of the store, in bytes; 0: 64 MiB. Fetched records
+	// come on top.
 	Memory int64
 	// API reads the payments of the events; nil: they are not read.
 	API *APIConfig
@@ -51,8 +50,8 @@ type Config struct {
 	Progress func(phase string, done, total int64)
 }
 
-// Topics names the topics. Ledger is "" where there is none; the others may be
-// the same, but for parked and input.
+// Topics names the topics. Ledger is "" if there is none; the others may be
+// the same, except parked and input.
 type Topics struct{ Input, Captured, Rejected, Parked, Ledger string }
 
 // The phases of a run, in their order.
@@ -62,13 +61,13 @@ const (
 	phaseAPI   = "reading the payments"
 )
 
-// ErrNotAsked says that payments could not be read from the API, so nothing is
-// proven by it.
+// ErrNotAsked reports that payments could not be read from the API, so it proves
+// nothing.
 var ErrNotAsked = errors.New("not every payment could be read from the API")
 
-// Run verifies. Each finding is given to report, in the order of the events'
-// ids. An error says that there is no proof, neither of a fault nor of its
-// absence; findings are given nevertheless where the topics could be read.
+// Run verifies the topics and calls report with each finding, ordered by event id.
+// An error means that nothing is proven, neither a fault nor its absence; findings
+// are reported nevertheless if the topics could be read.
 func Run(ctx context.Context, conf Config, report func(Finding) error) (*Summary, error) {
 	if conf.Progress == nil {
 		conf.Progress = func(string, int64, int64) {}
@@ -78,7 +77,7 @@ func Run(ctx context.Context, conf Config, report func(Finding) error) (*Summary
 	if err != nil {
 		return nil, err
 	}
-	v.snap, err = takeSnapshot(ctx, client, conf)
+	v.snap, err = newSnapshot(ctx, client, conf)
 	client.Close()
 	if err != nil {
 		return nil, err
@@ -92,16 +91,16 @@ func Run(ctx context.Context, conf Config, report func(Finding) error) (*Summary
 	return v.sum, errors.Join(err, v.store.Close())
 }
 
-// verifier is a run under way.
+// verifier is a run.
 type verifier struct {
 	conf  Config
 	snap  *snapshot
 	store *scratch.Store
 	sum   *Summary
-	// What the topics still hold, once they have been read.
-	input, verdicts, ledger held
-	events                  []atomic.Int64 // of the input, by partition
-	anyLost                 bool           // spaceLost is not empty
+	// What the topics still have; set after reading.
+	input, results, ledger kept
+	events                 []atomic.Int64 // of the input, by partition
+	anyLost                bool           // spaceLost is not empty
 }
 
 func (v *verifier) run(ctx context.Context, report func(Finding) error) error {
@@ -109,27 +108,27 @@ func (v *verifier) run(ctx context.Context, report func(Finding) error) error {
 	if err := v.readTopics(ctx); err != nil {
 		return err
 	}
-	v.input, v.verdicts, v.ledger = v.snap.held(roleInput), v.snap.held(roleVerdict), v.snap.held(roleLedger)
+	v.input, v.results, v.ledger = v.snap.kept(roleInput), v.snap.kept(roleResult), v.snap.kept(roleLedger)
 	v.sum.noteReading(v, time.Since(began))
-	if err := v.placeParked(ctx); err != nil {
+	if err := v.matchParked(ctx); err != nil {
 		return err
 	}
-	if err := v.judgeAll(ctx); err != nil {
+	if err := v.checkEvents(ctx); err != nil {
 		return err
 	}
-	if err := v.judgeOffsets(); err != nil {
+	if err := v.checkOffsets(); err != nil {
 		return err
 	}
-	var unasked error
+	var unread error
 	if v.conf.API != nil {
-		if unasked = v.askAll(ctx); ctx.Err() != nil {
+		if unread = v.askAll(ctx); ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}
-	return errors.Join(v.reportAll(report), unasked)
+	return errors.Join(v.reportAll(report), unread)
 }
 
-// reportAll gives the findings in the order of the events.
+// reportAll reports the findings, ordered by event.
 func (v *verifier) reportAll(report func(Finding) error) error {
 	return v.each(spaceFinding, func(_ []byte, value scratch.Value) error {
 		f, err := decode[Finding](value)

@@ -132,7 +132,7 @@ func TestFaultsOfOutcomes(t *testing.T) {
 				right := event.OutcomeID("e1", event.TypeCaptured).String()
 				r.Value = []byte(strings.Replace(string(r.Value), right, event.OutcomeID("e2", event.TypeCaptured).String(), 1))
 			})
-		}, []want{{verify.WrongID, "e1"}}, []string{"its id is not the one that follows"}},
+		}, []want{{verify.WrongID, "e1"}}, []string{"its id does not follow from the event"}},
 		"wrong topic": {func(w *world) {
 			s := w.send(order{id: "e1"})
 			o := outcomeOf(s.event, event.TypeCaptured)
@@ -152,7 +152,7 @@ func TestFaultsOfOutcomes(t *testing.T) {
 			again := *o
 			again.Replayed, again.PaymentID = true, "another"
 			w.publish(&again)
-		}), []want{{verify.ContentsDiffer, "e1"}, {verify.LedgerDiffers, "e1"}}, []string{"its outcomes do not say the same", "the outcome is not what the ledger has"}},
+		}), []want{{verify.ContentsDiffer, "e1"}, {verify.LedgerDiffers, "e1"}}, []string{"its outcomes differ", "the outcome is not what the ledger has"}},
 		"a repetition of another time": {outcome(func(w *world, o *event.Outcome) {
 			again := *o
 			again.Replayed, again.Time = true, again.Time.Add(time.Second)
@@ -210,7 +210,7 @@ func TestFaultsOfParkedRecords(t *testing.T) {
 			r.Offset = at.Offset
 			w.park(&r, event.ParkInfo{Reason: event.ParkInvalidEvent})
 		}, []want{{verify.OutcomeWithoutEvent, ""}, {verify.MissingOutcome, event.RecordID(event.Message{Value: []byte("[]"), Timestamp: noon})}}, []string{
-			"where there is no such record", "settled, and not parked",
+			"where there is no such record", "completed, and not parked",
 		}},
 		"a conflicting event that is not": {func(w *world) {
 			w.settle(w.send(order{id: "e1"}), event.TypeCaptured)
@@ -244,12 +244,12 @@ func TestFaultsOfTheLedger(t *testing.T) {
 			s := w.send(order{id: "e1"})
 			w.publish(outcomeOf(s.event, event.TypeCaptured))
 			w.decideAs(s.event, outcomeOf(s.event, event.TypeRejected))
-		}, []want{{verify.LedgerDiffers, "e1"}}, []string{"says rejected"}},
+		}, []want{{verify.LedgerDiffers, "e1"}}, []string{"has it as rejected"}},
 		"parked, and there is an outcome": {func(w *world) {
 			s := w.send(order{id: "e1"})
 			w.publish(outcomeOf(s.event, event.TypeCaptured))
 			w.decideParked("e1", event.ParkInfo{Reason: event.ParkUndecided}, noon)
-		}, []want{{verify.LedgerDiffers, "e1"}}, []string{"says parked (undecided)"}},
+		}, []want{{verify.LedgerDiffers, "e1"}}, []string{"has it as parked (undecided)"}},
 		"on another event": {func(w *world) {
 			s := w.send(order{id: "e1"})
 			o := outcomeOf(s.event, event.TypeCaptured)
@@ -265,7 +265,7 @@ func TestFaultsOfTheLedger(t *testing.T) {
 		"a decision without an outcome": {func(w *world) {
 			s := w.send(order{id: "e1"})
 			w.decideAs(s.event, outcomeOf(s.event, event.TypeCaptured))
-		}, []want{{verify.LedgerWithoutOutcome, "e1"}}, []string{"none is there"}},
+		}, []want{{verify.LedgerWithoutOutcome, "e1"}}, []string{"an outcome that is not in the topics"}},
 		"a parking without a record": {func(w *world) {
 			w.send(order{id: "e1"})
 			w.decideParked("e1", event.ParkInfo{Reason: event.ParkTooOld}, noon)
@@ -274,7 +274,7 @@ func TestFaultsOfTheLedger(t *testing.T) {
 			s := w.send(order{id: "e1"})
 			w.park(s.record, event.ParkInfo{Reason: event.ParkUndecided})
 			w.decideAs(s.event, outcomeOf(s.event, event.TypeCaptured))
-		}, []want{{verify.LedgerWithoutOutcome, "e1"}}, []string{"only a parking"}},
+		}, []want{{verify.LedgerWithoutOutcome, "e1"}}, []string{"only a parked record"}},
 		"an outcome that it does not know": {func(w *world) {
 			w.publish(outcomeOf(w.send(order{id: "e1"}).event, event.TypeCaptured))
 		}, []want{{verify.OutcomeNotInLedger, "e1"}}, []string{"captured again"}},
@@ -301,13 +301,13 @@ func TestFaultsOfTheLedger(t *testing.T) {
 			w.settle(sent{event: &other}, event.TypeCaptured)
 			other.ID = "e2"
 			w.decideAs(&other, outcomeOf(&other, event.TypeCaptured))
-		}, []want{{verify.LedgerWithoutEvent, "e2"}}, []string{"says captured"}},
+		}, []want{{verify.LedgerWithoutEvent, "e2"}}, []string{"has it as captured"}},
 		"an attempt without an event": {func(w *world) { w.attempt("e2") }, []want{{verify.LedgerWithoutEvent, "e2"}}, []string{"money may have moved"}},
 		"what cannot be read": {func(w *world) {
 			w.produce(&kgo.Record{Topic: ledgers, Key: []byte("x/e1"), Value: []byte("?")})
 			w.produce(&kgo.Record{Topic: ledgers, Key: []byte("d/e2"), Value: []byte("?")})
 			w.produce(&kgo.Record{Topic: ledgers, Key: []byte("d/e3")})
-		}, []want{{verify.InvalidLedgerRecord, ""}, {verify.InvalidLedgerRecord, "e2"}, {verify.InvalidLedgerRecord, "e3"}}, []string{"key", "ledger", "a decision is erased"}},
+		}, []want{{verify.InvalidLedgerRecord, ""}, {verify.InvalidLedgerRecord, "e2"}, {verify.InvalidLedgerRecord, "e3"}}, []string{"key", "ledger", "a decision is deleted from the ledger"}},
 	})
 }
 
@@ -328,7 +328,7 @@ func TestFaultsOfSeveralEvents(t *testing.T) {
 		"one payment": {
 			func(w *world) { same(w, payment, order{id: "e1"}, order{id: "e2"}, order{id: "e3"}) },
 			[]want{{verify.SharedPayment, "e1"}},
-			[]string{"payment one is that of 3 events: e1, e2, e3"},
+			[]string{"payment one is the payment of 3 events: e1, e2, e3"},
 		},
 		"one reference": {func(w *world) {
 			w.conf.OncePerReference = true // a difference then

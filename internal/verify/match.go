@@ -8,12 +8,11 @@ import (
 	"payment-capture/internal/scratch"
 )
 
-// placeParked assigns those parked records to their events that do not contain
-// the event as the service decoded it: the place where the event's record lay
-// tells. What such a parked record contains is invalid, or became valid in the
-// parked topic, or is left out because of its size.
-func (v *verifier) placeParked(ctx context.Context) error {
-	p := &placer{verifier: v, batch: v.newBatch()}
+// matchParked assigns parked records to their events by the position of the input
+// record, if they do not contain the event as the service decoded it: they are
+// invalid, became valid in the parked topic, or have only a digest.
+func (v *verifier) matchParked(ctx context.Context) error {
+	p := &matcher{verifier: v, batch: v.newBatch()}
 	err := v.each(spacePlace, func(key []byte, value scratch.Value) error {
 		if len(key) != positionBytes+1+positionBytes {
 			return scratch.ErrCorrupt
@@ -26,8 +25,9 @@ func (v *verifier) placeParked(ctx context.Context) error {
 	return p.batch.Commit()
 }
 
-// placer is under way. At each place the input's record comes first.
-type placer struct {
+// matcher matches the records of one position after the other; the input's record
+// comes first.
+type matcher struct {
 	*verifier
 	batch  batch
 	place  position
@@ -53,7 +53,7 @@ type placedParked struct {
 	Entry parkedEntry
 }
 
-func (p *placer) add(ctx context.Context, place position, tag byte, at position, value scratch.Value) error {
+func (p *matcher) add(ctx context.Context, place position, tag byte, at position, value scratch.Value) error {
 	if err := errors.Join(ctx.Err(), p.batch.room()); err != nil {
 		return err
 	}
@@ -77,15 +77,15 @@ func (p *placer) add(ctx context.Context, place position, tag byte, at position,
 	case parked.ID != "":
 		p.batch.parked(parked.ID, parked.Named, at, e)
 	default:
-		p.strayParked(place, at, e)
+		p.unmatchedParked(place, at, e)
 	}
 	// The record that it was parked for may be deleted, and have a copy that is not.
 	p.batch.Set(append([]byte{spacePlain}, parked.Plain[:]...), nil)
 	return nil
 }
 
-// strayParked judges a parked record that no record of the input is for.
-func (p *placer) strayParked(place, at position, e parkedEntry) {
+// unmatchedParked reports a parked record whose input record does not exist.
+func (p *matcher) unmatchedParked(place, at position, e parkedEntry) {
 	within := int(place.partition) < len(p.snap.input.partitions)
 	if !e.has(flagSure) || p.input.sureOf(e.At) != certain || !within {
 		p.sum.notRetained++

@@ -2,41 +2,43 @@ package verify
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/ledger"
 	"payment-capture/internal/money"
 )
 
-// take writes what a record says. It is called for many records at once.
-func (v *verifier) take(b batch, t *topic, r *kgo.Record) {
+// storeRecord stores what a record says. It is safe for concurrent use.
+func (v *verifier) storeRecord(b batch, t *topic, r *kgo.Record) {
 	at := position{topic: t.number, partition: r.Partition, offset: r.Offset}
 	m := messageOf(r)
 	if t.has(roleLedger) {
-		v.takeLedger(b, t, at, r)
+		v.storeLedger(b, t, at, r)
 		return
 	}
 	if t.has(roleParked) {
 		if p, err := event.DecodeParked(m); err == nil {
-			v.takeParked(b, t, at, r, p)
+			v.storeParked(b, t, at, r, p)
 			return
 		}
 	}
-	if t.has(roleOutcome) && v.takeOutcome(b, t, at, m) {
+	if t.has(roleOutcome) && v.storeOutcome(b, t, at, m) {
 		return
 	}
 	switch {
 	case t.has(roleInput):
-		v.takeInput(b, at, m)
+		v.storeInput(b, at, m)
 	case t.has(roleParked):
 		v.sum.skipped.noParking.Add(1)
 	}
 }
 
-// messageOf gives the record as the service sees it.
+// messageOf returns the record as the service sees it.
 func messageOf(r *kgo.Record) event.Message {
 	m := event.Message{Key: r.Key, Value: r.Value, Headers: make([]event.Header, 0, len(r.Headers))}
 	for _, h := range r.Headers {
@@ -48,7 +50,7 @@ func messageOf(r *kgo.Record) event.Message {
 	return m
 }
 
-func (v *verifier) takeInput(b batch, at position, m event.Message) {
+func (v *verifier) storeInput(b batch, at position, m event.Message) {
 	e, err := v.conf.Decoder.Decode(m)
 	invalid, broken := errors.AsType[*event.InvalidError](err)
 	if skipped, ok := errors.AsType[*event.SkipError](err); ok {
@@ -56,8 +58,8 @@ func (v *verifier) takeInput(b batch, at position, m event.Message) {
 		return
 	}
 	entry := inputEntry{At: milli(m.Timestamp)}
-	if v.snap.settled(at.partition, at.offset) {
-		entry.Flags |= flagSettled
+	if v.snap.completed(at.partition, at.offset) {
+		entry.Flags |= flagCompleted
 	}
 	if v.inRange(m.Timestamp) {
 		entry.Flags |= flagInRange
@@ -84,7 +86,7 @@ func (v *verifier) takeInput(b batch, at position, m event.Message) {
 	if !entry.has(flagForeign) && entry.has(flagInRange) {
 		v.events[at.partition].Add(1)
 	}
-	if !entry.has(flagForeign) && entry.has(flagSettled) && v.snap.input.partitions[at.partition].foreign != "" {
+	if !entry.has(flagForeign) && entry.has(flagCompleted) && v.snap.input.partitions[at.partition].foreign != "" {
 		b.below(at, id, &entry)
 	}
 	// A parked record names the event by what is in it, if that can be read;
@@ -121,7 +123,7 @@ func sizeOf(m event.Message) int {
 	return n
 }
 
-// smallestParked gives the size of the largest record that the parked topic takes.
+// smallestParked returns the size of the largest record that the parked topic takes.
 func (s *snapshot) smallestParked() int32 {
 	for _, t := range s.topics {
 		if t.has(roleParked) {
@@ -132,11 +134,11 @@ func (s *snapshot) smallestParked() int32 {
 }
 
 // takeOutcome reports whether the record is one that claims to be an outcome.
-func (v *verifier) takeOutcome(b batch, t *topic, at position, m event.Message) bool {
+func (v *verifier) storeOutcome(b batch, t *topic, at position, m event.Message) bool {
 	o, id, err := event.DecodeOutcome(m)
 	if invalid, ok := errors.AsType[*event.InvalidError](err); ok {
 		b.finding(v.finding(InvalidOutcome, Finding{
-			Detail: "it says that it is an outcome of this service, but " + invalid.Error(), Records: []string{v.snap.name(at)},
+			Detail: "it claims to be an outcome of this service, and " + invalid.Error(), Records: []string{v.snap.name(at)},
 		}))
 		return true
 	}
@@ -182,9 +184,8 @@ func (v *verifier) takeOutcome(b batch, t *topic, at position, m event.Message) 
 	return true
 }
 
-// digestsOf gives the digest of what must be the same whenever an outcome is
-// produced for an event, and of what must be the same whenever the ledger gives
-// it. Before the ledger's time a repeated one came from a new answer of the
+// digestsOf returns the digest of what must be the same whenever an outcome is
+// produced for an event, and of what must be the same whenever it is replayed. Before the ledger's time a repeated one came from a new answer of the
 // API's, and said in its `time` when that was.
 func digestsOf(o *event.Outcome) (core, whole digest) {
 	texts := [][]byte{
@@ -211,7 +212,7 @@ func overpaid(o *event.Outcome) bool {
 	return sum > o.Amount.Minor()
 }
 
-func (v *verifier) takeParked(b batch, t *topic, at position, r *kgo.Record, p event.ParkedRecord) {
+func (v *verifier) storeParked(b batch, t *topic, at position, r *kgo.Record, p event.ParkedRecord) {
 	if p.Position.Topic != v.conf.Topics.Input {
 		v.sum.skipped.otherParked.Add(1)
 		return
@@ -224,7 +225,7 @@ func (v *verifier) takeParked(b batch, t *topic, at position, r *kgo.Record, p e
 	switch ev, err := v.conf.Decoder.Decode(p.Input); {
 	case p.Digest != nil:
 	case isSkip(err):
-		// An earlier version parked it. What this version skips is not judged.
+		// An earlier version parked it. What this version skips is not checked.
 		v.sum.skipped.parkedSkips.Add(1)
 		b.elsewhere(p.Position.ID, at)
 		return
@@ -234,7 +235,7 @@ func (v *verifier) takeParked(b batch, t *topic, at position, r *kgo.Record, p e
 		v.sum.skipped.othersParked.Add(1)
 		return
 	case isRecordID(p.Position.ID):
-		// The service did not take the record for this event: it contradicted the
+		// The service did not accept the record as this event: it contradicted the
 		// event, or it was invalid. A record without a timestamp is invalid if it has
 		// no time of its own, and the parked record has a timestamp.
 		e.Content, e.Whole = ev.Fingerprint(), wholeOf(ev.Content())
@@ -246,4 +247,82 @@ func (v *verifier) takeParked(b batch, t *topic, at position, r *kgo.Record, p e
 	}
 	placed.Named, placed.Entry = p.Position.ID, e
 	b.place(position{topic: v.snap.input.number, partition: p.Position.Partition, offset: p.Position.Offset}, tagParked, at, placed)
+}
+
+func (v *verifier) storeLedger(b batch, t *topic, at position, r *kgo.Record) {
+	kind, id, err := ledger.ParseKey(r.Key)
+	sure := flags(0)
+	if at.offset < t.partitions[at.partition].sure {
+		sure = flagSure
+	}
+	switch {
+	case err != nil:
+	case !plainID(id):
+		err = fmt.Errorf("%w: the key has no event id", ledger.ErrUnreadable)
+	case kind == ledger.KindAttempt:
+		err = v.storeAttempt(b, at, r, id, sure)
+	default:
+		err = v.storeDecision(b, at, r, id, sure)
+	}
+	if err != nil {
+		f := Finding{Detail: err.Error(), Records: []string{v.snap.name(at)}}
+		if plainID(id) {
+			f.EventID = id
+		}
+		b.finding(v.finding(InvalidLedgerRecord, f))
+	}
+}
+
+// plainID reports whether it is an id of an event, or of a record.
+func plainID(id string) bool {
+	for i := range len(id) {
+		if id[i] <= 0x20 || id[i] > 0x7e {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 80
+}
+
+func (v *verifier) storeAttempt(b batch, at position, r *kgo.Record, id string, sure flags) error {
+	e := attemptEntry{marked: marked{sure}}
+	if r.Value == nil {
+		e.Flags |= flagGone
+	} else {
+		a, err := ledger.DecodeAttempt(r.Value)
+		if err != nil {
+			return err
+		}
+		e.First = milli(a.First)
+	}
+	b.entry(id, tagAttempt, at, e)
+	return nil
+}
+
+var errErased = errors.New("a decision is deleted from the ledger: the event can be charged again")
+
+func (v *verifier) storeDecision(b batch, at position, r *kgo.Record, id string, sure flags) error {
+	if r.Value == nil {
+		return errErased
+	}
+	d, err := ledger.DecodeDecision(id, r.Value)
+	if err != nil {
+		return err
+	}
+	e := decisionEntry{marked: marked{sure}, At: milli(d.At), First: milli(d.Attempt.First), Content: d.Attempt.Event}
+	for _, content := range d.Superseded {
+		e.Superseded = append(e.Superseded, wholeOf(content))
+	}
+	if d.Parked() {
+		e.Flags |= flagParked
+		e.Reason = string(d.ParkInfo.Reason)
+	} else {
+		if d.Outcome.Type == event.TypeCaptured {
+			e.Flags |= flagCaptured
+		}
+		e.Amount = storedAmount{d.Outcome.Amount}
+		e.Core, e.Whole = digestsOf(d.Outcome)
+	}
+	v.sum.decided(e.At)
+	b.entry(id, tagDecision, at, e)
+	return nil
 }
