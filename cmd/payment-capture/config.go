@@ -30,7 +30,7 @@ func newConfig() *cobra.Command {
 				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "run would refuse this:\n%v\n", err) // for people only
 			}
 			if check {
-				_, err = fmt.Fprintln(cmd.OutOrStdout(), "the configuration is good")
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), "the configuration is valid")
 				return err
 			}
 			return nil

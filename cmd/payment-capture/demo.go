@@ -23,7 +23,7 @@ func newDemo() *cobra.Command {
 		Use:   "demo",
 		Short: "Show the service at work; nothing needs to be installed",
 		Long: "Run the real service between a broker in memory and the simulated API, send it generated orders with declines and faults, " +
-			"and check that every event has exactly one verdict and no key was charged twice. With a promise broken the exit code is 6.",
+			"and check that every event has exactly one decision and no key was charged twice. If a promise is broken the exit code is 6.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts.Out = cmd.OutOrStdout()
 			opts.Log = slog.New(slog.DiscardHandler)
@@ -54,8 +54,8 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// localPort reads localhost:PORT; "" is port 0, for a free one. Another host is
-// refused: the broker in memory asks nobody for a password.
+// localPort parses localhost:PORT; "" is port 0, for a free one. Another host is
+// refused, because the broker in memory has no authentication.
 func localPort(address string) (uint16, error) {
 	if address == "" {
 		return 0, nil

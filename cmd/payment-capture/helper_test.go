@@ -76,3 +76,16 @@ func command(t *testing.T, args ...string) result {
 	}
 	return r
 }
+
+// commands runs commands that only read at the same time, and returns their results
+// in order.
+func commands(t *testing.T, all ...[]string) []result {
+	t.Helper()
+	results := make([]result, len(all))
+	var wg sync.WaitGroup
+	for i, args := range all {
+		wg.Go(func() { results[i] = command(t, args...) })
+	}
+	wg.Wait()
+	return results
+}

@@ -27,7 +27,7 @@ func newLedger() *cobra.Command {
 	return cmd
 }
 
-// readWhole is said of every command that does.
+// readWhole is part of the help of the commands that read the whole ledger.
 const readWhole = "The whole of TOPIC_LEDGER is read for it, into a store in the system's temporary directory that is removed afterwards: " +
 	"LEDGER_DIR belongs to the running service and is not used. It needs about as much disk as the service's own store."
 
@@ -39,7 +39,7 @@ func newLedgerGet() *cobra.Command {
 		Use:   "get EVENT",
 		Short: "Show what the ledger knows of an event, by its id",
 		Long: "Show what the ledger knows of an event, and what the service would do if the event's record came now. " +
-			"Where it knows nothing of it the exit code is 1.\n\n" + readWhole + " " + writesNothing,
+			"If it knows nothing the exit code is 1.\n\n" + readWhole + " " + writesNothing,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || args[0] == "" {
 				return usageError{errors.New("ledger get: give one event id")}
@@ -104,7 +104,7 @@ func rulesOf(c config.Config) show.Rules {
 	return show.Rules{Rules: app.Rules(c), Suppress: c.ReplayedOutcomes == config.ReplayedSuppress}
 }
 
-// printEvent shows what is known of an event. That nothing is known is an error.
+// printEvent prints what is known of an event. It is an error if nothing is.
 func printEvent(out io.Writer, topic string, e show.Event, asJSON bool) error {
 	if asJSON {
 		if err := show.JSON(out, e); err != nil {
@@ -163,7 +163,7 @@ func readLedger(cmd *cobra.Command, c config.Config, use func(context.Context, *
 // healthy is what whileWell needs of a ledger.
 type healthy interface{ Health() ledger.Health }
 
-// halted is the state of a ledger that answers nothing any more.
+// halted is the state of a ledger that cannot be read.
 const halted = "halted"
 
 // whileWell calls a function that reads a ledger, and meanwhile shows its health. It

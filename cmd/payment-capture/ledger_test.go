@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,19 +124,25 @@ func (w *ledgerWorld) leavesNothing() {
 func TestLedgerGet(t *testing.T) {
 	w := newLedgerWorld(t)
 	w.fill()
-	for id, wants := range map[string][]string{
+	wants := map[string][]string{
 		"captured": {`decision +captured\n`, `amount +700\.50 MXN\n`, `payment +10458724\n`, `order +order-captured\n`, `open attempt +no\n`, `payment.captured is published again`},
 		"rejected": {`decision +rejected\n`, `reason +cc_rejected_high_risk \(category fraud, retry never\)\n`, `payment.rejected is published again`},
 		"parked":   {`decision +parked\n`, `reason +undecided\n`, `detail +nobody knows\n`, `tries +5\n`, `waits for an operator`},
 		"young":    {`decision +undecided\n`, `open attempt +yes`, `account +main\n`, `called for again under the same key`},
 		"aged":     {`decision +undecided\n`, `looked up at the API first, because it was first attempted 2h`},
 		"old":      {`decision +undecided\n`, `parked if that does not decide`, `IDEMPOTENCY_KEY_HORIZON \(24h0m0s\)`},
-	} {
-		got := command(t, "ledger", "get", id)
+	}
+	ids := slices.Sorted(maps.Keys(wants))
+	var gets [][]string
+	for _, id := range ids {
+		gets = append(gets, []string{"ledger", "get", id})
+	}
+	for i, got := range commands(t, gets...) {
+		id := ids[i]
 		if got.code != exitOK || got.stderr != "" {
 			t.Errorf("%s: got %+v", id, got)
 		}
-		for _, want := range wants {
+		for _, want := range wants[id] {
 			if !regexp.MustCompile(want).MatchString(got.stdout) {
 				t.Errorf("%s: no %q in\n%s", id, want, got.stdout)
 			}
@@ -165,8 +173,9 @@ func TestLedgerGetInJSON(t *testing.T) {
 func TestLedgerGetOfAnUnknownEvent(t *testing.T) {
 	w := newLedgerWorld(t)
 	w.fill()
-	for _, id := range []string{"nobody's", "withdrawn", "capture"} {
-		got := command(t, "ledger", "get", id)
+	ids := []string{"nobody's", "withdrawn", "capture"}
+	for i, got := range commands(t, []string{"ledger", "get", ids[0]}, []string{"ledger", "get", ids[1]}, []string{"ledger", "get", ids[2]}) {
+		id := ids[i]
 		if got.code != exitFailed || got.stdout != "" || !strings.Contains(got.stderr, "knows nothing of event") || !strings.Contains(got.stderr, "over 168h ago (CAPTURE_MAX_EVENT_AGE)") {
 			t.Errorf("%s: got %+v", id, got)
 		}
@@ -236,8 +245,9 @@ func TestLedgerCommandsFail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newLedgerWorld(t)
 			test.make(w)
-			for _, args := range [][]string{{"ledger", "get", "captured"}, {"ledger", "stats"}} {
-				got := command(t, args...)
+			readers := [][]string{{"ledger", "get", "captured"}, {"ledger", "stats"}}
+			for i, got := range commands(t, readers...) {
+				args := readers[i]
 				if got.code != exitFailed || got.stdout != "" {
 					t.Errorf("%v: got %+v", args, got)
 				}

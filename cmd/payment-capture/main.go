@@ -46,7 +46,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	_, _ = fmt.Fprintln(stderr, "payment-capture:", err) // nobody is left to tell
+	_, _ = fmt.Fprintln(stderr, "payment-capture:", err) // there is no other place to report to
 	return exitCode(err)
 }
 
@@ -55,7 +55,7 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// exitCode gives the exit code for an error; of several that are joined, the
+// exitCode returns the exit code for an error; of several that are joined, the
 // first that stands below.
 func exitCode(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
@@ -118,8 +118,8 @@ func readConfig() (config.Config, error) {
 
 func newLogger(c config.Config, w io.Writer) *slog.Logger { return logFrom(c.LogLevel, w) }
 
-// logWarnings logs what is wrong alone, where the command shows by other means how
-// far it is.
+// logWarnings returns a logger without the progress of the parts, because the command
+// shows its own.
 func logWarnings(c config.Config, w io.Writer) *slog.Logger {
 	return logFrom(max(c.LogLevel, slog.LevelWarn), w)
 }

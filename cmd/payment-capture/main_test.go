@@ -112,7 +112,7 @@ func TestConfig(t *testing.T) {
 		!strings.Contains(got.stdout, "[redacted]") || !strings.Contains(got.stdout, "BRL") {
 		t.Errorf("config: got %+v", got)
 	}
-	if got := command(t, "config", "--check"); got.code != exitOK || got.stdout != "the configuration is good\n" {
+	if got := command(t, "config", "--check"); got.code != exitOK || got.stdout != "the configuration is valid\n" {
 		t.Errorf("config --check: got %+v", got)
 	}
 	setEnv(t, "MERCADOPAGO_URL=https://u:"+password+"@host", "FLUSH_INTERVAL=soon", "CAPTURE_MAX_TRIES=7")

@@ -36,27 +36,27 @@ func newReplay() *cobra.Command {
 	var f replayFlags
 	cmd := &cobra.Command{
 		Use:   "replay",
-		Short: "Send records of the input topic, or parked ones, to the service again",
+		Short: "Send records of the input topic, or parked records, to the service again",
 		Long: "Send records of TOPIC_ORDER_READY_TO_CAPTURE, or with --parked those of TOPIC_PARKED as they were, into TOPIC_ORDER_READY_TO_CAPTURE again, " +
-			"for the running service to deal with. What was decided before is answered from the ledger; docs/replaying.md says what becomes of the rest.\n\n" +
-			"First it says what would come of it and for how much money; --dry-run ends there. Where the API would be called it asks before it sends, " +
-			"or wants --yes. SIGINT and SIGTERM stop it; --resume goes on from there.\n\n" + readWhole,
+			"for the running service to deal with. What was decided before is answered from the ledger; docs/replaying.md describes the rest.\n\n" +
+			"First it prints what would happen and for how much money; --dry-run ends there. If the API would be called it asks before it sends, " +
+			"or requires --yes. SIGINT and SIGTERM stop it; --resume continues.\n\n" + readWhole,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
-	f.choosing(cmd)
+	f.addSelection(cmd)
 	flags := cmd.Flags()
-	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would come of it, and send nothing")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "print what would happen, and send nothing")
 	flags.BoolVar(&f.asJSON, "json", false, "with --dry-run, print JSON")
 	flags.BoolVar(&f.yes, "yes", false, "do not ask before events are sent for which the API is called")
-	flags.Float64Var(&f.rate, "rate", 200, "records a second; 0: no limit (docs/replaying.md says what to choose)")
+	flags.Float64Var(&f.rate, "rate", 200, "records a second; 0: no limit (see docs/replaying.md)")
 	flags.StringVar(&f.partitioner, "partitioner", string(replay.SamePartition), "same: into the partition in which a record lay; key: into that of its key")
-	flags.StringVar(&f.state, "state", "payment-capture-replay.json", "file that says how far the run is; removed at its end")
-	flags.BoolVar(&f.resume, "resume", false, "go on with the run whose --state is there")
+	flags.StringVar(&f.state, "state", "payment-capture-replay.json", "file with the progress of the run; removed at its end")
+	flags.BoolVar(&f.resume, "resume", false, "continue the run of the --state file")
 	return cmd
 }
 
-// choosing adds the flags that say which records are meant.
-func (f *replayFlags) choosing(cmd *cobra.Command) {
+// addSelection adds the flags that select records.
+func (f *replayFlags) addSelection(cmd *cobra.Command) {
 	flags, s := cmd.Flags(), &f.selection
 	flags.BoolVar(&s.All, "all", false, "every record")
 	flags.StringVar(&f.since, "since", "", "records written at this time or later, such as 2026-11-23T10:00:00Z")
@@ -71,7 +71,7 @@ func (f *replayFlags) choosing(cmd *cobra.Command) {
 	flags.BoolVar(&s.Hopeless, "even-hopeless", false, "with --parked: send also what would only be parked again, such as invalid events")
 }
 
-// read checks the flags.
+// read parses and checks the flags.
 func (f *replayFlags) read(cmd *cobra.Command) error {
 	var err error
 	for _, t := range []struct {
@@ -101,14 +101,14 @@ func (f *replayFlags) read(cmd *cobra.Command) error {
 	case f.asJSON && !f.dryRun:
 		return errors.New("--json: it is for --dry-run")
 	}
-	if f.resume && f.chosen(cmd) == "" {
-		return nil // what was chosen then
+	if f.resume && f.selected(cmd) == "" {
+		return nil // the selection of the state file
 	}
 	return f.selection.Check()
 }
 
-// chosen gives one of the flags by which records were chosen, or "".
-func (f *replayFlags) chosen(cmd *cobra.Command) string {
+// selected returns one of the selecting flags that are set, or "".
+func (f *replayFlags) selected(cmd *cobra.Command) string {
 	for _, name := range []string{
 		"all", "since", "until", "partition", "from-offset", "to-offset", "order", "event", "parked", "reason", "even-hopeless",
 	} {
@@ -153,8 +153,8 @@ func (f *replayFlags) replay(ctx context.Context, cmd *cobra.Command, conf repla
 	}
 	defer func() { err = errors.Join(err, run.Close()) }()
 	if !run.KeepsTime() {
-		conf.Log.WarnContext(ctx, "the input topic gives every record the time of its arrival (message.timestamp.type is LogAppendTime): "+
-			"events that have no time of their own are not sent where it would matter", slog.String("topic", conf.Input))
+		conf.Log.WarnContext(ctx, "input topic replaces the times of records", slog.String("topic", conf.Input),
+			slog.String("cause", "message.timestamp.type is LogAppendTime"), slog.String("effect", "events without a time of their own are not sent if their age matters"))
 	}
 	plan, err := run.Plan(ctx)
 	bar.end()
@@ -179,10 +179,10 @@ func (f *replayFlags) replay(ctx context.Context, cmd *cobra.Command, conf repla
 	result, err := run.Send(ctx, plan)
 	bar.end()
 	if errors.Is(err, replay.ErrNotBegun) && !f.resume {
-		return fmt.Errorf("%w: name a file by --state that can be written", err)
+		return fmt.Errorf("%w; name a writable file with --state", err)
 	}
 	if err != nil {
-		return fmt.Errorf("%w; %d records are sent. Go on by: payment-capture replay --resume --state %s", err, result.Sent, f.state)
+		return fmt.Errorf("%w; %d records are sent; continue with: payment-capture replay --resume --state %s", err, result.Sent, f.state)
 	}
 	_, _ = fmt.Fprintf(out, "%d records are sent\n", result.Sent) // for people only
 	if result.TooLarge > 0 || result.Deleted > 0 {
@@ -192,7 +192,7 @@ func (f *replayFlags) replay(ctx context.Context, cmd *cobra.Command, conf repla
 	return nil
 }
 
-// usageIf marks errors that the flags are the cause of.
+// usageIf marks errors that the flags caused.
 func usageIf(err error) error {
 	for _, of := range []error{replay.ErrSelection, replay.ErrUnfinished, replay.ErrNoState, replay.ErrOther} {
 		if errors.Is(err, of) {
@@ -202,7 +202,7 @@ func usageIf(err error) error {
 	return err
 }
 
-// confirm asks whether events shall be sent for which the API is called.
+// confirm asks whether to send events for which the API is called.
 func (f *replayFlags) confirm(ctx context.Context, cmd *cobra.Command, plan *replay.Plan) error {
 	charges := plan.Charges()
 	if charges.Events == 0 || f.yes {

@@ -175,14 +175,14 @@ func TestReplayParked(t *testing.T) {
 		t.Fatal(err)
 	}
 	state := filepath.Join(t.TempDir(), "s")
-	if got := command(t, "replay", "--parked", "--event", "nobody's", "--dry-run", "--state", state); got.code != exitOK || !strings.Contains(got.stdout, "3 records that were read none is chosen") {
+	if got := command(t, "replay", "--parked", "--event", "nobody's", "--dry-run", "--state", state); got.code != exitOK || !strings.Contains(got.stdout, "3 records that were read none is selected") {
 		t.Errorf("nobody's event: got %+v", got)
 	}
 	if got := command(t, "replay", "--parked", "--event", "damaged", "--dry-run", "--state", state); !strings.Contains(got.stdout, "no parked record") {
-		t.Errorf("a damaged parking: got %+v", got)
+		t.Errorf("a damaged parked record: got %+v", got)
 	}
 	if got := command(t, "replay", "--parked", "--all", "--yes", "--state", filepath.Join(state, "nowhere")); got.code != exitFailed ||
-		!strings.Contains(got.stderr, "name a file by --state that can be written") || w.inInput() != 0 {
+		!strings.Contains(got.stderr, "name a writable file with --state") || w.inInput() != 0 {
 		t.Errorf("a state file that cannot be written: got %+v", got)
 	}
 	if got := command(t, "replay", "--parked", "--reason", "too_old", "--yes", "--state", state); got.code != exitOK || w.inInput() != 0 {
@@ -218,10 +218,10 @@ func TestReplayIsInterruptedAndResumed(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	if got := command(t, "replay", "--all", "--yes", "--state", state); got.code != exitUsage || !strings.Contains(got.stderr, "--resume") {
-		t.Errorf("anew: got %+v", got)
+		t.Errorf("a new run: got %+v", got)
 	}
-	if got := command(t, "replay", "--resume", "--order", "o", "--state", state); got.code != exitUsage || !strings.Contains(got.stderr, "other records were chosen") {
-		t.Errorf("another choice: got %+v", got)
+	if got := command(t, "replay", "--resume", "--order", "o", "--state", state); got.code != exitUsage || !strings.Contains(got.stderr, "select the same") {
+		t.Errorf("another selection: got %+v", got)
 	}
 	if got := command(t, "replay", "--resume", "--yes", "--rate", "0", "--state", state); got.code != exitOK || !strings.Contains(got.stdout, "20 records are sent") {
 		t.Errorf("resumed: got %+v", got)

@@ -87,7 +87,7 @@ func runSimulated(cmd *cobra.Command, flags simulatorFlags) error {
 	return errors.Join(err, server.stop())
 }
 
-// simulatedSite gives the site to simulate. A site and a currency that are both
+// simulatedSite returns the site to simulate. A site and a currency that are both
 // given have to agree, or every answer would contradict its request; "" is
 // either's default, and Mexico that of both.
 func simulatedSite(id, currency string) (money.Site, error) {

@@ -22,8 +22,8 @@ func newTopics() *cobra.Command {
 	var replication int16
 	cmd := &cobra.Command{
 		Use:   "topics",
-		Short: "Create the topics that are missing, and say how the others differ",
-		Long: "Create the topics that are missing, and say how existing ones differ from what they should be. " +
+		Short: "Create missing topics, and show how the others differ",
+		Long: "Create missing topics, and show how existing ones differ from what they should be. " +
 			"Existing topics are never changed. With a difference the exit code is 1; a setting that the broker does not report is a remark.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.ReadKafka()
@@ -36,13 +36,13 @@ func newTopics() *cobra.Command {
 			return ensureTopics(cmd, c, dryRun, partitions, replication)
 		},
 	}
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be done")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be done")
 	cmd.Flags().Int32Var(&partitions, "partitions", 6, "partitions of a topic that is created")
 	cmd.Flags().Int16Var(&replication, "replication-factor", 0, "replicas of a topic that is created; 0: as many as there are brokers, up to 3")
 	return cmd
 }
 
-// topicSpecs gives the topics as they should be. Outcomes and parked records
+// topicSpecs returns the topics as they should be. Outcomes and parked records
 // are not compacted: each is an event, not a state.
 func topicSpecs(c config.Config, partitions int32, replication int16) []kafka.TopicSpec {
 	var specs []kafka.TopicSpec
@@ -54,12 +54,12 @@ func topicSpecs(c config.Config, partitions int32, replication int16) []kafka.To
 		seen[name] = true
 		conf := map[string]string{
 			"cleanup.policy": "delete",
-			// An acknowledged record outlives one broker, where there are several.
+			// An acknowledged record outlives one broker, if there are several.
 			"min.insync.replicas": strconv.Itoa(max(1, int(replication)-1)),
 		}
 		switch name {
 		case c.TopicParked:
-			// A parked record waits for a person for as long as it takes.
+			// A parked record waits for an operator for as long as it takes.
 			conf["retention.ms"] = "-1"
 			// It carries the input record and the reason beside it.
 			conf["max.message.bytes"] = "2097152"

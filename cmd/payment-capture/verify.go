@@ -18,7 +18,7 @@ import (
 	"payment-capture/internal/verify"
 )
 
-// errDiffers says that the proof failed.
+// errDiffers reports that verify found differences.
 var errDiffers = errors.New("the topics are not as they should be")
 
 // verifyFlags are those of verify.
@@ -40,15 +40,15 @@ func newVerify() *cobra.Command {
 		Use:   "verify",
 		Short: "Prove from the topics that every event has exactly one outcome with the right amount",
 		Long: "Read the input, the outcomes, the parked records and the ledger, and prove, event by event, that there is exactly one outcome " +
-			"with the right amount; with --api, also that the payment API has that payment. Where something differs the exit code is 7. " +
-			"Nothing is written to Kafka, and no money is moved. docs/verifying.md says what is proven, and what to do about each kind of difference.",
+			"with the right amount; with --api, also that the payment API has that payment. If something differs the exit code is 7. " +
+			"Nothing is written to Kafka, and no money is moved. docs/verifying.md lists what is proven, and what to do about each kind of difference.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
-	cmd.Flags().StringVar(&f.since, "since", "", "judge events whose records in the input topic are of this time or later: RFC 3339")
-	cmd.Flags().StringVar(&f.until, "until", "", "judge events whose records are of an earlier time: RFC 3339")
-	cmd.Flags().BoolVar(&f.noLedger, "no-ledger", false, "leave the ledger out, where there is none")
+	cmd.Flags().StringVar(&f.since, "since", "", "check events whose records in the input topic are of this time or later: RFC 3339")
+	cmd.Flags().StringVar(&f.until, "until", "", "check events whose records are of an earlier time: RFC 3339")
+	cmd.Flags().BoolVar(&f.noLedger, "no-ledger", false, "leave the ledger out, if there is none")
 	cmd.Flags().BoolVar(&f.api, "api", false, "read the payment of every event from the API, and compare")
-	cmd.Flags().BoolVar(&f.search, "api-search", false, "with --api: search for payments of events that are parked or have no verdict")
+	cmd.Flags().BoolVar(&f.search, "api-search", false, "with --api: search for payments of events that are parked or have no decision")
 	cmd.Flags().Float64Var(&f.apiRate, "api-rate", 5, "with --api: calls a second, up to 1000, beside those of the service")
 	cmd.Flags().StringVar(&f.output, "output", "", "file to write every finding to")
 	cmd.Flags().StringVar(&f.format, "format", "json", "of the file: json, a document a line, or csv")
@@ -58,7 +58,7 @@ func newVerify() *cobra.Command {
 	return cmd
 }
 
-// check looks at the flags.
+// check checks the flags.
 func (f *verifyFlags) check(conf *verify.Config) error {
 	var err error
 	for _, t := range []struct {
@@ -138,7 +138,7 @@ func (f *verifyFlags) config(c config.Config, log *slog.Logger) (verify.Config, 
 	return conf, err
 }
 
-// apiClient makes a client that the payments are read with.
+// apiClient returns a client to read payments with.
 func apiClient(c config.Config, log *slog.Logger) (*mercadopago.Client, error) {
 	token := secret.Fixed(c.MercadoPagoAccessToken)
 	if c.MercadoPagoAccessTokenFile != "" {

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// limits are what the input topic does to the time of a record that is sent.
+// limits are how the input topic treats the time of a record that is sent.
 type limits struct {
-	// appendTime: it writes its own in its place.
+	// appendTime: the broker replaces the record's time.
 	appendTime bool
-	// maxAge: records that are older it refuses, or deletes soon, maybe before
-	// they are read. 0: no record is too old.
+	// maxAge: older records are refused, or deleted soon, maybe before they are read.
+	// 0: no record is too old.
 	maxAge time.Duration
 }
 
@@ -20,8 +20,8 @@ type limits struct {
 // already; never more than half of the retention.
 const spareRetention = 24 * time.Hour
 
-// limitsOf reads the limits from a topic's configuration. What is not told has
-// none.
+// limitsOf reads the limits from a topic's configuration. What is not configured is
+// not limited.
 func limitsOf(config map[string]string) limits {
 	l := limits{appendTime: config["message.timestamp.type"] == "LogAppendTime"}
 	if retention := milliseconds(config["retention.ms"]); retention > 0 && strings.Contains(config["cleanup.policy"], "delete") {
@@ -38,7 +38,7 @@ func (l *limits) lower(maxAge time.Duration) {
 	}
 }
 
-// milliseconds reads a setting; 0 where it is none, or no bound.
+// milliseconds parses a setting; 0: invalid, or no bound.
 func milliseconds(text string) time.Duration {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n <= 0 || n > math.MaxInt64/int64(time.Millisecond) {
@@ -47,8 +47,8 @@ func milliseconds(text string) time.Duration {
 	return time.Duration(n) * time.Millisecond
 }
 
-// keep reports whether a copy of a record of that time keeps it. A record that
-// has none gets one.
+// keep reports whether a copy of a record keeps its time. A record without a time
+// gets one.
 func (l limits) keep(recordTime, now time.Time) bool {
 	return !recordTime.IsZero() && !l.appendTime && (l.maxAge == 0 || now.Sub(recordTime) <= l.maxAge)
 }

@@ -29,22 +29,21 @@ func restore(m event.Message) (p parked, ok bool) {
 
 // timeMatters reports whether what the service makes of the record may depend on
 // the record's time: that of a record without a trusted event id, and of an
-// event that does not say when it happened.
+// event without a time of its own.
 func (p *parked) timeMatters(s *subject) bool {
 	return s.event == nil || p.reason == event.ParkInvalidEvent || p.reason == event.ParkConflicting || !s.ownTime()
 }
 
-// untimed reports whether the parked record had no timestamp: the service took it
-// under an id that tells.
+// untimed reports whether the parked record had no timestamp: the id under which
+// the service parked it shows that.
 func (p *parked) untimed() bool {
 	m := p.message
 	m.Timestamp = time.Time{}
 	return p.at.ID == event.RecordID(m)
 }
 
-// mark is the one that undoes a parking, by the ledger's decision; where the
-// ledger has none, for there was none when the record was parked, by the parked
-// record.
+// mark returns the mark that undoes the decision to park. Without a decision in the
+// ledger, because there was no ledger then, the parked record tells.
 func (p *parked) mark(d *event.Decision) *event.Resend {
 	if d == nil {
 		return &event.Resend{ParkedAt: p.since, FirstAttempt: p.first}

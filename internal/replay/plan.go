@@ -3,13 +3,21 @@ package replay
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
+	"github.com/shopspring/decimal"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/event"
+	"payment-capture/internal/money"
+	"payment-capture/internal/skips"
 )
 
-// Plan says what would be sent from where the run is, and what would come of it,
-// by the ledger and the clock as they are now. Nothing is sent. At the end of ctx
-// the error is [ErrInterrupted].
+// Plan returns what would be sent from where the run is, and what the service would
+// do, by the ledger and the clock as they are now. Nothing is sent. When ctx ends the
+// error is [ErrInterrupted].
 func (r *Run) Plan(ctx context.Context) (*Plan, error) {
 	plan, err := r.plan(ctx)
 	if err != nil && ctx.Err() != nil {
@@ -20,16 +28,16 @@ func (r *Run) Plan(ctx context.Context) (*Plan, error) {
 
 func (r *Run) plan(ctx context.Context) (*Plan, error) {
 	if r.state.Selection.Parked {
-		// All of it, also where the run has been: what was parked again is sent
-		// from its last place, be that before or behind.
+		// The whole spans, also where the run has been: a record that was parked again is
+		// sent from its last place, before or after this one.
 		if err := r.findNewest(ctx); err != nil {
 			return nil, err
 		}
 	}
 	t := newTally()
-	err := r.scan(ctx, "looking at the records", r.state.Spans, func(rec *kgo.Record) error {
+	err := r.scan(ctx, "planning", r.state.Spans, func(rec *kgo.Record) error {
 		t.plan.Scanned++
-		return r.weigh(ctx, t, rec)
+		return r.planRecord(ctx, t, rec)
 	})
 	if err != nil {
 		return nil, err
@@ -37,7 +45,7 @@ func (r *Run) plan(ctx context.Context) (*Plan, error) {
 	return t.done(), nil
 }
 
-// scan gives every record of the spans to a function, and shows how far it is.
+// scan calls a function with every record of the spans, and shows the progress.
 func (r *Run) scan(ctx context.Context, phase string, spans []span, use func(*kgo.Record) error) error {
 	m := r.merged(spans)
 	defer m.close()
@@ -55,7 +63,7 @@ func (r *Run) scan(ctx context.Context, phase string, spans []span, use func(*kg
 	}
 }
 
-// steps gives how many offsets there are to read.
+// steps returns how many offsets there are to read.
 func steps(spans []span) int64 {
 	var n int64
 	for _, s := range spans {
@@ -64,14 +72,14 @@ func steps(spans []span) int64 {
 	return n
 }
 
-// findNewest notes where each event was parked last.
+// findNewest stores where each event was parked last.
 func (r *Run) findNewest(ctx context.Context) error {
 	whole := make([]span, 0, len(r.state.Spans))
 	for _, s := range r.state.Spans {
 		s.Next = s.Start
 		whole = append(whole, s)
 	}
-	return r.scan(ctx, "looking for what was parked again", whole, func(rec *kgo.Record) error {
+	return r.scan(ctx, "finding records parked again", whole, func(rec *kgo.Record) error {
 		j, err := r.judge(ctx, rec)
 		if err != nil || j == nil || j.subject.id == "" {
 			return err
@@ -98,8 +106,8 @@ func (r *Run) superseded(j *judged, rec *kgo.Record) (bool, error) {
 	return newest != placeIn(rec), err
 }
 
-// weigh adds a record to the plan.
-func (r *Run) weigh(ctx context.Context, t *tally, rec *kgo.Record) error {
+// planRecord adds a record to the plan.
+func (r *Run) planRecord(ctx context.Context, t *tally, rec *kgo.Record) error {
 	j, err := r.judge(ctx, rec)
 	if err != nil || j == nil {
 		return err
@@ -137,8 +145,8 @@ func (r *Run) weigh(ctx context.Context, t *tally, rec *kgo.Record) error {
 	return nil
 }
 
-// claim: of the events of one reference that would be called for, the first is
-// captured, as far as can be told, and the others are parked for it.
+// claim changes the class of an event if another event of its reference comes before
+// it: the first is captured, as far as the plan can tell, and the others are parked.
 func (r *Run) claim(j *judged) error {
 	if !r.conf.Rules.OncePerReference || !j.class.Calls() {
 		return nil
@@ -153,4 +161,110 @@ func (r *Run) claim(j *judged) error {
 		j.class = LookUpThenPark
 	}
 	return nil
+}
+
+// Plan is what a run would send, and what the service would do.
+type Plan struct {
+	// Rows has a row for each class that occurs, in the order of [Classes].
+	Rows []Row
+	// Scanned counts the records that were read, chosen or not.
+	Scanned int64
+	// Send counts the records that would be sent.
+	Send int64
+	// Elsewhere counts those of them that would go to the partition of their
+	// key, because theirs does not exist in the topic.
+	Elsewhere int64
+	// Restamped counts those of them that would have the present time, because the
+	// topic does not keep, or refuses, records of their age.
+	Restamped int64
+	// Skipped counts the records that the service skips, by reason and by type or
+	// account.
+	Skipped []skips.Count
+}
+
+// Row counts the records, events and money of a class.
+// Copies of an event count once as an event, and for the money.
+type Row struct {
+	Class   Class
+	Records int64
+	Events  int64
+	Sent    int64 // of the records
+	Money   map[money.Currency]decimal.Decimal
+}
+
+// Charges sums up the events that are sent and for which the API would be
+// called: a row of no class.
+func (p *Plan) Charges() Row {
+	sum := newRow("")
+	for _, r := range p.Rows {
+		if !r.Class.Calls() || r.Sent == 0 {
+			continue
+		}
+		sum.Records += r.Records
+		sum.Events += r.Events
+		sum.Sent += r.Sent
+		for c, amount := range r.Money {
+			sum.Money[c] = sum.Money[c].Add(amount)
+		}
+	}
+	return *sum
+}
+
+func newRow(c Class) *Row { return &Row{Class: c, Money: make(map[money.Currency]decimal.Decimal)} }
+
+// MoneyText returns the sums by currency, as "BRL 10.00, MXN 700.50".
+func (r Row) MoneyText() string {
+	var sums []string
+	for _, c := range slices.Sorted(maps.Keys(r.Money)) {
+		sums = append(sums, string(c)+" "+r.text(c))
+	}
+	return strings.Join(sums, ", ")
+}
+
+func (r Row) text(c money.Currency) string {
+	site, _ := money.SiteOf(c)
+	return r.Money[c].StringFixed(site.Scale)
+}
+
+// tally counts records into a plan.
+type tally struct {
+	rows    map[Class]*Row
+	skipped skips.Counter
+	plan    Plan
+}
+
+func newTally() *tally { return &tally{rows: make(map[Class]*Row)} }
+
+// add counts a record. The first of its copies counts for the event.
+func (t *tally) add(c Class, e *event.ReadyToCapture, first, sent bool) {
+	row := t.rows[c]
+	if row == nil {
+		row = newRow(c)
+		t.rows[c] = row
+	}
+	row.Records++
+	if sent {
+		row.Sent++
+		t.plan.Send++
+	}
+	if !first {
+		return
+	}
+	row.Events++
+	if e != nil {
+		currency := e.Amount.Currency()
+		site, _ := money.SiteOf(currency)
+		row.Money[currency] = row.Money[currency].Add(decimal.New(e.Amount.Minor(), -site.Scale))
+	}
+}
+
+// done returns the plan.
+func (t *tally) done() *Plan {
+	for _, c := range Classes() {
+		if row := t.rows[c]; row != nil {
+			t.plan.Rows = append(t.plan.Rows, *row)
+		}
+	}
+	t.plan.Skipped = t.skipped.Counts()
+	return &t.plan
 }

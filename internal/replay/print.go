@@ -11,7 +11,7 @@ import (
 	"payment-capture/internal/skips"
 )
 
-// String says for a person what comes of a class.
+// String describes a class for a person.
 func (c Class) String() string {
 	switch c {
 	case AnsweredCaptured:
@@ -31,7 +31,7 @@ func (c Class) String() string {
 	case LookUpFirst:
 		return "looked up at the API, then TRIED AGAIN under the same key"
 	case LookUpThenPark:
-		return "looked up at the API, and parked where that does not tell"
+		return "looked up at the API, and parked if that does not decide"
 	case ParkTooOld:
 		return "parked: older than CAPTURE_MAX_EVENT_AGE"
 	case ParkInFuture:
@@ -51,7 +51,7 @@ func (c Class) String() string {
 	case Tombstone:
 		return "skipped: a record without a value (tombstone)"
 	case DecidedSince:
-		return "not sent: decided, or parked anew, since it was parked"
+		return "not sent: decided, or parked again, since it was parked"
 	case Superseded:
 		return "not sent: the event was parked again, and is sent from there"
 	case DigestGone:
@@ -70,7 +70,7 @@ func (c Class) String() string {
 func (p *Plan) Print(w io.Writer) {
 	t := table.NewWriter()
 	t.SetOutputMirror(w)
-	t.AppendHeader(table.Row{"what comes of it", "records", "sent", "events", "money"})
+	t.AppendHeader(table.Row{"what happens", "records", "sent", "events", "money"})
 	t.SetColumnConfigs([]table.ColumnConfig{
 		{Number: 1, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft},
 		{Number: 2, Align: text.AlignRight},
@@ -84,15 +84,15 @@ func (p *Plan) Print(w io.Writer) {
 	t.AppendFooter(table.Row{fmt.Sprintf("of %d read", p.Scanned), p.chosen(), p.Send, "", ""})
 	t.Render()
 	if p.chosen() == 0 {
-		_, _ = fmt.Fprintf(w, "of %d records that were read none is chosen\n", p.Scanned) // for people only
+		_, _ = fmt.Fprintf(w, "of %d records that were read none is selected\n", p.Scanned) // for people only
 	}
 	p.printSkipped(w)
 	for _, n := range []struct {
 		records int64
 		what    string
 	}{
-		{p.Elsewhere, "go to the partition of their key: the one in which they lay is not in the input topic"},
-		{p.Restamped, "get the present time: the input topic does not keep times, or would refuse or soon delete records as old"},
+		{p.Elsewhere, "go to the partition of their key, because the input topic does not have their partition"},
+		{p.Restamped, "get the present time, because the input topic does not keep times, or would refuse or soon delete old records"},
 	} {
 		if n.records > 0 {
 			_, _ = fmt.Fprintf(w, "%d of the records %s\n", n.records, n.what) // for people only

@@ -1,9 +1,9 @@
-// Package replay sends records of the input topic, or records that were parked,
-// into the input topic again. What becomes of each is decided by the service and
-// its ledger; a plan says it beforehand.
+// Package replay sends records of the input topic, or parked records, into the input
+// topic again. What happens to each is decided by the service and
+// its ledger; a plan predicts it.
 //
-// A run reads what was there when it began, so it does not read what it writes.
-// How far it has come lies in a file, by which it is resumed.
+// A run reads the records that existed when it began, so it does not read what it
+// writes. Its progress is in a state file, from which it can be resumed.
 package replay
 
 import (
@@ -23,22 +23,22 @@ import (
 
 // Ledger is what was attempted and decided.
 type Ledger interface {
-	// Lookup gives what is known of an event.
+	// Lookup returns the history of an event.
 	Lookup(ctx context.Context, id string) (event.History, error)
-	// UnderReference gives what is known of every event under an external reference.
+	// UnderReference returns the history of every event under an external reference.
 	UnderReference(ctx context.Context, reference string) ([]event.Known, error)
 }
 
-// Partitioner says into which partition a record goes.
+// Partitioner chooses the partition of a record.
 type Partitioner string
 
 // The partitioners.
 const (
-	SamePartition Partitioner = "same" // into that in which it lay
-	ByKey         Partitioner = "key"  // into that of its key, as Kafka's clients choose it
+	SamePartition Partitioner = "same" // the one it was in
+	ByKey         Partitioner = "key"  // that of its key, as Kafka's clients choose it
 )
 
-// Config fixes a run.
+// Config configures a run.
 type Config struct {
 	Kafka         kafka.Config
 	Input, Parked string // topics
@@ -59,10 +59,10 @@ type Config struct {
 	Log      *slog.Logger
 }
 
-// ErrSelection says that what is chosen is not there.
-var ErrSelection = errors.New("the choice does not fit")
+// ErrSelection reports that a selected partition does not exist.
+var ErrSelection = errors.New("selection does not fit the topic")
 
-// maxUnacked is how many records are on their way to the broker at most.
+// maxUnacked bounds the records that are sent and not acknowledged.
 const maxUnacked = 1000
 
 // Run is a replay, from its plan to its last record.
@@ -77,8 +77,8 @@ type Run struct {
 	state  state
 }
 
-// New begins a run, or takes one up again. Nothing is sent. The errors, beside
-// what the cluster says: [ErrSelection], [ErrUnfinished], [ErrNoState], [ErrOther].
+// New begins or resumes a run. It sends nothing. Apart from errors of the cluster it
+// returns [ErrSelection], [ErrUnfinished], [ErrNoState] and [ErrOther].
 func New(ctx context.Context, conf Config) (_ *Run, err error) {
 	if conf.Progress == nil {
 		conf.Progress = func(string, int64, int64) {}
@@ -103,8 +103,7 @@ func New(ctx context.Context, conf Config) (_ *Run, err error) {
 	return r, nil
 }
 
-// stateOf gives the state that the run begins with: a new one, or the one that
-// lies in the file.
+// stateOf returns the state that the run begins with: a new one, or that of the file.
 func (r *Run) stateOf(ctx context.Context) (s state, err error) {
 	if r.conf.Resume {
 		before, err := readState(r.conf.State)
@@ -145,7 +144,7 @@ func (r *Run) merged(spans []span) *merged {
 	return newMerged(r.conf.Kafka, r.conf.Log, r.source, spans)
 }
 
-// Close ends the run. Its state file stays, if it was not finished.
+// Close ends the run. The state file of an unfinished run is kept.
 func (r *Run) Close() error {
 	r.client.Close()
 	return r.seen.Close()

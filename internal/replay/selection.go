@@ -12,10 +12,10 @@ import (
 	"payment-capture/internal/event"
 )
 
-// Selection says which records are meant. It lies in the state file, so that a
-// run is resumed with what it was begun with. It holds no secret.
+// Selection selects records. It is in the state file, so that a run is resumed with
+// the selection it was begun with. It has no secret.
 type Selection struct {
-	All bool `json:"all,omitempty"` // every record; nothing narrower is named then
+	All bool `json:"all,omitempty"` // every record; excludes everything narrower
 
 	// Of the record's time: from Since on, and before Until. Zero: no bound.
 	Since time.Time `json:"since,omitzero"`
@@ -27,62 +27,61 @@ type Selection struct {
 	To   *int64 `json:"to_offset,omitempty"`
 
 	Orders []string `json:"orders,omitempty"`
-	Events []string `json:"events,omitempty"` // ids; of records that are no valid event what stands in for one
+	Events []string `json:"events,omitempty"` // event ids, or the record ids of invalid records
 
-	// Parked takes the records from the parked topic, and marks them so that
-	// they are tried again.
+	// Parked selects from the parked topic, and marks the records so that the service
+	// tries them again.
 	Parked  bool     `json:"parked,omitempty"`
-	Reasons []string `json:"reasons,omitempty"` // of parking; none: all
-	// Hopeless sends of the parked ones also those that would only be parked
-	// again.
+	Reasons []string `json:"reasons,omitempty"` // park reasons; none: all
+	// Hopeless also sends parked records that would only be parked again.
 	Hopeless bool `json:"hopeless,omitempty"`
 }
 
-// empty reports whether nothing is said at all.
+// empty reports whether nothing is selected or excluded.
 func (s *Selection) empty() bool { return reflect.DeepEqual(s.canonical(), Selection{}) }
 
-// Check says what is wrong with a selection, by the names of the flags.
+// Check returns what is wrong with a selection, by the names of the flags.
 func (s *Selection) Check() error {
 	narrow := !s.Since.IsZero() || !s.Until.IsZero() || len(s.Partitions) > 0 || s.From != nil || s.To != nil ||
 		len(s.Orders) > 0 || len(s.Events) > 0 || len(s.Reasons) > 0
 	switch {
 	case !s.All && !narrow:
-		return errors.New("nothing is chosen: give --since, --until, --partition, --from-offset, --to-offset, --order or --event (with --parked also --reason), or --all for everything")
+		return errors.New("nothing is selected: give --since, --until, --partition, --from-offset, --to-offset, --order or --event (with --parked also --reason), or --all for everything")
 	case s.All && narrow:
-		return errors.New("--all: it means everything; leave it out where something narrower is chosen")
+		return errors.New("--all: selects everything; omit it to select less")
 	case !s.Since.IsZero() && !s.Until.IsZero() && !s.Since.Before(s.Until):
 		return fmt.Errorf("--until: %s is not after --since (%s)", s.Until.Format(time.RFC3339), s.Since.Format(time.RFC3339))
 	case (s.From != nil || s.To != nil) && len(s.Partitions) != 1:
-		return errors.New("--from-offset, --to-offset: offsets are a partition's: name it alone by --partition")
+		return errors.New("--from-offset, --to-offset: name one partition by --partition")
 	case s.From != nil && *s.From < 0, s.To != nil && *s.To < 0:
-		return errors.New("--from-offset, --to-offset: no offset is negative")
+		return errors.New("--from-offset, --to-offset: must not be negative")
 	case s.From != nil && s.To != nil && *s.From >= *s.To:
 		return fmt.Errorf("--to-offset: %d is not after --from-offset (%d); the record at --to-offset is the first that is left out", *s.To, *s.From)
 	case !s.Parked && len(s.Reasons) > 0:
-		return errors.New("--reason: only what was parked has one; give --parked too")
+		return errors.New("--reason: needs --parked")
 	case !s.Parked && s.Hopeless:
-		return errors.New("--even-hopeless: it is for what was parked; give --parked too")
+		return errors.New("--even-hopeless: needs --parked")
 	}
 	for _, p := range s.Partitions {
 		if p < 0 {
-			return fmt.Errorf("--partition: %d is none", p)
+			return fmt.Errorf("--partition: %d must not be negative", p)
 		}
 	}
 	for _, r := range s.Reasons {
 		if !slices.Contains(event.ParkReasons(), event.ParkReason(r)) {
-			return fmt.Errorf("--reason: %q is none of %v", r, event.ParkReasons())
+			return fmt.Errorf("--reason: %q is not one of %v", r, event.ParkReasons())
 		}
 	}
 	return nil
 }
 
-// Same reports whether two selections choose the same.
+// Same reports whether two selections select the same records.
 func (s *Selection) Same(other *Selection) bool {
 	return reflect.DeepEqual(s.canonical(), other.canonical())
 }
 
-// canonical gives the selection without what makes no difference: the order in
-// which things are named, and a time's zone.
+// canonical returns the selection without what makes no difference: the order of
+// lists, and time zones.
 func (s *Selection) canonical() Selection {
 	c := *s
 	c.Since, c.Until = c.Since.UTC(), c.Until.UTC()
@@ -99,8 +98,8 @@ func sortedSet[T int32 | string](items []T) []T {
 	return slices.Compact(sorted)
 }
 
-// inTime reports whether a record was written in the time that is chosen. One
-// without a time is in it only where all time is.
+// inTime reports whether a record was written in the selected time. One without a
+// time is selected only if the time is not bounded.
 func (s *Selection) inTime(r *kgo.Record) bool {
 	if s.Since.IsZero() && s.Until.IsZero() {
 		return true
@@ -111,8 +110,8 @@ func (s *Selection) inTime(r *kgo.Record) bool {
 	return s.Until.IsZero() || r.Timestamp.Before(s.Until)
 }
 
-// names reports whether a record's order and event are chosen. A record that is
-// no valid event has its key for its order.
+// names reports whether the order and the event of a record are selected. The order
+// of an invalid record is its key.
 func (s *Selection) names(of *subject) bool {
 	order := string(of.message.Key)
 	if of.event != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// state is what a run is resumed with: what it sends, and how far it has come.
+// state is what a run is resumed with: what it sends, and its progress.
 type state struct {
 	Version     int         `json:"version"`
 	Began       time.Time   `json:"began"`
@@ -25,7 +25,7 @@ type state struct {
 	Sent        int64       `json:"sent"` // records that were acknowledged
 }
 
-// topicMark tells a topic from one of its name that was made later.
+// topicMark distinguishes a topic from a later one of the same name.
 type topicMark struct {
 	Name string `json:"name"`
 	ID   string `json:"id"`
@@ -37,19 +37,18 @@ const stateVersion = 1
 
 // Errors of the state file, each with what to do.
 var (
-	// ErrUnfinished says that a state file of an earlier run is there.
+	// ErrUnfinished reports a state file of an earlier run.
 	ErrUnfinished = errors.New("an earlier run was not finished")
-	// ErrNotBegun says that nothing was sent by this run.
-	ErrNotBegun = errors.New("nothing is sent by this run")
-	// ErrNoState says that there is no state file to resume with.
+	// ErrNotBegun reports that this run sent nothing.
+	ErrNotBegun = errors.New("this run sent nothing")
+	// ErrNoState reports that there is no state file to resume from.
 	ErrNoState = errors.New("there is nothing to resume")
-	// ErrOther says that a state file is of another run than the one that is
-	// asked for.
-	ErrOther = errors.New("the earlier run was another one")
+	// ErrOther reports a state file of a run with other settings.
+	ErrOther = errors.New("the earlier run had other settings")
 )
 
-// readState reads a state file. The error is [ErrNoState], or says what is wrong
-// with the file.
+// readState reads a state file. The error is [ErrNoState], or what is wrong with the
+// file.
 func readState(file string) (*state, error) {
 	text, err := os.ReadFile(file) //nolint:gosec // G304: the user names it
 	if errors.Is(err, fs.ErrNotExist) {
@@ -60,15 +59,15 @@ func readState(file string) (*state, error) {
 	}
 	var s state
 	if err := json.Unmarshal(text, &s); err != nil {
-		return nil, fmt.Errorf("%s is no state file of a replay: %w", file, err)
+		return nil, fmt.Errorf("%s is not a state file of a replay: %w", file, err)
 	}
 	if s.Version != stateVersion {
-		return nil, fmt.Errorf("%s is of version %d, and this version of the program reads %d: resume with the program that wrote it", file, s.Version, stateVersion)
+		return nil, fmt.Errorf("%s has version %d, not %d; resume with the version of payment-capture that wrote it", file, s.Version, stateVersion)
 	}
 	return &s, nil
 }
 
-// write puts the state into its file, whole or not at all.
+// write replaces the state file atomically.
 func (s *state) write(file string) error {
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -80,7 +79,7 @@ func (s *state) write(file string) error {
 	return nil
 }
 
-// absent says that a state file must not be there, for a run begins anew.
+// absent returns an error if there is a state file, because a new run begins.
 func absent(file string) error {
 	_, err := os.Lstat(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -89,30 +88,30 @@ func absent(file string) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: its state is in %s. Go on with it by --resume, remove the file to give it up, or name another one by --state", ErrUnfinished, file)
+	return fmt.Errorf("%w: its state is in %s; continue it with --resume, remove the file to give it up, or name another one with --state", ErrUnfinished, file)
 }
 
-// matches says in what a run that is to be resumed differs from the one of the
-// state. A selection that is empty is that of the state.
+// matches returns how a run that is to be resumed differs from that of the state. An
+// empty selection is that of the state.
 func (s *state) matches(c *Config, source, target topicMark) error {
 	switch {
 	case s.Source.Name != source.Name || s.Target.Name != target.Name:
-		return fmt.Errorf("%w: it sent from %q to %q, this one from %q to %q: set the topics as they were, or begin anew",
+		return fmt.Errorf("%w: it sent from %q to %q, this one from %q to %q; set the topics as they were, or begin a new run",
 			ErrOther, s.Source.Name, s.Target.Name, source.Name, target.Name)
 	case s.Source.ID != source.ID || s.Target.ID != target.ID:
-		return fmt.Errorf("%w: a topic was deleted and made anew since, so its offsets mean nothing any more: begin anew", ErrOther)
+		return fmt.Errorf("%w: a topic was recreated since, so its offsets are void; begin a new run", ErrOther)
 	case s.Account != c.Rules.Account:
-		return fmt.Errorf("%w: MERCADOPAGO_ACCOUNT was %q and is %q: set it as it was, or begin anew", ErrOther, s.Account, c.Rules.Account)
+		return fmt.Errorf("%w: MERCADOPAGO_ACCOUNT was %q and is %q; set it as it was, or begin a new run", ErrOther, s.Account, c.Rules.Account)
 	case s.Partitioner != c.Partitioner:
-		return fmt.Errorf("%w: --partitioner was %s and is %s: give it as it was, or begin anew", ErrOther, s.Partitioner, c.Partitioner)
+		return fmt.Errorf("%w: --partitioner was %s and is %s; set it as it was, or begin a new run", ErrOther, s.Partitioner, c.Partitioner)
 	case !s.Selection.Same(&c.Selection):
-		return fmt.Errorf("%w: other records were chosen then (%s), than now (%s): choose as then, or leave the choice out; or begin anew",
+		return fmt.Errorf("%w: it selected %s, this one %s; select the same, omit the selection, or begin a new run",
 			ErrOther, s.Selection.text(), c.Selection.text())
 	}
 	return nil
 }
 
-// text gives a selection for a person.
+// text formats a selection.
 func (s *Selection) text() string {
 	text, err := json.Marshal(s.canonical())
 	if err != nil {

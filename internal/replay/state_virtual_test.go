@@ -65,7 +65,7 @@ func TestResumeIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.create(input, partitions, nil)
-		refused("a topic made anew", ErrOther, "anew", func(*Config) {})
+		refused("a recreated topic", ErrOther, "recreated", func(*Config) {})
 	})
 }
 

@@ -10,18 +10,18 @@ import (
 	"payment-capture/internal/mercadopago"
 )
 
-// subject is a record as the service would see it.
+// subject is a record as the service would decode it.
 type subject struct {
 	message event.Message
 	decoder event.Decoder
-	event   *event.ReadyToCapture // nil where the record is no valid event of ours
-	foreign Class                 // OtherType, OtherAccount, Tombstone, or "" where it is ours
+	event   *event.ReadyToCapture // nil: not a valid event of ours
+	foreign Class                 // OtherType, OtherAccount, Tombstone, or "" if it is ours
 	skipped event.SkipError       // why it is foreign, and its type or account
-	// id is the event's, or what stands in for it where the record is invalid.
+	// id is the event's, or the record id if the record is invalid.
 	id string
 }
 
-// look decodes a record as the service of those rules does.
+// look decodes a record as the service with these rules does.
 func look(m event.Message, rules *Rules) subject {
 	s := subject{message: m, decoder: rules.Decoder}
 	e, err := s.decoder.Decode(m)
@@ -44,11 +44,11 @@ func look(m event.Message, rules *Rules) subject {
 	return s
 }
 
-// ours reports whether the service would not skip it.
+// ours reports whether the service would process the record.
 func (s *subject) ours() bool { return s.foreign == "" }
 
-// ownTime reports whether the event says when it happened. Else its record's
-// time stands for that.
+// ownTime reports whether the event has its own time. Otherwise its record's time
+// counts.
 func (s *subject) ownTime() bool { return s.event != nil && !s.event.TimeFromRecord }
 
 // ageless reports whether the record is invalid and would be valid if it had a
@@ -63,16 +63,16 @@ func (s *subject) ageless(now time.Time) bool {
 	return err == nil
 }
 
-// body is the mark of the request that this version would send.
+// body returns the fingerprint of the request that this version would send.
 func (s *subject) body() event.Fingerprint {
 	request, err := mercadopago.NewRequest(s.event)
 	if err != nil {
-		return event.Fingerprint{} // of no request; a decoded event has one
+		return event.Fingerprint{} // a decoded event always has a request
 	}
 	return event.FingerprintOf(request.Body)
 }
 
-// content tells the contents of one event id apart.
+// content distinguishes the contents of one event id.
 func (s *subject) content() event.Fingerprint {
 	if s.event == nil {
 		return event.Fingerprint{} // its id is that of its content
@@ -80,7 +80,7 @@ func (s *subject) content() event.Fingerprint {
 	return s.event.Content()
 }
 
-// identity tells apart what the events of one id are for.
+// identity distinguishes what the events of one id are for.
 func (s *subject) identity() event.Fingerprint {
 	if s.event == nil {
 		return event.Fingerprint{}
@@ -88,7 +88,7 @@ func (s *subject) identity() event.Fingerprint {
 	return s.event.Fingerprint()
 }
 
-// messageOf gives a record as far as events are concerned.
+// messageOf returns a record as the event package decodes it.
 func messageOf(r *kgo.Record) event.Message {
 	m := event.Message{Key: r.Key, Value: r.Value, Headers: make([]event.Header, 0, len(r.Headers))}
 	for _, h := range r.Headers {

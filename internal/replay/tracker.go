@@ -2,8 +2,8 @@ package replay
 
 import "sync"
 
-// tracker knows of each partition below which offset all is done: left out, or
-// sent and acknowledged. It is safe for use by many goroutines.
+// tracker tracks of each partition below which offset every record is done: left
+// out, or sent and acknowledged. It is safe for concurrent use.
 type tracker struct {
 	mu    sync.Mutex
 	parts map[int32]*trackedPart
@@ -12,7 +12,7 @@ type tracker struct {
 
 type trackedPart struct {
 	open []*ticket // the first is not done
-	next int64     // the offset after the last that was taken up
+	next int64     // the offset after the last record that was read
 }
 
 // ticket is a record on its way.
@@ -36,8 +36,8 @@ func (t *tracker) leaveOut(partition int32, offset int64) {
 	t.parts[partition].next = offset + 1
 }
 
-// begin notes a record that is sent. What it gives is to be called once it is
-// known whether the record was acknowledged, or is never taken.
+// begin notes a record that is sent. The caller calls end once the record is
+// acknowledged, or will never be.
 func (t *tracker) begin(partition int32, offset int64) (end func(acked bool)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -59,8 +59,8 @@ func (t *tracker) begin(partition int32, offset int64) (end func(acked bool)) {
 	}
 }
 
-// apply writes how far all is done into the spans, and gives how many records
-// were acknowledged.
+// apply writes the progress into the spans, and returns how many records were
+// acknowledged.
 func (t *tracker) apply(spans []span) (sent int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -74,7 +74,7 @@ func (t *tracker) apply(spans []span) (sent int64) {
 	return t.sent
 }
 
-// acknowledged gives how many records were.
+// acknowledged returns how many records were acknowledged.
 func (t *tracker) acknowledged() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
