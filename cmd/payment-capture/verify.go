@@ -3,10 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -81,8 +80,9 @@ func (f *verifyFlags) check(conf *verify.Config) error {
 		return errors.New("--api-rate: over 0, up to 1000 calls a second")
 	case f.maxShown < 0:
 		return errors.New("--max-shown: 0 or more")
-	case !slices.Contains(verify.Formats(), f.format):
-		return fmt.Errorf("--format: %q is none of %s", f.format, strings.Join(verify.Formats(), ", "))
+	}
+	if _, err := verify.NewWriter(io.Discard, f.format); err != nil {
+		return fmt.Errorf("--format: %w", err)
 	}
 	return nil
 }
@@ -187,7 +187,7 @@ func (f *findings) close() error {
 }
 
 func (f *verifyFlags) verify(cmd *cobra.Command, conf verify.Config, file *findings, bar *progress) error {
-	shown := verify.NewShown(f.maxShown)
+	shown := &verify.Shown{Most: f.maxShown}
 	sum, err := verify.Run(cmd.Context(), conf, func(found verify.Finding) error {
 		shown.Add(found)
 		if file.file == nil {

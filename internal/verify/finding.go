@@ -9,13 +9,10 @@ import (
 	"strings"
 )
 
-// Severity is whether a finding breaks the proof.
-type Severity string
-
-// The severities.
+// The severities of a finding.
 const (
-	Difference Severity = "difference" // something is not as it must be
-	Warning    Severity = "warning"    // an operator should know
+	severityDifference = "difference" // something is wrong
+	severityWarning    = "warning"    // an operator should know
 )
 
 // Kind is what is found: a closed list, in the order of the documentation.
@@ -71,17 +68,17 @@ func Kinds() []Kind {
 
 // severity is that of a kind. That of a shared reference depends on
 // what is charged once.
-func (k Kind) severity(oncePerReference bool) Severity {
+func (k Kind) severity(oncePerReference bool) string {
 	warnings := []Kind{APIRefunded, ConflictingEvent, EventNotRetained, OnlyReplayed}
 	if slices.Contains(warnings, k) || (k == SharedReference && !oncePerReference) {
-		return Warning
+		return severityWarning
 	}
-	return Difference
+	return severityDifference
 }
 
 // Finding is something that is wrong, or that an operator should know.
 type Finding struct {
-	Severity  Severity `json:"severity"`
+	Severity  string   `json:"severity"` // difference or warning
 	Kind      Kind     `json:"kind"`
 	EventID   string   `json:"event_id"`
 	OrderID   string   `json:"order_id,omitempty"`
@@ -109,9 +106,6 @@ type Writer interface {
 	Close() error
 }
 
-// Formats lists the formats of a file of findings.
-func Formats() []string { return []string{"json", "csv"} }
-
 // NewWriter returns a writer of a format: JSON lines or CSV.
 func NewWriter(w io.Writer, format string) (Writer, error) {
 	switch format {
@@ -125,7 +119,7 @@ func NewWriter(w io.Writer, format string) (Writer, error) {
 			"severity", "kind", "event_id", "order_id", "external_reference", "amount", "currency", "payment_id", "detail", "records",
 		})
 	}
-	return nil, fmt.Errorf("%q is not one of %s", format, strings.Join(Formats(), ", "))
+	return nil, fmt.Errorf("%q is not json or csv", format)
 }
 
 type jsonWriter struct{ *json.Encoder }
@@ -141,7 +135,7 @@ type csvWriter struct{ *csv.Writer }
 // Write implements [Writer].
 func (w csvWriter) Write(f Finding) error {
 	row := []string{
-		string(f.Severity), string(f.Kind), f.EventID, f.OrderID, f.Reference, f.Amount, f.Currency, f.PaymentID, f.Detail,
+		f.Severity, string(f.Kind), f.EventID, f.OrderID, f.Reference, f.Amount, f.Currency, f.PaymentID, f.Detail,
 		strings.Join(f.Records, " "),
 	}
 	for i, text := range row {

@@ -95,48 +95,42 @@ func (s *Summary) printRest(out table.Writer) {
 
 // Shown collects the first findings for printing.
 type Shown struct {
-	most int
-	out  table.Writer
-	rows int
+	Most int // how many to print
+	rows []table.Row
 	left int
-}
-
-// NewShown returns a table of at most so many findings.
-func NewShown(most int) *Shown {
-	s := &Shown{most: most, out: table.NewWriter()}
-	s.out.SetStyle(table.StyleLight)
-	s.out.AppendHeader(table.Row{"kind", "event", "order", "amount", "finding", "records"})
-	s.out.SetColumnConfigs([]table.ColumnConfig{
-		{Number: 1, WidthMax: 24, WidthMaxEnforcer: text.WrapSoft},
-		{Number: 2, WidthMax: 36},
-		{Number: 3, WidthMax: 24},
-		{Number: 5, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft},
-		{Number: 6, WidthMax: 48, WidthMaxEnforcer: text.WrapSoft},
-	})
-	return s
 }
 
 // Add adds a finding.
 func (s *Shown) Add(f Finding) {
-	if s.rows == s.most {
+	if len(s.rows) == s.Most {
 		s.left++
 		return
 	}
-	s.rows++
 	kind := string(f.Kind)
-	if f.Severity == Warning {
+	if f.Severity == severityWarning {
 		kind += " (warning)"
 	}
-	s.out.AppendRow(table.Row{
+	s.rows = append(s.rows, table.Row{
 		kind, f.EventID, f.OrderID, strings.TrimSpace(f.Amount + " " + f.Currency), f.Detail, strings.Join(f.Records, " "),
 	})
 }
 
 // Print writes the table, if there is anything in it.
 func (s *Shown) Print(w io.Writer) {
-	if s.rows > 0 {
-		s.out.SetOutputMirror(w)
-		s.out.Render()
+	if len(s.rows) > 0 {
+		out := table.NewWriter()
+		out.SetOutputMirror(w)
+		out.SetStyle(table.StyleLight)
+		out.AppendHeader(table.Row{"kind", "event", "order", "amount", "finding", "records"})
+		out.SetColumnConfigs([]table.ColumnConfig{
+			{Number: 1, WidthMax: 24, WidthMaxEnforcer: text.WrapSoft},
+			{Number: 2, WidthMax: 36},
+			{Number: 3, WidthMax: 24},
+			{Number: 5, WidthMax: 60, WidthMaxEnforcer: text.WrapSoft},
+			{Number: 6, WidthMax: 48, WidthMaxEnforcer: text.WrapSoft},
+		})
+		out.AppendRows(s.rows)
+		out.Render()
 	}
 	if s.left > 0 {
 		_, _ = fmt.Fprintf(w, "%d more are not shown: --output writes all of them to a file, --max-shown shows more\n", s.left) // for people only

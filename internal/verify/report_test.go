@@ -18,7 +18,7 @@ import (
 
 func aFinding() verify.Finding {
 	return verify.Finding{
-		Severity: verify.Difference, Kind: verify.WrongAmount, EventID: "e1", OrderID: `order, "1" <b>`, Reference: "r", Amount: "700.50", Currency: "MXN",
+		Severity: "difference", Kind: verify.WrongAmount, EventID: "e1", OrderID: `order, "1" <b>`, Reference: "r", Amount: "700.50", Currency: "MXN",
 		PaymentID: "p", Detail: "its amount is 1.00, the event's is 700.50", Records: []string{"orders/0@1", "captured/0@2"},
 	}
 }
@@ -121,7 +121,7 @@ func TestTheTable(t *testing.T) {
 	found, sum := w.expect(want{verify.MissingOutcome, "e1"}, want{verify.MissingOutcome, recordID()})
 	var buf bytes.Buffer
 	sum.Print(&buf)
-	shown := verify.NewShown(1)
+	shown := &verify.Shown{Most: 1}
 	for _, f := range found {
 		shown.Add(f)
 	}

@@ -125,7 +125,7 @@ func (s *Summary) event(st state, c *content, d *facts) {
 
 func (s *Summary) count(f Finding) {
 	s.kinds[f.Kind]++
-	s.warnings[f.Kind] = f.Severity == Warning
+	s.warnings[f.Kind] = f.Severity == severityWarning
 }
 
 // Differences returns the number of differences.
