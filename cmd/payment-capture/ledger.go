@@ -28,7 +28,8 @@ func newLedger() *cobra.Command {
 }
 
 // readWhole is part of the help of the commands that read the whole ledger.
-const readWhole = "The whole of TOPIC_LEDGER is read for it, into a store in the system's temporary directory that is removed afterwards: " +
+const readWhole = "The whole of TOPIC_LEDGER is read for it, into a store in the system's temporary directory " +
+	"that is removed afterwards: " +
 	"LEDGER_DIR belongs to the running service and is not used. It needs about as much disk as the service's own store."
 
 const writesNothing = "Nothing is written to Kafka."
@@ -123,7 +124,9 @@ func printEvent(out io.Writer, topic string, e show.Event, asJSON bool) error {
 
 // withLedger reads the whole ledger into a temporary directory, which has room for
 // more, and removes the directory after use.
-func withLedger(cmd *cobra.Command, conf ledger.Config, bar *progress, use func(ctx context.Context, l *ledger.Ledger, dir string) error) (err error) {
+func withLedger(cmd *cobra.Command, conf ledger.Config, bar *progress,
+	use func(ctx context.Context, l *ledger.Ledger, dir string) error,
+) (err error) {
 	dir, err := os.MkdirTemp("", "payment-capture-")
 	if err != nil {
 		return fmt.Errorf("create a directory for the ledger in the system's temporary directory (TMPDIR): %w", err)
@@ -155,9 +158,10 @@ func readLedger(cmd *cobra.Command, c config.Config, use func(context.Context, *
 		return usageError{err}
 	}
 	bar := newProgress(cmd.ErrOrStderr(), log)
-	return withLedger(cmd, ledger.Config{Kafka: conf, Topic: c.TopicLedger, Log: log}, bar, func(ctx context.Context, l *ledger.Ledger, _ string) error {
-		return use(ctx, l)
-	})
+	return withLedger(cmd, ledger.Config{Kafka: conf, Topic: c.TopicLedger, Log: log}, bar,
+		func(ctx context.Context, l *ledger.Ledger, _ string) error {
+			return use(ctx, l)
+		})
 }
 
 // healthy is what whileWell needs of a ledger.

@@ -92,7 +92,8 @@ func newRoot() *cobra.Command {
 	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newRun(), newDemo(), newSimulator(), newTopics(), newLedger(), newReplay(), newVerify(), newConfig(), newVersion(), newHealthcheck(), newRelease())
+	root.AddCommand(newRun(), newDemo(), newSimulator(), newTopics(), newLedger(), newReplay(), newVerify(), newConfig(), newVersion(),
+		newHealthcheck(), newRelease())
 	for _, c := range root.Commands() {
 		c.Args = noArgs
 	}

@@ -37,7 +37,8 @@ func newReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay",
 		Short: "Send records of the input topic, or parked records, to the service again",
-		Long: "Send records of TOPIC_ORDER_READY_TO_CAPTURE, or with --parked those of TOPIC_PARKED as they were, into TOPIC_ORDER_READY_TO_CAPTURE again, " +
+		Long: "Send records of TOPIC_ORDER_READY_TO_CAPTURE, or with --parked those of TOPIC_PARKED as they were, " +
+			"into TOPIC_ORDER_READY_TO_CAPTURE again, " +
 			"for the running service to deal with. What was decided before is answered from the ledger; docs/replaying.md describes the rest.\n\n" +
 			"First it prints what would happen and for how much money; --dry-run ends there. If the API would be called it asks before it sends, " +
 			"or requires --yes. SIGINT and SIGTERM stop it; --resume continues.\n\n" + readWhole,
@@ -49,7 +50,8 @@ func newReplay() *cobra.Command {
 	flags.BoolVar(&f.asJSON, "json", false, "with --dry-run, print JSON")
 	flags.BoolVar(&f.yes, "yes", false, "do not ask before events are sent for which the API is called")
 	flags.Float64Var(&f.rate, "rate", 200, "records a second; 0: no limit (see docs/replaying.md)")
-	flags.StringVar(&f.partitioner, "partitioner", string(replay.SamePartition), "same: into the partition in which a record lay; key: into that of its key")
+	flags.StringVar(&f.partitioner, "partitioner", string(replay.SamePartition),
+		"same: into the partition in which a record lay; key: into that of its key")
 	flags.StringVar(&f.state, "state", "payment-capture-replay.json", "file with the progress of the run; removed at its end")
 	flags.BoolVar(&f.resume, "resume", false, "continue the run of the --state file")
 	return cmd
@@ -61,7 +63,8 @@ func (f *replayFlags) addSelection(cmd *cobra.Command) {
 	flags.BoolVar(&s.All, "all", false, "every record")
 	flags.StringVar(&f.since, "since", "", "records written at this time or later, such as 2026-11-23T10:00:00Z")
 	flags.StringVar(&f.until, "until", "", "records written before this time")
-	flags.Int32SliceVar(&s.Partitions, "partition", nil, "partitions, separated by commas (with --parked those of TOPIC_PARKED, as the offsets)")
+	flags.Int32SliceVar(&s.Partitions, "partition", nil,
+		"partitions, separated by commas (with --parked those of TOPIC_PARKED, as the offsets)")
 	flags.Int64Var(&f.from, "from-offset", -1, "of the one partition, from this offset on")
 	flags.Int64Var(&f.to, "to-offset", -1, "of the one partition, up to this offset, which is left out")
 	flags.StringArrayVar(&s.Orders, "order", nil, "order id (again for more)")
@@ -139,10 +142,11 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 		Partitioner: replay.Partitioner(f.partitioner), Rate: f.rate, State: f.state, Resume: f.resume,
 		Progress: bar.show, Log: log,
 	}
-	return withLedger(cmd, ledger.Config{Kafka: kafka, Topic: c.TopicLedger, Log: log}, bar, func(ctx context.Context, l *ledger.Ledger, dir string) error {
-		conf.Ledger, conf.Scratch = l, dir
-		return f.replay(ctx, cmd, conf, bar)
-	})
+	return withLedger(cmd, ledger.Config{Kafka: kafka, Topic: c.TopicLedger, Log: log}, bar,
+		func(ctx context.Context, l *ledger.Ledger, dir string) error {
+			conf.Ledger, conf.Scratch = l, dir
+			return f.replay(ctx, cmd, conf, bar)
+		})
 }
 
 // replay plans, asks, and sends.
@@ -154,7 +158,8 @@ func (f *replayFlags) replay(ctx context.Context, cmd *cobra.Command, conf repla
 	defer func() { err = errors.Join(err, run.Close()) }()
 	if !run.KeepsTime() {
 		conf.Log.WarnContext(ctx, "input topic replaces the times of records", slog.String("topic", conf.Input),
-			slog.String("cause", "message.timestamp.type is LogAppendTime"), slog.String("effect", "events without a time of their own are not sent if their age matters"))
+			slog.String("cause", "message.timestamp.type is LogAppendTime"), slog.String("effect",
+				"events without a time of their own are not sent if their age matters"))
 	}
 	plan, err := run.Plan(ctx)
 	bar.end()
@@ -186,7 +191,8 @@ func (f *replayFlags) replay(ctx context.Context, cmd *cobra.Command, conf repla
 	}
 	_, _ = fmt.Fprintf(out, "%d records are sent\n", result.Sent) // for people only
 	if result.TooLarge > 0 || result.Deleted > 0 {
-		return fmt.Errorf("%d records were too large for the input topic, and %d offsets were deleted before they were read: the log has their offsets",
+		return fmt.Errorf("%d records were too large for the input topic, and %d offsets were deleted before they were read; "+
+			"the log has their offsets",
 			result.TooLarge, result.Deleted)
 	}
 	return nil

@@ -103,11 +103,12 @@ func TestReplayUsageErrors(t *testing.T) {
 func TestReplay(t *testing.T) {
 	w := newReplayWorld(t, 4)
 	state := filepath.Join(t.TempDir(), "state.json")
-	dry := command(t, "replay", "--all", "--dry-run", "--state", state)
+	planned := commands(t, []string{"replay", "--all", "--dry-run", "--state", state},
+		[]string{"replay", "--all", "--dry-run", "--json", "--state", state}, []string{"replay", "--all", "--state", state})
+	dry, asJSON, refused := planned[0], planned[1], planned[2]
 	if dry.code != exitOK || !strings.Contains(dry.stdout, "CAPTURED FOR THE FIRST TIME") || !strings.Contains(dry.stdout, "MXN 40.00") {
 		t.Errorf("dry run: got %+v", dry)
 	}
-	asJSON := command(t, "replay", "--all", "--dry-run", "--json", "--state", state)
 	var plan struct {
 		Send    int `json:"send"`
 		Classes []struct {
@@ -119,8 +120,8 @@ func TestReplay(t *testing.T) {
 		plan.Classes[0].Class != "first_capture" || plan.Classes[0].Money["MXN"] != "40.00" {
 		t.Errorf("JSON: %v, %+v of %+v", err, plan, asJSON)
 	}
-	if got := command(t, "replay", "--all", "--state", state); got.code != exitUsage || !strings.Contains(got.stderr, "--yes") || !strings.Contains(got.stderr, "MXN 40.00") {
-		t.Errorf("without leave: got %+v", got)
+	if refused.code != exitUsage || !strings.Contains(refused.stderr, "--yes") || !strings.Contains(refused.stderr, "MXN 40.00") {
+		t.Errorf("without --yes: got %+v", refused)
 	}
 	if n := w.inInput(); n != 4 {
 		t.Errorf("%d records are there, want 4: nothing was to be sent", n)

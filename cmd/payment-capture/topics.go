@@ -38,7 +38,8 @@ func newTopics() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be done")
 	cmd.Flags().Int32Var(&partitions, "partitions", 6, "partitions of a topic that is created")
-	cmd.Flags().Int16Var(&replication, "replication-factor", 0, "replicas of a topic that is created; 0: as many as there are brokers, up to 3")
+	cmd.Flags().Int16Var(&replication, "replication-factor", 0,
+		"replicas of a topic that is created; 0: as many as there are brokers, up to 3")
 	return cmd
 }
 

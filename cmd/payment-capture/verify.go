@@ -40,7 +40,8 @@ func newVerify() *cobra.Command {
 		Short: "Prove from the topics that every event has exactly one outcome with the right amount",
 		Long: "Read the input, the outcomes, the parked records and the ledger, and prove, event by event, that there is exactly one outcome " +
 			"with the right amount; with --api, also that the payment API has that payment. If something differs the exit code is 7. " +
-			"Nothing is written to Kafka, and no money is moved. docs/verifying.md lists what is proven, and what to do about each kind of difference.",
+			"Nothing is written to Kafka, and no money is moved. " +
+			"docs/verifying.md lists what is proven, and what to do about each kind of difference.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	cmd.Flags().StringVar(&f.since, "since", "", "check events whose records in the input topic are of this time or later: RFC 3339")
@@ -53,7 +54,8 @@ func newVerify() *cobra.Command {
 	cmd.Flags().StringVar(&f.format, "format", "json", "of the file: json, a document a line, or csv")
 	cmd.Flags().IntVar(&f.maxShown, "max-shown", 20, "how many findings to print")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print the numbers as JSON, instead of the tables; --output writes the findings")
-	cmd.Flags().StringVar(&f.scratchDir, "scratch-dir", "", "directory for a temporary store, some 500 bytes an event; default: the system's for temporary files")
+	cmd.Flags().StringVar(&f.scratchDir, "scratch-dir", "",
+		"directory for a temporary store, some 500 bytes an event; default: the system's for temporary files")
 	return cmd
 }
 
@@ -143,7 +145,8 @@ func apiClient(c config.Config, log *slog.Logger) (*mercadopago.Client, error) {
 	token := secret.Fixed(c.MercadoPagoAccessToken)
 	if c.MercadoPagoAccessTokenFile != "" {
 		var err error
-		if token, err = secret.File(c.MercadoPagoAccessTokenFile, secret.NewWarner(log, "MERCADOPAGO_ACCESS_TOKEN_FILE", c.MercadoPagoAccessTokenFile)); err != nil {
+		if token, err = secret.File(c.MercadoPagoAccessTokenFile,
+			secret.NewWarner(log, "MERCADOPAGO_ACCESS_TOKEN_FILE", c.MercadoPagoAccessTokenFile)); err != nil {
 			return nil, fmt.Errorf("MERCADOPAGO_ACCESS_TOKEN_FILE: %w", err)
 		}
 	}

@@ -181,7 +181,8 @@ func (p *ParkedRecord) decodeHeader(key, value string) (err error) {
 
 // decodeDigest reverses [Digest]; nil: the message is not a digest.
 func decodeDigest(m Message) *ValueDigest {
-	if m.Key != nil || m.Value != nil || len(m.Headers) != 2 || m.Headers[0].Key != headerParkedBytes || m.Headers[1].Key != headerParkedSHA256 {
+	if m.Key != nil || m.Value != nil || len(m.Headers) != 2 || m.Headers[0].Key != headerParkedBytes ||
+		m.Headers[1].Key != headerParkedSHA256 {
 		return nil
 	}
 	n, err := strconv.Atoi(string(m.Headers[0].Value))

@@ -273,7 +273,9 @@ func emptyRange(ctx context.Context, client *kgo.Client, part Range) (bool, erro
 // ReadRecord returns the committed record at an offset; nil: the partition has
 // none there. It waits out what passes by itself; the error is the context's, or
 // what only an operator can change.
-func ReadRecord(ctx context.Context, client *kgo.Client, log *slog.Logger, topic string, partition int32, offset int64) (*kgo.Record, error) {
+func ReadRecord(
+	ctx context.Context, client *kgo.Client, log *slog.Logger, topic string, partition int32, offset int64,
+) (*kgo.Record, error) {
 	part := Range{Topic: topic, Partition: partition, From: offset}
 	for {
 		got, err := fetchOnce(ctx, client, topic, partition, offset, kgo.ReadCommitted())

@@ -69,9 +69,12 @@ type span struct {
 	End       int64 `json:"end"`
 }
 
+// lister lists an offset of every partition of topics.
+type lister func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error)
+
 // list returns offsets of a topic by partition.
-func (f *fetcher) list(ctx context.Context, topic, which string, ask func(context.Context, ...string) (kadm.ListedOffsets, error)) (map[int32]int64, error) {
-	listed, err := ask(ctx, topic)
+func (f *fetcher) list(ctx context.Context, topic, which string, from lister) (map[int32]int64, error) {
+	listed, err := from(ctx, topic)
 	if err == nil {
 		err = listed.Error()
 	}
@@ -93,15 +96,15 @@ func (f *fetcher) spans(ctx context.Context, topic string, s *Selection) ([]span
 	if err != nil {
 		return nil, err
 	}
-	ask := f.admin.ListStartOffsets
+	from := f.admin.ListStartOffsets
 	if !s.Since.IsZero() {
 		// No record before that offset is of Since or later, whatever the order of
 		// the times is. If no record is, the offset is the end.
-		ask = func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
+		from = func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
 			return f.admin.ListOffsetsAfterMilli(ctx, s.Since.UnixMilli(), topics...)
 		}
 	}
-	starts, err := f.list(ctx, topic, "start", ask)
+	starts, err := f.list(ctx, topic, "start", from)
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,8 @@ func (s *Selection) Check() error {
 		len(s.Orders) > 0 || len(s.Events) > 0 || len(s.Reasons) > 0
 	switch {
 	case !s.All && !narrow:
-		return errors.New("nothing is selected: give --since, --until, --partition, --from-offset, --to-offset, --order or --event (with --parked also --reason), or --all for everything")
+		return errors.New("nothing is selected: give --since, --until, --partition, --from-offset, --to-offset, " +
+			"--order or --event (with --parked also --reason), or --all for everything")
 	case s.All && narrow:
 		return errors.New("--all: selects everything; omit it to select less")
 	case !s.Since.IsZero() && !s.Until.IsZero() && !s.Since.Before(s.Until):
@@ -56,7 +57,8 @@ func (s *Selection) Check() error {
 	case s.From != nil && *s.From < 0, s.To != nil && *s.To < 0:
 		return errors.New("--from-offset, --to-offset: must not be negative")
 	case s.From != nil && s.To != nil && *s.From >= *s.To:
-		return fmt.Errorf("--to-offset: %d is not after --from-offset (%d); the record at --to-offset is the first that is left out", *s.To, *s.From)
+		return fmt.Errorf("--to-offset: %d is not after --from-offset (%d); the record at --to-offset is the first that is left out", *s.To,
+			*s.From)
 	case !s.Parked && len(s.Reasons) > 0:
 		return errors.New("--reason: needs --parked")
 	case !s.Parked && s.Hopeless:

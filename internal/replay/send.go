@@ -178,7 +178,8 @@ func (s *sending) produce(ctx context.Context, source, out *kgo.Record) {
 			end(true)
 		case errors.Is(err, kerr.MessageTooLarge):
 			s.tooLarge.Add(1)
-			s.run.conf.Log.ErrorContext(ctx, "record too large for the input topic", slog.String("remedy", "raise max.message.bytes of the topic, then send the record by its offset"),
+			s.run.conf.Log.ErrorContext(ctx, "record too large for the input topic",
+				slog.String("remedy", "raise max.message.bytes of the topic, then send the record by its offset"),
 				slog.String("topic", s.run.source), slog.Int64("partition", int64(partition)), slog.Int64("offset", offset))
 			end(false)
 		case errors.Is(err, kgo.ErrClientClosed): // counts as not sent
@@ -204,7 +205,8 @@ func (s *sending) fail(err error) {
 func (s *sending) refused(err error) error {
 	topic := s.run.conf.Input
 	if errors.Is(err, kerr.InvalidTimestamp) {
-		return fmt.Errorf("topic %q refuses records of this age (message.timestamp.before.max.ms, message.timestamp.after.max.ms): %w", topic, err)
+		return fmt.Errorf("topic %q refuses records of this age (message.timestamp.before.max.ms, message.timestamp.after.max.ms): %w", topic,
+			err)
 	}
 	return fmt.Errorf("send to topic %q: %w", topic, err)
 }

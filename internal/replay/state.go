@@ -62,7 +62,8 @@ func readState(file string) (*state, error) {
 		return nil, fmt.Errorf("%s is not a state file of a replay: %w", file, err)
 	}
 	if s.Version != stateVersion {
-		return nil, fmt.Errorf("%s has version %d, not %d; resume with the version of payment-capture that wrote it", file, s.Version, stateVersion)
+		return nil, fmt.Errorf("%s has version %d, not %d; resume with the version of payment-capture that wrote it", file, s.Version,
+			stateVersion)
 	}
 	return &s, nil
 }
@@ -88,7 +89,8 @@ func absent(file string) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: its state is in %s; continue it with --resume, remove the file to give it up, or name another one with --state", ErrUnfinished, file)
+	return fmt.Errorf("%w: its state is in %s; continue it with --resume, remove the file to give it up, or name another one with --state",
+		ErrUnfinished, file)
 }
 
 // matches returns how a run that is to be resumed differs from that of the state. An

@@ -399,7 +399,8 @@ func (a *asking) compareFound(b batch, w wanted, found mercadopago.Found) error 
 		}
 		f := w.event
 		f.PaymentID = p.Payment.ID
-		f.Detail = "the API captured a payment of the event's reference after its first attempt, and no event has an outcome with this payment: " + p.Detail
+		f.Detail = "the API captured a payment of the event's reference after its first attempt, " +
+			"and no event has an outcome with this payment: " + p.Detail
 		b.finding(a.finding(APIPaid, f))
 	}
 	return nil

@@ -114,7 +114,8 @@ func (e *eventCheck) run() {
 	e.sum.event(state, e.main, e.facts)
 	e.checkConflicts()
 	if e.has(true) && e.has(false) {
-		e.found(ContradictoryOutcome, e.names(e.where()), "it is captured and rejected: look up the payment at the API, and correct the consumers")
+		e.found(ContradictoryOutcome, e.names(e.where()),
+			"it is captured and rejected: look up the payment at the API, and correct the consumers")
 	}
 	for _, o := range e.outcomes {
 		e.checkOutcome(o)
@@ -178,7 +179,8 @@ func (e *eventCheck) state() state {
 	}
 	if first := e.attempt(); first != nil {
 		e.lost(e.main, 0)
-		e.found(UndecidedAttempt, e.names(positions{first.where}), "it is completed without a decision, and was attempted at %s: money may have moved%s",
+		e.found(UndecidedAttempt, e.names(positions{first.where}),
+			"it is completed without a decision, and was attempted at %s: money may have moved%s",
 			timeOf(first.First), e.passedOver(e.main.where))
 		return stateMissing
 	}
@@ -218,7 +220,8 @@ func (e *eventCheck) checkConflicts() {
 		if e.corrected(c) {
 			continue
 		}
-		e.found(ConflictingEvent, e.names(c.where), "a record has the same id and another order, amount, currency, reference or payer: order %s, %s %s",
+		e.found(ConflictingEvent, e.names(c.where),
+			"a record has the same id and another order, amount, currency, reference or payer: order %s, %s %s",
 			c.Order, c.Amount, c.Amount.Currency())
 	}
 }
@@ -258,7 +261,8 @@ func (e *eventCheck) checkRepetition(captured bool) {
 	unmarked := e.tally(captured, func(o *outcome) int { return o.unmarked })
 	if unmarked < 2 {
 		if unmarked == 0 && e.has(captured) && e.results.since(e.main.At) {
-			e.found(OnlyReplayed, e.names(e.where()), "there are outcomes marked as replayed, and not the first one; check whether it was written to another topic")
+			e.found(OnlyReplayed, e.names(e.where()),
+				"there are outcomes marked as replayed, and not the first one; check whether it was written to another topic")
 		}
 		return
 	}
@@ -279,7 +283,8 @@ func (e *eventCheck) checkRepetition(captured bool) {
 	case late > 1 && late > lanes:
 		e.found(DoubledOutcome, e.names(e.where()), "%d outcomes that are not marked as replayed", unmarked)
 	case fresh > 1 && fresh > copies && e.input.since(e.main.At):
-		e.found(DoubledOutcome, e.names(e.where()), "%d outcomes that are not marked as replayed and not answered from the API's memory, for %d records", fresh, copies)
+		e.found(DoubledOutcome, e.names(e.where()),
+			"%d outcomes that are not marked as replayed and not answered from the API's memory, for %d records", fresh, copies)
 	default:
 		e.sum.repeated += int64(unmarked) - 1
 	}
@@ -301,7 +306,8 @@ func (e *eventCheck) checkContents(captured bool) {
 	case distinct(cores) > 1:
 		e.found(ContentsDiffer, e.names(e.where()), "its outcomes differ")
 	case distinct(wholes) > 1:
-		e.found(ContentsDiffer, e.names(e.where()), "its outcomes differ in time, traceparent or provider_replayed, which the ledger repeats as they were")
+		e.found(ContentsDiffer, e.names(e.where()),
+			"its outcomes differ in time, traceparent or provider_replayed, which the ledger repeats as they were")
 	}
 }
 
@@ -319,7 +325,8 @@ func (e *eventCheck) checkParked() {
 		case !e.input.since(p.last):
 			// Records that undo it may have been deleted.
 		case len(e.outcomes) > 0 && p.records > undone:
-			e.found(ParkedBesideOutcome, e.names(e.where(), p.where), "it is parked (%s) beside its outcome, and was not sent again: the parked record needs no action", p.Reason)
+			e.found(ParkedBesideOutcome, e.names(e.where(), p.where),
+				"it is parked (%s) beside its outcome, and was not sent again: the parked record needs no action", p.Reason)
 		case p.late > undone+1 && p.late > len(e.main.partitions):
 			e.found(DoubledParking, e.names(p.where), "it is parked %d times", p.records)
 		case p.records > undone+1:
@@ -347,7 +354,8 @@ func (e *eventCheck) checkLedger() {
 	}
 	switch {
 	case known.Content != (event.Fingerprint{}) && known.Content != e.main.Content && e.input.whole && !e.more:
-		e.found(LedgerDiffers, records, "the ledger's decision is on another order, amount, currency, reference or payer than any record of the event has")
+		e.found(LedgerDiffers, records,
+			"the ledger's decision is on another order, amount, currency, reference or payer than any record of the event has")
 	case known.has(flagParked):
 		e.checkParkedDecision(known)
 	case len(e.outcomes) == 0:
@@ -375,7 +383,8 @@ func (e *eventCheck) checkParkedDecision(known *decision) {
 		// An outcome that is newer than the ledger is of a flush after its end.
 		for _, o := range e.outcomes {
 			if o.sure {
-				e.found(LedgerDiffers, e.names(positions{known.where}, o.where), "the ledger has it as parked (%s), and there is an outcome", known.Reason)
+				e.found(LedgerDiffers, e.names(positions{known.where}, o.where), "the ledger has it as parked (%s), and there is an outcome",
+					known.Reason)
 				return
 			}
 		}
@@ -384,7 +393,8 @@ func (e *eventCheck) checkParkedDecision(known *decision) {
 	for _, r := range e.main.resends {
 		if r.completed && r.parkedAt == known.At && len(e.parked) > 0 {
 			e.lost(e.main, r.parkedAt)
-			e.found(MissingOutcome, e.names(positions{known.where}), "it was sent again after it had been parked; that record is completed, and has no new decision")
+			e.found(MissingOutcome, e.names(positions{known.where}),
+				"it was sent again after it had been parked; that record is completed, and has no new decision")
 			return
 		}
 	}

@@ -53,7 +53,8 @@ func (e *eventCheck) lost(c *content, parkedAt int64) {
 func (e *eventCheck) passedOver(where positions) string {
 	for _, at := range where {
 		if p := &e.snap.input.partitions[at.partition]; p.foreign != "" && e.snap.completed(at.partition, at.offset) {
-			return fmt.Sprintf("; the committed offset %d of %s/%d skips it, and this service did not write that offset", p.offset, e.snap.input.name, at.partition)
+			return fmt.Sprintf("; the committed offset %d of %s/%d skips it, and this service did not write that offset", p.offset,
+				e.snap.input.name, at.partition)
 		}
 	}
 	return ""
@@ -158,7 +159,8 @@ func (v *verifier) foundSkipped(b batch, r *skippedRuns) {
 	}
 	p := &v.snap.input.partitions[r.partition]
 	b.finding(v.finding(ForeignOffset, Finding{
-		Detail: fmt.Sprintf("partition %s/%d: this service did not write the committed offset %d (%s), and %d records below it have no decision: offsets %s",
+		Detail: fmt.Sprintf("partition %s/%d: this service did not write the committed offset %d (%s), "+
+			"and %d records below it have no decision: offsets %s",
 			v.snap.input.name, r.partition, p.offset, p.foreign, r.records, runs),
 		Records: v.snap.names(r.where),
 	}))
@@ -175,8 +177,10 @@ func (v *verifier) checkCoverage(b batch) {
 	input := v.snap.input
 	if v.snap.commits == 0 {
 		b.finding(v.finding(GroupWithoutOffsets, Finding{
-			Detail: fmt.Sprintf("%s, and the input has %d events: which of them must have a decision is not known, and the %d without one count as under way; "+
-				"compare KAFKA_GROUP with the service's, and offsets.retention.minutes with the time that it was stopped", v.snap.noCommits(v.conf.Group), events, v.sum.Pending()),
+			Detail: fmt.Sprintf("%s, and the input has %d events: which of them must have a decision is not known, "+
+				"and the %d without one count as under way; "+
+				"compare KAFKA_GROUP with the service's, and offsets.retention.minutes with the time that it was stopped",
+				v.snap.noCommits(v.conf.Group), events, v.sum.Pending()),
 		}))
 	}
 	for n := range input.partitions {

@@ -185,8 +185,9 @@ func (v *verifier) storeOutcome(b batch, t *topic, at position, m event.Message)
 }
 
 // digestsOf returns the digest of what must be the same whenever an outcome is
-// produced for an event, and of what must be the same whenever it is replayed. Before the ledger's time a repeated one came from a new answer of the
-// API's, and said in its `time` when that was.
+// produced for an event, and of what must be the same whenever it is replayed.
+// Without a ledger a repeated outcome came from another answer of the API, and its
+// `time` is that of the answer.
 func digestsOf(o *event.Outcome) (core, whole digest) {
 	texts := [][]byte{
 		[]byte(o.Type), []byte(o.OrderID), []byte(o.Amount.String()), []byte(o.Amount.Currency()), []byte(o.ExternalReference),

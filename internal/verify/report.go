@@ -71,7 +71,8 @@ func (s *Summary) printRest(out table.Writer) {
 		n     int64
 		say   string
 	}{
-		{"records read", s.records, fmt.Sprintf("in %.1f s, %.0f records/s", s.reading.Seconds(), float64(s.records)/max(s.reading.Seconds(), 1e-3))},
+		{"records read", s.records, fmt.Sprintf("in %.1f s, %.0f records/s", s.reading.Seconds(),
+			float64(s.records)/max(s.reading.Seconds(), 1e-3))},
 		{"entries stored for them", s.entries, fmt.Sprintf("%d MB, %d MB on the disk", s.entryBytes>>20, s.diskBytes>>20)},
 		{"invalid events, among the above", invalid, ""},
 		{"outcomes marked as replayed", s.replayed, ""},
@@ -179,7 +180,8 @@ func (s *Summary) JSON(w io.Writer) error {
 		Notes       []string             `json:"notes"`
 	}{
 		Events: s.Events(), States: make(map[string]stateView), Differences: s.Differences(), Warnings: s.Warnings(), Findings: s.kinds,
-		Skipped: s.Skipped(), OutOfRange: s.outOfRange, Records: s.records, Asked: s.readPayments, Unread: s.unread, Notes: append([]string{}, s.notes...),
+		Skipped: s.Skipped(), OutOfRange: s.outOfRange, Records: s.records, Asked: s.readPayments, Unread: s.unread, Notes: append([]string{},
+			s.notes...),
 	}
 	for _, st := range states() {
 		of := stateView{Events: s.events(st), Invalid: s.invalid[st], Money: make(map[string]string)}

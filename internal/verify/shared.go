@@ -87,7 +87,8 @@ func (v *verifier) sharing(ctx context.Context, b batch, space byte, kind Kind, 
 // factsOf returns what is known of one event.
 func (v *verifier) factsOf(id string) (*facts, error) {
 	c := &grouper{ledgerFrom: never}
-	err := v.store.Each(append(append([]byte{spaceEvent}, id...), 0), func(key []byte, value scratch.Value) error { return c.add(key[1:], value) })
+	err := v.store.Each(append(append([]byte{spaceEvent}, id...), 0),
+		func(key []byte, value scratch.Value) error { return c.add(key[1:], value) })
 	if c.now == nil {
 		c.now = &facts{id: id}
 	}
