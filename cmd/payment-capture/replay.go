@@ -70,7 +70,7 @@ func (f *replayFlags) addSelection(cmd *cobra.Command) {
 	flags.StringArrayVar(&s.Orders, "order", nil, "order id (again for more)")
 	flags.StringArrayVar(&s.Events, "event", nil, "event id, or the sha256:… that stands in for it (again for more)")
 	flags.BoolVar(&s.Parked, "parked", false, "take parked records, and have them tried again under their keys")
-	flags.StringArrayVar(&s.Reasons, "reason", nil, "with --parked: reason of parking, such as undecided (again for more)")
+	flags.StringArrayVar(&s.Reasons, "reason", nil, "with --parked: park reason, such as undecided (again for more)")
 	flags.BoolVar(&s.Hopeless, "even-hopeless", false, "with --parked: send also what would only be parked again, such as invalid events")
 }
 

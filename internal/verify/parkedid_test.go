@@ -1,8 +1,10 @@
 package verify_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -233,5 +235,24 @@ func TestCopiesOfDeletedRecords(t *testing.T) {
 	}
 	if _, sum = w.run(); sum.Count(verify.MissingOutcome) != copies {
 		t.Errorf("without the parked records %d are missing, want %d", sum.Count(verify.MissingOutcome), copies)
+	}
+}
+
+// A record that names a park reason and no position is not a parked record: nothing
+// is concluded from it, and it is counted.
+func TestParkedRecordWithoutAPosition(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clean(3)
+	w.produce(&kgo.Record{Topic: parked, Value: order{id: "e1"}.value(t), Headers: []kgo.RecordHeader{
+		{Key: "parked_reason", Value: []byte("undecided")}, {Key: "parked_topic", Value: []byte(input)},
+	}})
+	w.commit()
+	_, sum := w.expect()
+	var table bytes.Buffer
+	sum.Print(&table)
+	// The label is wrapped.
+	if text := strings.Join(strings.Fields(table.String()), " "); !strings.Contains(text, "records in the parked topic that are not parked records │ 1 │") {
+		t.Errorf("it is not counted:\n%s", table.String())
 	}
 }
