@@ -182,6 +182,9 @@ func (r *RangeReader) failure(ctx context.Context, fetches kgo.Fetches) error {
 	fetches.EachError(func(topic string, partition int32, err error) {
 		part := r.open[topic][partition]
 		if part == nil {
+			if topic != "" && (partition >= 0 || len(r.open[topic]) == 0) {
+				return // of a range that was read to its end
+			}
 			part = &Range{Topic: topic, Partition: partition}
 		}
 		_, truncated := errors.AsType[*kgo.ErrDataLoss](err)
