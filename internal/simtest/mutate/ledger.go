@@ -54,11 +54,15 @@ func ledgerBugs() []bug {
 			find: `Ledger: $o.p.ledger.TopicID(), Token: $token`,
 			put:  `Token: $token`,
 		}}},
-		{"the key retention counts from this process", []edit{{
-			in:    capture,
-			find:  `$a.entry.First = $a.prior.First`,
-			put:   `$a.entry.First = time.Now()`,
-			needs: []string{"time"},
+		{"the key retention counts from now on", []edit{{
+			in:   rules,
+			find: `switch $since := $now.Sub($prior.First); {`,
+			put:  `switch $since := $now.Sub($now); {`,
+		}, {
+			// Without this a lookup finds the payment before the call.
+			in:   rules,
+			find: `case $now.Sub($d.Prior.First) > LookUpAfter:`,
+			put:  `case $now.Sub($now) > LookUpAfter:`,
 		}}},
 		{"an inherited attempt counts as one without effect", []edit{{
 			in:   capture,
