@@ -21,12 +21,12 @@ import (
 // version is set when the binary is built.
 var version = "dev"
 
-// The exit codes, as docs/operating.md lists them.
+// The exit codes. README.md has the table.
 const (
 	exitOK       = 0
-	exitFailed   = 1 // something failed: look at the message
+	exitFailed   = 1 // something failed: see the message
 	exitUsage    = 2 // a flag or a variable is wrong
-	exitFenced   = 4 // another process has the same INSTANCE_ID (3 and 5 were halts, which end no process any more)
+	exitFenced   = 4 // another process has the same INSTANCE_ID (3 and 5 are not used)
 	exitNotProve = 6 // demo: the check of the promises failed
 	exitDiffers  = 7 // verify: something is not as it should be
 )

@@ -130,6 +130,6 @@ func (p *Pipeline) otherLedger(m offsetmeta.Metadata) string {
 		return ""
 	}
 	return fmt.Sprintf("ledger_missing: the last commit names a ledger with the topic id %s, and topic %q has %s: "+
-		"it was recreated, or TOPIC_LEDGER names another one. Its events may have been charged; see docs/ledger.md for the remedy",
+		"it was recreated, or TOPIC_LEDGER names another one. Its events may have been charged; see ledger_missing in docs/runbook.md",
 		base64.RawURLEncoding.EncodeToString(m.Ledger[:]), p.conf.Topics.Ledger, base64.RawURLEncoding.EncodeToString(ledger[:]))
 }
