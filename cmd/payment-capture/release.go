@@ -55,7 +55,7 @@ func printReleased(out io.Writer, resp *http.Response) error {
 		return fmt.Errorf("release invalid events: read the service's answer: %w", err)
 	}
 	if len(answer.Released) == 0 {
-		return errors.New("release invalid events: the instance at ADMIN_ADDR holds none; /status of each instance names its partitions and holds")
+		return errors.New("release invalid events: the instance at ADMIN_ADDR holds none; /status of each instance lists its holds")
 	}
 	for _, h := range answer.Released {
 		if _, err := fmt.Fprintf(out, "partition %d: offsets %d to %d are parked now; %d records waited; %s\n",

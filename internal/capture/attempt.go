@@ -20,8 +20,8 @@ const (
 	maxBackoff   = 30 * time.Second
 )
 
-// attempt is the state of the calls for one event.
-type attempt struct {
+// captureState is the state of the calls for one event.
+type captureState struct {
 	event   *event.ReadyToCapture
 	request mercadopago.Request
 	subject limiter.Subject
@@ -34,15 +34,15 @@ type attempt struct {
 	inherited bool            // an earlier owner wrote the attempt: it may have called
 	resent    bool            // by an operator, after it was parked
 	written   bool            // the attempt is in the ledger for this owner's calls
-	idle      bool            // it is, and no call was made since
-	drew      bool            // the last call counted against the budget
+	uncalled  bool            // it is, and no call was made since
+	counted   bool            // the last call counted against the budget
 	late      *event.ParkInfo // why no further call may be made; nil: one may
-	// unknown: one of the calls may have charged without the answer showing it. From
+	// mayHaveCharged: one of the calls may have charged without the answer showing it. From
 	// then on an error does not decide, only an answer with a payment does.
-	unknown  bool
-	doubtful bool   // as unknown, before the last call
-	pollID   string // the payment to read instead of charging again
-	last     mercadopago.Answer
+	mayHaveCharged       bool
+	mayHaveChargedBefore bool   // as mayHaveCharged, before the last call
+	pollID               string // the payment to read instead of charging again
+	last                 mercadopago.Answer
 }
 
 // budget measures the usual calls of an event and our own waits between them. It
@@ -64,15 +64,15 @@ func (b *budget) count(p *limiter.Permit, took time.Duration) bool {
 }
 
 // begin prepares the calls for an event, or returns why it is parked without one.
-func (c *Capturer) begin(e *event.ReadyToCapture, lease Lease) (*attempt, *event.ParkInfo) {
-	a := &attempt{
+func (c *Capturer) begin(e *event.ReadyToCapture, lease Lease) (*captureState, *event.ParkInfo) {
+	a := &captureState{
 		event: e, began: time.Now(), resent: lease.Resent(), prior: lease.PriorAttempt(),
 		subject: limiter.Subject{Order: e.OrderID, Payer: sha256.Sum256([]byte(e.PayerToken.Reveal()))},
 		entry:   event.AttemptOf(e),
 	}
 	a.entry.Encoding, a.entry.Account = c.conf.Encoding, c.conf.Account
 	if a.prior != nil {
-		a.inherited, a.unknown, a.doubtful = true, true, true
+		a.inherited, a.mayHaveCharged, a.mayHaveChargedBefore = true, true, true
 		a.entry.First = a.prior.First
 	} else if unfit := c.overdue(a); unfit != nil {
 		return a, unfit
@@ -90,12 +90,12 @@ func (c *Capturer) begin(e *event.ReadyToCapture, lease Lease) (*attempt, *event
 }
 
 // untried reports whether the attempt is in the ledger and no owner can have called.
-func (a *attempt) untried() bool { return a.idle && !a.inherited }
+func (a *captureState) untried() bool { return a.uncalled && !a.inherited }
 
 // overdue returns why no call may be made for an event any more, or nil if one may.
 // It is checked right before each call, because the event grows older and the API may
 // forget its key.
-func (c *Capturer) overdue(a *attempt) *event.ParkInfo {
+func (c *Capturer) overdue(a *captureState) *event.ParkInfo {
 	d := rules.Disposition{Resent: a.resent}
 	if !a.entry.First.IsZero() && !a.untried() {
 		d.Prior = &a.entry
@@ -110,16 +110,16 @@ func passed(t time.Time) time.Duration {
 }
 
 // exhausted reports whether the budget does not allow another call after wait.
-func (c *Capturer) exhausted(a *attempt, wait time.Duration) bool {
+func (c *Capturer) exhausted(a *captureState, wait time.Duration) bool {
 	return a.budget.tries >= c.conf.MaxTries || a.budget.used+wait-a.last.RetryAfter > c.conf.Deadline
 }
 
 // doubt returns why a rejection does not decide, or "". After a call that may have
 // charged, an error without a payment may have a later cause (the buyer cancelled
 // the agreement, say), and a duplicate may be of that very call.
-func (a *attempt) doubt() string {
+func (a *captureState) doubt() string {
 	switch {
-	case !a.unknown:
+	case !a.mayHaveCharged:
 		return ""
 	case a.last.Payment == nil || a.last.Payment.ID == "": // nothing connects it with the earlier call
 		return "refused with " + a.last.Reason + " after a call that may have charged"

@@ -116,7 +116,7 @@ func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, lease L
 	return &event.Decision{Result: result, At: event.Now(), Attempt: a.entry}, nil
 }
 
-func (c *Capturer) capture(ctx context.Context, a *attempt, lease Lease) (event.Result, error) {
+func (c *Capturer) capture(ctx context.Context, a *captureState, lease Lease) (event.Result, error) {
 	if result, decided, err := c.resume(ctx, a, lease); decided || err != nil {
 		return result, err
 	}
@@ -142,7 +142,7 @@ func (c *Capturer) capture(ctx context.Context, a *attempt, lease Lease) (event.
 		if err := c.rest(ctx, lease, wait); err != nil {
 			return event.Result{}, err
 		}
-		if a.drew {
+		if a.counted {
 			a.budget.used += wait - a.last.RetryAfter
 		}
 	}
@@ -150,7 +150,7 @@ func (c *Capturer) capture(ctx context.Context, a *attempt, lease Lease) (event.
 
 // resume applies the rules to an event before its first call by this owner. They
 // may decide it, or have its payment looked up first.
-func (c *Capturer) resume(ctx context.Context, a *attempt, lease Lease) (_ event.Result, decided bool, err error) {
+func (c *Capturer) resume(ctx context.Context, a *captureState, lease Lease) (_ event.Result, decided bool, err error) {
 	var captured *event.Outcome
 	if c.conf.OncePerReference {
 		known, err := lease.UnderReference(ctx)
@@ -176,7 +176,7 @@ func (c *Capturer) resume(ctx context.Context, a *attempt, lease Lease) (_ event
 
 // call makes one call, as soon as it is allowed, and returns what its answer is
 // about. If no call may be made any more, a.late is set.
-func (c *Capturer) call(ctx context.Context, a *attempt, lease Lease) (limiter.Scope, error) {
+func (c *Capturer) call(ctx context.Context, a *captureState, lease Lease) (limiter.Scope, error) {
 	p, err := c.acquire(ctx, a, lease)
 	if err != nil || a.late != nil {
 		return 0, err
@@ -185,7 +185,7 @@ func (c *Capturer) call(ctx context.Context, a *attempt, lease Lease) (limiter.S
 	if a.calls > 0 {
 		lease.SetWaiting("is being retried", a.calls)
 	}
-	a.idle = false
+	a.uncalled = false
 	if a.pollID != "" {
 		a.last = ofRead(c.api.Get(ctx, a.request, a.pollID))
 	} else {
@@ -197,15 +197,15 @@ func (c *Capturer) call(ctx context.Context, a *attempt, lease Lease) (limiter.S
 		c.limiter.Cancel(p)
 		return 0, &AbandonedError{Cause: context.Cause(ctx)}
 	}
-	a.doubtful = a.unknown
-	a.unknown = a.unknown || a.last.EffectUnknown()
-	a.drew = false
+	a.mayHaveChargedBefore = a.mayHaveCharged
+	a.mayHaveCharged = a.mayHaveCharged || a.last.EffectUnknown()
+	a.counted = false
 	scope := c.limiter.Release(p, resultOf(a.last))
 	if a.harmless() {
 		c.withdraw(ctx, a, lease)
 	}
 	if scope != limiter.ScopeService {
-		a.drew = a.budget.count(p, time.Since(began))
+		a.counted = a.budget.count(p, time.Since(began))
 	}
 	if scope == limiter.ScopeUnconfirmed {
 		lease.SetWaiting("refusal unconfirmed, waits for a payment of another event: "+a.last.Detail, a.calls)
@@ -234,7 +234,7 @@ func resultOf(a mercadopago.Answer) limiter.Result {
 	return r
 }
 
-func (c *Capturer) called(ctx context.Context, a *attempt, began time.Time) {
+func (c *Capturer) called(ctx context.Context, a *captureState, began time.Time) {
 	c.conf.Metrics.called(a.last, time.Since(began))
 	c.conf.Log.LogAttrs(ctx, slog.LevelDebug, "call",
 		slog.String("event_id", a.event.ID), slog.String("order_id", a.event.OrderID), slog.Int("try", a.calls),
@@ -244,7 +244,7 @@ func (c *Capturer) called(ctx context.Context, a *attempt, began time.Time) {
 
 // acquirePermit waits for a permit and for the lease to be current: otherwise
 // another instance may own the event already.
-func (c *Capturer) acquirePermit(ctx context.Context, a *attempt, lease Lease, read bool) (*limiter.Permit, error) {
+func (c *Capturer) acquirePermit(ctx context.Context, a *captureState, lease Lease, read bool) (*limiter.Permit, error) {
 	for {
 		if err := c.awaitLease(ctx, a, lease); err != nil {
 			return nil, err
@@ -264,7 +264,7 @@ func (c *Capturer) acquirePermit(ctx context.Context, a *attempt, lease Lease, r
 const leaseCheck = 200 * time.Millisecond
 
 // awaitLease waits until the lease is current.
-func (c *Capturer) awaitLease(ctx context.Context, a *attempt, lease Lease) error {
+func (c *Capturer) awaitLease(ctx context.Context, a *captureState, lease Lease) error {
 	for !lease.Current() {
 		lease.SetWaiting("waits for the consumer group: another instance may own the partition", a.calls)
 		if err := c.rest(ctx, lease, leaseCheck); err != nil {
@@ -284,12 +284,12 @@ func ofRead(a mercadopago.Answer) mercadopago.Answer {
 }
 
 // decided reports whether the last answer decides even if the context has ended.
-func (a *attempt) decided() bool {
+func (a *captureState) decided() bool {
 	return a.last.Meaning == mercadopago.Captured || (a.last.Meaning == mercadopago.Rejected && a.doubt() == "")
 }
 
 // decide makes the decision of the last answer, if it decides.
-func (c *Capturer) decide(ctx context.Context, a *attempt, lease Lease) (result event.Result, decided bool, err error) {
+func (c *Capturer) decide(ctx context.Context, a *captureState, lease Lease) (result event.Result, decided bool, err error) {
 	answer := a.last
 	switch answer.Meaning {
 	case mercadopago.Captured:
@@ -303,7 +303,7 @@ func (c *Capturer) decide(ctx context.Context, a *attempt, lease Lease) (result 
 	case mercadopago.Park:
 		// A search shows the status that the documented sample of a read lacks. And
 		// an answer without a payment does not show what an earlier call did.
-		if (answer.Read && answer.Cause == mercadopago.CauseUnknownStatus) || (a.doubtful && answer.Payment == nil) {
+		if (answer.Read && answer.Cause == mercadopago.CauseUnknownStatus) || (a.mayHaveChargedBefore && answer.Payment == nil) {
 			result, err := c.lookUp(ctx, a, lease, answer.ParkReason, answer.Detail)
 			return result, true, err
 		}
@@ -320,7 +320,7 @@ func (c *Capturer) decide(ctx context.Context, a *attempt, lease Lease) (result 
 
 // outcome makes the outcome that the last answer decides. A payment belongs to one
 // event: if another event of this process has it, one of the two is wrong.
-func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) event.Result {
+func (c *Capturer) outcome(ctx context.Context, a *captureState, outcomeType string) event.Result {
 	e, answer := a.event, a.last
 	o := &event.Outcome{
 		Type: outcomeType, Subject: e.OrderID, Time: time.Now(), TraceParent: e.TraceParent,
@@ -355,7 +355,7 @@ func (c *Capturer) outcome(ctx context.Context, a *attempt, outcomeType string) 
 	return event.Result{Outcome: o}
 }
 
-func (c *Capturer) park(a *attempt, reason event.ParkReason, detail string) event.Result {
+func (c *Capturer) park(a *captureState, reason event.ParkReason, detail string) event.Result {
 	return event.Result{ParkInfo: &event.ParkInfo{
 		Reason: cmp.Or(reason, event.ParkUndecided), Detail: detail, FirstAttempt: a.entry.First, Tries: a.calls,
 		HTTPStatus: a.last.HTTPStatus, RequestID: a.last.RequestID,

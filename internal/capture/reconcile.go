@@ -25,7 +25,7 @@ const (
 // lookUp searches for the payment that a call may have made, before the event is
 // parked for a reason. No page documents how soon a search shows a payment, so it
 // searches several times, and a payment that is not found may exist nevertheless.
-func (c *Capturer) lookUp(ctx context.Context, a *attempt, lease Lease, reason event.ParkReason, detail string) (event.Result, error) {
+func (c *Capturer) lookUp(ctx context.Context, a *captureState, lease Lease, reason event.ParkReason, detail string) (event.Result, error) {
 	if a.calls > 0 && a.last.Detail != detail {
 		detail += "; the last answer: " + a.last.Detail
 	}
@@ -43,7 +43,7 @@ func (c *Capturer) lookUp(ctx context.Context, a *attempt, lease Lease, reason e
 // last search; once: until the first search that is answered. If nothing decides, it
 // returns why.
 func (c *Capturer) search(
-	ctx context.Context, a *attempt, lease Lease, waiting string, once bool,
+	ctx context.Context, a *captureState, lease Lease, waiting string, once bool,
 ) (result event.Result, decided bool, why string, err error) {
 	s := searches{began: time.Now()}
 	for {
@@ -110,7 +110,7 @@ func (c *Capturer) nextSearch(s *searches, found mercadopago.Found, usual bool) 
 
 // find searches once, as soon as it is allowed. It reports whether that was a usual
 // call: not a probe, and not refused for a fault of the service.
-func (c *Capturer) find(ctx context.Context, a *attempt, lease Lease, s *searches) (found mercadopago.Found, usual bool, err error) {
+func (c *Capturer) find(ctx context.Context, a *captureState, lease Lease, s *searches) (found mercadopago.Found, usual bool, err error) {
 	p, err := c.acquirePermit(ctx, a, lease, true)
 	if err != nil {
 		return found, false, err
@@ -148,7 +148,7 @@ func (c *Capturer) find(ctx context.Context, a *attempt, lease Lease, s *searche
 // No payment decides while it may be of a competing attempt, which may be decided
 // until the next search. Otherwise attribute returns why nothing is decided.
 func (c *Capturer) attribute(
-	ctx context.Context, a *attempt, found mercadopago.Found, of others, last bool,
+	ctx context.Context, a *captureState, found mercadopago.Found, of others, last bool,
 ) (_ event.Result, decided bool, why string) {
 	var captured, declined, unclear []mercadopago.Answer
 	var competing []string
@@ -229,7 +229,7 @@ func (of others) competingFor(p mercadopago.Answer) (ids []string) {
 // others reads the ledger, as far as it goes after the search was answered: each
 // payment that was found has an attempt that was written before, by whichever
 // instance.
-func (c *Capturer) others(ctx context.Context, a *attempt, lease Lease, found mercadopago.Found) (others, error) {
+func (c *Capturer) others(ctx context.Context, a *captureState, lease Lease, found mercadopago.Found) (others, error) {
 	of := others{owners: make(map[string]string), competing: make(map[string]*event.Attempt)}
 	if len(found.Payments) == 0 {
 		return of, nil
@@ -254,7 +254,7 @@ func (c *Capturer) others(ctx context.Context, a *attempt, lease Lease, found me
 	return of, nil
 }
 
-func (c *Capturer) isOurs(a *attempt, found mercadopago.Answer, owners map[string]string) bool {
+func (c *Capturer) isOurs(a *captureState, found mercadopago.Answer, owners map[string]string) bool {
 	p := found.Payment
 	// If our clock is too far ahead, this excludes our own payment, which then decides
 	// nothing.

@@ -19,7 +19,7 @@ const rewriteAfter = time.Minute
 // While calls are allowed, it writes the attempt before it waits for the permit, so
 // that the write does not take the time of a call. While they are not, it writes the
 // attempt once it has the permit, so that the ledger has no attempts without calls.
-func (c *Capturer) acquire(ctx context.Context, a *attempt, lease Lease) (*limiter.Permit, error) {
+func (c *Capturer) acquire(ctx context.Context, a *captureState, lease Lease) (*limiter.Permit, error) {
 	for {
 		if err := c.awaitLease(ctx, a, lease); err != nil {
 			return nil, err
@@ -38,7 +38,7 @@ func (c *Capturer) acquire(ctx context.Context, a *attempt, lease Lease) (*limit
 		}
 		if a.late = c.overdue(a); a.late == nil && a.needsWrite() {
 			err = lease.Attempt(ctx, a.toWrite())
-			a.idle = a.idle || err == nil
+			a.uncalled = a.uncalled || err == nil
 			// That may have taken as long as the ledger's brokers were away.
 			if a.late = c.overdue(a); err == nil && a.late == nil && lease.Current() && stopped(ctx, lease.GiveUp()) == nil {
 				return p, nil
@@ -57,12 +57,12 @@ func (c *Capturer) acquire(ctx context.Context, a *attempt, lease Lease) (*limit
 
 // needsWrite reports whether the attempt has to be written before the next call: it
 // is not, or it waited so long for the call that its time is wrong.
-func (a *attempt) needsWrite() bool {
+func (a *captureState) needsWrite() bool {
 	return a.entry.First.IsZero() || !a.written || (a.untried() && passed(a.entry.First) > rewriteAfter)
 }
 
 // toWrite returns the attempt to write. Its time is that of the first owner.
-func (a *attempt) toWrite() event.Attempt {
+func (a *captureState) toWrite() event.Attempt {
 	if !a.inherited {
 		a.entry.First = event.Now()
 	}
@@ -72,11 +72,11 @@ func (a *attempt) toWrite() event.Attempt {
 }
 
 // writeAttempt writes the attempt, however long that takes.
-func (c *Capturer) writeAttempt(ctx context.Context, a *attempt, lease Lease) error {
+func (c *Capturer) writeAttempt(ctx context.Context, a *captureState, lease Lease) error {
 	for failures := 1; ; failures++ {
 		err := lease.Attempt(ctx, a.toWrite())
 		if err == nil {
-			a.idle = true
+			a.uncalled = true
 			return nil
 		}
 		if err := c.awaitLedger(ctx, a, lease, failures, err); err != nil {
@@ -86,7 +86,7 @@ func (c *Capturer) writeAttempt(ctx context.Context, a *attempt, lease Lease) er
 }
 
 // awaitLedger waits before an attempt is written again.
-func (c *Capturer) awaitLedger(ctx context.Context, a *attempt, lease Lease, failures int, cause error) error {
+func (c *Capturer) awaitLedger(ctx context.Context, a *captureState, lease Lease, failures int, cause error) error {
 	a.written = false
 	lease.SetWaiting(fmt.Sprintf("waits for the ledger to accept its attempt: %v", cause), a.calls)
 	return c.rest(ctx, lease, backoff(failures, 0))
@@ -94,32 +94,32 @@ func (c *Capturer) awaitLedger(ctx context.Context, a *attempt, lease Lease, fai
 
 // harmless reports whether no call can have had an effect: the last one was refused
 // before the API looked at the order, or was not sent, and so was each before it.
-func (a *attempt) harmless() bool {
-	return !a.unknown && !a.inherited && a.pollID == "" && a.last.Payment == nil && a.last.RefusedUnseen()
+func (a *captureState) harmless() bool {
+	return !a.mayHaveCharged && !a.inherited && a.pollID == "" && a.last.Payment == nil && a.last.RefusedUnseen()
 }
 
 // uncharged reports whether every call so far was refused before a payment could be
-// made. Unlike those of [attempt.harmless], some may have registered the key.
-func (a *attempt) uncharged() bool {
-	return a.calls > 0 && !a.unknown && !a.last.EffectUnknown() && !a.inherited && a.pollID == "" && a.last.Payment == nil
+// made. Unlike those of [captureState.harmless], some may have registered the key.
+func (a *captureState) uncharged() bool {
+	return a.calls > 0 && !a.mayHaveCharged && !a.last.EffectUnknown() && !a.inherited && a.pollID == "" && a.last.Payment == nil
 }
 
 // withdraw withdraws the attempt. After an error it may be withdrawn or not, so it
 // is written again before the next call.
-func (c *Capturer) withdraw(ctx context.Context, a *attempt, lease Lease) {
+func (c *Capturer) withdraw(ctx context.Context, a *captureState, lease Lease) {
 	if !a.written || !lease.Current() || ctx.Err() != nil {
 		return // if the partition was handed over, the attempt may be another owner's
 	}
 	a.written = false
 	if lease.Withdraw(ctx) == nil { // otherwise the ledger has logged the error
-		a.entry.First, a.idle = time.Time{}, false
+		a.entry.First, a.uncalled = time.Time{}, false
 	}
 }
 
 // withdrawUncharged withdraws an attempt that cannot have charged when the event is
 // left to its next owner. That owner would have to assume a call that may have
 // charged, and park what this one was about to reject.
-func (c *Capturer) withdrawUncharged(ctx context.Context, a *attempt, lease Lease) {
+func (c *Capturer) withdrawUncharged(ctx context.Context, a *captureState, lease Lease) {
 	if a.untried() || a.uncharged() {
 		c.withdraw(ctx, a, lease)
 	}

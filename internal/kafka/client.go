@@ -3,10 +3,10 @@
 // offsets of a new group (start.go), the transaction that carries outcomes and offsets
 // together (committer.go), and a reader of an offset range (rangereader.go).
 //
-// [Committer.Commit] runs one transaction: begin, produce, offsets (offsets.go), end.
-// If the end is not confirmed, unconfirmed.go finds out how it ended; if the producer
-// was fenced, fencing.go finds out by whom; connections.go ends a transaction that a
-// broker does not accept. Hanging transactions are the subject of package txnrecovery,
+// [Committer.Commit] runs one transaction: begin, produce, offsets, end. failure.go
+// finds out how a transaction ended whose end was not confirmed, and which process
+// fenced the producer; connections.go ends a transaction that a broker does not
+// accept. Hanging transactions are the subject of package txnrecovery,
 // which the Committer uses to acquire its transactional id.
 package kafka
 

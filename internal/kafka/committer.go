@@ -189,7 +189,7 @@ func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
 // errors above.
 //
 // Every step ends: after twice its timeout the broker has aborted the transaction,
-// and the next producer fences one whose requests may still arrive. So ctx should
+// and the next producer fences the old one, so that its late requests fail. ctx should
 // end only if the process is about to.
 func (c *Committer) Commit(ctx context.Context, b Batch) error {
 	c.mu.Lock()

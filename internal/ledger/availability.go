@@ -18,8 +18,8 @@ const (
 // states lists them.
 func states() []string { return []string{stateRestoring, stateFollowing, stateHalted} }
 
-// gate lets questions through while the store holds what it must. It never lets
-// one through that would be answered "never attempted" for want of records.
+// availability reports whether lookups may be answered: only while the store is
+// complete. An incomplete store would answer "never attempted" for missing records.
 type availability struct {
 	open atomic.Bool
 
@@ -52,7 +52,7 @@ func newAvailability() *availability {
 	return &availability{restoring: true, since: time.Now(), changed: make(chan struct{})}
 }
 
-// set changes the gate and wakes those who wait at it.
+// set changes the availability and wakes the lookups that wait for it.
 func (g *availability) set(change func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -79,8 +79,8 @@ func (g *availability) state() string {
 func (g *availability) restore()  { g.set(func() { g.restoring = true }) }
 func (g *availability) restored() { g.set(func() { g.restoring = false }) }
 
-// halt closes the gate for a cause; the first reason of each stands. It reports
-// whether it is new.
+// halt makes the ledger unavailable for a cause; the first reason of each cause
+// stays. It reports whether the cause is new.
 func (g *availability) halt(c cause, reason string) (isNew bool) {
 	g.set(func() {
 		if !slices.ContainsFunc(g.halts, func(h halt) bool { return h.cause == c }) {
@@ -110,7 +110,7 @@ func (g *availability) current() (state, reason string, since time.Time) {
 	return g.state(), reason, g.since
 }
 
-// await waits until the gate is open. The error is ctx's.
+// await waits until the ledger is available. The error is ctx's.
 func (g *availability) await(ctx context.Context) error {
 	for !g.open.Load() {
 		g.mu.Lock()

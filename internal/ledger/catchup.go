@@ -40,8 +40,7 @@ func (l *Ledger) CatchUp(ctx context.Context) error {
 	}
 }
 
-// ends lists the ends of all partitions, repeating until that succeeds, the
-// high watermarks. Partitions that are new are read from then on.
+// ends returns the high watermarks of all partitions. It repeats until it succeeds. Partitions that are new are read from then on.
 func (l *Ledger) ends(ctx context.Context) (map[int32]int64, error) {
 	for {
 		ends, err := l.listEnds(ctx)

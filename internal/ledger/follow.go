@@ -103,7 +103,7 @@ func pause(ctx context.Context, d time.Duration) {
 // ctx ends.
 func (l *Ledger) reopen(ctx context.Context) {
 	l.availability.restore()
-	defer l.changes.ofAll()
+	defer l.changes.bumpAll()
 	l.mu.Lock()
 	if l.store != nil {
 		if err := l.store.discard(); err != nil {
@@ -238,7 +238,7 @@ func (l *Ledger) apply(w *writer, fetches kgo.Fetches) error {
 		return err
 	}
 	for _, r := range w.rows {
-		l.changes.ofKey(r.id)
+		l.changes.bumpKey(r.id)
 	}
 	if err := l.pending.readBack(w.entries, read); err != nil {
 		return err

@@ -9,8 +9,8 @@ import (
 )
 
 // An instance learns what others wrote by reading the topic. If it has not read for
-// long, it would call events "never attempted" that others captured, when the API has
-// forgotten their keys. So it answers nothing until it has read again.
+// long, it would treat events as never attempted that others captured, when the API
+// has forgotten their keys. So it answers nothing until it has read again.
 
 // staleAfter is how long it may not have read all: far less than the API
 // remembers a key.
@@ -66,7 +66,7 @@ func (l *Ledger) keepFresh(ctx context.Context) {
 	}
 }
 
-// checkAge halts while the store is not what it was lately in the topic.
+// checkAge halts while the store is out of date.
 func (l *Ledger) checkAge(ctx context.Context) {
 	state, _, _ := l.availability.current()
 	if age := l.fresh.age(); state != stateRestoring && age > staleAfter {

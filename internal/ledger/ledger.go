@@ -208,8 +208,9 @@ func (l *Ledger) All(ctx context.Context, use func(id string, h event.History) e
 // replacing is the polling interval while the store is being replaced.
 const replacing = 10 * time.Millisecond
 
-// ask asks the store when it holds what it must. Damage that shows is no answer:
-// the store is read again, and asked again.
+// withStore waits until the store is complete, and calls question with it. If the
+// store turns out to be damaged, it is rebuilt from the topic, and question is called
+// again.
 func withStore[T any](ctx context.Context, l *Ledger, question func(*store) (T, error)) (T, error) {
 	for {
 		var answer T
@@ -225,7 +226,7 @@ func withStore[T any](ctx context.Context, l *Ledger, question func(*store) (T, 
 		}
 		l.mu.RUnlock()
 		switch {
-		case s == nil && !ended: // it is being replaced, and the gate is shut, or about to be
+		case s == nil && !ended: // it is being replaced, so the ledger is not available, or soon will not be
 			pause(ctx, replacing)
 			if ctx.Err() != nil {
 				return answer, ctx.Err()

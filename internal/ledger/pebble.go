@@ -67,7 +67,7 @@ func (s *store) options() *pebble.Options {
 // storeLog receives Pebble's log.
 type storeLog struct {
 	log  *slog.Logger
-	fail func(error) // watermarks the store as unusable
+	fail func(error) // marks the store as unusable
 }
 
 // Infof implements [pebble.Logger]. Every file that is written is news to it.

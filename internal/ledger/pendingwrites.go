@@ -69,13 +69,13 @@ func (o *pendingWrites) of(id string) *pendingEvent {
 		o.byID[id] = p
 		o.events.Add(1)
 	}
-	o.changes.of(id)
+	o.changes.bump(id)
 	return p
 }
 
 // dropIfEmpty removes an event whose last pending write was dropped.
 func (o *pendingWrites) dropIfEmpty(id string, p *pendingEvent) {
-	o.changes.of(id)
+	o.changes.bump(id)
 	if len(p.writes) == 0 && len(p.decisions) == 0 {
 		delete(o.byID, id)
 		o.events.Add(-1)
@@ -275,8 +275,8 @@ func (p *pendingEvent) writeOf(e entry) int {
 	return at
 }
 
-// decided drops the decisions that the read one supersedes, such as its own copy. Beside an outcome it does not matter any more whether an
-// attempt was written.
+// decided drops the decisions that an entry of the topic supersedes, such as its own
+// copy. Beside an outcome it does not matter any more whether an attempt was written.
 func (p *pendingEvent) decided(e entry) error {
 	if e.value == nil {
 		return nil

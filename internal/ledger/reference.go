@@ -36,8 +36,8 @@ func under(reference string, h event.History) bool {
 	if d := h.Decision; d != nil && d.Outcome != nil {
 		return d.Outcome.ExternalReference == reference
 	}
-	// Only events of one id that contradict each other have attempts under
-	// several references; the earliest shows, and stands for all.
+	// Conflicting events of one id can have attempts under several references; the
+	// earliest attempt is used for all of them.
 	return h != event.History{}
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// restore opens the gate when all is read that is in the topic now.
+// restore makes the ledger available when everything is read that is in the topic now.
 func (l *Ledger) restore(ctx context.Context, read map[int32]position, end context.CancelCauseFunc) {
 	start, first := time.Now(), l.watermarks.progress().records
 	if err := l.compareEpochs(ctx, read); err != nil {

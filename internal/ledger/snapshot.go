@@ -31,23 +31,23 @@ func newChanges() *changes { return &changes{seed: maphash.MakeSeed()} }
 
 func (c *changes) group(hash uint64) *atomic.Uint32 { return &c.groups[hash%changeGroups] }
 
-// of records that something about an event changed. It is called when the change can
+// bump records that something about an event changed. It is called when the change can
 // be seen, and before anyone waiting for it is woken.
-func (c *changes) of(id string) { c.group(maphash.String(c.seed, id)).Add(1) }
+func (c *changes) bump(id string) { c.group(maphash.String(c.seed, id)).Add(1) }
 
-func (c *changes) ofKey(id []byte) { c.group(maphash.Bytes(c.seed, id)).Add(1) }
+func (c *changes) bumpKey(id []byte) { c.group(maphash.Bytes(c.seed, id)).Add(1) }
 
-// ofAll records that everything may have changed.
-func (c *changes) ofAll() { c.all.Add(1) }
+// bumpAll records that everything may have changed.
+func (c *changes) bumpAll() { c.all.Add(1) }
 
-// mark stands for the state in which what is known of an event is; never zero.
-func (c *changes) mark(id string) uint64 {
+// version returns the version of an event's history; never zero.
+func (c *changes) version(id string) uint64 {
 	const never = 1 << 63
 	return never | uint64(c.all.Load()&(1<<31-1))<<32 | uint64(c.group(maphash.String(c.seed, id)).Load())
 }
 
 // Snapshot returns the present histories of many events without waiting. A snapshot
-// without a mark is empty: the history is about to change. nil: the ledger cannot
+// without a version is empty: the history is about to change. nil: the ledger cannot
 // answer now.
 func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 	if !l.availability.open.Load() {
@@ -61,7 +61,7 @@ func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 	seen := make([]event.Snapshot, len(ids))
 	order := make([]int, len(ids))
 	for i, id := range ids {
-		order[i], seen[i].Version = i, l.changes.mark(id)
+		order[i], seen[i].Version = i, l.changes.version(id)
 	}
 	l.pending.hide(ids, seen) // before the store: see pendingWrites
 	if err := l.store.snapshots(ids, order, seen); err != nil {
@@ -72,7 +72,7 @@ func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 
 // IsCurrent reports whether a snapshot of an event still holds.
 func (l *Ledger) IsCurrent(id string, g event.Snapshot) bool {
-	return g.Version != 0 && g.Version == l.changes.mark(id) && l.availability.open.Load()
+	return g.Version != 0 && g.Version == l.changes.version(id) && l.availability.open.Load()
 }
 
 // hide empties the snapshots of events with pending writes.
@@ -89,7 +89,7 @@ func (o *pendingWrites) hide(ids []string, seen []event.Snapshot) {
 	}
 }
 
-// snapshots fills the snapshots that have a mark. It sorts order, the indexes of the
+// snapshots fills the snapshots that have a version. It sorts order, the indexes of the
 // ids, by id.
 func (s *store) snapshots(ids []string, order []int, seen []event.Snapshot) (err error) {
 	slices.SortFunc(order, func(a, b int) int { return strings.Compare(ids[a], ids[b]) })

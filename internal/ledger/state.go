@@ -47,10 +47,10 @@ type decisionValue struct {
 	value []byte
 }
 
-// over reports whether a decision stands against another one, or is the same:
-// captured against rejected against parked; the outcome that came first, which
-// was published first, and the parking that came last, which is what an operator
-// sees.
+// supersedes reports whether a decision counts before another one, or is the same.
+// Captured counts before rejected, and rejected before parked. Of two outcomes the
+// earlier one counts, because it was published first; of two parked decisions the
+// later one, because that is what an operator sees.
 func (v decisionValue) supersedes(other decisionValue) bool {
 	switch {
 	case v.rank != other.rank:

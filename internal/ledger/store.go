@@ -146,7 +146,7 @@ func (s *store) usable() error {
 	return nil
 }
 
-// fail watermarks the store as unusable.
+// fail marks the store as unusable.
 func (s *store) fail(err error) {
 	if s.broken.CompareAndSwap(nil, &err) {
 		s.conf.damaged(err)

@@ -81,14 +81,14 @@ func (w *writer) add(e entry) error {
 
 func (w *writer) change(next row) {
 	at, ok := w.byID[string(next.id)]
-	if !ok || !w.rows[at].takes(&next) {
+	if !ok || !w.rows[at].merge(&next) {
 		w.byID[string(next.id)] = len(w.rows)
 		w.rows = append(w.rows, next)
 	}
 }
 
-// takes adds the event's next change to a row, where one row can say both.
-func (r *row) takes(next *row) bool {
+// merge adds the event's next change to a row, if one row can hold both.
+func (r *row) merge(next *row) bool {
 	if r.slot.partition != next.slot.partition || (len(r.reference) > 0 && len(next.reference) > 0 && !bytes.Equal(r.reference, next.reference)) {
 		return false
 	}
@@ -127,7 +127,7 @@ func (w *writer) commit(read map[int32]position) error {
 	return nil
 }
 
-// drop returns the batch up.
+// drop releases the batch.
 func (w *writer) drop() {
 	if w.batch != nil {
 		_ = w.batch.Close() // nothing is written

@@ -20,9 +20,9 @@ import (
 // enough alone; a refusal that may concern only the payer or the order needs as
 // many as CAPTURE_REFUSAL_RUN.
 //
-// A payment, taken or declined, clears the evidence. That evidence never counts
-// again under the same access token, not even toward another halt: such an answer
-// concerns only its event, and decides it.
+// A payment, taken or declined, clears the evidence. From then on answers about the
+// same payers and orders are no evidence, until the access token changes: such an
+// answer concerns only its event, and decides it.
 //
 // The Limiter's lock guards all of it.
 type detector struct {

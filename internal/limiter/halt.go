@@ -115,7 +115,8 @@ func (l *Limiter) proberLocked() *waiter {
 }
 
 // refusedLocked returns how many waiters are evidence for the halt that they wait
-// for. They hardly get a permit while it lasts.
+// for. While it lasts, one gets a permit only if no
+// other event waits.
 func (l *Limiter) refusedLocked() (n int) {
 	if l.halt == nil {
 		return 0

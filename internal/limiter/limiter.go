@@ -332,8 +332,8 @@ func (l *Limiter) Release(p *Permit, r Result) Scope {
 	return scope
 }
 
-// postponesLocked reports whether a result decides nothing while the service is
-// halted. A refused payer is a rejection, which is final, and the halt may explain
+// postponesLocked reports whether a result is not to decide its event while the
+// service is halted: only the refusal of a payer. It is a rejection, which is final, and the halt may explain
 // it: with the token of another application every payer is refused. A refused
 // request is parked also during a halt for another cause, because an operator can
 // retry it, and the API looked at the request, whoever asked.

@@ -14,17 +14,17 @@ import (
 func (x *exchange) errorAnswer(status int) Answer {
 	for _, classify := range []func(status int) Answer{x.keyError, x.credentialError, x.orderError, x.transientError} {
 		if a := classify(status); a.Meaning != 0 {
-			return x.believed(a, status)
+			return x.downgrade(a, status)
 		}
 	}
-	return x.believed(x.statusAlone(status), status)
+	return x.downgrade(x.statusAlone(status), status)
 }
 
-// believed weakens an error that proves less than it says. A rejection needs a
+// downgrade weakens the meaning of an error that proves less than it states. A rejection needs a
 // consistent answer: another status in the body than the HTTP one, or payments
 // beside the error, could be money taken. And an error to a read says nothing
 // about the payment, so it means that the payment is not read yet.
-func (x *exchange) believed(a Answer, status int) Answer {
+func (x *exchange) downgrade(a Answer, status int) Answer {
 	b := &x.body
 	consistent := len(b.Payments) == 0 && (b.Status == "" || b.httpStatus() == status)
 	if a.Meaning == Rejected && !consistent {

@@ -29,7 +29,7 @@ import (
 // only when the owner is done with it.
 
 const (
-	// drainReserve of the time of a handover is kept for the last flush.
+	// drainReserve is the part of a handover's time that is kept for the last flush.
 	drainReserve = 5 * time.Second
 	// minLeaveTime is how long leaving the group may take at least.
 	minLeaveTime = 2 * time.Second

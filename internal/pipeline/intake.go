@@ -63,9 +63,9 @@ type polledRecord struct {
 	snapshot   event.Snapshot
 	prefetched *completion // what follows from the snapshot, if no call is needed
 
-	// A record is evidence for or against a common understanding of this deployment and
-	// the producers; see invalidhold.go. suspicious is why it would be parked without a
-	// call, good whether it may be called for. A record that is neither is no evidence.
+	// A record hints that the configuration and the producers fit each other, or do not;
+	// see invalidhold.go. suspicious is why it would be parked without a call, good
+	// whether it may be called for. A record that is neither is no evidence.
 	suspicious *event.ParkInfo
 	good       bool
 }

@@ -22,8 +22,8 @@ type Capturer interface {
 	// Blocked returns why no event may be called for now; "" if calls are made. While
 	// it is not empty, the pipeline reads no more than needed to notice that it changed.
 	Blocked() string
-	// Busy returns how many captures are calling or wait before a retry. The others are
-	// on their way to a call.
+	// Busy returns how many captures are calling, wait between two calls, or wait for the
+	// end of a halt for which they are evidence. The others are on their way to a call.
 	Busy() int
 	// Changes returns a channel that receives after Blocked changed or Busy grew.
 	Changes() <-chan struct{}

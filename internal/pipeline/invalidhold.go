@@ -35,8 +35,8 @@ type invalidRun struct {
 
 	first int64 // offset of the run's first record; 0: the previous owner counted it
 	hold  *invalidHold
-	// goodAt is the offset of a good record that the scout found: records below it
-	// belong to no run.
+	// goodAt is the offset of a good record that the scout found. Suspicious records
+	// below it are not counted.
 	goodAt int64
 }
 

@@ -127,8 +127,8 @@ func (e *StoppedError) Unwrap() error { return e.Cause }
 
 // Run works until ctx ends, then finishes calls under way within ShutdownTimeout,
 // flushes, leaves the group and returns nil. Any other end is an error: a
-// [*StoppedError] with the Capturer's error, or with [kafka.ErrFenced] or
-// [kafka.ErrRefused], or an error of the start.
+// [*StoppedError] with the Capturer's error or with [kafka.ErrFenced], or an error of
+// the start.
 func (p *Pipeline) Run(ctx context.Context) error {
 	var committer *kafka.Committer
 	err := kafka.AwaitCluster(ctx, StartPatience, p.conf.Log, func(ctx context.Context) error {

@@ -136,7 +136,7 @@ func (s *skippedRecords) countLocked(ctx context.Context, r *polledRecord, now t
 		kind.Type = key.name
 	}
 	s.kinds[key] = kind
-	s.log.LogAttrs(ctx, slog.LevelWarn, "skipping records of an unknown kind", slog.String("reason", string(key.reason)),
+	s.log.LogAttrs(ctx, slog.LevelWarn, "first skipped record of this kind", slog.String("reason", string(key.reason)),
 		slog.String(label, key.name), positionAttrs(r.record))
 }
 

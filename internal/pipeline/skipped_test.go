@@ -69,7 +69,7 @@ var (
 )
 
 const (
-	firstOfKind   = "skipping records of an unknown kind"
+	firstOfKind   = "first skipped record of this kind"
 	mostlySkipped = "most records are skipped and none is ours"
 )
 

@@ -80,7 +80,7 @@ type Recovery struct {
 	conf   Config
 	client *kgo.Client
 	admin  *kadm.Client
-	// committed: the client that used the transactional id was told that its last
+	// committed: the broker confirmed to the previous producing client that its last
 	// transaction is committed. It decides if the coordinator no longer knows.
 	committed atomic.Bool
 }

@@ -71,8 +71,8 @@ func captureBugs() []bug {
 		}}},
 		{"no call has an unknown effect", []edit{{
 			in:   capture,
-			find: `$a.unknown = $a.unknown || $a.last.EffectUnknown()`,
-			put:  `$a.unknown = false`,
+			find: `$a.mayHaveCharged = $a.mayHaveCharged || $a.last.EffectUnknown()`,
+			put:  `$a.mayHaveCharged = false`,
 		}}},
 		{"an empty lookup counts as a rejection", []edit{{
 			in:   capture,

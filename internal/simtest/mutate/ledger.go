@@ -66,12 +66,12 @@ func ledgerBugs() []bug {
 		}}},
 		{"an inherited attempt counts as one without effect", []edit{{
 			in:   capture,
-			find: `$a.inherited, $a.unknown, $a.doubtful = true, true, true`,
+			find: `$a.inherited, $a.mayHaveCharged, $a.mayHaveChargedBefore = true, true, true`,
 			put:  `$a.inherited = true`,
 		}}},
 		{"an attempt of unknown effect is withdrawn", []edit{{
 			in:   capture,
-			find: `return !$a.unknown && !$a.inherited && $a.pollID == "" && $a.last.Payment == nil && $a.last.RefusedUnseen()`,
+			find: `return !$a.mayHaveCharged && !$a.inherited && $a.pollID == "" && $a.last.Payment == nil && $a.last.RefusedUnseen()`,
 			put:  `return $a.pollID == "" && $a.last.Payment == nil`,
 		}}},
 		{"a conflicting event is not detected", []edit{{
@@ -91,12 +91,12 @@ func ledgerBugs() []bug {
 		}}},
 		{"a snapshot is used although it is out of date", []edit{{
 			in:   ledger,
-			find: `return $g.Version != 0 && $g.Version == $l.changes.mark($id) && $l.availability.open.Load()`,
+			find: `return $g.Version != 0 && $g.Version == $l.changes.version($id) && $l.availability.open.Load()`,
 			put:  `return $g.Version != 0 && $l.availability.open.Load()`,
 		}}},
 		{"a flushed decision does not invalidate snapshots", []edit{{
 			in:   ledger,
-			find: `$o.events.Add(1) }; $o.changes.of($id)`,
+			find: `$o.events.Add(1) }; $o.changes.bump($id)`,
 			put:  `$o.events.Add(1) }`,
 		}}},
 		{"the local store writes its positions before its entries", []edit{{
