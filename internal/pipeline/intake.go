@@ -170,9 +170,12 @@ func (p *Pipeline) prefetch(records []*polledRecord, now time.Time) {
 	for i, r := range records {
 		ids[i] = r.id
 	}
-	for i, s := range p.ledger.Snapshot(ids) {
-		records[i].snapshot = s
-		p.assess(records[i], now)
+	snapshots := p.ledger.Snapshot(ids) // nil: the ledger is not available
+	for i, r := range records {
+		if snapshots != nil {
+			r.snapshot = snapshots[i]
+		}
+		p.assess(r, now)
 	}
 }
 

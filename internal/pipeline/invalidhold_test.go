@@ -30,6 +30,24 @@ func (l parkedRecords) Snapshot(ids []string) []event.Snapshot {
 	return known
 }
 
+// unavailable is a ledger that cannot answer now.
+type unavailable struct{ Ledger }
+
+func (unavailable) Snapshot([]string) []event.Snapshot { return nil }
+
+// TestPrefetchWithoutLedger: invalid events are suspicious also while the ledger is not
+// available, or they would all be parked when it is back.
+func TestPrefetchWithoutLedger(t *testing.T) {
+	t.Parallel()
+	p := &Pipeline{ledger: unavailable{}}
+	records := []*polledRecord{{
+		record: &kgo.Record{}, id: "sha256:1", invalid: &event.InvalidError{Field: "data.amount", Problem: "is negative"},
+	}}
+	if p.prefetch(records, time.Now()); records[0].suspicious == nil || records[0].prefetched != nil {
+		t.Errorf("got %+v", records[0])
+	}
+}
+
 func TestAssess(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
