@@ -125,6 +125,7 @@ var ErrBeyondEnd = errors.New("the partition ends before this offset")
 // [ErrBeyondEnd], a transaction that stays open, or what only an operator can
 // change; the reader is of no use after one of these.
 func (r *RangeReader) Read(ctx context.Context) ([]*kgo.Record, error) {
+	r.heard = time.Now() // the caller may have taken long
 	for r.left > 0 {
 		pollCtx, cancel := context.WithTimeout(ctx, rangeQuiet)
 		fetches := r.client.PollRecords(pollCtx, rangePollRecords)
@@ -192,7 +193,11 @@ func (r *RangeReader) failure(ctx context.Context, fetches kgo.Fetches) error {
 		case errors.Is(err, context.DeadlineExceeded): // nothing came
 		case truncated || errors.Is(err, kerr.OffsetOutOfRange):
 			failed = errors.Join(failed, outOfRange(ctx, r.client, *part, err))
+		case errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.UnknownTopicOrPartition):
+			// The library has repeated it. It reports it in each poll from now on.
+			failed = errors.Join(failed, fmt.Errorf("read %s: the topic was deleted: %w", part, err))
 		case passes(err):
+			r.heard = time.Now() // an outage is no open transaction
 			r.warn(ctx, "partition cannot be read; retrying", part, slog.Any("error", err))
 		default:
 			failed = errors.Join(failed, fmt.Errorf("read %s: %w", part, err))
@@ -246,6 +251,7 @@ func (r *RangeReader) stepOver(ctx context.Context) error {
 			case err != nil && !passes(err) && !errors.Is(err, kerr.OffsetOutOfRange): // which the next poll reports
 				return fmt.Errorf("look for records of %s on: %w", part, err)
 			case err != nil:
+				r.heard = time.Now()
 				r.warn(ctx, "partition cannot be read; retrying", part, slog.Any("error", err))
 			case empty:
 				r.moveTo(part, part.To)

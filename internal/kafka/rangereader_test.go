@@ -172,12 +172,23 @@ func TestReadRecord(t *testing.T) {
 }
 
 // A broker that cannot be connected to is waited for, while reading and before.
+// An outage of any length is waited out, and never taken for an open transaction.
 func TestRangeReaderWaitsForTheBroker(t *testing.T) {
 	t.Parallel()
+	for _, outage := range []time.Duration{2 * time.Minute, 2 * rangeTransactionLimit} {
+		t.Run(outage.String(), func(t *testing.T) {
+			t.Parallel()
+			readAfterOutage(t, outage)
+		})
+	}
+}
+
+func readAfterOutage(t *testing.T, outage time.Duration) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.produce(0, 5, time.Now())
-		back := time.Now().Add(2 * time.Minute)
+		back := time.Now().Add(outage)
 		dial := w.conf.Dial
 		w.conf.Dial = func(ctx context.Context, network, host string) (net.Conn, error) {
 			if time.Now().Before(back) {
@@ -189,9 +200,37 @@ func TestRangeReaderWaitsForTheBroker(t *testing.T) {
 		if err != nil || len(got) != 5 {
 			t.Fatalf("got %v, %v", got, err)
 		}
-		back = time.Now().Add(2 * time.Minute)
+		back = time.Now().Add(outage)
 		if r, err := ReadRecord(t.Context(), w.client(), w.conf.Log, testInput, 0, 2); err != nil || r == nil {
 			t.Errorf("got %v, %v", r, err)
+		}
+	})
+}
+
+// A topic that is deleted meanwhile ends the reading.
+func TestRangeReaderOfADeletedTopic(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.produce(0, 5, time.Now())
+		r, err := NewRangeReader(w.conf, Range{Topic: testInput, From: 0, To: 9})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if got, err := r.Read(t.Context()); err != nil || len(got) != 5 {
+			t.Fatalf("got %v, %v", got, err)
+		}
+		if _, err := w.admin.DeleteTopics(t.Context(), testInput); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, err = r.Read(t.Context())
+		if !errors.Is(err, kerr.UnknownTopicID) && !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			t.Errorf("got %v, want that the topic is unknown", err)
+		}
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("it took %s", took)
 		}
 	})
 }
