@@ -185,9 +185,12 @@ func (b *Batch) Commit() error {
 // Set writes one value.
 func (s *Store) Set(key []byte, value any) error {
 	b := s.NewBatch()
-	defer b.Close()
 	b.Set(key, value)
-	return b.Commit()
+	if err := b.Commit(); err != nil {
+		return err // a write that failed may still use the batch
+	}
+	b.Close()
+	return nil
 }
 
 // Get decodes the value of a key, unless into is nil, and reports whether there is
@@ -209,9 +212,17 @@ func (s *Store) Get(key []byte, into any) (found bool, err error) {
 // Value is an encoded value.
 type Value []byte
 
-// Decode decodes the value. The error is [ErrCorrupt] with the cause.
+var decoder = sync.OnceValues(cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid}.DecMode) //nolint:gochecknoglobals // immutable
+
+// Decode decodes the value. The error is [ErrCorrupt] with the cause. Texts come back
+// as they were written, also if they are not valid UTF-8: some come from other
+// programs' records.
 func (v Value) Decode(into any) error {
-	if err := cbor.Unmarshal(v, into); err != nil {
+	mode, err := decoder()
+	if err == nil {
+		err = mode.Unmarshal(v, into)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return nil

@@ -130,3 +130,21 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 }
+
+// TestTextsOfOthers: a text that is not valid UTF-8 comes back as it was.
+func TestTextsOfOthers(t *testing.T) {
+	t.Parallel()
+	s, err := scratch.Open(scratch.Options{FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // in memory
+	type entry struct{ Reason string }
+	want, got := entry{Reason: "caf\xe9"}, entry{}
+	if err := s.Set([]byte("k"), want); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := s.Get([]byte("k"), &got); err != nil || !found || got != want {
+		t.Errorf("got %t, %q, %v", found, got.Reason, err)
+	}
+}
