@@ -21,7 +21,9 @@ type Rules struct {
 type Next struct {
 	Action rules.Action     `json:"action"`
 	Reason event.ParkReason `json:"reason,omitempty"` // why it would be parked
-	Detail string           `json:"detail"`           // for an operator
+	// Suppressed: the outcome would not be published (REPLAYED_OUTCOMES is suppress).
+	Suppressed bool   `json:"suppressed,omitempty"`
+	Detail     string `json:"detail"` // for an operator
 }
 
 // asRecorded is an event of which only the ledger's fingerprints are known.
@@ -83,7 +85,7 @@ func (r Rules) describe(d rules.Disposition, h event.History, now time.Time) Nex
 	switch d.Action {
 	case rules.Republish:
 		next.Detail = fmt.Sprintf("answered from the ledger: %s is published again, with the same id and replayed: true, without a call", h.Decision.Outcome.Type)
-		if r.Suppress {
+		if next.Suppressed = r.Suppress; r.Suppress {
 			next.Detail = "nothing: the record is completed without a call, and its outcome is not published again (REPLAYED_OUTCOMES is suppress)"
 		}
 	case rules.LeaveParked, rules.LeaveSuperseded:
