@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -30,16 +31,17 @@ func newTopics() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			if partitions < 1 || replication < 0 {
-				return usageError{errors.New("--partitions: at least 1; --replication-factor: at least 1, or 0 for as many as fit, up to 3")}
+			if partitions < 0 || replication < 0 {
+				return usageError{errors.New("--partitions and --replication-factor: at least 1, or 0 for the default")}
 			}
 			return ensureTopics(cmd, c, dryRun, partitions, replication)
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be done")
-	cmd.Flags().Int32Var(&partitions, "partitions", 6, "partitions of a topic that is created")
+	cmd.Flags().Int32Var(&partitions, "partitions", 0,
+		"partitions of each topic; 0: create as many as the input topic has, or 6, and accept any number of existing topics")
 	cmd.Flags().Int16Var(&replication, "replication-factor", 0,
-		"replicas of a topic that is created; 0: as many as there are brokers, up to 3")
+		"replicas of each topic; 0: create as many as there are brokers, up to 3, and accept any number of existing topics")
 	return cmd
 }
 
@@ -90,6 +92,22 @@ func ledgerSettings(conf map[string]string) {
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
+// defaultPartitions is the number of partitions if there is no input topic yet.
+const defaultPartitions = 6
+
+// inputPartitions returns the number of partitions of the input topic, which the
+// ledger should not have less of.
+func inputPartitions(ctx context.Context, admin *kadm.Client, topic string) (int32, error) {
+	details, err := admin.ListTopics(ctx, topic)
+	if err != nil {
+		return 0, fmt.Errorf("describe topic %q: %w", topic, err)
+	}
+	if !details.Has(topic) {
+		return defaultPartitions, nil
+	}
+	return int32(len(details[topic].Partitions)), nil //nolint:gosec // G115: a broker counts them in 32 bits
+}
+
 func ensureTopics(cmd *cobra.Command, c config.Config, dryRun bool, partitions int32, replication int16) error {
 	conf, err := app.KafkaConfig(c, newLogger(c, cmd.ErrOrStderr()), nil)
 	if err != nil {
@@ -101,14 +119,24 @@ func ensureTopics(cmd *cobra.Command, c config.Config, dryRun bool, partitions i
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	if replication == 0 {
+	anyPartitions, anyReplication := partitions == 0, replication == 0
+	if anyPartitions {
+		if partitions, err = inputPartitions(cmd.Context(), admin, c.TopicInput); err != nil {
+			return err
+		}
+	}
+	if anyReplication {
 		brokers, err := admin.ListBrokers(cmd.Context())
 		if err != nil {
 			return fmt.Errorf("ask %s for the brokers: %w", strings.Join(c.KafkaBrokers, ","), err)
 		}
 		replication = int16(min(3, len(brokers)))
 	}
-	results, err := kafka.EnsureTopics(cmd.Context(), admin, dryRun, topicSpecs(c, partitions, replication)...)
+	specs := topicSpecs(c, partitions, replication)
+	for i := range specs {
+		specs[i].AnyPartitions, specs[i].AnyReplication = anyPartitions, anyReplication
+	}
+	results, err := kafka.EnsureTopics(cmd.Context(), admin, dryRun, specs...)
 	if err != nil {
 		return err
 	}

@@ -86,6 +86,37 @@ func TestTopicsWithSettingsThatTheBrokerDoesNotReport(t *testing.T) {
 	}
 }
 
+// Without flags the topics get as many partitions as the input topic has, and existing
+// ones may have any number.
+func TestTopicsFollowTheInput(t *testing.T) {
+	broker, admin := newAdministered(t)
+	setEnv(t, "KAFKA_BROKERS="+broker)
+	replicated := map[string]*string{"min.insync.replicas": new("1")}
+	if _, err := admin.CreateTopic(t.Context(), 12, 1, replicated, "order.ready_to_capture"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CreateTopic(t.Context(), 2, 1, replicated, "payment.captured"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // creates, and compares
+		if got := command(t, "topics"); got.code != exitOK {
+			t.Fatalf("got %+v", got)
+		}
+	}
+	topics, err := admin.ListTopics(t.Context(), "payment-capture.ledger", "payment.captured")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"payment-capture.ledger": 12, "payment.captured": 2} {
+		if got := len(topics[name].Partitions); got != want {
+			t.Errorf("%s has %d partitions, want %d", name, got, want)
+		}
+	}
+	if got := command(t, "topics", "--partitions", "12"); got.code != exitFailed || !strings.Contains(got.stdout, "2 partitions instead of 12") {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // The ledger is a state by event, every other topic a list of events.
 func TestTopicsMakesTheLedgerCompacted(t *testing.T) {
 	broker, admin := newAdministered(t)

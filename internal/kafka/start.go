@@ -40,7 +40,7 @@ func ParseStartAt(text string) (StartAt, error) {
 
 // ErrNoStart reports that a group has no committed offsets and no [StartAt].
 var ErrNoStart = errors.New("the group has no committed offsets, and KAFKA_START_AT is not set: " +
-	"set it to earliest, latest or a time; it is used only this once")
+	"set it to earliest, latest or a time")
 
 // ErrUnsafeStart reports that a group has lost its committed offsets, and that
 // KAFKA_START_AT would skip the events published since then.

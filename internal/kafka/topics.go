@@ -140,6 +140,9 @@ type TopicSpec struct {
 	Partitions        int32
 	ReplicationFactor int16
 	Config            map[string]string
+	// AnyPartitions and AnyReplication: the number applies only when the topic is
+	// created; an existing one may have any.
+	AnyPartitions, AnyReplication bool
 }
 
 // TopicResult is what [EnsureTopics] found or did for a topic.
@@ -199,10 +202,10 @@ func (r *TopicResult) compare(ctx context.Context, admin *kadm.Client) error {
 		return err
 	}
 	t := info[spec.Name]
-	if spec.Partitions > 0 && t.Partitions != int(spec.Partitions) {
+	if !spec.AnyPartitions && t.Partitions != int(spec.Partitions) {
 		r.Differs = append(r.Differs, fmt.Sprintf("%d partitions instead of %d", t.Partitions, spec.Partitions))
 	}
-	if spec.ReplicationFactor > 0 && t.ReplicationFactor != int(spec.ReplicationFactor) {
+	if !spec.AnyReplication && t.ReplicationFactor != int(spec.ReplicationFactor) {
 		r.Differs = append(r.Differs, fmt.Sprintf("replication factor %d instead of %d", t.ReplicationFactor, spec.ReplicationFactor))
 	}
 	for _, key := range slices.Sorted(maps.Keys(spec.Config)) {

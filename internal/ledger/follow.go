@@ -273,7 +273,7 @@ func (l *Ledger) readErrors(ctx context.Context, fetches kgo.Fetches) error {
 // lost is the halt of a ledger that lost records.
 func (l *Ledger) lost(what string) error {
 	return &haltError{causeLost, fmt.Sprintf("%v: topic %q: %s: events that were charged would be taken for new: "+
-		"restore the topic from a backup, or see ledger_missing in docs/runbook.md", ErrMissing, l.conf.Topic, what)}
+		"see ledger_missing in docs/runbook.md", ErrMissing, l.conf.Topic, what)}
 }
 
 // outOfRange returns which records are lost if a partition cannot be read where
