@@ -179,7 +179,7 @@ const (
 	ParkKeyExpired        ParkReason = "key_expired"          // the attempt is older than the key retention of the API
 	ParkTriedOtherwise    ParkReason = "tried_otherwise"      // the attempt had another body or account
 	ParkConflicting       ParkReason = "conflicting_event"    // the attempt was for another event with this id
-	ParkBlocked           ParkReason = "blocked"              // a proxy before the API refuses the calls of this event alone
+	ParkBlocked           ParkReason = "blocked"              // the calls of this event alone are refused, by a proxy or in another way that no payer explains
 	// ParkReferenceCaptured is for a reference under which another event was captured, if CAPTURE_ONCE_PER is reference.
 	ParkReferenceCaptured ParkReason = "reference_already_captured"
 )
