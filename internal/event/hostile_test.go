@@ -76,7 +76,7 @@ func TestOddRecordsAreTaken(t *testing.T) {
 func TestReadingIsBounded(t *testing.T) { //nolint:paralleltest // it counts allocations
 	const (
 		most  = 40 // because many members with different names need 36
-		large = 3 << 20
+		large = 1 << 20
 	)
 	small := hostile.Large(recordTime, planted, large/10)
 	for i, r := range hostile.Large(recordTime, planted, large) {

@@ -318,7 +318,7 @@ func bases(tb testing.TB) []*node {
 
 func TestDecoderAndSchemaAgree(t *testing.T) {
 	t.Parallel()
-	documents := 20_000
+	documents := 10_000
 	if testing.Short() {
 		documents = 3_000
 	}

@@ -55,6 +55,7 @@ type Ledger struct {
 	writes       *attemptWriter
 	faults       faults
 	disk         *diskState
+	memTable     uint64     // bytes of the store's tables in memory; 0: the default
 	ending       sync.Mutex // a transaction that hangs
 	fresh        freshness
 
@@ -128,6 +129,7 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 func (l *Ledger) open(ctx context.Context) error {
 	s, err := openStore(ctx, storeConfig{
 		fs: l.conf.FS, dir: l.conf.FS.PathJoin(l.conf.Dir, storeDir), tags: l.tags, log: l.log, damaged: l.session.end, disk: l.disk,
+		memTable: l.memTable,
 		failed: func(err error) {
 			if l.disk.reason() == "" { // else it was logged already
 				l.fault("the local store of the ledger fails", err)
