@@ -191,7 +191,7 @@ func shown(text string, secrets []string) string {
 	if hasControl(text) {
 		return ""
 	}
-	return printable(text, mostShown)
+	return Printable(text, mostShown)
 }
 
 // tokensIn returns what may be payer tokens in a value that is not JSON or not

@@ -35,7 +35,7 @@ func (e *SkipError) Error() string {
 	if e.Reason == SkipTombstone {
 		return "record without a value (tombstone)"
 	}
-	return fmt.Sprintf("event of type %q", printable(e.Type, 64))
+	return fmt.Sprintf("event of type %q", Printable(e.Type, 64))
 }
 
 // SkipReason is why a record is skipped: a closed list.
@@ -56,5 +56,5 @@ func SkipReasons() []SkipReason { return []SkipReason{SkipOtherType, SkipTombsto
 type OtherSourceError struct{ Type, Source string }
 
 func (e *OtherSourceError) Error() string {
-	return fmt.Sprintf("%s of source %q", e.Type, printable(e.Source, 128))
+	return fmt.Sprintf("%s of source %q", e.Type, Printable(e.Source, 128))
 }

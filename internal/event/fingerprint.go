@@ -92,7 +92,7 @@ func (e *ReadyToCapture) Differences(before Attempt) string {
 		{"external_reference", before.Reference, e.ExternalReference},
 	} {
 		if f.before != f.now {
-			all = append(all, fmt.Sprintf("%s was %s and is %s here", f.name, printable(f.before, shownValue), printable(f.now, shownValue)))
+			all = append(all, fmt.Sprintf("%s was %s and is %s here", f.name, Printable(f.before, shownValue), Printable(f.now, shownValue)))
 		}
 	}
 	if fingerprintOf(before.OrderID, before.Amount, before.Reference, e.PayerToken) != before.Event {

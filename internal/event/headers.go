@@ -106,7 +106,7 @@ func (h *headerAttributes) check() error {
 		format = bytes.TrimSpace(format)
 		if rest, isJSON := cutPrefixFold(format, "+json"); len(format) > 0 && (!isJSON || len(rest) > 0) {
 			return invalid("content-type", "is application/cloudevents%s: only application/cloudevents+json is read",
-				printable(strings.ToLower(string(format)), 64))
+				Printable(strings.ToLower(string(format)), 64))
 		}
 	}
 	return nil

@@ -85,13 +85,14 @@ func isJSONType(mediaType string) bool {
 // because a producer may have put the payer token there.
 func quotedIf(isForm func(string) bool, text string) string {
 	if isForm(text) {
-		return strconv.Quote(printable(text, 64))
+		return strconv.Quote(Printable(text, 64))
 	}
 	return "something else"
 }
 
-// printable returns at most limit bytes of the text, with ? for what is not printable ASCII.
-func printable(text string, limit int) string {
+// Printable returns at most limit bytes of the text, with ? in place of each character
+// that is not printable ASCII. A text that is cut ends in "...".
+func Printable(text string, limit int) string {
 	if len(text) > limit {
 		text = text[:limit] + "..."
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -114,7 +113,7 @@ func (s *skippedRecords) note(ctx context.Context, batch []polledPartition, now 
 // countLocked counts a skipped record, and logs it if it is the first of its kind.
 func (s *skippedRecords) countLocked(ctx context.Context, r *polledRecord, now time.Time) {
 	s.metrics.skipped(r.skipped.Reason)
-	key := skippedKind{r.skipped.Reason, printable(r.skipped.Type, skippedNameLimit)}
+	key := skippedKind{r.skipped.Reason, event.Printable(r.skipped.Type, skippedNameLimit)}
 	if kind := s.kinds[key]; kind != nil {
 		kind.Records++
 		kind.Last = now.UTC()
@@ -202,18 +201,4 @@ func (s *skippedRecords) summary() *Skipped {
 		}
 	}
 	return sum
-}
-
-// printable returns at most limit bytes of text, with a question mark in place of
-// each character that is not printable ASCII.
-func printable(text string, limit int) string {
-	if len(text) > limit {
-		text = text[:limit] + "..."
-	}
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r > 0x7e {
-			return '?'
-		}
-		return r
-	}, text)
 }

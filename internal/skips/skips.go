@@ -53,7 +53,7 @@ func (c *Counter) Add(reason event.SkipReason, name string) {
 	if name == "" {
 		return
 	}
-	name = printable(name)
+	name = event.Printable(name, maxNameBytes)
 	if _, known := n.by[name]; !known && len(n.by) >= maxNames {
 		for _, rare := range n.sorted()[maxNames/2:] {
 			delete(n.by, rare.Name)
@@ -154,22 +154,4 @@ func title(reason event.SkipReason) (label, rest string) {
 		return "skipped: records of other accounts", "further accounts"
 	}
 	return "skipped: " + string(reason), "further"
-}
-
-// printable cuts a name to a bounded length of printable ASCII.
-func printable(name string) string {
-	cut := len(name) > maxNameBytes
-	if cut {
-		name = name[:maxNameBytes]
-	}
-	name = strings.Map(func(r rune) rune {
-		if r < 0x20 || r > 0x7e {
-			return '?'
-		}
-		return r
-	}, name)
-	if cut {
-		name += "..."
-	}
-	return name
 }
