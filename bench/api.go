@@ -188,7 +188,7 @@ func (a *api) captured(amount, reference []byte) []byte {
 	return append(b, `"}`...)
 }
 
-// between gives what follows a mark, up to the end character.
+// between returns what follows a mark, up to the end character.
 func between(text []byte, mark string, end byte) []byte {
 	_, rest, ok := bytes.Cut(text, []byte(mark))
 	if !ok {

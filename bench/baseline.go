@@ -126,7 +126,7 @@ func (l *loop) handle(ctx context.Context, r *kgo.Record) (*kgo.Record, error) {
 	return &kgo.Record{Topic: l.spec.Topics.Captured, Key: r.Key, Value: value}, nil
 }
 
-// post makes one charge and gives the answer's body.
+// post makes one charge and returns the answer's body.
 func (l *loop) post(ctx context.Context, key string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.spec.API+chargePath, bytes.NewReader(body))
 	if err != nil {

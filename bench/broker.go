@@ -111,7 +111,7 @@ func (b *broker) warmUp(ctx context.Context) error {
 	}
 }
 
-// cpu gives the CPU time of the broker's container since it was started.
+// cpu returns the CPU time of the broker's container since it was started.
 func (b *broker) cpu(ctx context.Context) (time.Duration, error) {
 	docker, err := testcontainers.NewDockerClientWithOpts(ctx)
 	if err != nil {
@@ -169,7 +169,7 @@ func (b *broker) drop(ctx context.Context, names ...string) error {
 	return nil
 }
 
-// visible gives how many offsets of a topic a read-committed reader can see.
+// visible returns how many offsets of a topic a read-committed reader can see.
 func (b *broker) visible(ctx context.Context, topic string) (int64, error) {
 	ends, err := b.admin.ListCommittedOffsets(ctx, topic)
 	if err == nil {

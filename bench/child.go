@@ -149,7 +149,7 @@ func consumption() answer {
 	return answer{CPU: time.Duration(u.Utime.Nano() + u.Stime.Nano()), Peak: memory("VmHWM"), RSS: memory("VmRSS")}
 }
 
-// memory gives a figure of this process's in bytes, 0 where the system does not
+// memory returns a figure of this process's in bytes, 0 where the system does not
 // tell. What rusage has as the peak counts the parent's too.
 func memory(name string) int64 {
 	var kib int64

@@ -15,14 +15,14 @@ import (
 
 const currency = "MXN"
 
-// eventID gives the id of the n-th event: one as random as a UUID, since a
+// eventID returns the id of the n-th event: one as random as a UUID, since a
 // sorted store takes sorted ids faster.
 func eventID(n uint64) string {
 	a, b := mix(n), mix(n^0x9e3779b97f4a7c15)
 	return fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", a>>32, a>>16&0xffff, a&0xfff, b>>52, b&0xffffffffffff)
 }
 
-// timedID gives the id of the n-th event as a UUIDv7 is made: the time first, and
+// timedID returns the id of the n-th event as a UUIDv7 is made: the time first, and
 // so in the order in which the events happen.
 func timedID(n uint64) string {
 	const begin, perMillisecond = 1_767_323_045_678, 3 // ids of one moment are in no order
@@ -60,7 +60,7 @@ func (o orders) orderOf(n uint64) string {
 	return fmt.Sprintf("order-%d", n)
 }
 
-// record gives the n-th record, with the topic left open.
+// record returns the n-th record, with the topic left open.
 func (o orders) record(n uint64) *kgo.Record {
 	if o.duplicates > 0 && n%o.duplicates == o.duplicates-1 {
 		// A copy of one of the last thousand, as an order service that sends
@@ -173,7 +173,7 @@ func decisionOn(e *event.ReadyToCapture, n uint64) *event.Decision {
 	}
 }
 
-// eventOf gives the event id in an outcome, of the service's or of a loop's.
+// eventOf returns the event id in an outcome, of the service's or of a loop's.
 func eventOf(value []byte) string {
 	return string(between(value, `"event_id":"`, '"'))
 }

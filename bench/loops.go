@@ -21,7 +21,7 @@ func groupOptions(s spec) []kgo.Opt {
 	return opts
 }
 
-// poll gives the records of one poll, up to so many.
+// poll returns the records of one poll, up to so many.
 func poll(ctx context.Context, poller interface {
 	PollRecords(ctx context.Context, most int) kgo.Fetches
 }, most int,

@@ -47,7 +47,7 @@ func thisMachine() machine {
 	return m
 }
 
-// field gives what a file of the system says of a name; "" where there is none.
+// field returns what a file of the system says of a name; "" where there is none.
 func field(path, name string) string {
 	raw, err := os.ReadFile(path) //nolint:gosec // G304: one of the system's
 	if err != nil {

@@ -68,7 +68,7 @@ func allMixes() map[string]mixture {
 
 func mixNames() []string { return slices.Sorted(maps.Keys(allMixes())) }
 
-// load gives the base's, changed in one thing.
+// load returns the base's, changed in one thing.
 func (s *stage) load(axis string, change func(*load)) load {
 	l := load{
 		axis: axis, partitions: basePartitions, api: apiSettings{Latency: s.opts.latency}, inFlight: s.opts.inFlight, window: s.opts.window,

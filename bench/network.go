@@ -41,7 +41,7 @@ func inside(at netip.AddrPort) string {
 	return ":" + strconv.Itoa(int(at.Port()))
 }
 
-// freeAddresses gives addresses of this machine that nobody listens on.
+// freeAddresses returns addresses of this machine that nobody listens on.
 func freeAddresses(ctx context.Context, n int) ([]netip.AddrPort, error) {
 	var free []netip.AddrPort
 	for range n {
@@ -59,7 +59,7 @@ func freeAddresses(ctx context.Context, n int) ([]netip.AddrPort, error) {
 	return free, nil
 }
 
-// freeAddress gives one.
+// freeAddress returns one.
 func freeAddress(ctx context.Context) (string, error) {
 	free, err := freeAddresses(ctx, 1)
 	if err != nil {

@@ -80,7 +80,7 @@ func (w *watcher) counts() (own, others int) {
 	return w.count, w.others
 }
 
-// delays gives the times from append to outcome of the orders from one to
+// delays returns the times from append to outcome of the orders from one to
 // another, in order of length; one that was never seen is missing.
 func (w *watcher) delays(from, to int) []time.Duration {
 	w.mu.Lock()
@@ -95,7 +95,7 @@ func (w *watcher) delays(from, to int) []time.Duration {
 	return out
 }
 
-// quantile gives the time that a share of all does not exceed, in ms.
+// quantile returns the time that a share of all does not exceed, in ms.
 func quantile(sorted []time.Duration, q float64) float64 {
 	if len(sorted) == 0 {
 		return 0
@@ -228,7 +228,7 @@ func (s *stage) oneByOne(ctx context.Context, p *process, w *watcher, l paced, f
 	return nil
 }
 
-// atRate sends events evenly, and gives the first that counts: what is sent
+// atRate sends events evenly, and returns the first that counts: what is sent
 // during the warm-up does not.
 func (s *stage) atRate(ctx context.Context, w *watcher, l paced, from, to int) (int, error) {
 	client, err := newFiller(s.broker.address)

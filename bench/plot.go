@@ -128,7 +128,7 @@ func only(results []result, keep func(result) bool) []result {
 	return out
 }
 
-// medians gives the medians over the rounds.
+// medians returns the medians over the rounds.
 func medians(results []result, axis, contender string) values {
 	all := make(map[string][]float64)
 	for _, r := range results {

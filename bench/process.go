@@ -50,7 +50,7 @@ func start(s spec) (*process, error) {
 	return p, nil
 }
 
-// ask gives a command and waits for the answer; an error that the child tells
+// ask returns a command and waits for the answer; an error that the child tells
 // of is one here.
 func (p *process) ask(command string) (answer, error) {
 	var a answer

@@ -205,7 +205,7 @@ func rowOf(of []result, axis string, c contender, shown []column) table.Row {
 	return append(row, spread)
 }
 
-// spreadOf gives the least and the most of a figure.
+// spreadOf returns the least and the most of a figure.
 func spreadOf(of []result, axis, contender string, col column) string {
 	var all []float64
 	for _, one := range of {

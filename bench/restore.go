@@ -163,7 +163,7 @@ func isReady(ctx context.Context, address string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// sizeOf gives what the files below a directory take.
+// sizeOf returns what the files below a directory take.
 func sizeOf(dir string) int64 {
 	var sum int64
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { // a file that goes meanwhile counts nothing

@@ -116,7 +116,7 @@ func catchUp(ctx context.Context, l *ledger.Ledger, s spec, begin time.Time) (re
 	return r, err
 }
 
-// lookUp gives the mean time of a look-up, one after the other.
+// lookUp returns the mean time of a look-up, one after the other.
 func lookUp(ctx context.Context, l *ledger.Ledger, id func(uint64) string) (time.Duration, error) {
 	const looks = 100_000
 	begin := time.Now()

@@ -52,7 +52,7 @@ func (s *stage) open(ctx context.Context, properties map[string]string) error {
 	return s.compile(ctx)
 }
 
-// compile gives a new broker work for as long as the options say.
+// compile returns a new broker work for as long as the options say.
 func (s *stage) compile(ctx context.Context) error {
 	if s.opts.compile <= 0 {
 		return nil
@@ -135,7 +135,7 @@ func (s *stage) dropRun(ctx context.Context, t topics) error {
 	return s.broker.drop(ctx, t.Captured, t.Rejected, t.Parked, t.Ledger)
 }
 
-// specFor gives a process of its own group, which begins at the start.
+// specFor returns a process of its own group, which begins at the start.
 func (s *stage) specFor(r role, t topics) spec {
 	return spec{
 		Role: r, Brokers: []string{s.broker.address}, API: s.host, Topics: t,

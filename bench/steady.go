@@ -57,7 +57,7 @@ func contenderNamed(name string) contender {
 	return contender{name: name, title: name}
 }
 
-// chosen gives the contenders of a mix, less those that -only leaves out.
+// chosen returns the contenders of a mix, less those that -only leaves out.
 func (s *stage) chosen(names ...string) []contender {
 	var out []contender
 	for _, c := range contenders() {
@@ -277,7 +277,7 @@ func (s *stage) outcomes(ctx context.Context, topic string) (produced, error) {
 	return p, err
 }
 
-// between gives how many outcomes came in a span of time, and how many a
+// between returns how many outcomes came in a span of time, and how many a
 // second. Outcomes come in lumps, so the seconds are those between the last
 // lump before the span and the last lump in it.
 func (p produced) between(from, to time.Time) (n, rate float64) {
@@ -294,7 +294,7 @@ func (p produced) between(from, to time.Time) (n, rate float64) {
 	return n, n / span
 }
 
-// before gives how many outcomes there are up to a time.
+// before returns how many outcomes there are up to a time.
 func (p produced) before(t time.Time) int {
 	i, _ := slices.BinarySearchFunc(p.at, t.Add(1), time.Time.Compare)
 	return i

@@ -47,7 +47,7 @@ func replayEvent(id string) []byte {
 		`"amount":"10.00","currency":"MXN","description":"d","payer":{"token":"planted-payer-token"}}}`, id, time.Now().UTC().Format(time.RFC3339), id)
 }
 
-// inInput gives how many records the input has.
+// inInput returns how many records the input has.
 func (w *ledgerWorld) inInput() int64 {
 	w.t.Helper()
 	ends, err := kadm.NewClient(w.client).ListEndOffsets(w.t.Context(), replayInput)

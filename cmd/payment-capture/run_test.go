@@ -17,7 +17,7 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// newBroker starts a broker in memory, and gives its address and a client that
+// newBroker starts a broker in memory, and returns its address and a client that
 // reads the outcomes.
 func newBroker(t *testing.T, topics ...string) (string, *kgo.Client) {
 	t.Helper()
@@ -60,7 +60,7 @@ func terminate(t *testing.T) {
 	}
 }
 
-// takenAddress gives an address that is listened on.
+// takenAddress returns an address that is listened on.
 func takenAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "localhost:0")

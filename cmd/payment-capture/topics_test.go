@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// newAdministered starts a broker in memory, and gives its address and a client
+// newAdministered starts a broker in memory, and returns its address and a client
 // that administers it.
 func newAdministered(t *testing.T) (string, *kadm.Client) {
 	t.Helper()

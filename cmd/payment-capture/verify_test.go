@@ -23,7 +23,7 @@ import (
 	"payment-capture/internal/verify"
 )
 
-// order gives an order of this amount, as a record's value and decoded.
+// order returns an order of this amount, as a record's value and decoded.
 func order(t *testing.T, id, amount string) ([]byte, *event.ReadyToCapture) {
 	t.Helper()
 	value := fmt.Appendf(nil, `{"specversion":"1.0","id":%q,"source":"/test","type":"order.ready_to_capture","time":%q,"data":{`+
@@ -74,9 +74,9 @@ func publishDecision(t *testing.T, client *kgo.Client, o *event.Outcome) {
 	produce(t, client, ledgerTopic, ledger.KindDecision.Key(o.EventID), value)
 }
 
-// settleAll commits the end of the input for the service's group, as the service
+// commitAll commits the end of the input for the service's group, as the service
 // does.
-func settleAll(t *testing.T, client *kgo.Client) {
+func commitAll(t *testing.T, client *kgo.Client) {
 	t.Helper()
 	// Version 2, no topic ids, no number, no run, and nothing completed above the offset.
 	commitEnds(t, client, base64.RawStdEncoding.EncodeToString(append([]byte{2}, make([]byte, 16+16+8+1+1)...)))
@@ -159,7 +159,7 @@ func TestVerify(t *testing.T) {
 				publishDecision(t, client, o)
 			}
 			test.plant(t, client)
-			settleAll(t, client)
+			commitAll(t, client)
 			file := filepath.Join(t.TempDir(), "findings.jsonl")
 			got := command(t, "verify", "--output", file, "--scratch-dir", t.TempDir())
 			wantCode := exitOK
@@ -242,7 +242,7 @@ func TestVerifyWithoutOffsetsOrDecisions(t *testing.T) {
 	if got.code != exitDiffers || !strings.Contains(got.stdout, "group_without_offsets") || !strings.Contains(got.stdout, "ledger_without_decisions") {
 		t.Errorf("without both: %+v", got)
 	}
-	settleAll(t, client)
+	commitAll(t, client)
 	if got = command(t, "verify"); got.code != exitDiffers || strings.Contains(got.stdout, "group_without_offsets") || !strings.Contains(got.stdout, "TOPIC_LEDGER") {
 		t.Errorf("without a decision: %+v", got)
 	}
@@ -276,7 +276,7 @@ func TestVerifyAsJSON(t *testing.T) {
 	setEnv(t, "KAFKA_BROKERS="+broker)
 	publishOrder(t, client, "e1")
 	produce(t, client, "order.ready_to_capture", nil, []byte(`{"specversion":"1.0","id":"x","source":"/orders","type":"order.shipped","data":{}}`))
-	settleAll(t, client)
+	commitAll(t, client)
 	got := command(t, "verify", "--no-ledger", "--json")
 	var doc struct {
 		Events   int
@@ -302,7 +302,7 @@ func TestVerifyWritesCSV(t *testing.T) {
 	broker, client := newBroker(t, ourTopics()...)
 	setEnv(t, "KAFKA_BROKERS="+broker)
 	publishOrder(t, client, "e1")
-	settleAll(t, client)
+	commitAll(t, client)
 	file := filepath.Join(t.TempDir(), "findings.csv")
 	args := []string{"verify", "--no-ledger", "--output", file, "--format", "csv", "--max-shown", "0"}
 	if got := command(t, args...); got.code != exitDiffers || !strings.Contains(got.stdout, "1 more are not shown") {

@@ -57,7 +57,7 @@ func TestBinary(t *testing.T) {
 			_ = process.Wait() // killed: an error says no more
 		}
 		process := w.process(binary, "run")
-		w.want(w.settle(), map[string]int{"captured": 2000})
+		w.want(w.awaitDecisions(), map[string]int{"captured": 2000})
 		if err := process.Process.Signal(os.Interrupt); err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestBinary(t *testing.T) {
 			"-H", "ce_specversion=1.0", "-H", "ce_id=k2", "-H", "ce_source=/kcat", "-H", "ce_type=order.ready_to_capture", "-H", "ce_time="+now,
 			"-H", "content-type=application/json")
 		w.sent = append(w.sent, sentEvent{id: "k1", order: "order-1"}, sentEvent{id: "k2", order: "order-2"})
-		w.settle()
+		w.awaitDecisions()
 		out := w.kcat("", "-C", "-t", w.topics.captured, "-e", "-q", "-X", "isolation.level=read_committed", "-f", "%k %s\n")
 		for _, want := range []string{`order-1 `, `order-2 `, `"causationid":"k1"`, `"causationid":"k2"`} {
 			if !strings.Contains(out, want) {

@@ -20,7 +20,7 @@ func TestDecompressionBomb(t *testing.T) {
 			kgo.ProducerBatchMaxBytes(96<<20))
 		in := w.start("a")
 		w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
-		w.settle()
+		w.awaitDecisions()
 		bomb := &kgo.Record{Topic: w.topics.input, Partition: 0, Value: bytes.Repeat([]byte(" "), 80<<20)}
 		if err := w.client.ProduceSync(w.t.Context(), bomb).FirstErr(); err != nil {
 			w.t.Fatal(err)

@@ -42,7 +42,7 @@ func (c *chaos) fullReplay() []decision {
 	c.sent = append(c.sent, c.sent...)
 	c.produce(copies(records, nil)...)
 	c.seats[0].up()
-	decisions := c.settle()
+	decisions := c.awaitDecisions()
 	if after := c.sim.Ledger(); after.Calls != before.Calls || len(after.Charges) != len(before.Charges) {
 		c.t.Errorf("the replay made %d calls and %d charges", after.Calls-before.Calls, len(after.Charges)-len(before.Charges))
 	}

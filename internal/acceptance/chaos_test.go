@@ -45,7 +45,7 @@ func TestChaos(t *testing.T) {
 	for _, s := range c.seats {
 		s.mustRun()
 	}
-	decisions := c.settle()
+	decisions := c.awaitDecisions()
 	c.load.check(decisions)
 	summary := c.summary(seed, decisions)
 	c.load.check(c.fullReplay())

@@ -53,7 +53,7 @@ func TestCluster(t *testing.T) {
 	t.Logf("all leaders were moved: nothing was committed for %s", gaps.longest())
 
 	stopLoad()
-	w.want(w.settle(), map[string]int{"captured": n})
+	w.want(w.awaitDecisions(), map[string]int{"captured": n})
 	for _, in := range instances {
 		select {
 		case err := <-in.ended:

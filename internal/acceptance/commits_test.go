@@ -47,7 +47,7 @@ func commitScenarios() []scenario {
 func transactionalIDTaken(w *world) {
 	first := w.start("a")
 	w.send(numbered(20, nil)...)
-	w.settle()
+	w.awaitDecisions()
 	take := func() *kgo.Client {
 		thief := w.newClient(kgo.TransactionalID(w.group + "/" + w.name + ".a"))
 		if _, _, err := thief.ProducerID(w.t.Context()); err != nil {
@@ -57,7 +57,7 @@ func transactionalIDTaken(w *world) {
 	}
 	thief := take()
 	w.send(order{id: "after"})
-	w.want(w.settle(), map[string]int{"captured": 21})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 21})
 	w.wantOneCallPerEvent()
 	if !w.log.contains("producer fenced, no other process found") {
 		w.t.Error("the log does not report the fencing")
@@ -74,7 +74,7 @@ func transactionalIDTaken(w *world) {
 		w.t.Fatalf("the service ended with: %v", err)
 	}
 	w.start("a")
-	w.want(w.settle(), map[string]int{"captured": 22})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 22})
 }
 
 // oneOfTwoEnds runs a second process with the identity of the first. Both work until one
@@ -100,7 +100,7 @@ func oneOfTwoEnds(w *world) {
 	calls := w.sim.Ledger().Calls
 	w.eventually("the other process continues", func() bool { return w.sim.Ledger().Calls > calls+100 })
 	stop()
-	w.settle()
+	w.awaitDecisions()
 	running := 0
 	for _, in := range both {
 		if in.service.Partitions(w.t.Context()) == 2 {
@@ -201,7 +201,7 @@ func largeRequestsCutOff(w *world) {
 	w.send(junk(2, 400_000)...)
 	w.send(numbered(20, nil)...)
 	in := w.startBehind(cut, allParked)
-	vs := w.settle()
+	vs := w.awaitDecisions()
 	w.want(vs, map[string]int{"parked invalid_event": 42, "captured": 20})
 	digests := 0
 	for _, v := range vs {
@@ -239,7 +239,7 @@ func callsStopWhileCommitsFail(w *world) {
 		return !ready && containsAll(reason, "KAFKA_MAX_REQUEST_BYTES is 100000", " bytes ") && !strings.Contains(reason, w.name)
 	})
 	w.callsStop(in, func() { cut.limit.Store(300_000) })
-	w.want(w.settle(), map[string]int{"parked invalid_event": 40, "captured": 1000})
+	w.want(w.awaitDecisions(), map[string]int{"parked invalid_event": 40, "captured": 1000})
 	w.wantOneCallPerEvent()
 }
 
@@ -279,13 +279,13 @@ func callsStopWhileCommitsHang(w *world) {
 	})
 	in := w.startOver(line, func(c *config.Config) { c.CaptureRateLimit = 100 })
 	w.send(order{id: "first"})
-	w.settle()
+	w.awaitDecisions()
 	broken.Store(true)
 	w.callsStop(in, func() {
 		broken.Store(false)
 		close(mended)
 	})
-	w.want(w.settle(), map[string]int{"captured": 1001})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1001})
 	w.wantOneCallPerEvent()
 }
 
@@ -296,7 +296,7 @@ func openTransactionNamed(w *world) {
 	in := w.start("a")
 	w.choosePartitions()
 	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
-	w.settle()
+	w.awaitDecisions()
 	const id = "somebody's producer"
 	other := w.newClient(kgo.TransactionalID(w.name+id), kgo.TransactionTimeout(10*time.Minute),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -328,7 +328,7 @@ func openTransactionNamed(w *world) {
 	if err := other.EndTransaction(w.t.Context(), kgo.TryCommit); err != nil {
 		w.t.Fatal(err)
 	}
-	w.want(w.settle(), map[string]int{"captured": 5})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 5})
 	w.eventually("the status no longer has the transaction", func() bool {
 		return len(in.status().Pipeline.Open) == 0 &&
 			in.metric(metric) == 0
@@ -346,7 +346,7 @@ func haltedCounted(w *world) {
 	first := w.start("a")
 	w.choosePartitions()
 	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
-	w.settle()
+	w.awaitDecisions()
 	lost, missing := `payment_capture_partitions_halted{reason="records_lost"}`, `payment_capture_partitions_halted{reason="ledger_missing"}`
 	if first.metric(lost) != 0 || first.metric(missing) != 0 {
 		w.t.Error("partitions are halted")

@@ -40,7 +40,7 @@ func wronglyFenced(w *world) {
 			once := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{step}, Err: answer, Count: 1, TopLevel: step != kmsg.TxnOffsetCommit})
 			sent++
 			w.send(order{id: answer.Message + step.Name()})
-			w.want(w.settle(), map[string]int{"captured": sent})
+			w.want(w.awaitDecisions(), map[string]int{"captured": sent})
 			if once.Hits() != 1 {
 				w.t.Errorf("the answer %s to %s was given %d times", answer.Message, step.Name(), once.Hits())
 			}
@@ -80,5 +80,5 @@ func openTransactionNotDescribed(w *world) {
 	if err := other.EndTransaction(w.t.Context(), kgo.TryCommit); err != nil {
 		w.t.Fatal(err)
 	}
-	w.want(w.settle(), map[string]int{"captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 }

@@ -52,7 +52,7 @@ func corrected(w *world) {
 	parked := map[string]int{
 		"parked too_old": 3, "parked time_in_future": 1, "parked wrong_currency": 1, "parked reference_already_captured": 1, "captured": 1,
 	}
-	w.want(w.settle(), parked)
+	w.want(w.awaitDecisions(), parked)
 	again := first[4]
 	w.send(again)
 	w.eventually("the unchanged copy is committed", func() bool { return w.lag() == 0 })

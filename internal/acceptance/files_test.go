@@ -33,11 +33,11 @@ func tokenFileEmptied(w *world) {
 		return logged("file cannot be read; its last good content stays in use")
 	})
 	w.send(order{id: "e1"})
-	w.settle()
+	w.awaitDecisions()
 	if n := strings.Count(w.log.String(), "file cannot be read"); n != 1 {
 		w.t.Errorf("%d warnings, want 1", n)
 	}
 	write(accessToken)
 	w.eventually("the log reports that the file can be read again", func() bool { return logged("file can be read again") })
-	w.want(w.settle(), map[string]int{"captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 }

@@ -49,8 +49,8 @@ func fullDiskAtStart(w *world) {
 		}
 		disk.full.Store(false)
 		w.eventually("ready: "+name, func() bool { ready, _ := in.readyz(); return ready })
-		w.settle()
+		w.awaitDecisions()
 		in.stop()
 	}
-	w.want(w.settle(), map[string]int{"captured": 2})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 2})
 }

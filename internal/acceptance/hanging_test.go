@@ -45,7 +45,7 @@ func TestHangingTransaction(t *testing.T) {
 				w.patience = 3 * time.Minute // the service takes over another instance's id after 60 to 90 seconds
 				first := w.start("a")
 				w.send(order{id: "e1"})
-				w.settle()
+				w.awaitDecisions()
 				if !test.running {
 					first.stop()
 				}

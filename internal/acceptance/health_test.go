@@ -32,7 +32,7 @@ func refusedPayers(w *world) {
 	if err := w.sim.Apply(simulator.Script{Payers: payers}); err != nil {
 		w.t.Fatal(err)
 	}
-	w.want(w.settle(), map[string]int{"captured": 60})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 60})
 }
 
 // longestWaiting checks that the status names the event that has waited longest, and
@@ -50,7 +50,7 @@ func longestWaiting(w *world) {
 		return len(longest) == 1 && longest[0].Order == "o-stuck" && longest[0].Event == "stuck" && longest[0].Offset == 0 &&
 			longest[0].Commit && longest[0].Calls > 0 && strings.Contains(longest[0].WaitsFor, "HTTP 409") && longest[0].Seconds > 0
 	})
-	w.want(w.settle(), map[string]int{"captured": 52})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 52})
 	if longest := in.service.Status(w.t.Context()).Pipeline.Longest; len(longest) != 0 {
 		w.t.Errorf("afterwards: %+v", longest)
 	}

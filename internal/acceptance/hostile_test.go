@@ -85,7 +85,7 @@ func hostileInput(w *world) {
 	w.sendLarge(records)
 	w.start("a")
 
-	decisions := w.settle()
+	decisions := w.awaitDecisions()
 	want := map[string]int{"captured": good}
 	for _, h := range corpus {
 		want["parked "+string(h.reason)]++

@@ -72,7 +72,7 @@ func TestInherited(t *testing.T) {
 						test.change(c)
 					}
 				})
-				w.want(w.settle(), map[string]int{test.want: 1})
+				w.want(w.awaitDecisions(), map[string]int{test.want: 1})
 				if ledger := w.sim.Ledger(); ledger.Calls != test.calls || len(ledger.Charges) > 1 {
 					t.Errorf("%d calls and %d charges, want %d calls", ledger.Calls, len(ledger.Charges), test.calls)
 				}

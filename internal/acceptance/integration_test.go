@@ -37,7 +37,7 @@ func TestIntegration(t *testing.T) {
 		if err := broker.Kill(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		w.settle()
+		w.awaitDecisions()
 	})
 }
 
@@ -91,7 +91,7 @@ func TestSecureKafka(t *testing.T) {
 	}
 	w.send(order{id: "e1"}, order{id: "e2"})
 	w.start("a", secure)
-	w.want(w.settle(), map[string]int{"captured": 2})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 2})
 	if w.log.contains(password) {
 		t.Error("the log shows the SASL password")
 	}

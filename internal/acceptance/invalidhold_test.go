@@ -102,7 +102,7 @@ func invalidRun(w *world) {
 	in = w.start("b")
 	w.eventually("the next owner holds the same records until the same time", func() bool { return in.holds()[0] == before })
 	w.send(order{id: "last"})
-	w.want(w.settle(), map[string]int{"captured": 2, "parked invalid_event": 150})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 2, "parked invalid_event": 150})
 	w.wantMetric(in, `payment_capture_invalid_event_holds_total{result="good_event"} 1`)
 	w.wantMetric(in, `payment_capture_invalid_events_held{partition="0"} 0`)
 }
@@ -125,7 +125,7 @@ func validBehindManyInvalid(w *world) {
 		w.t.Errorf("readiness: %d %s", status, body)
 	}
 	w.send(order{id: "good"})
-	w.want(w.settle(), map[string]int{"captured": 1, "parked invalid_event": 2100})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "parked invalid_event": 2100})
 	if holds := in.holds(); len(holds) != 0 {
 		w.t.Errorf("still held: %+v", holds)
 	}
@@ -173,7 +173,7 @@ func holdsOutliveRestarts(w *world) {
 	}
 	in.stop()
 	w.start("a", func(c *config.Config) { c.InvalidEventHold = 0 })
-	w.want(w.settle(), map[string]int{"captured": 1, "parked invalid_event": 4500})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "parked invalid_event": 4500})
 }
 
 // holdExpires lets a hold expire: its records are parked, and the following invalid ones
@@ -201,7 +201,7 @@ func holdExpires(w *world) {
 	w.eventually("the valid event is captured", func() bool { return len(w.decisions()) == 1601 })
 	w.send(bad(0, 1600, 150)...)
 	w.eventually("new invalid events are held", func() bool { return in.holds()[0].Waiting >= 51 })
-	w.want(w.settle(), map[string]int{"captured": 1, "parked invalid_event": 1750})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "parked invalid_event": 1750})
 	if n := strings.Count(w.log.String(), `"msg":"invalid events parked after hold"`); n != 2 {
 		w.t.Errorf("%d alerts about parked records, want 2", n)
 	}
@@ -220,7 +220,7 @@ func wrongCurrency(w *world) {
 	}
 	in.stop()
 	w.start("a")
-	w.want(w.settle(), map[string]int{"parked wrong_currency": parked, "captured": 150 - parked})
+	w.want(w.awaitDecisions(), map[string]int{"parked wrong_currency": parked, "captured": 150 - parked})
 }
 
 // otherCurrency sends orders in another currency in a row. They are held, and parked
@@ -230,7 +230,7 @@ func otherCurrency(w *world) {
 	w.send(numbered(150, func(_ int, o *order) { o.partition, o.currency = 1, "BRL" })...)
 	w.eventually("most are held", func() bool { return w.parkedOf(0)+in.holds()[0].Waiting == 150 && w.parkedOf(0) <= 99 })
 	w.send(order{id: "good"})
-	w.want(w.settle(), map[string]int{"parked wrong_currency": 150, "captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"parked wrong_currency": 150, "captured": 1})
 }
 
 // localTimeWithZ sends events whose producer writes local time as UTC.
@@ -242,7 +242,7 @@ func localTimeWithZ(w *world) {
 		w.t.Errorf("reason %q", reason)
 	}
 	w.send(order{id: "good"})
-	w.want(w.settle(), map[string]int{"parked time_in_future": 120, "captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"parked time_in_future": 120, "captured": 1})
 }
 
 // parkedBefore reads a topic of invalid events again: they are not held, because they
@@ -250,11 +250,11 @@ func localTimeWithZ(w *world) {
 func parkedBefore(w *world) {
 	in := w.start("a", func(c *config.Config) { c.InvalidEventHold = 0 })
 	w.send(bad(0, 0, 300)...)
-	w.want(w.settle(), map[string]int{"parked invalid_event": 300})
+	w.want(w.awaitDecisions(), map[string]int{"parked invalid_event": 300})
 	in.stop()
 	w.resetOffsets()
 	in = w.start("a")
-	w.want(w.settle(), map[string]int{"parked invalid_event": 300})
+	w.want(w.awaitDecisions(), map[string]int{"parked invalid_event": 300})
 	if w.log.contains("invalid events held") || len(in.holds()) != 0 {
 		w.t.Errorf("records that are parked already are held: %+v", in.holds())
 	}
@@ -270,7 +270,7 @@ func unknownTypesAreNamed(w *world) {
 			o.kind, o.account = "", "another"
 		}
 	})...)
-	w.settle()
+	w.awaitDecisions()
 	if n := strings.Count(w.log.String(), `"msg":"first skipped record of this kind"`); n != 2 {
 		w.t.Errorf("%d kinds are logged, want 2", n)
 	}
@@ -302,5 +302,5 @@ func invalidAmongOthers(w *world) {
 		w.t.Errorf("%d are parked, want the first 99 at most", parked)
 	}
 	w.send(order{id: "good"})
-	w.want(w.settle(), map[string]int{"captured": 1, "parked invalid_event": 150})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "parked invalid_event": 150})
 }

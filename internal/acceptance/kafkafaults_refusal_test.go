@@ -25,7 +25,7 @@ func (w *world) surviveRefusal(in *instance, fix func(), cause *kerr.Error, name
 func inputRecreatedWhileRunning(w *world) {
 	in := w.start("a")
 	w.send(numbered(30, nil)...)
-	w.settle()
+	w.awaitDecisions()
 	w.deleteTopic(w.topics.input)
 	w.eventually("readiness reports that the topic is missing", func() bool {
 		ready, body := in.readyz()
@@ -35,7 +35,7 @@ func inputRecreatedWhileRunning(w *world) {
 	w.client = w.newClient() // the old client has the id of the deleted topic
 	w.send(numbered(10, func(_ int, o *order) { o.id, o.order = "new-"+o.id, "new-"+o.order })...)
 	w.eventually("the new topic is read", func() bool { return len(w.decisions()) == 40 })
-	w.want(w.settle(), map[string]int{"captured": 40})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 40})
 	w.wantOneCallPerEvent()
 	if !w.log.contains("rejoining the group") {
 		w.t.Error("the service did not rejoin the group")

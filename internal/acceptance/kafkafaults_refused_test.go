@@ -53,27 +53,27 @@ func TestVirtualRefusals(t *testing.T) {
 func (w *world) refusedCommit(fault kfake.Fault, names ...string) {
 	in := w.start("a")
 	w.send(numbered(20, nil)...)
-	w.want(w.settle(), map[string]int{"captured": 20})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 20})
 	fault.Count = -1
 	refused := w.broker.Fake.Fault(fault)
 	w.send(order{id: "refused"})
 	w.surviveRefusal(in, refused.Remove, fault.Err, names...)
 	w.send(order{id: "after"})
-	w.want(w.settle(), map[string]int{"captured": 22})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 22})
 }
 
 // offsetsAloneRefused refuses commits of records without an outcome.
 func offsetsAloneRefused(w *world) {
 	in := w.start("a")
 	w.send(order{id: "e1"})
-	w.settle()
+	w.awaitDecisions()
 	refused := w.broker.Fake.Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: w.group,
 		Err: kerr.GroupAuthorizationFailed, Count: -1,
 	})
 	w.send(order{id: "e2", kind: "order.shipped", skipped: true})
 	w.surviveRefusal(in, refused.Remove, kerr.GroupAuthorizationFailed, w.topics.input)
-	w.want(w.settle(), map[string]int{"captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 }
 
 // inputNotReadable refuses to fetch the input. The service reports it and retries with
@@ -81,7 +81,7 @@ func offsetsAloneRefused(w *world) {
 func inputNotReadable(w *world) {
 	in := w.start("a")
 	w.send(order{id: "e1"})
-	w.settle()
+	w.awaitDecisions()
 	refused := w.broker.Fake.Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Fetch}, Topic: w.topics.input,
 		Err: kerr.TopicAuthorizationFailed, Count: -1,
@@ -93,7 +93,7 @@ func inputNotReadable(w *world) {
 		w.t.Errorf("after %d refused fetches in a minute ready is %v: %s", refused.Hits(), ready, body)
 	}
 	refused.Remove()
-	w.want(w.settle(), map[string]int{"captured": 2})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 2})
 	w.wantOneCallPerEvent()
 	if ready, body := in.readyz(); !ready { // records arrived, so nothing prevents reading
 		w.t.Errorf("not ready: %s", body)
@@ -104,7 +104,7 @@ func inputNotReadable(w *world) {
 func groupNotJoinable(w *world) {
 	in := w.start("a")
 	w.send(order{id: "e1"})
-	w.settle()
+	w.awaitDecisions()
 	refused := w.broker.Fake.Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup}, Group: w.group, Err: kerr.GroupAuthorizationFailed, Count: -1, TopLevel: true,
 	})
@@ -114,5 +114,5 @@ func groupNotJoinable(w *world) {
 		w.t.Errorf("ready is %v: %s", ready, body)
 	}
 	refused.Remove()
-	w.want(w.settle(), map[string]int{"captured": 2})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 2})
 }

@@ -104,18 +104,18 @@ func outcomeTopicMissing(w *world) {
 	}
 	w.createTopic(w.topics.rejected, 3, nil)
 	w.start("a")
-	w.want(w.settle(), map[string]int{"captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 }
 
 // outcomeTopicDeleted deletes an outcome topic while the service runs, and recreates it.
 func outcomeTopicDeleted(w *world) {
 	first := w.start("a")
 	w.send(order{id: "e1", token: "gone"})
-	w.want(w.settle(), map[string]int{"rejected invalid_payer_token": 1})
+	w.want(w.awaitDecisions(), map[string]int{"rejected invalid_payer_token": 1})
 	w.deleteTopic(w.topics.captured)
 	w.send(order{id: "e2"}, order{id: "e3"})
 	w.surviveRefusal(first, func() { w.createTopic(w.topics.captured, 3, nil) }, kerr.UnknownTopicOrPartition, w.topics.captured)
-	w.want(w.settle(), map[string]int{"captured": 2, "rejected invalid_payer_token": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 2, "rejected invalid_payer_token": 1})
 }
 
 // inputRecreatedWhileStopped recreates the input topic while no instance runs. The new
@@ -123,14 +123,14 @@ func outcomeTopicDeleted(w *world) {
 func inputRecreatedWhileStopped(w *world) {
 	first := w.start("a")
 	w.send(numbered(30, nil)...)
-	w.settle()
+	w.awaitDecisions()
 	first.stop()
 	w.deleteTopic(w.topics.input)
 	w.createTopic(w.topics.input, 3, nil)
 	w.client = w.newClient() // the old client has the id of the deleted topic
 	w.send(numbered(10, func(_ int, o *order) { o.id, o.order = "new-"+o.id, "new-"+o.order })...)
 	w.start("a")
-	w.want(w.settle(), map[string]int{"captured": 40})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 40})
 	w.wantOneCallPerEvent()
 }
 
@@ -141,7 +141,7 @@ func recordTooLargeToPark(w *world) {
 	w.createTopic(w.topics.parked, 1, map[string]string{"max.message.bytes": "20000"})
 	w.start("a")
 	w.send(order{id: "large", raw: strings.Repeat("no event ", 5000), skipped: true}, order{id: "e1"}, order{id: "small", amount: "-1"})
-	vs := w.settle()
+	vs := w.awaitDecisions()
 	w.want(vs, map[string]int{"parked invalid_event": 2, "captured": 1})
 	digests := 0
 	for _, v := range vs {
@@ -173,7 +173,7 @@ func outcomeTooLarge(w *world) {
 	w.deleteTopic(w.topics.captured)
 	w.createTopic(w.topics.captured, 1, nil)
 	w.start("a")
-	w.want(w.settle(), map[string]int{"captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 }
 
 // transactionTimesOut delays the end of a transaction until the broker has aborted it.
@@ -189,7 +189,7 @@ func transactionTimesOut(w *world) {
 	})
 	w.startOver(line)
 	w.send(numbered(20, nil)...)
-	w.want(w.settle(), map[string]int{"captured": 20})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 20})
 	if !held.Load() {
 		w.t.Error("no end of a transaction was delayed")
 	}
@@ -220,7 +220,7 @@ func endsUnanswered(w *world) {
 		w.send(numbered(5, func(i int, o *order) { o.id, o.order = id(n, i), "o-"+id(n, i) })...)
 		w.eventually("the events are called for", func() bool { return w.sim.Ledger().Calls >= 5*(n+1) })
 	}
-	w.want(w.settle(), map[string]int{"captured": 200})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 200})
 	if n := cut.Load(); n < 10 {
 		w.t.Errorf("only %d ends were cut", n)
 	}
@@ -246,7 +246,7 @@ func endsUnansweredForLong(w *world) {
 			return strings.Count(w.log.String(), "end of transaction not confirmed") > n
 		})
 		bad.Store(0)
-		w.want(w.settle(), map[string]int{"captured": 20 * (n + 1)})
+		w.want(w.awaitDecisions(), map[string]int{"captured": 20 * (n + 1)})
 	}
 	w.wantOneCallPerEvent()
 }

@@ -64,7 +64,7 @@ func (w *world) whileMoving(move func()) {
 		move()
 	}
 	stop()
-	w.want(w.settle(), map[string]int{"captured": len(w.sent)})
+	w.want(w.awaitDecisions(), map[string]int{"captured": len(w.sent)})
 	w.wantOneCallPerEvent()
 }
 
@@ -100,7 +100,7 @@ func truncated(w *world) {
 	w.choosePartitions()
 	in := w.start("a")
 	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 1}, order{id: "e3", partition: 1}, order{id: "e4", partition: 2})
-	w.settle()
+	w.awaitDecisions()
 	fake := w.broker.Fake
 	var asked atomic.Int32
 	fake.ControlKey(int16(kmsg.OffsetForLeaderEpoch), func(r kmsg.Request) (kmsg.Response, error, bool) {
@@ -143,7 +143,7 @@ func partitionsAdded(w *world) {
 	w.choosePartitions(kgo.MetadataMinAge(100 * time.Millisecond))
 	in := w.start("a")
 	w.send(order{id: "e1", partition: 1})
-	w.settle()
+	w.awaitDecisions()
 	began := time.Now()
 	w.addPartitions(3)
 	w.choosePartitions()
@@ -152,7 +152,7 @@ func partitionsAdded(w *world) {
 	w.eventually("the new partitions are assigned", func() bool { return in.service.Partitions(w.t.Context()) == 3 })
 	w.t.Logf("the new partitions were noticed after %s", time.Since(began).Round(time.Second))
 	w.send(order{id: "e5", partition: 3})
-	w.want(w.settle(), map[string]int{"captured": 5})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 5})
 	w.wantOneCallPerEvent()
 }
 
@@ -190,6 +190,6 @@ func brokerRestarts(w *world) {
 		w.broker.Fake.Close()
 		time.Sleep(away)
 		open()
-		w.want(w.settle(), map[string]int{"captured": 200 * (n + 1)})
+		w.want(w.awaitDecisions(), map[string]int{"captured": 200 * (n + 1)})
 	}
 }

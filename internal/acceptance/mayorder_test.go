@@ -89,7 +89,7 @@ func possibleOrders(w *world) {
 	records = append(records, other, w.record(order{id: "other-2", kind: "com.acme.order.ready_to_capture", skipped: true}))
 	w.produce(records...)
 	w.start("a")
-	vs := w.settle()
+	vs := w.awaitDecisions()
 	w.want(vs, map[string]int{"captured": len(all), "parked invalid_event": len(all)})
 	for _, s := range all {
 		i := slices.IndexFunc(vs, func(v decision) bool {
@@ -147,7 +147,7 @@ func nullHeaders(w *world) {
 	twice := w.record(order{id: "twice", binary: true})
 	twice.Headers = append(twice.Headers, twice.Headers...)
 	w.produce(append(records, twice)...)
-	w.want(w.settle(), map[string]int{"captured": len(records) + 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": len(records) + 1})
 }
 
 // timeRequired sends events with and without a time attribute.
@@ -155,7 +155,7 @@ func timeRequired(w *world) {
 	in := w.start("a", func(c *config.Config) { c.EventTimeRequired = true })
 	timeless := func(id string) *kgo.Record { return headed(w.record(order{id: id, binary: true}), "ce_time", "") }
 	w.produce(timeless("t1"), w.record(order{id: "t2", binary: true}))
-	vs := w.settle()
+	vs := w.awaitDecisions()
 	w.want(vs, map[string]int{"captured": 1, "parked invalid_event": 1})
 	for _, v := range vs {
 		if v.kind == "parked" && (!strings.Contains(lastHeader(v.record, "parked_detail"), "EVENT_TIME_REQUIRED") ||
@@ -166,5 +166,5 @@ func timeRequired(w *world) {
 	in.stop()
 	w.start("b")
 	w.produce(timeless("t3"))
-	w.want(w.settle(), map[string]int{"captured": 2, "parked invalid_event": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 2, "parked invalid_event": 1})
 }

@@ -24,7 +24,7 @@ func TestConsumerProtocolStranger(t *testing.T) {
 	w := newWorld(t, &broker.Broker, 6, simulator.Config{Latency: 20 * time.Millisecond}, serveReal(t))
 	in := w.start("a")
 	w.send(numbered(100, nil)...)
-	w.want(w.settle(), map[string]int{"captured": 100})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 100})
 	s := w.stranger(kgo.ServerSideBalancer())
 	in.readyzSays(w.group, "KIP-848", `client \"test\"`, "group.consumer.migration.policy")
 	if !w.log.contains("consumer of another program shares the group") {
@@ -60,7 +60,7 @@ func TestConsumerProtocolStranger(t *testing.T) {
 		}
 	}
 	w.start("a")
-	w.settle()
+	w.awaitDecisions()
 	if charges := len(w.sim.Ledger().Charges); charges != 200 {
 		t.Errorf("%d charges, want 200", charges)
 	}

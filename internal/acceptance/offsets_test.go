@@ -116,7 +116,7 @@ func expiredOffsets(w *world) {
 	first := w.start("a", latest)
 	w.eventually("the partitions are assigned", func() bool { return first.service.Partitions(w.t.Context()) == 2 })
 	w.send(numbered(3, nil)...)
-	w.want(w.settle(), map[string]int{"captured": 3})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 3})
 	first.stop()
 	w.eventually("the group is deleted", func() bool {
 		resp, err := w.admin.DeleteGroups(w.t.Context(), w.group)
@@ -133,7 +133,7 @@ func expiredOffsets(w *world) {
 	}
 	w.start("a")
 	w.sent = append(w.sent, w.sent[:3]...) // these are replayed from the ledger
-	w.want(w.settle(), map[string]int{"captured": 9})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 9})
 	w.wantOneCallPerEvent()
 }
 
@@ -144,7 +144,7 @@ func (w *world) skippedByOthers() {
 	w.choosePartitions()
 	first := w.start("a")
 	w.send(order{id: "e1", partition: 1}, order{id: "invalid", amount: "-1", partition: 1}, order{id: "f1", partition: 2})
-	w.want(w.settle(), map[string]int{"captured": 2, "parked invalid_event": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 2, "parked invalid_event": 1})
 	first.stop()
 	w.send(order{id: "other-type", kind: "order.shipped", skipped: true, partition: 1},
 		order{id: "other-account", account: "another", skipped: true, partition: 1})
@@ -183,7 +183,7 @@ func skippedAndReset(w *world) {
 		w.sent[i].skipped = w.sent[i].skipped && !strings.HasPrefix(w.sent[i].id, "lost")
 	}
 	w.start("a")
-	w.want(w.settle(), map[string]int{"captured": 8, "parked invalid_event": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 8, "parked invalid_event": 1})
 	w.wantOneCallPerEvent()
 }
 
@@ -194,14 +194,14 @@ func skippedAndAccepted(w *world) {
 	accept := func(c *config.Config) { c.KafkaAcceptOffsets = "0:9" }
 	third := w.start("a", accept)
 	w.send(order{id: "after", order: "after", partition: 1})
-	w.want(w.settle(), map[string]int{"captured": 4, "parked invalid_event": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 4, "parked invalid_event": 1})
 	if !w.log.contains(`"committed offset accepted by KAFKA_ACCEPT_OFFSETS","instance":"a","partition":0,"offset":9`) {
 		w.t.Errorf("the accepted offsets are not logged; log:\n%s", w.log.tail())
 	}
 	third.stop()
 	fourth := w.start("a")
 	w.send(order{id: "later", order: "later", partition: 1})
-	w.want(w.settle(), map[string]int{"captured": 5, "parked invalid_event": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 5, "parked invalid_event": 1})
 	fourth.stop()
 	w.send(order{id: "lost-again", order: "lost-again", skipped: true, partition: 1})
 	w.commitEnds()
@@ -216,7 +216,7 @@ func checkTakesLong(w *world) {
 	w.choosePartitions()
 	first := w.start("a")
 	w.send(order{id: "e1", partition: 1}, order{id: "f1", partition: 2})
-	w.want(w.settle(), map[string]int{"captured": 2})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 2})
 	first.stop()
 	producer := w.newClient(kgo.TransactionalID(w.name+".orders"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err := producer.BeginTransaction(); err != nil {
@@ -246,17 +246,17 @@ func resetToTheMiddle(w *world) {
 	w.choosePartitions()
 	first := w.start("a")
 	w.send(numbered(40, func(_ int, o *order) { o.partition = 1 })...)
-	w.want(w.settle(), map[string]int{"captured": 40})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 40})
 	first.stop()
 	w.commit(kadm.Offset{Partition: 0, At: 30, LeaderEpoch: -1})
 	w.sent = append(w.sent, w.sent[30:40]...)
 	second := w.start("a")
-	w.want(w.settle(), map[string]int{"captured": 50})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 50})
 	w.wantOneCallPerEvent()
 	second.stop()
 	w.start("a")
 	w.send(order{id: "after", order: "after", partition: 1})
-	w.want(w.settle(), map[string]int{"captured": 51})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 51})
 	if n := strings.Count(w.log.String(), "committed offset is not by this service"); n != 1 {
 		w.t.Errorf("the offset was checked %d times, want once", n)
 	}
@@ -270,11 +270,11 @@ func startedByAnOperator(w *world) {
 	w.commitEnds()
 	first := w.start("a", func(c *config.Config) { c.KafkaStartAt = "" })
 	w.send(order{id: "after", partition: 1})
-	w.want(w.settle(), map[string]int{"captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 	first.stop()
 	w.start("a", func(c *config.Config) { c.KafkaStartAt = "" })
 	w.send(order{id: "later1", order: "later1", partition: 1}, order{id: "later2", order: "later2", partition: 2})
-	w.want(w.settle(), map[string]int{"captured": 3})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 3})
 }
 
 // stranger is a consumer of another program in the service's group, which commits the
@@ -329,7 +329,7 @@ func strangerJoins(w *world) {
 	s := w.stranger(kgo.Balancers(kgo.CooperativeStickyBalancer()))
 	w.eventually("the coordinator refuses the other consumer", s.refused)
 	w.send(numbered(100, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
-	w.want(w.settle(), map[string]int{"captured": 200})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 200})
 	if n := s.read.Load(); n != 0 {
 		w.t.Errorf("the other consumer read %d records", n)
 	}
@@ -341,7 +341,7 @@ func strangerJoins(w *world) {
 func strangerIsFirst(w *world) {
 	first := w.start("a")
 	w.send(numbered(10, nil)...)
-	w.want(w.settle(), map[string]int{"captured": 10})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 10})
 	first.stop()
 	s := w.stranger(kgo.DisableAutoCommit())
 	w.send(numbered(10, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
@@ -352,7 +352,7 @@ func strangerIsFirst(w *world) {
 		w.t.Error("the log does not report why the service cannot join the group")
 	}
 	s.leave()
-	w.want(w.settle(), map[string]int{"captured": 20})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 20})
 	w.wantOneCallPerEvent()
 }
 
@@ -361,12 +361,12 @@ func strangerIsFirst(w *world) {
 func zeroTopicIDs(w *world) {
 	first := w.start("a")
 	w.send(numbered(20, nil)...)
-	w.want(w.settle(), map[string]int{"captured": 20})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 20})
 	first.stop()
 	w.commit(w.rewriteMetadata(func(raw []byte) { clear(raw[1:33]) })...)
 	w.start("a")
 	w.send(numbered(20, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
-	w.want(w.settle(), map[string]int{"captured": 40})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 40})
 	w.wantOneCallPerEvent()
 }
 
@@ -376,7 +376,7 @@ func otherTopicID(w *world) {
 	w.choosePartitions()
 	first := w.start("a")
 	w.send(numbered(20, func(i int, o *order) { o.partition = int32(i%2) + 1 })...)
-	w.want(w.settle(), map[string]int{"captured": 20})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 20})
 	first.stop()
 	// In the old topic these would have been below the offset.
 	for i := range 6 {
@@ -390,6 +390,6 @@ func otherTopicID(w *world) {
 	w.sent = append(w.sent, w.sent[:20]...)
 	w.start("a")
 	w.eventually("the whole topic is decided", func() bool { return len(w.decisions()) == 46 })
-	w.want(w.settle(), map[string]int{"captured": 46})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 46})
 	w.wantOneCallPerEvent()
 }

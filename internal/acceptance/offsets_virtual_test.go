@@ -38,11 +38,11 @@ func TestVirtualWithoutTopicIDs(t *testing.T) {
 				n++
 				w.send(numbered(1, func(_ int, o *order) { o.id = id(n, 0); o.order = "o-" + o.id })...)
 			}
-			w.want(w.settle(), map[string]int{"captured": n})
+			w.want(w.awaitDecisions(), map[string]int{"captured": n})
 			time.Sleep(time.Minute) // the service checks the topics meanwhile
 			w.send(order{id: id(n, 1), order: "later"})
 			n++
-			w.want(w.settle(), map[string]int{"captured": n})
+			w.want(w.awaitDecisions(), map[string]int{"captured": n})
 			w.wantOneCallPerEvent()
 			in.stop()
 		}
@@ -73,7 +73,7 @@ func partitionsAddedStatic(w *world) {
 	w.choosePartitions(kgo.MetadataMinAge(100 * time.Millisecond))
 	first := w.start("a", static)
 	w.send(order{id: "e1", partition: 1})
-	w.settle()
+	w.awaitDecisions()
 	first.stop()
 	w.addPartitions(3)
 	w.choosePartitions()
@@ -81,5 +81,5 @@ func partitionsAddedStatic(w *world) {
 	second := w.start("a", static)
 	w.patience = 6 * time.Minute
 	w.eventually("the new partitions are assigned", func() bool { return second.service.Partitions(w.t.Context()) == 3 })
-	w.want(w.settle(), map[string]int{"captured": 4})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 4})
 }

@@ -231,10 +231,10 @@ func (w *world) readAll(topics ...string) []*kgo.Record {
 	return records
 }
 
-// settle waits until the group has committed the end of the input topic, and then checks
+// awaitDecisions waits until the group has committed the end of the input topic, and then checks
 // the promises: each event has one decision, no key is charged twice, no secret is
 // logged.
-func (w *world) settle() []decision {
+func (w *world) awaitDecisions() []decision {
 	w.t.Helper()
 	w.eventually("committed offsets are at the end of the input topic", func() bool { return w.lag() == 0 })
 	// A crashed instance may leave a transaction open, which hides later records until

@@ -67,7 +67,7 @@ func TestOutage(t *testing.T) {
 					}
 					calls = now
 				}
-				w.want(w.settle(), map[string]int{"captured": 630})
+				w.want(w.awaitDecisions(), map[string]int{"captured": 630})
 			})
 		})
 	}

@@ -32,7 +32,7 @@ func zombie(w *world, first *instance, lose, restore func()) {
 	w.zombies = true
 	w.choosePartitions()
 	w.send(order{id: "before", partition: 1})
-	w.settle()
+	w.awaitDecisions()
 	second := w.start("b", patient)
 	w.eventually("both instances have a partition", func() bool { return first.hasPartitions() && second.hasPartitions() })
 	w.send(order{id: "slow1", partition: 1}, order{id: "slow2", partition: 2}, order{id: "late1", partition: 1},
@@ -50,7 +50,7 @@ func zombie(w *world, first *instance, lose, restore func()) {
 		return first.hasPartitions() && second.service.Partitions(w.t.Context()) == 1
 	})
 	w.send(order{id: "healed1", partition: 1}, order{id: "healed2", partition: 2})
-	w.want(w.settle(), map[string]int{"captured": 9})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 9})
 	if !strings.Contains(w.log.about(`"instance":"a"`), `"partitions lost`) {
 		w.t.Error("the first instance did not detect the loss of its partition")
 	}

@@ -97,7 +97,7 @@ func rollingRestart(w *world, changes ...func(*config.Config)) {
 		}
 	}
 	stop()
-	w.want(w.settle(), map[string]int{"captured": len(w.sent)})
+	w.want(w.awaitDecisions(), map[string]int{"captured": len(w.sent)})
 	w.wantOneCallPerEvent()
 }
 
@@ -123,7 +123,7 @@ func slowHandover(w *world) {
 	if vs := w.decisions(); !hasDecision(vs, "slow1") && !hasDecision(vs, "slow2") {
 		w.t.Errorf("a partition was handed over before its slow call was committed: %s", summary(vs))
 	}
-	w.want(w.settle(), map[string]int{"captured": 4})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 4})
 	w.wantOneCallPerEvent()
 	if first.service.Partitions(w.t.Context()) != 1 || second.service.Partitions(w.t.Context()) != 1 {
 		w.t.Error("the two instances do not share the partitions")

@@ -47,7 +47,7 @@ func refusedThenLost(w *world) {
 	for _, f := range refused {
 		f.Remove()
 	}
-	w.want(w.settle(), map[string]int{"captured": 40})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 40})
 }
 
 // alwaysFailing has twenty events for which the API always fails. They open the circuit
@@ -100,5 +100,5 @@ func inputRecreatedDuringCalls(w *world) {
 	}
 	w.client = w.newClient() // the old client has the id of the deleted topic
 	w.send(order{id: "after"})
-	w.want(w.settle(), map[string]int{"captured": 12})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 12})
 }

@@ -162,7 +162,7 @@ func cancelledPayersThenAGoodOrder(w *world) {
 	}
 	w.send(order{id: "good"})
 	w.within(10*time.Second, "good")
-	w.want(w.settle(), map[string]int{"captured": 1, "rejected invalid_payer_token": 25})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "rejected invalid_payer_token": 25})
 	if api := in.service.Status(w.t.Context()).API; api.State != "passing" {
 		w.t.Errorf("afterwards: %+v", api)
 	}
@@ -184,7 +184,7 @@ func refusedRequestsAfterCancelledPayers(w *world) {
 	w.send(order{id: "last"})
 	w.within(60*time.Second, "last")
 	stop := in.watch() // the same refusals must not halt twice
-	vs := w.settle()
+	vs := w.awaitDecisions()
 	w.want(vs, map[string]int{"captured": 4, "rejected invalid_payer_token": 27, "parked refused_request": 25})
 	<-time.After(w.long())
 	stop()
@@ -198,14 +198,14 @@ func manyCancelledPayers(w *world) {
 	<-time.After(w.long())
 	w.send(order{id: "good"})
 	w.within(10*time.Second, "good")
-	w.want(w.settle(), map[string]int{"captured": 1, "rejected invalid_payer_token": 40})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "rejected invalid_payer_token": 40})
 }
 
 func oneCancelledPayer(w *world) {
 	w.start("a")
 	w.send(w.cancelled(1)...)
 	w.within(10*time.Second, "gone0")
-	w.want(w.settle(), map[string]int{"rejected invalid_payer_token": 1})
+	w.want(w.awaitDecisions(), map[string]int{"rejected invalid_payer_token": 1})
 	if calls := w.sim.Ledger().Calls; calls != 1 {
 		w.t.Errorf("%d calls, want 1", calls)
 	}
@@ -221,7 +221,7 @@ func refusedRequestWhileHalted(w *world) {
 		w.t.Errorf("decided while halted: %s", summary(vs))
 	}
 	w.send(order{id: "good"})
-	w.want(w.settle(), map[string]int{"captured": 1, "rejected invalid_payer_token": 25, "parked refused_request": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "rejected invalid_payer_token": 25, "parked refused_request": 1})
 }
 
 // stoppedWhileHalted stops an instance while it is halted. Its attempts had no effect
@@ -239,7 +239,7 @@ func stoppedWhileHalted(w *world) {
 	w.apply(simulator.Script{Switches: simulator.Switches{UnknownPayers: "accept"}})
 	w.send(w.cancelled(1)...)
 	w.start("b")
-	w.want(w.settle(), map[string]int{"captured": 30, "rejected invalid_payer_token": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 30, "rejected invalid_payer_token": 1})
 }
 
 func firewallAmongMany(w *world) {
@@ -247,7 +247,7 @@ func firewallAmongMany(w *world) {
 	in := w.start("a", blocked)
 	stop := in.watch()
 	w.send(numbered(200, nil)...)
-	vs := w.settle()
+	vs := w.awaitDecisions()
 	stop()
 	w.want(vs, map[string]int{"captured": 199, "parked blocked": 1})
 	w.checkBlocked(vs, "HTTP 403")
@@ -262,7 +262,7 @@ func firewallAlone(w *world) {
 	stop()
 	w.send(order{id: "good"})
 	w.within(5*time.Second, "good")
-	vs := w.settle()
+	vs := w.awaitDecisions()
 	w.want(vs, map[string]int{"captured": 1, "parked blocked": 1})
 	w.checkBlocked(vs, "HTTP 403")
 }
@@ -282,7 +282,7 @@ func fiveBlockedOrders(w *world) {
 		w.within(2*time.Second, id)
 		<-time.After(time.Second)
 	}
-	vs := w.settle()
+	vs := w.awaitDecisions()
 	stop()
 	w.want(vs, map[string]int{"captured": 11, "parked blocked": 5})
 	w.checkBlocked(vs, "HTTP 403")
@@ -300,7 +300,7 @@ func onePayer(rule simulator.Rule) func(w *world) {
 				o.token = "odd"
 			}
 		})...)
-		vs := w.settle()
+		vs := w.awaitDecisions()
 		stop()
 		w.want(vs, map[string]int{"captured": 38, "parked blocked": 2})
 		w.checkBlocked(vs, fmt.Sprintf("HTTP %d", rule.Status))
@@ -318,7 +318,7 @@ func blockedAccount(w *world) {
 		w.t.Errorf("decided while halted: %s", summary(vs))
 	}
 	w.sim.ClearScript()
-	w.want(w.settle(), map[string]int{"captured": 20})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 20})
 }
 
 func policyOfOneOrder(w *world) {
@@ -333,7 +333,7 @@ func policyOfOneOrder(w *world) {
 	w.send(numbered(10, nil)...)
 	w.within(5*time.Second, "e0", "e9")
 	stop := in.watch()
-	vs := w.settle()
+	vs := w.awaitDecisions()
 	stop()
 	w.want(vs, map[string]int{"captured": 10, "parked blocked": 1})
 	w.checkBlocked(vs, "HTTP 403")
@@ -349,7 +349,7 @@ func answeredOnce(status int) func(w *world) {
 		in := w.start("a")
 		stop := in.watch()
 		w.send(numbered(100, nil)...)
-		w.want(w.settle(), map[string]int{"captured": 100})
+		w.want(w.awaitDecisions(), map[string]int{"captured": 100})
 		stop()
 	}
 }
@@ -366,7 +366,7 @@ func proxyCredential(w *world) {
 		w.t.Errorf("decided while halted: %s", summary(vs))
 	}
 	w.sim.ClearScript()
-	w.want(w.settle(), map[string]int{"captured": 30})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 30})
 }
 
 // duplicateAfterALostAnswer has a first call that may have charged another payment than
@@ -378,7 +378,7 @@ func duplicateAfterALostAnswer(w *world) {
 	}})
 	w.start("a")
 	w.send(order{id: "e1"}, order{id: "e2"})
-	vs := w.settle()
+	vs := w.awaitDecisions()
 	w.want(vs, map[string]int{"captured": 1, "parked error_after_unknown": 1})
 	for _, v := range vs {
 		if v.kind == "parked" && !strings.Contains(headerOf(v.record, "parked_detail"), "duplicate") {

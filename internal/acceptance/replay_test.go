@@ -41,7 +41,7 @@ func fullReplay(w *world) {
 		records = append(records, w.record(o))
 	}
 	w.produce(copies(records, nil)...)
-	w.want(w.settle(), map[string]int{"captured": events})
+	w.want(w.awaitDecisions(), map[string]int{"captured": events})
 	calls, rounds := w.sim.Ledger().Calls, 1
 
 	again := func(how string, replay func()) {
@@ -51,7 +51,7 @@ func fullReplay(w *world) {
 		rounds++
 		w.sent = append(w.sent, w.sent[:events]...)
 		in = w.start("a")
-		got := w.settle()
+		got := w.awaitDecisions()
 		w.want(got, map[string]int{"captured": rounds * events})
 		if n := w.sim.Ledger().Calls; n != calls {
 			w.t.Errorf("%s: %d calls", how, n-calls)
@@ -74,7 +74,7 @@ func fullReplay(w *world) {
 	w.group += ".new"
 	w.sent = append(w.sent, w.sent[:2*events]...)
 	w.start("a")
-	w.want(w.settle(), map[string]int{"captured": (rounds + 2) * events})
+	w.want(w.awaitDecisions(), map[string]int{"captured": (rounds + 2) * events})
 	if n := w.sim.Ledger().Calls; n != calls {
 		w.t.Errorf("a new group: %d calls", n-calls)
 	}
@@ -136,12 +136,12 @@ func suppressed(w *world) {
 	quiet := func(c *config.Config) { c.ReplayedOutcomes = config.ReplayedSuppress }
 	first := w.start("a", quiet)
 	w.send(numbered(40, nil)...)
-	w.want(w.settle(), map[string]int{"captured": 40})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 40})
 	first.stop()
 	w.resetOffsets()
 	w.sim.ForgetKeys()
 	w.start("a", quiet)
-	w.want(w.settle(), map[string]int{"captured": 40})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 40})
 	if calls := w.sim.Ledger().Calls; calls != 40 {
 		w.t.Errorf("%d calls, want 40", calls)
 	}
@@ -152,7 +152,7 @@ func suppressed(w *world) {
 func conflicting(w *world) {
 	w.start("a")
 	w.send(order{id: "e1", order: "o1"})
-	w.want(w.settle(), map[string]int{"captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 	others := w.sent
 	w.send(order{id: "e1", order: "o1", amount: "700.51"})
 	w.sent = others
@@ -173,9 +173,9 @@ func oncePerReference(w *world) {
 	once := func(c *config.Config) { c.CaptureOncePer = config.OncePerReference }
 	w.start("a", once)
 	w.send(numbered(20, nil)...)
-	w.want(w.settle(), map[string]int{"captured": 20})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 20})
 	w.send(numbered(20, func(_ int, o *order) { o.id = "again-" + o.id })...)
-	got := w.settle()
+	got := w.awaitDecisions()
 	w.want(got, map[string]int{"captured": 20, "parked reference_already_captured": 20})
 	for _, v := range got {
 		if v.kind == "parked" && !strings.Contains(headerOf(v.record, "parked_detail"), "event "+strings.TrimPrefix(v.event, "again-")+" ") {
@@ -192,7 +192,7 @@ func oncePerReference(w *world) {
 func ledgerRecreatedWhileStopped(w *world) {
 	first := w.start("a")
 	w.send(numbered(20, nil)...)
-	w.want(w.settle(), map[string]int{"captured": 20})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 20})
 	first.stop()
 	w.sim.ForgetKeys()
 	w.recreateLedger()
@@ -231,7 +231,7 @@ func ledgerRecreatedBeforeACommit(w *world) {
 func ledgerRecreatedWhileRunning(w *world) {
 	in := w.start("a")
 	w.send(numbered(20, nil)...)
-	w.want(w.settle(), map[string]int{"captured": 20})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 20})
 	w.sim.ForgetKeys()
 	w.recreateLedger()
 	w.eventually("the ledger is halted", func() bool {
@@ -250,7 +250,7 @@ func ledgerRecreatedWhileRunning(w *world) {
 func resent(w *world) {
 	w.start("a")
 	w.send(order{id: "e1", order: "o1", currency: "ARS"})
-	w.want(w.settle(), map[string]int{"parked wrong_currency": 1})
+	w.want(w.awaitDecisions(), map[string]int{"parked wrong_currency": 1})
 	at := w.parkedAt("e1")
 	send := func(parkedAt time.Time) {
 		w.produce(copies(w.readAll(w.topics.input)[:1], func(_ int, r *kgo.Record) {

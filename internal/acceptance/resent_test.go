@@ -25,7 +25,7 @@ func TestResentRecordOutlivesTheLedger(t *testing.T) {
 		w := newWorld(t, broker, 2, simulator.Config{Latency: 50 * time.Millisecond}, serveVirtual(t, broker))
 		in := w.start("a")
 		w.send(order{id: "e1", order: "o1", time: time.Now().Add(-30 * time.Hour)})
-		w.want(w.settle(), map[string]int{"parked too_old": 1})
+		w.want(w.awaitDecisions(), map[string]int{"parked too_old": 1})
 		at := w.parkedAt("e1")
 		w.produce(copies(w.readAll(w.topics.input), func(_ int, r *kgo.Record) {
 			for _, h := range (event.Resend{ParkedAt: at}).Headers() {

@@ -164,7 +164,7 @@ func (w *world) want(vs []decision, kinds map[string]int) {
 func captured(w *world) {
 	w.start("a")
 	w.send(order{id: "e1"}, order{id: "e2", binary: true})
-	for _, v := range w.settle() {
+	for _, v := range w.awaitDecisions() {
 		if v.kind != "captured" || v.key != "order-"+v.event || v.data["amount"] != "700.50" {
 			w.t.Errorf("got %s", summary([]decision{v}))
 		}
@@ -177,7 +177,7 @@ func captured(w *world) {
 func rejected(w *world) {
 	w.start("a")
 	w.send(order{id: "e1", token: "poor"}, order{id: "e2", token: "gone"}, order{id: "e3", token: "declined"}, order{id: "e4"})
-	w.want(w.settle(), map[string]int{
+	w.want(w.awaitDecisions(), map[string]int{
 		"rejected insufficient_money": 1, "rejected invalid_payer_token": 1, "rejected cc_rejected_other_reason": 1, "captured": 1,
 	})
 }
@@ -188,7 +188,7 @@ func replayedKey(w *world) {
 	w.start("a")
 	at := time.Now()
 	w.send(order{id: "e1", time: at}, order{id: "e1", time: at})
-	vs := w.settle()
+	vs := w.awaitDecisions()
 	w.want(vs, map[string]int{"captured": 2})
 	for _, v := range vs {
 		if v.data["provider_replayed"] != true {
@@ -208,7 +208,7 @@ func invalidEvents(w *world) {
 		order{id: "e4", currency: "BRL"}, order{id: "e5"},
 		order{raw: "this is no JSON", order: "o6"},
 	)
-	vs := w.settle()
+	vs := w.awaitDecisions()
 	w.want(vs, map[string]int{"parked invalid_event": 4, "parked wrong_currency": 1, "captured": 1})
 	for _, v := range vs {
 		if v.kind == "parked" && (headerOf(v.record, "parked_detail") == "" || headerOf(v.record, "parked_topic") != w.topics.input ||
@@ -232,17 +232,17 @@ func skipped(w *world) {
 			o.account = "another"
 		}
 	})...)
-	if vs := w.settle(); len(vs) != 0 {
+	if vs := w.awaitDecisions(); len(vs) != 0 {
 		w.t.Errorf("decisions: %s", summary(vs))
 	}
 	w.send(order{id: "mine", account: "main"})
-	w.want(w.settle(), map[string]int{"captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 }
 
 func keyOrder(w *world) {
 	w.start("a")
 	w.send(numbered(120, func(i int, o *order) { o.order = fmt.Sprintf("o%d", i%12) })...)
-	w.want(w.settle(), map[string]int{"captured": 120})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 120})
 	for reference, keys := range w.sim.Ledger().KeysByReference {
 		last := -1
 		for _, key := range keys {
@@ -270,13 +270,13 @@ func slowCapture(w *world) {
 	if len(ledger.KeysByReference["o-slow"]) != 1 {
 		w.t.Errorf("calls of the slow order before it is done: %v", ledger.KeysByReference["o-slow"])
 	}
-	w.settle()
+	w.awaitDecisions()
 }
 
 func manyOrders(w *world) {
 	w.send(numbered(500, func(i int, o *order) { o.order = fmt.Sprintf("o%d", i%350) })...)
 	w.start("a")
-	w.settle()
+	w.awaitDecisions()
 	if most := w.sim.Ledger().MaxConcurrent; most < 32 {
 		w.t.Errorf("at most %d captures were in flight; 64 were allowed", most)
 	}
@@ -308,7 +308,7 @@ func faultyAPI() simulator.Config {
 func faults(w *world) {
 	w.start("a")
 	w.send(numbered(20, nil)...)
-	w.want(w.settle(), map[string]int{"captured": 19, "parked idempotency_key_used": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 19, "parked idempotency_key_used": 1})
 }
 
 func undecided(w *world) {
@@ -322,7 +322,7 @@ func undecided(w *world) {
 	}
 	w.start("a", func(c *config.Config) { c.CaptureMaxTries = 4 })
 	w.send(numbered(4, nil)...)
-	vs := w.settle()
+	vs := w.awaitDecisions()
 	// A lookup finds the charged events; the others are parked.
 	w.want(vs, map[string]int{"captured": 3, "parked undecided": 1})
 	for _, v := range vs {
@@ -344,7 +344,7 @@ func undecidedNotFound(w *world) {
 	}
 	w.start("a", func(c *config.Config) { c.CaptureMaxTries = 4 })
 	w.send(numbered(3, nil)...)
-	w.want(w.settle(), map[string]int{"parked undecided": 1, "parked error_after_unknown": 1, "captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"parked undecided": 1, "parked error_after_unknown": 1, "captured": 1})
 }
 
 func joinAndLeave(w *world) {
@@ -356,7 +356,7 @@ func joinAndLeave(w *world) {
 	w.send(numbered(250, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
 	w.eventually("more are captured", func() bool { return w.sim.Ledger().Calls > 300 })
 	first.stop()
-	w.settle()
+	w.awaitDecisions()
 	for key, calls := range w.sim.Ledger().CallsByKey {
 		if calls > 1 {
 			w.t.Errorf("%[2]d calls for event %[1]s, want 1", key, calls)
@@ -370,7 +370,7 @@ func instanceDies(w *world) {
 	w.send(numbered(400, nil)...)
 	w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 100 })
 	first.crash()
-	w.settle()
+	w.awaitDecisions()
 }
 
 // deathDuringStuckCapture crashes an instance while one capture is stuck and hundreds
@@ -382,7 +382,7 @@ func deathDuringStuckCapture(w *world) {
 	w.eventually("all other events are decided", func() bool { return len(w.decisions()) == 300 })
 	first.crash()
 	w.start("a")
-	w.want(w.settle(), map[string]int{"captured": 301})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 301})
 	for key, calls := range w.sim.Ledger().CallsByKey {
 		if calls > 1 && key != "stuck" {
 			w.t.Errorf("%[2]d calls for event %[1]s although it was completed", key, calls)
@@ -400,7 +400,7 @@ func gracefulStop(w *world) {
 	// The broker may still be writing the markers of the last transaction.
 	w.eventually("all events are decided after the stop", func() bool { return len(w.decisions()) == 40 })
 	w.start("a")
-	w.settle()
+	w.awaitDecisions()
 	if calls := w.sim.Ledger().Calls; calls != 40 {
 		w.t.Errorf("%d API calls, want 40", calls)
 	}
@@ -410,7 +410,7 @@ func oldEvents(w *world) {
 	w.send(numbered(30, func(_ int, o *order) { o.time = time.Now().Add(-25 * time.Hour) })...)
 	w.send(order{id: "young"}, order{id: "future", time: time.Now().Add(2 * time.Hour)})
 	w.start("a")
-	w.want(w.settle(), map[string]int{"parked too_old": 30, "parked time_in_future": 1, "captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"parked too_old": 30, "parked time_in_future": 1, "captured": 1})
 }
 
 func abortedInput(w *world) {
@@ -433,7 +433,7 @@ func abortedInput(w *world) {
 	w.start("a")
 	produce(kgo.TryCommit, order{id: "said"})
 	produce(kgo.TryAbort, order{id: "unsaid1", skipped: true}, order{id: "unsaid2", skipped: true})
-	w.want(w.settle(), map[string]int{"captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 	if calls := w.sim.Ledger().Calls; calls != 1 {
 		w.t.Errorf("%d API calls, want 1", calls)
 	}
@@ -448,11 +448,11 @@ func startAt(w *world) {
 	first := w.start("a", func(c *config.Config) { c.KafkaStartAt = "latest" })
 	w.eventually("the partition is assigned", func() bool { return first.service.Partitions(w.t.Context()) == 1 })
 	w.send(order{id: "after"})
-	w.want(w.settle(), map[string]int{"captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 	first.stop()
 	w.start("a", func(c *config.Config) { c.KafkaStartAt = "" })
 	w.send(order{id: "later"})
-	w.want(w.settle(), map[string]int{"captured": 2})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 2})
 }
 
 // refusedToken starts with an expired access token. Nothing is rejected or parked
@@ -484,7 +484,7 @@ func refusedToken(w *world) {
 		w.t.Errorf("decisions: %s", summary(vs))
 	}
 	write(accessToken)
-	w.want(w.settle(), map[string]int{"captured": 20})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 20})
 	if s := status(); s.API.State != "passing" || s.Pipeline.InFlight != 0 {
 		w.t.Errorf("afterwards: %+v", s)
 	}
@@ -495,7 +495,7 @@ func outOfRange(w *world) {
 	first := w.start("a")
 	w.choosePartitions()
 	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
-	w.settle()
+	w.awaitDecisions()
 	first.stop()
 	w.send(order{id: "lost1", partition: 1, skipped: true}, order{id: "lost2", partition: 1, skipped: true},
 		order{id: "kept", partition: 1, skipped: true})
@@ -514,12 +514,12 @@ func outOfRange(w *world) {
 func offsetsReset(w *world) {
 	first := w.start("a")
 	w.send(numbered(40, nil)...)
-	w.settle()
+	w.awaitDecisions()
 	first.stop()
 	w.resetOffsets()
 	w.sent = append(w.sent, w.sent...)
 	w.start("a")
-	w.want(w.settle(), map[string]int{"captured": 80})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 80})
 	if charges := len(w.sim.Ledger().Charges); charges != 40 {
 		w.t.Errorf("%d charges, want 40", charges)
 	}

@@ -71,7 +71,7 @@ func foreignOffsetSkips(w *world) {
 	w.choosePartitions()
 	in := w.start("a")
 	w.send(numbered(12, func(i int, o *order) { o.partition = int32(i%3) + 1 })...) // offsets 0-3 of each partition
-	w.want(w.settle(), map[string]int{"captured": 12})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 12})
 	in.stop()
 	found, _ := w.audit()
 	w.wantFindings(found)
@@ -110,7 +110,7 @@ func foreignOffsetSkips(w *world) {
 func agelessEvents(w *world) {
 	in := w.start("a")
 	w.send(order{id: "e1"})
-	w.want(w.settle(), map[string]int{"captured": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 	structured, binary := w.record(order{id: "structured"}), w.record(order{id: "binary", binary: true})
 	structured.Value = []byte(strings.Replace(string(structured.Value), `"time"`, `"timing"`, 1))
 	binary.Headers = slices.DeleteFunc(binary.Headers, func(h kgo.RecordHeader) bool { return h.Key == "ce_time" })
@@ -118,7 +118,7 @@ func agelessEvents(w *world) {
 		r.Timestamp = time.UnixMilli(-1)
 	}
 	w.produce(structured, binary)
-	w.want(w.settle(), map[string]int{"captured": 1, "parked invalid_event": 2})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "parked invalid_event": 2})
 	in.stop()
 	for _, v := range w.decisions() {
 		if v.kind == "parked" && !strings.HasPrefix(headerOf(v.record, "parked_event_id"), "sha256:") {
@@ -137,7 +137,7 @@ func agelessEvents(w *world) {
 func offsetsExpired(w *world) {
 	in := w.start("a")
 	w.send(numbered(4, nil)...)
-	w.want(w.settle(), map[string]int{"captured": 4})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 4})
 	in.stop()
 	all := make(kadm.TopicsSet)
 	all.Add(w.topics.input, 0)

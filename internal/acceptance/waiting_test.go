@@ -60,7 +60,7 @@ func slightlyAhead(w *world) {
 	waits()
 	<-time.After(2 * time.Second)
 	others["captured"] = 4
-	w.want(w.settle(), others)
+	w.want(w.awaitDecisions(), others)
 	if calls := w.sim.Ledger().KeysByReference["o1"]; len(calls) != 2 || calls[0] != "ahead" {
 		w.t.Errorf("the calls for the order were %v", calls)
 	}
@@ -70,7 +70,7 @@ func slightlyAhead(w *world) {
 func noWaiting(w *world) {
 	w.start("a", func(c *config.Config) { c.CaptureMaxEventLead = 0 })
 	w.send(order{id: "ahead", time: time.Now().Add(5*time.Minute + 15*time.Second)}, order{id: "now"})
-	w.want(w.settle(), map[string]int{"captured": 1, "parked time_in_future": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "parked time_in_future": 1})
 }
 
 // manyWaiting has more events ahead of their time than may wait, which is half of the
@@ -103,12 +103,12 @@ func manyBehindWaiting(w *world) {
 	// All are admitted before the first of them waits.
 	w.send(append([]order{ahead("a")}, crowd("a")...)...)
 	in := w.start("a")
-	w.want(w.settle(), map[string]int{"captured": 601, "parked time_in_future": 1})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 601, "parked time_in_future": 1})
 	// The first one waits when the others arrive.
 	w.send(ahead("b"))
 	w.eventually("the event waits", func() bool { return len(in.waitsForTime()) == 1 })
 	w.send(crowd("b")...)
-	w.want(w.settle(), map[string]int{"captured": 1202, "parked time_in_future": 2})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1202, "parked time_in_future": 2})
 }
 
 // sharedKey has events of many orders with one record key. A waiting event delays only
@@ -131,7 +131,7 @@ func sharedKey(w *world) {
 		return
 	}
 	<-time.After(7 * time.Minute)
-	w.want(w.settle(), map[string]int{"captured": 7})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 7})
 	if calls := w.sim.Ledger().KeysByReference["o1"]; len(calls) != 3 || calls[0] != "ahead" || calls[1] != "behind" {
 		w.t.Errorf("the calls for the order were %v", calls)
 	}

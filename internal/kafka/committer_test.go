@@ -84,7 +84,7 @@ func TestCommitIsAtomic(t *testing.T) {
 		w.start()
 		member, c := w.member(), w.committer()
 		reached := false
-		w.wire.at(func(key int16) verdict {
+		w.wire.at(func(key int16) interruption {
 			if key == kmsg.EndTxn.Int16() && !reached {
 				reached = true
 				if got := w.outcomes(); len(got) != 0 {
@@ -166,7 +166,7 @@ func TestCommitAfterASuspension(t *testing.T) {
 				w.start()
 				member, c := w.member(), w.committer()
 				slept := false
-				w.wire.at(func(key int16) verdict {
+				w.wire.at(func(key int16) interruption {
 					if key == step.Int16() && !slept {
 						slept = true
 						// Longer than the transaction may take, shorter than the committer waits.
@@ -266,7 +266,7 @@ func TestCommitWhoseEndIsNotAnswered(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name  string
-		cut   verdict
+		cut   interruption
 		times int32
 	}{
 		{"not applied, once", cutBefore, 1},
@@ -287,7 +287,7 @@ func TestCommitWhoseEndIsNotAnswered(t *testing.T) {
 					w.start()
 					member, c := w.member(), w.committer()
 					var cuts atomic.Int32
-					w.wire.at(func(key int16) verdict {
+					w.wire.at(func(key int16) interruption {
 						if key == kmsg.EndTxn.Int16() && cuts.Add(1) <= tt.times {
 							return tt.cut
 						}
@@ -365,13 +365,13 @@ func TestCommitWhoseEndIsAnsweredByAnError(t *testing.T) {
 // could show how the transaction ended.
 func TestCommitOfANewGroupWhoseEndIsNotAnswered(t *testing.T) {
 	t.Parallel()
-	for _, cut := range []verdict{cutBefore, cutAfter} {
+	for _, cut := range []interruption{cutBefore, cutAfter} {
 		t.Run(fmt.Sprint(cut), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				c := w.committer()
-				w.wire.at(func(key int16) verdict {
+				w.wire.at(func(key int16) interruption {
 					if key == kmsg.EndTxn.Int16() {
 						return cut
 					}
@@ -394,7 +394,7 @@ func TestCommitWhoseEndStaysUnknown(t *testing.T) {
 		w := newWorld(t)
 		w.start()
 		member, c := w.member(), w.committer()
-		w.wire.at(func(key int16) verdict {
+		w.wire.at(func(key int16) interruption {
 			if key == kmsg.EndTxn.Int16() {
 				w.wire.setDown(true)
 				return cutAfter
@@ -417,14 +417,14 @@ func TestCommitWhoseEndStaysUnknown(t *testing.T) {
 // transaction timeout.
 func TestCommitThroughAnOutageAtItsEnd(t *testing.T) {
 	t.Parallel()
-	for _, cut := range []verdict{cutBefore, cutAfter} {
+	for _, cut := range []interruption{cutBefore, cutAfter} {
 		t.Run(fmt.Sprint(cut), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.start()
 				member, c := w.member(), w.committer()
-				w.wire.at(func(key int16) verdict {
+				w.wire.at(func(key int16) interruption {
 					if key == kmsg.EndTxn.Int16() {
 						w.wire.at(nil)
 						w.wire.setDown(true)

@@ -28,7 +28,7 @@ func steps() []kmsg.Key {
 func (w *world) takeAt(step kmsg.Key, thief *kgo.Client) (taken *bool) {
 	w.t.Helper()
 	taken = new(bool)
-	w.wire.at(func(key int16) verdict {
+	w.wire.at(func(key int16) interruption {
 		if key == step.Int16() && !*taken {
 			*taken = true
 			w.take(step, thief)
@@ -130,7 +130,7 @@ func TestCommitFencedByALiveProcess(t *testing.T) {
 				thief := w.client(kgo.TransactionalID(testTxID))
 				b := batch(member, "one", 7)
 				taken := false
-				w.wire.at(func(key int16) verdict {
+				w.wire.at(func(key int16) interruption {
 					if key == step.Int16() && !taken {
 						taken = true
 						w.take(step, thief)

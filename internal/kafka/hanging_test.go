@@ -49,7 +49,7 @@ func TestCommitAfterHangingTransaction(t *testing.T) {
 		}
 		h := w.hang(c, 0)
 		var once sync.Once
-		w.wire.at(func(key int16) verdict {
+		w.wire.at(func(key int16) interruption {
 			v := pass
 			if key == kmsg.Produce.Int16() {
 				once.Do(func() { v = cutBefore })

@@ -169,14 +169,14 @@ type wire struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu   sync.Mutex
-	on   func(key int16) verdict
+	on   func(key int16) interruption
 	down bool
 }
 
-type verdict int
+type interruption int
 
 const (
-	pass      verdict = iota + 1
+	pass      interruption = iota + 1
 	cutBefore         // the request does not reach the broker
 	cutAfter          // the broker's answer does not reach the client
 )
@@ -184,7 +184,7 @@ const (
 var errCut = errors.New("the wire is cut")
 
 // at calls f for every request that is written from now on, and does what f returns.
-func (w *wire) at(f func(key int16) verdict) {
+func (w *wire) at(f func(key int16) interruption) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.on = f

@@ -19,18 +19,18 @@ import (
 // batches that Commit reported as committed.
 func TestCommitWhileTheClusterMoves(t *testing.T) {
 	t.Parallel()
-	tests := map[string]func(w *world, r *rand.Rand, key int16) verdict{
-		"leaders": func(w *world, r *rand.Rand, _ int16) verdict {
+	tests := map[string]func(w *world, r *rand.Rand, key int16) interruption{
+		"leaders": func(w *world, r *rand.Rand, _ int16) interruption {
 			w.moveLeader(r)
 			return pass
 		},
-		"coordinators": func(w *world, r *rand.Rand, _ int16) verdict {
+		"coordinators": func(w *world, r *rand.Rand, _ int16) interruption {
 			if r.IntN(4) == 0 {
 				w.broker.Fake.RehashCoordinators()
 			}
 			return pass
 		},
-		"leaders, coordinators and connections": func(w *world, r *rand.Rand, key int16) verdict {
+		"leaders, coordinators and connections": func(w *world, r *rand.Rand, key int16) interruption {
 			switch r.IntN(20) {
 			case 0, 1:
 				w.moveLeader(r)
@@ -59,14 +59,14 @@ func TestCommitWhileTheClusterMoves(t *testing.T) {
 	}
 }
 
-func commitDisturbed(t *testing.T, seed uint64, disturb func(w *world, r *rand.Rand, key int16) verdict) {
+func commitDisturbed(t *testing.T, seed uint64, disturb func(w *world, r *rand.Rand, key int16) interruption) {
 	t.Helper()
 	w := newWorld(t, kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094))
 	w.start()
 	member, c := w.member(), w.committer()
 	r := rand.New(rand.NewPCG(seed, 0))
 	dice := make(chan struct{}, 1) // requests may be written at once
-	w.wire.at(func(key int16) verdict {
+	w.wire.at(func(key int16) interruption {
 		dice <- struct{}{}
 		defer func() { <-dice }()
 		return disturb(w, r, key)

@@ -370,7 +370,7 @@ func TestRangeReaderWhileLeadersMove(t *testing.T) {
 		moved := 0
 		var mu sync.Mutex // guards random and moved
 		w.conf.Dial = w.wire.open
-		w.wire.at(func(key int16) verdict {
+		w.wire.at(func(key int16) interruption {
 			mu.Lock()
 			defer mu.Unlock()
 			if key != kmsg.Fetch.Int16() || random.IntN(3) > 0 {
@@ -380,7 +380,7 @@ func TestRangeReaderWhileLeadersMove(t *testing.T) {
 			if err := w.broker.Fake.MoveTopicPartition(testInput, 0, int32(random.IntN(3))); err != nil {
 				t.Error(err)
 			}
-			return []verdict{pass, cutBefore, cutAfter}[random.IntN(3)]
+			return []interruption{pass, cutBefore, cutAfter}[random.IntN(3)]
 		})
 		for range 20 {
 			got, err := w.readRange(t.Context(), 0, 300)

@@ -167,7 +167,7 @@ func TestCommitWhoseConnectionBreaks(t *testing.T) {
 		c, _ := w.loud()
 		for range 3 {
 			cut := false
-			w.wire.at(func(key int16) verdict {
+			w.wire.at(func(key int16) interruption {
 				if key == kmsg.Produce.Int16() && !cut {
 					cut = true
 					return cutAfter

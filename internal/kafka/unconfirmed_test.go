@@ -68,7 +68,7 @@ func TestCommitThroughAnOutage(t *testing.T) {
 				w.start()
 				member := w.member()
 				c := w.committer()
-				w.wire.at(func(key int16) verdict {
+				w.wire.at(func(key int16) interruption {
 					if key == at {
 						w.wire.setDown(true)
 						return cutAfter
@@ -83,7 +83,7 @@ func TestCommitThroughAnOutage(t *testing.T) {
 				if took := time.Since(began); took > 4*txnrecovery.TransactionTimeout {
 					t.Errorf("the commit took %s", took)
 				}
-				w.wire.at(func(int16) verdict { return pass })
+				w.wire.at(func(int16) interruption { return pass })
 				w.wire.setDown(false)
 				if err := c.Commit(t.Context(), batch(member, "two", 8)); err != nil {
 					t.Fatal(err)

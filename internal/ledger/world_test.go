@@ -114,7 +114,7 @@ func (w *world) caughtUpWithin(l *Ledger, patience time.Duration) {
 	}
 }
 
-// waits checks that a halted ledger answers nothing, and gives its reason.
+// waits checks that a halted ledger answers nothing, and returns its reason.
 func (w *world) waits(l *Ledger) string {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)

@@ -17,12 +17,12 @@ import (
 	"payment-capture/internal/event"
 )
 
-// countsOf gives a row in short: records/sent/events and the money.
+// countsOf returns a row in short: records/sent/events and the money.
 func countsOf(r Row) string {
 	return strings.TrimSpace(fmt.Sprintf("%d/%d/%d %s", r.Records, r.Sent, r.Events, r.MoneyText()))
 }
 
-// keys gives the keys of records, those of each partition in their order.
+// keys returns the keys of records, those of each partition in their order.
 func keys(of map[int32][]*kgo.Record) string {
 	var all []string
 	for p := range int32(10) {

@@ -22,7 +22,7 @@ type order struct {
 	value                                           string // instead of all that
 }
 
-// json gives the event.
+// json returns the event.
 func (o order) json() []byte {
 	if o.value != "" {
 		return []byte(o.value)
@@ -40,7 +40,7 @@ func (o order) json() []byte {
 		o.id, envelope, o.order, cmp.Or(o.amount, "10.00"), cmp.Or(o.currency, "MXN"), cmp.Or(o.reference, o.order), data, payerToken)
 }
 
-// decoded gives the event of an order.
+// decoded returns the event of an order.
 func decoded(t *testing.T, o order) *event.ReadyToCapture {
 	t.Helper()
 	e, err := event.Decode(event.Message{Value: o.json(), Timestamp: now()})

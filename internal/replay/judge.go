@@ -171,7 +171,7 @@ func (r *Run) record(j *judged) (out *kgo.Record, moved, restamped bool) {
 	return out, moved, out.Timestamp.IsZero()
 }
 
-// partitionOf gives the partition that Kafka's clients choose for a record's
+// partitionOf returns the partition that Kafka's clients choose for a record's
 // key. A record without one stays as near to where it was as may be.
 func partitionOf(r *kgo.Record, partitions int) int32 {
 	if r.Key == nil {

@@ -58,7 +58,7 @@ func (r *Run) judgeParked(ctx context.Context, rec *kgo.Record) (*judged, error)
 	return j, nil
 }
 
-// complete gives a parked record what is not in the parked topic: the record
+// complete returns a parked record what is not in the parked topic: the record
 // itself, where that was too large for it, and its time, where that matters and
 // the record is still where it was. The class says why it cannot; else it is "".
 func (r *Run) complete(ctx context.Context, p *parked) (Class, error) {
@@ -107,7 +107,7 @@ func sameRecord(a, b event.Message) bool {
 		slices.EqualFunc(a.Headers, b.Headers, func(x, y event.Header) bool { return x.Key == y.Key && bytes.Equal(x.Value, y.Value) })
 }
 
-// standing gives what the ledger decided on a parked record; nil: nothing, for
+// standing returns what the ledger decided on a parked record; nil: nothing, for
 // there was no ledger then. A record that is no valid event, or contradicts the
 // history of its event, was decided by its RecordID.
 func (r *Run) standing(ctx context.Context, p *parked, s *subject) (*event.Decision, error) {

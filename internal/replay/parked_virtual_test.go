@@ -12,7 +12,7 @@ import (
 	"payment-capture/internal/event"
 )
 
-// markOn gives the mark of a record that was sent; nil: it has none.
+// markOn returns the mark of a record that was sent; nil: it has none.
 func markOn(r *kgo.Record) *event.Resend { return event.ResendOf(messageOf(r)) }
 
 // onlyMarked compares a record that was sent with the one that was parked: it is

@@ -29,7 +29,7 @@ func (w *world) many(n int) {
 	time.Sleep(time.Duration(n) * time.Millisecond)
 }
 
-// counts gives how often each key was sent.
+// counts returns how often each key was sent.
 func counts(sent map[int32][]*kgo.Record) map[string]int {
 	n := make(map[string]int)
 	for _, rs := range sent {

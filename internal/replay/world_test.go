@@ -114,7 +114,7 @@ func (w *world) produce(rs ...*kgo.Record) {
 }
 
 // parkRecord puts a record of the input, which lies there already, into a
-// partition of the parked topic, as the service does, and gives that one.
+// partition of the parked topic, as the service does, and returns that one.
 func (w *world) parkRecord(partition int32, r *kgo.Record, p *event.ParkInfo) *kgo.Record {
 	w.t.Helper()
 	return w.parkMessage(partition, messageOf(r), r, p)
@@ -131,7 +131,7 @@ func (w *world) parkMessage(partition int32, m event.Message, from *kgo.Record, 
 	return r
 }
 
-// all gives the committed records of a topic, by partition.
+// all returns the committed records of a topic, by partition.
 func (w *world) all(topic string) map[int32][]*kgo.Record {
 	w.t.Helper()
 	f := newFetcher(w.client, slog.New(slog.DiscardHandler))
@@ -154,7 +154,7 @@ func (w *world) all(topic string) map[int32][]*kgo.Record {
 	}
 }
 
-// sent gives what came to the input since so many records were in each of its
+// sent returns what came to the input since so many records were in each of its
 // partitions.
 func (w *world) sent(before map[int32][]*kgo.Record) map[int32][]*kgo.Record {
 	w.t.Helper()
@@ -175,7 +175,7 @@ func (w *world) config(s Selection) Config {
 	}
 }
 
-// plan gives the plan of a run that is not sent.
+// plan returns the plan of a run that is not sent.
 func (w *world) plan(c Config) *Plan {
 	w.t.Helper()
 	r := w.open(c)

@@ -20,7 +20,7 @@ type Switches struct {
 	// CauseCodes is how cause codes are written.
 	CauseCodes CodeStyle `json:"cause_codes,omitempty"`
 	// UnauthorizedShape is the form of every 401 about the bearer. Unset, a missing
-	// bearer gives ShapeMissing and a wrong or expired one Shape401000.
+	// bearer returns ShapeMissing and a wrong or expired one Shape401000.
 	UnauthorizedShape Shape `json:"unauthorized_shape,omitempty"`
 	// ForbiddenBody is what a blocked token's 403 carries: "json" (default) or "empty".
 	ForbiddenBody string `json:"forbidden_body,omitempty"`

@@ -47,7 +47,7 @@ func newAPIWorld(t *testing.T, script simulator.Script) *apiWorld {
 	return w
 }
 
-// charge makes a payment at the API for an event, and gives its id.
+// charge makes a payment at the API for an event, and returns its id.
 func (w *apiWorld) charge(e *event.ReadyToCapture) string {
 	w.t.Helper()
 	r, err := mercadopago.NewRequest(e)

@@ -44,7 +44,7 @@ func testWithStub(t *testing.T, events int, s *stubAPI, check func(*testing.T, *
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		for i := range events {
-			w.settle(w.send(order{id: fmt.Sprintf("e%d", i)}), event.TypeCaptured)
+			w.process(w.send(order{id: fmt.Sprintf("e%d", i)}), event.TypeCaptured)
 		}
 		w.commit()
 		s.gets = make(map[string]int)

@@ -26,7 +26,7 @@ func TestCopiesAroundTheLastStableOffset(t *testing.T) {
 	t.Parallel()
 	nobody := func(w *world) *event.ReadyToCapture {
 		e := *w.send(order{id: "e1"}).event
-		w.settle(sent{event: &e}, event.TypeCaptured)
+		w.process(sent{event: &e}, event.TypeCaptured)
 		e.ID, e.OrderID, e.ExternalReference = "nobody", "order-nobody", "order-nobody"
 		return &e
 	}

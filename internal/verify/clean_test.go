@@ -27,25 +27,25 @@ func TestNoFalseDifferences(t *testing.T) {
 	}
 	testFaults(t, map[string]fault{
 		"replayed copies": {plant: func(w *world) {
-			o := w.settle(w.send(order{id: "e1"}), event.TypeCaptured)
+			o := w.process(w.send(order{id: "e1"}), event.TypeCaptured)
 			w.send(order{id: "e1"})
 			w.send(order{id: "e1", partition: 2})
 			replayed(w, o)
 			replayed(w, o)
 		}},
 		"replayed by offsets set back": {plant: func(w *world) {
-			o := w.settle(w.send(order{id: "e1"}), event.TypeRejected)
+			o := w.process(w.send(order{id: "e1"}), event.TypeRejected)
 			replayed(w, o)
 			replayed(w, o)
 		}},
 		"copies whose outcomes are suppressed": {plant: func(w *world) {
-			w.settle(w.send(order{id: "e1"}), event.TypeCaptured)
+			w.process(w.send(order{id: "e1"}), event.TypeCaptured)
 			w.send(order{id: "e1"})
 		}},
 		"copies in two partitions, handled at once": {plant: func(w *world) {
 			s := w.send(order{id: "e1"})
 			w.send(order{id: "e1", partition: 1})
-			o := w.settle(s, event.TypeCaptured)
+			o := w.process(s, event.TypeCaptured)
 			w.publish(o)
 		}},
 		"binary outcomes": {plant: func(w *world) {
@@ -78,7 +78,7 @@ func TestNoFalseDifferences(t *testing.T) {
 			w.park(s.record, undecided)
 			w.decideParked("e1", undecided, at)
 			s = w.send(order{id: "e1", resend: &event.Resend{ParkedAt: at, FirstAttempt: noon}})
-			w.settle(s, event.TypeCaptured)
+			w.process(s, event.TypeCaptured)
 		}},
 		"parked, sent again to another partition, captured": {plant: func(w *world) {
 			s := w.send(order{id: "e1"})
@@ -125,7 +125,7 @@ func TestNoFalseDifferences(t *testing.T) {
 			s := w.send(order{id: "e1"})
 			w.attempt("e1")
 			w.produce(&kgo.Record{Topic: ledgers, Key: []byte("a/e1")})
-			w.settle(s, event.TypeCaptured)
+			w.process(s, event.TypeCaptured)
 		}},
 		"what is nobody's business here": {plant: func(w *world) {
 			w.sendRaw(`{"specversion":"1.0","id":"x","source":"/orders","type":"order.shipped","data":{}}`)
@@ -133,7 +133,7 @@ func TestNoFalseDifferences(t *testing.T) {
 			w.publish(outcomeOf(other.event, event.TypeCaptured))
 			w.park(w.send(order{id: "parked", account: "another"}).record, undecided)
 			own := w.send(order{id: "own"})
-			w.settle(own, event.TypeCaptured)
+			w.process(own, event.TypeCaptured)
 			own.record.Topic = "another.topic"
 			w.park(own.record, undecided)
 			elsewhere := *other.record
@@ -180,7 +180,7 @@ func TestConflictingEventThatIsParkedIsAWarning(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clean(3)
-	w.settle(w.send(order{id: "e1"}), event.TypeCaptured)
+	w.process(w.send(order{id: "e1"}), event.TypeCaptured)
 	other := w.send(order{id: "e1", amount: "1.00"})
 	p := event.ParkInfo{Reason: "conflicting_event", Detail: "d"}
 	w.park(other.record, p)

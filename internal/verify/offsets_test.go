@@ -49,7 +49,7 @@ func TestForeignOffsetNamesTheRangesThatItSkips(t *testing.T) {
 	if other.Partition != 0 {
 		t.Fatalf("partition %d", other.Partition)
 	}
-	w.settle(w.send(order{id: "decided", partition: 1}), event.TypeCaptured) // 4
+	w.process(w.send(order{id: "decided", partition: 1}), event.TypeCaptured) // 4
 	w.send(order{id: "a3", partition: 1})                                    // 5
 	w.send(order{id: "a3", partition: 1})                                    // 6, its copy
 	w.attempt("a3")
@@ -114,7 +114,7 @@ func TestForeignOffsetAmongContentsAndResends(t *testing.T) {
 	w := newWorld(t)
 	w.clean(1)
 	at := noon.Add(time.Second)
-	w.settle(w.send(order{id: "e1"}), event.TypeCaptured) // 1
+	w.process(w.send(order{id: "e1"}), event.TypeCaptured) // 1
 	w.send(order{id: "e1", amount: "1.00"})               // 2: neither parked nor decided
 	s := w.send(order{id: "e2"})                          // 3
 	p := event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}
@@ -136,7 +136,7 @@ func TestManyRangesAreCut(t *testing.T) {
 	w.clean(1)
 	for i := range 22 {
 		w.send(order{id: fmt.Sprintf("lost-%02d", i)})
-		w.settle(w.send(order{id: fmt.Sprintf("decided-%02d", i)}), event.TypeCaptured)
+		w.process(w.send(order{id: fmt.Sprintf("decided-%02d", i)}), event.TypeCaptured)
 	}
 	w.commit()
 	w.foreign(map[int32]int64{0: 45})
@@ -203,7 +203,7 @@ func TestAGroupOrALedgerThatSaysNothing(t *testing.T) {
 		"a partition without an offset, and its events are not of the range": {func(w *world) {
 			w.clean(1)
 			w.send(order{id: "e1", partition: 1})
-			w.settle(w.send(order{id: "e2", at: noon.Add(2 * time.Hour)}), event.TypeCaptured)
+			w.process(w.send(order{id: "e2", at: noon.Add(2 * time.Hour)}), event.TypeCaptured)
 			w.commit()
 			w.forgetOffset(1)
 			w.conf.Since = noon.Add(time.Hour)

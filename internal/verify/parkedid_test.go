@@ -83,7 +83,7 @@ func TestParkedAsTheServiceDecodedIt(t *testing.T) {
 			if err != nil {
 				w.t.Fatal(err)
 			}
-			w.settle(sent{e, r}, event.TypeCaptured)
+			w.process(sent{e, r}, event.TypeCaptured)
 		}},
 		"no time, and a timestamp": {plant: func(w *world) {
 			w.parkAndDecide(w.rawAt(timeless(w.t, "e1"), noon), event.ParkUndecided)
@@ -94,7 +94,7 @@ func TestParkedAsTheServiceDecodedIt(t *testing.T) {
 		}},
 		"no timestamp, and a conflict": {
 			plant: func(w *world) {
-				w.settle(w.send(order{id: "e1"}), event.TypeCaptured)
+				w.process(w.send(order{id: "e1"}), event.TypeCaptured)
 				w.parkAndDecide(w.send(order{id: "e1", amount: "1.00", at: noTime()}).record, event.ParkConflicting)
 			},
 			want: []want{{verify.ConflictingEvent, "e1"}}, in: []string{"1.00 MXN"},
@@ -124,7 +124,7 @@ func TestParkedAsTheServiceDecodedIt(t *testing.T) {
 		"corrected under its id, and captured": {
 			plant: func(w *world) {
 				w.parkAndDecide(w.send(order{id: "e1", currency: "BRL"}).record, event.ParkWrongCurrency)
-				w.settle(w.send(order{id: "e1"}), event.TypeCaptured)
+				w.process(w.send(order{id: "e1"}), event.TypeCaptured)
 			},
 			want: []want{{verify.ConflictingEvent, "e1"}}, in: []string{"700.50 BRL"},
 		},

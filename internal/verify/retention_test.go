@@ -32,9 +32,9 @@ func TestEventsThatWereDeleted(t *testing.T) {
 	w := newWorld(t)
 	w.clean(3)
 	old := w.send(order{id: "old"})
-	w.settle(old, event.TypeCaptured)
+	w.process(old, event.TypeCaptured)
 	w.send(order{id: "kept", at: noon})
-	w.settle(w.send(order{id: "kept", at: noon}), event.TypeCaptured)
+	w.process(w.send(order{id: "kept", at: noon}), event.TypeCaptured)
 	young := *old.event
 	young.ID, young.OrderID, young.ExternalReference = "young", "order-young", "order-young"
 	o := outcomeOf(&young, event.TypeCaptured)
@@ -134,7 +134,7 @@ func TestInputThatWasMadeAnew(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clean(3)
-	w.settle(w.send(order{id: "before"}), event.TypeCaptured)
+	w.process(w.send(order{id: "before"}), event.TypeCaptured)
 	if _, err := w.admin.DeleteTopics(t.Context(), input); err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestInputThatWasMadeAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.client.PurgeTopicsFromClient(input)
-	w.settle(w.send(order{id: "after", at: noon.Add(time.Hour)}), event.TypeCaptured)
+	w.process(w.send(order{id: "after", at: noon.Add(time.Hour)}), event.TypeCaptured)
 	w.commit()
 	w.expect()
 }

@@ -15,7 +15,7 @@ import (
 	"payment-capture/internal/verify"
 )
 
-// transaction begins a transaction, and gives a client that produces in it.
+// transaction begins a transaction, and returns a client that produces in it.
 func (w *world) transaction(opts ...kgo.Opt) *kgo.Client {
 	w.t.Helper()
 	client, err := w.conf.Kafka.NewClient(append(opts, kgo.TransactionalID("service/1"), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
@@ -90,7 +90,7 @@ func TestAbortedVerdictsDoNotCount(t *testing.T) {
 	w.clean(3)
 	s := w.send(order{id: "e1"})
 	client := w.transaction()
-	w.within(client, func() { w.settle(s, event.TypeCaptured) })
+	w.within(client, func() { w.process(s, event.TypeCaptured) })
 	w.end(client, kgo.TryAbort)
 	w.commit()
 	w.expect(want{verify.MissingOutcome, "e1"})
@@ -104,7 +104,7 @@ func TestOpenTransactionsAreWaitedFor(t *testing.T) {
 	w.clean(3)
 	s := w.send(order{id: "e1"})
 	client := w.transaction()
-	w.within(client, func() { w.settle(s, event.TypeCaptured) })
+	w.within(client, func() { w.process(s, event.TypeCaptured) })
 	w.commit()
 	w.onFetch(func() { w.end(client, kgo.TryCommit) })
 	_, sum := w.expect()
@@ -155,7 +155,7 @@ func TestEndedByItsContext(t *testing.T) {
 	w := newWorld(t)
 	w.clean(3)
 	client := w.transaction()
-	w.within(client, func() { w.settle(w.send(order{id: "e1"}), event.TypeCaptured) })
+	w.within(client, func() { w.process(w.send(order{id: "e1"}), event.TypeCaptured) })
 	cause := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	w.onFetch(func() { cancel(cause) })
@@ -174,7 +174,7 @@ func TestEndThatWasCompactedAway(t *testing.T) {
 	w := newWorld(t)
 	w.clean(3)
 	s := w.send(order{id: "e1"})
-	w.settle(s, event.TypeCaptured)
+	w.process(s, event.TypeCaptured)
 	for range 3 {
 		w.produce(&kgo.Record{Topic: ledgers, Partition: 2, Key: []byte("a/e1"), Timestamp: time.Now().Add(-72 * time.Hour)})
 	}

@@ -21,7 +21,7 @@ func TestTransactionThatTheBrokerEnds(t *testing.T) {
 		w.clean(3)
 		w.commit()
 		client := w.transaction(kgo.TransactionTimeout(10 * time.Second))
-		w.within(client, func() { w.settle(w.send(order{id: "e1"}), event.TypeCaptured) })
+		w.within(client, func() { w.process(w.send(order{id: "e1"}), event.TypeCaptured) })
 		began := time.Now()
 		_, sum := w.expect()
 		if took := time.Since(began); sum.Events() != 3 || took < 9*time.Second {
@@ -36,7 +36,7 @@ func TestTransactionThatIsLeftOpen(t *testing.T) {
 		w := newWorld(t, kfake.BrokerConfigs(map[string]string{"transaction.max.timeout.ms": "86400000"}))
 		w.clean(3)
 		client := w.transaction(kgo.TransactionTimeout(24 * time.Hour))
-		w.within(client, func() { w.settle(w.send(order{id: "e1"}), event.TypeCaptured) })
+		w.within(client, func() { w.process(w.send(order{id: "e1"}), event.TypeCaptured) })
 		began := time.Now()
 		_, _, err := w.try()
 		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "/0 from offset") || !strings.Contains(err.Error(), "transaction was left open") ||

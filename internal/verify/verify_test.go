@@ -84,15 +84,15 @@ func TestFaultsOfOutcomes(t *testing.T) {
 	testFaults(t, map[string]fault{
 		"missing": {func(w *world) { w.send(order{id: "e1"}) }, []want{{verify.MissingOutcome, "e1"}}, []string{"neither captured, rejected nor parked"}},
 		"doubled": {func(w *world) {
-			w.publish(w.settle(w.send(order{id: "e1"}), event.TypeCaptured))
+			w.publish(w.process(w.send(order{id: "e1"}), event.TypeCaptured))
 		}, []want{{verify.DoubledOutcome, "e1"}}, []string{"2 outcomes"}},
 		"doubled, and a copy of the record in its partition": {func(w *world) {
 			s := w.send(order{id: "e1"})
 			w.send(order{id: "e1"})
-			w.publish(w.settle(s, event.TypeCaptured))
+			w.publish(w.process(s, event.TypeCaptured))
 		}, []want{{verify.DoubledOutcome, "e1"}}, []string{"2 outcomes"}},
 		"doubled rejection": {func(w *world) {
-			w.publish(w.settle(w.send(order{id: "e1"}), event.TypeRejected))
+			w.publish(w.process(w.send(order{id: "e1"}), event.TypeRejected))
 		}, []want{{verify.DoubledOutcome, "e1"}}, []string{"2 outcomes"}},
 		"wrong amount": {
 			outcome(func(w *world, o *event.Outcome) { o.Amount = mustParse(w.t, "700.51", "MXN") }),
@@ -119,7 +119,7 @@ func TestFaultsOfOutcomes(t *testing.T) {
 		}), []want{{verify.WrongAmount, "e1"}, {verify.LedgerDiffers, "e1"}}, []string{"sum up to more", "the outcome is not what the ledger has"}},
 		"without an event": {func(w *world) {
 			s := w.send(order{id: "e1"})
-			w.settle(s, event.TypeCaptured)
+			w.process(s, event.TypeCaptured)
 			other := *s.event
 			other.ID = "e2"
 			w.publish(outcomeOf(&other, event.TypeCaptured))
@@ -141,11 +141,11 @@ func TestFaultsOfOutcomes(t *testing.T) {
 		}, []want{{verify.WrongTopic, "e1"}}, []string{"topic of the other outcome"}},
 		"captured and rejected": {func(w *world) {
 			s := w.send(order{id: "e1"})
-			w.settle(s, event.TypeCaptured)
+			w.process(s, event.TypeCaptured)
 			w.publish(outcomeOf(s.event, event.TypeRejected))
 		}, []want{{verify.ContradictoryOutcome, "e1"}}, []string{"captured and rejected"}},
 		"invalid": {func(w *world) {
-			w.settle(w.send(order{id: "e1"}), event.TypeCaptured)
+			w.process(w.send(order{id: "e1"}), event.TypeCaptured)
 			w.produce(&kgo.Record{Topic: captured, Value: []byte(`{"type":"payment.captured","source":"/payment-capture","specversion":"1.0"}`)})
 		}, []want{{verify.InvalidOutcome, ""}}, []string{"id is missing"}},
 		"a repetition that says something else": {outcome(func(w *world, o *event.Outcome) {
@@ -175,7 +175,7 @@ func TestFaultsOfParkedRecords(t *testing.T) {
 	testFaults(t, map[string]fault{
 		"beside an outcome": {func(w *world) {
 			s := w.send(order{id: "e1"})
-			w.settle(s, event.TypeCaptured)
+			w.process(s, event.TypeCaptured)
 			w.park(s.record, undecided)
 		}, []want{{verify.ParkedBesideOutcome, "e1"}}, []string{"undecided"}},
 		"twice": {func(w *world) {
@@ -198,7 +198,7 @@ func TestFaultsOfParkedRecords(t *testing.T) {
 		}, []want{{verify.OutcomeWithoutEvent, ""}}, []string{"orders/0@"}},
 		"for a record of another partition at its offset": {func(w *world) {
 			w.send(order{id: "e1", partition: 1})
-			w.settle(w.send(order{id: "e1", partition: 1}), event.TypeCaptured)
+			w.process(w.send(order{id: "e1", partition: 1}), event.TypeCaptured)
 			r := *w.sendRaw("{}")
 			w.parkAndDecide(&r, event.ParkInvalidEvent)
 			r.Partition = 1
@@ -213,7 +213,7 @@ func TestFaultsOfParkedRecords(t *testing.T) {
 			"where there is no such record", "completed, and not parked",
 		}},
 		"a conflicting event that is not": {func(w *world) {
-			w.settle(w.send(order{id: "e1"}), event.TypeCaptured)
+			w.process(w.send(order{id: "e1"}), event.TypeCaptured)
 			w.send(order{id: "e1", amount: "1.00"})
 		}, []want{{verify.MissingOutcome, "e1"}}, []string{"1.00 MXN"}},
 		"sent again, and nothing came": {func(w *world) {
@@ -258,7 +258,7 @@ func TestFaultsOfTheLedger(t *testing.T) {
 		}, []want{{verify.LedgerDiffers, "e1"}}, []string{"than any record"}},
 		"two decisions": {func(w *world) {
 			s := w.send(order{id: "e1"})
-			o := w.settle(s, event.TypeCaptured)
+			o := w.process(s, event.TypeCaptured)
 			o.PaymentID = "another"
 			w.decide("e1", event.Decision{Result: event.Result{Outcome: o}}, func(r *kgo.Record) { r.Partition = 2 })
 		}, []want{{verify.LedgerDiffers, "e1"}}, []string{"two partitions"}},
@@ -298,7 +298,7 @@ func TestFaultsOfTheLedger(t *testing.T) {
 		}, []want{{verify.UndecidedAttempt, "e1"}}, []string{"attempted at 2026-11-23T11:00:00Z"}},
 		"a decision without an event": {func(w *world) {
 			other := *w.send(order{id: "e1"}).event
-			w.settle(sent{event: &other}, event.TypeCaptured)
+			w.process(sent{event: &other}, event.TypeCaptured)
 			other.ID = "e2"
 			w.decideAs(&other, outcomeOf(&other, event.TypeCaptured))
 		}, []want{{verify.LedgerWithoutEvent, "e2"}}, []string{"has it as captured"}},
@@ -362,8 +362,8 @@ func TestFaultsOfSeveralEvents(t *testing.T) {
 			same(w, nothing, order{id: "e2", reference: "r"}, order{id: "e20", amount: "2.00", payer: "planted-other-token"})
 		}, []want{{verify.SharedReference, "e1"}}, []string{"events: e1, e2; the amount is the same (700.50 MXN), and the payer is the same"}},
 		"one reference, rejected first": {func(w *world) {
-			w.settle(w.send(order{id: "e1", reference: "r"}), event.TypeRejected)
-			w.settle(w.send(order{id: "e2", reference: "r"}), event.TypeCaptured)
+			w.process(w.send(order{id: "e1", reference: "r"}), event.TypeRejected)
+			w.process(w.send(order{id: "e2", reference: "r"}), event.TypeCaptured)
 		}, nil, nil},
 	})
 }
@@ -372,8 +372,8 @@ func TestSharedReferenceIsAWarningOrADifference(t *testing.T) {
 	t.Parallel()
 	for once, want := range map[bool]int64{false: 0, true: 1} {
 		w := newWorld(t)
-		w.settle(w.send(order{id: "e1", reference: "r"}), event.TypeCaptured)
-		w.settle(w.send(order{id: "e2", reference: "r"}), event.TypeCaptured)
+		w.process(w.send(order{id: "e1", reference: "r"}), event.TypeCaptured)
+		w.process(w.send(order{id: "e2", reference: "r"}), event.TypeCaptured)
 		w.commit()
 		w.conf.OncePerReference = once
 		_, sum := w.run()

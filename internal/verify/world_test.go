@@ -263,8 +263,8 @@ func (w *world) attempt(id string) {
 	w.produce(&kgo.Record{Topic: w.conf.Topics.Ledger, Key: ledger.KindAttempt.Key(id), Value: value})
 }
 
-// settle publishes the outcome of an event, and the decision on it.
-func (w *world) settle(s sent, eventType string) *event.Outcome {
+// process publishes the outcome of an event and writes the decision, as the service does.
+func (w *world) process(s sent, eventType string) *event.Outcome {
 	w.t.Helper()
 	o := outcomeOf(s.event, eventType)
 	w.publish(o)
@@ -334,7 +334,7 @@ func (w *world) commitOffsets(offsets kadm.Offsets) {
 	}
 }
 
-// run verifies, and gives the findings in their order.
+// run verifies, and returns the findings in their order.
 func (w *world) run() ([]verify.Finding, *verify.Summary) {
 	w.t.Helper()
 	found, sum, err := w.try()

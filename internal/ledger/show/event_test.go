@@ -125,7 +125,7 @@ func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
 	}
 }
 
-// print gives the lines as a map, by their names.
+// print returns the lines as a map, by their names.
 func print(t *testing.T, h event.History) map[string]string {
 	t.Helper()
 	var out bytes.Buffer

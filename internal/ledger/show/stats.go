@@ -123,10 +123,10 @@ func (s Sum) plus(a money.Amount) Sum {
 	return Sum{s.total.Add(decimal.New(a.Minor(), -site.Scale)), site.Scale}
 }
 
-// String gives the sum with exactly its currency's decimal places.
+// String returns the sum with exactly its currency's decimal places.
 func (s Sum) String() string { return s.total.StringFixed(s.scale) }
 
-// MarshalText gives the same.
+// MarshalText returns the same.
 func (s Sum) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Print writes the counts as a table for a person.
