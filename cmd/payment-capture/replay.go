@@ -71,7 +71,7 @@ func (f *replayFlags) addSelection(cmd *cobra.Command) {
 	flags.StringArrayVar(&s.Events, "event", nil, "event id, or the sha256:… that stands in for it (again for more)")
 	flags.BoolVar(&s.Parked, "parked", false, "take parked records, and have them tried again under their keys")
 	flags.StringArrayVar(&s.Reasons, "reason", nil, "with --parked: park reason, such as undecided (again for more)")
-	flags.BoolVar(&s.Hopeless, "even-hopeless", false, "with --parked: send also what would only be parked again, such as invalid events")
+	flags.BoolVar(&s.ParkedAgain, "even-parked-again", false, "with --parked: also send records that the service would only park again, such as invalid events")
 }
 
 // read parses and checks the flags.
@@ -113,7 +113,7 @@ func (f *replayFlags) read(cmd *cobra.Command) error {
 // selected returns one of the selecting flags that are set, or "".
 func (f *replayFlags) selected(cmd *cobra.Command) string {
 	for _, name := range []string{
-		"all", "since", "until", "partition", "from-offset", "to-offset", "order", "event", "parked", "reason", "even-hopeless",
+		"all", "since", "until", "partition", "from-offset", "to-offset", "order", "event", "parked", "reason", "even-parked-again",
 	} {
 		if cmd.Flags().Changed(name) {
 			return name

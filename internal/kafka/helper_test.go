@@ -177,8 +177,8 @@ type interruption int
 
 const (
 	pass      interruption = iota + 1
-	cutBefore         // the request does not reach the broker
-	cutAfter          // the broker's answer does not reach the client
+	cutBefore              // the request does not reach the broker
+	cutAfter               // the broker's answer does not reach the client
 )
 
 var errCut = errors.New("the wire is cut")

@@ -12,9 +12,9 @@ import (
 )
 
 // TestAParkedRecordWithoutAnyTimeIsNotSent: an event without a time whose record had
-// no timestamp is invalid, because nothing tells its age. The parked record has a
+// no timestamp is invalid, because its age is unknown. The parked record has a
 // timestamp, and so would a copy: the service would take it for an event of today,
-// and charge it. Only its parked_event_id tells that, if the record is gone.
+// and charge it. Only its parked_event_id shows that, if the record is gone.
 func TestAParkedRecordWithoutAnyTimeIsNotSent(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
@@ -50,9 +50,9 @@ func TestAParkedRecordWithoutAnyTimeIsNotSent(t *testing.T) {
 		if got := keys(w.sent(before)); got != "2:formerly" {
 			t.Errorf("sent %q", got)
 		}
-		// Nor by --even-hopeless; what stays invalid is.
+		// Nor by --even-parked-again; what stays invalid is.
 		before = w.all(input)
-		c.Selection = Selection{Parked: true, Hopeless: true, Events: ids[:3]}
+		c.Selection = Selection{Parked: true, ParkedAgain: true, Events: ids[:3]}
 		plan, _ = w.replay(c)
 		w.rows(plan, map[Class]string{Timeless: "2/0/2", ParkInvalid: "1/1/1"})
 		if got := keys(w.sent(before)); got != "1:" {

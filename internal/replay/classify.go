@@ -15,12 +15,12 @@ type Class string
 const (
 	AnsweredCaptured Class = "answered_captured" // its outcome is published again, without a call
 	AnsweredRejected Class = "answered_rejected" // likewise
-	StaysParked      Class = "stays_parked"      // nothing: it waits for a person already
+	StaysParked      Class = "stays_parked"      // nothing: it already waits for an operator
 	Corrected        Class = "corrected"         // nothing: it was parked, and corrected since under the same id
 
 	First       Class = "first_capture"    // called for the first time
-	Waits       Class = "waits_for_time"   // likewise, when its time has come
-	Again       Class = "tried_again"      // called for again, under the same key
+	Waits       Class = "waits_for_time"   // likewise, once its time is reached
+	Again       Class = "tried_again"      // called again, under the same key
 	LookUpFirst Class = "look_up_then_try" // the API is searched, then called under the same key
 
 	LookUpThenPark    Class = "look_up_then_park"         // the API is searched, and no call is made
@@ -36,14 +36,14 @@ const (
 	Tombstone    Class = "tombstone"     // skipped
 )
 
-// What is not sent, whatever the service would do with it.
+// Classes of records that are not sent, whatever the service would do with them.
 const (
-	DecidedSince  Class = "decided_since"  // of parked: it was decided since, or parked anew
-	Superseded    Class = "superseded"     // of parked: the event was parked again, and is sent from there
-	DigestGone    Class = "digest_gone"    // of parked: only its digest was parked, and the record is not there any more
-	DigestDiffers Class = "digest_differs" // of parked: likewise, and where it was lies another record
-	NoParking     Class = "no_parking"     // of the parked topic: it says nothing of a parking
-	Timeless      Class = "timeless"       // its age is that of its record, which the topic would replace
+	DecidedSince  Class = "decided_since"       // of parked: it was decided since, or parked again
+	Superseded    Class = "superseded"          // of parked: the event was parked again, and the later parked record is sent
+	DigestGone    Class = "digest_gone"         // of parked: only its digest was parked, and the input no longer has the record
+	DigestDiffers Class = "digest_differs"      // of parked: likewise, and the input has another record at its offset
+	NotParked     Class = "not_a_parked_record" // of the parked topic: not a parked record
+	Timeless      Class = "timeless"            // its age is the record's time, which the topic would replace
 )
 
 // Classes lists all classes in the order in which they are shown.
@@ -51,33 +51,33 @@ func Classes() []Class {
 	return []Class{
 		AnsweredCaptured, AnsweredRejected, StaysParked, Corrected, First, Waits, Again, LookUpFirst, LookUpThenPark,
 		ParkTooOld, ParkInFuture, ParkWrongCurrency, ParkReference, ParkConflicting, ParkInvalid,
-		OtherType, OtherAccount, Tombstone, DecidedSince, Superseded, DigestGone, DigestDiffers, NoParking, Timeless,
+		OtherType, OtherAccount, Tombstone, DecidedSince, Superseded, DigestGone, DigestDiffers, NotParked, Timeless,
 	}
 }
 
-// Calls reports whether the API would be called for it: money may move.
+// Calls reports whether the service would call the API for the record, so money may move.
 func (c Class) Calls() bool {
 	return slices.Contains([]Class{First, Waits, Again, LookUpFirst}, c)
 }
 
-// binds reports whether the API was called for it, or would be: its id is bound to
-// what it is for.
+// binds reports whether the service called the API for the record, or would call it.
+// The call binds the event id to the order and amount.
 func (c Class) binds() bool {
 	return c.Calls() || c == LookUpThenPark || c == AnsweredCaptured || c == AnsweredRejected
 }
 
-// hopeless reports whether it would be parked at once, whoever sends it.
-func (c Class) hopeless() bool {
+// parkedAtOnce reports whether the service would only park the record again.
+func (c Class) parkedAtOnce() bool {
 	return slices.Contains([]Class{ParkInFuture, ParkWrongCurrency, ParkReference, ParkConflicting, ParkInvalid}, c)
 }
 
-// Rules configures what the service would do with a record, besides the ledger.
+// Rules configures the decisions that do not depend on the ledger.
 type Rules struct {
 	rules.Rules
 	Decoder event.Decoder // EVENT_TIME_REQUIRED
 }
 
-// Classify returns what the service would do with a record that came at now.
+// Classify returns what the service would do with a record that it reads at now.
 func (r Rules) Classify(c rules.Case, now time.Time) Class {
 	switch d := r.Decide(c, now); d.Action {
 	case rules.Republish:

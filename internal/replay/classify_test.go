@@ -188,8 +188,8 @@ func TestClassesAreListed(t *testing.T) {
 			t.Errorf("%s has the text %q, as has %s", string(c), text, string(other))
 		}
 		texts[text] = c
-		if c.Calls() && c.hopeless() {
-			t.Errorf("%s calls and is hopeless", string(c))
+		if c.Calls() && c.parkedAtOnce() {
+			t.Errorf("%s calls and is parked at once", string(c))
 		}
 	}
 	if len(texts) != 24 {

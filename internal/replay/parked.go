@@ -27,9 +27,8 @@ func restore(m event.Message) (p parked, ok bool) {
 	}, err == nil
 }
 
-// timeMatters reports whether what the service makes of the record may depend on
-// the record's time: that of a record without a trusted event id, and of an
-// event without a time of its own.
+// timeMatters reports whether the service's decision may depend on the record's time.
+// It does if the event id is not trusted or the event has no time of its own.
 func (p *parked) timeMatters(s *subject) bool {
 	return s.event == nil || p.reason == event.ParkInvalidEvent || p.reason == event.ParkConflicting || !s.ownTime()
 }
@@ -42,8 +41,8 @@ func (p *parked) untimed() bool {
 	return p.at.ID == event.RecordID(m)
 }
 
-// mark returns the mark that undoes the decision to park. Without a decision in the
-// ledger, because there was no ledger then, the parked record tells.
+// mark returns the mark that undoes the decision to park. If the ledger has no decision,
+// because there was no ledger then, the mark is made from the parked record.
 func (p *parked) mark(d *event.Decision) *event.Resend {
 	if d == nil {
 		return &event.Resend{ParkedAt: p.since, FirstAttempt: p.first}

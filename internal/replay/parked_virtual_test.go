@@ -39,7 +39,7 @@ func TestParkedIsMarked(t *testing.T) {
 		rs, lies := make(map[string]*kgo.Record), make(map[string]time.Time) // and when they were parked
 		first := ms(time.Now().Add(-30 * time.Minute))
 		parkedAt := ms(time.Now())
-		for i, id := range []string{"never", "tried", "before", "before-tried", "captured", "anew", "resent"} {
+		for i, id := range []string{"never", "tried", "before", "before-tried", "captured", "again", "resent"} {
 			rs[id] = fresh(int32(i)%partitions, id)
 		}
 		rs["resent"].Headers = append(rs["resent"].Headers, kgo.RecordHeader{Key: (event.Resend{ParkedAt: first}).Headers()[0].Key, Value: []byte(first.Format(time.RFC3339Nano))})
@@ -56,7 +56,7 @@ func TestParkedIsMarked(t *testing.T) {
 		w.book.park("tried", e("tried").Fingerprint(), event.ParkUndecided, parkedAt.Add(-time.Minute), first)
 		w.book.park("resent", e("resent").Fingerprint(), event.ParkUndecided, parkedAt.Add(-time.Minute), time.Time{})
 		w.book.decide(e("captured"), event.TypeCaptured, parkedAt)
-		w.book.park("anew", e("anew").Fingerprint(), event.ParkUndecided, parkedAt.Add(time.Hour), time.Time{})
+		w.book.park("again", e("again").Fingerprint(), event.ParkUndecided, parkedAt.Add(time.Hour), time.Time{})
 		before := w.all(input)
 		time.Sleep(time.Second)
 		plan, _ := w.replay(w.config(Selection{All: true, Parked: true}))
@@ -250,9 +250,9 @@ func TestDigestIsFetched(t *testing.T) {
 	})
 }
 
-// TestHopelessIsLeft: what would only be parked again is not sent, unless a
+// TestRecordsThatWouldBeParkedAgain: they are not sent, unless a
 // person wants that. What was no valid event to the version that parked it is.
-func TestHopelessIsLeft(t *testing.T) {
+func TestRecordsThatWouldBeParkedAgain(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		invalid := &kgo.Record{Topic: input, Partition: 0, Key: []byte("invalid"), Value: []byte("{}"), Timestamp: time.Now().Add(-time.Hour)}
@@ -282,7 +282,7 @@ func TestHopelessIsLeft(t *testing.T) {
 		// Its mark undoes the parking of the record, for its event was never decided.
 		onlyMarked(t, sent[1][0], formerly, event.Resend{ParkedAt: parkedAt})
 
-		c.Selection.Hopeless = true
+		c.Selection.ParkedAgain = true
 		plan = w.plan(c)
 		if plan.Send != 4 {
 			t.Errorf("%d would be sent, want 4", plan.Send)
@@ -300,8 +300,8 @@ func TestHopelessIsLeft(t *testing.T) {
 	})
 }
 
-// TestNoParkingInTheParkedTopic: what somebody else wrote there is counted.
-func TestNoParkingInTheParkedTopic(t *testing.T) {
+// TestNotParkedInTheParkedTopic: records of another writer are counted.
+func TestNotParkedInTheParkedTopic(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		r := fresh(0, "e")
@@ -310,7 +310,7 @@ func TestNoParkingInTheParkedTopic(t *testing.T) {
 		w.produce(r, theirs)
 		w.parkRecord(0, theirs, &event.ParkInfo{Reason: event.ParkTooOld})
 		plan, result := w.replay(w.config(Selection{All: true, Parked: true}))
-		w.rows(plan, map[Class]string{NoParking: "1/0/1", OtherAccount: "1/0/1"})
+		w.rows(plan, map[Class]string{NotParked: "1/0/1", OtherAccount: "1/0/1"})
 		if result.Sent != 0 {
 			t.Errorf("sent %d", result.Sent)
 		}

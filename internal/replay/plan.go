@@ -15,9 +15,9 @@ import (
 	"payment-capture/internal/skips"
 )
 
-// Plan returns what would be sent from where the run is, and what the service would
-// do, by the ledger and the clock as they are now. Nothing is sent. When ctx ends the
-// error is [ErrInterrupted].
+// Plan returns which of the remaining records would be sent, and what the service would
+// do with them according to the ledger and the clock now. It sends nothing. If ctx ends
+// the error is [ErrInterrupted].
 func (r *Run) Plan(ctx context.Context) (*Plan, error) {
 	plan, err := r.plan(ctx)
 	if err != nil && ctx.Err() != nil {
@@ -28,8 +28,8 @@ func (r *Run) Plan(ctx context.Context) (*Plan, error) {
 
 func (r *Run) plan(ctx context.Context) (*Plan, error) {
 	if r.state.Selection.Parked {
-		// The whole spans, also where the run has been: a record that was parked again is
-		// sent from its last place, before or after this one.
+		// The whole spans, also the part that is done: a record that was parked again is
+		// sent from its last place, which may be before this one.
 		if err := r.findNewest(ctx); err != nil {
 			return nil, err
 		}
@@ -80,7 +80,7 @@ func (r *Run) findNewest(ctx context.Context) error {
 		whole = append(whole, s)
 	}
 	return r.scan(ctx, "finding records parked again", whole, func(rec *kgo.Record) error {
-		j, err := r.judge(ctx, rec)
+		j, err := r.candidate(ctx, rec)
 		if err != nil || j == nil || j.subject.id == "" {
 			return err
 		}
@@ -98,7 +98,7 @@ func placeIn(rec *kgo.Record) place {
 
 // superseded reports whether an event is sent from another place of the parked
 // topic than this one.
-func (r *Run) superseded(j *judged, rec *kgo.Record) (bool, error) {
+func (r *Run) superseded(j *candidate, rec *kgo.Record) (bool, error) {
 	if !r.state.Selection.Parked || j.subject.id == "" {
 		return false, nil
 	}
@@ -108,7 +108,7 @@ func (r *Run) superseded(j *judged, rec *kgo.Record) (bool, error) {
 
 // planRecord adds a record to the plan.
 func (r *Run) planRecord(ctx context.Context, t *tally, rec *kgo.Record) error {
-	j, err := r.judge(ctx, rec)
+	j, err := r.candidate(ctx, rec)
 	if err != nil || j == nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (r *Run) planRecord(ctx context.Context, t *tally, rec *kgo.Record) error {
 
 // claim changes the class of an event if another event of its reference comes before
 // it: the first is captured, as far as the plan can tell, and the others are parked.
-func (r *Run) claim(j *judged) error {
+func (r *Run) claim(j *candidate) error {
 	if !r.conf.Rules.OncePerReference || !j.class.Calls() {
 		return nil
 	}

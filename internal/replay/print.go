@@ -11,7 +11,7 @@ import (
 	"payment-capture/internal/skips"
 )
 
-// String describes a class for a person.
+// String returns the description of a class for an operator.
 func (c Class) String() string {
 	switch c {
 	case AnsweredCaptured:
@@ -19,11 +19,11 @@ func (c Class) String() string {
 	case AnsweredRejected:
 		return "answered from the ledger: rejected"
 	case StaysParked:
-		return "stays parked: nothing happens"
+		return "stays parked"
 	case Corrected:
-		return "nothing happens: it was parked, and corrected since under its id"
+		return "not called: it was parked, and corrected since under the same id"
 	case Waits:
-		return "CAPTURED FOR THE FIRST TIME when its time has come"
+		return "CAPTURED FOR THE FIRST TIME, once its time is reached"
 	case First:
 		return "CAPTURED FOR THE FIRST TIME"
 	case Again:
@@ -31,11 +31,11 @@ func (c Class) String() string {
 	case LookUpFirst:
 		return "looked up at the API, then TRIED AGAIN under the same key"
 	case LookUpThenPark:
-		return "looked up at the API, and parked if that does not decide"
+		return "looked up at the API, and parked if the payment is not found"
 	case ParkTooOld:
 		return "parked: older than CAPTURE_MAX_EVENT_AGE"
 	case ParkInFuture:
-		return "parked: its time is still to come"
+		return "parked: its time is in the future"
 	case ParkWrongCurrency:
 		return "parked: not in CURRENCY"
 	case ParkReference:
@@ -43,7 +43,7 @@ func (c Class) String() string {
 	case ParkConflicting:
 		return "parked: another event has its id"
 	case ParkInvalid:
-		return "parked: no valid event"
+		return "parked: not a valid event"
 	case OtherType:
 		return "skipped: of another type"
 	case OtherAccount:
@@ -53,20 +53,20 @@ func (c Class) String() string {
 	case DecidedSince:
 		return "not sent: decided, or parked again, since it was parked"
 	case Superseded:
-		return "not sent: the event was parked again, and is sent from there"
+		return "not sent: the event was parked again, and the later parked record is sent"
 	case DigestGone:
-		return "not sent: too large for the parked topic, and gone from where it was"
+		return "not sent: too large for the parked topic, and no longer in the input"
 	case DigestDiffers:
-		return "not sent: too large for the parked topic, and another record is where it was"
-	case NoParking:
-		return "not sent: of the parked topic, but no parked record"
+		return "not sent: too large for the parked topic, and its offset in the input has another record"
+	case NotParked:
+		return "not sent: not a parked record"
 	case Timeless:
-		return "not sent: it has no time of its own, and the input topic would give it another"
+		return "not sent: it has no time of its own, and the input topic would replace the record's time"
 	}
 	return string(c)
 }
 
-// Print writes the plan as a table, with what is remarkable below it.
+// Print writes the plan as a table, followed by remarks.
 func (p *Plan) Print(w io.Writer) {
 	t := table.NewWriter()
 	t.SetOutputMirror(w)
@@ -84,7 +84,7 @@ func (p *Plan) Print(w io.Writer) {
 	t.AppendFooter(table.Row{fmt.Sprintf("of %d read", p.Scanned), p.chosen(), p.Send, "", ""})
 	t.Render()
 	if p.chosen() == 0 {
-		_, _ = fmt.Fprintf(w, "of %d records that were read none is selected\n", p.Scanned) // for people only
+		_, _ = fmt.Fprintf(w, "none of the %d records that were read is selected\n", p.Scanned) // for operators only
 	}
 	p.printSkipped(w)
 	for _, n := range []struct {
@@ -95,12 +95,12 @@ func (p *Plan) Print(w io.Writer) {
 		{p.Restamped, "get the present time, because the input topic does not keep times, or would refuse or soon delete old records"},
 	} {
 		if n.records > 0 {
-			_, _ = fmt.Fprintf(w, "%d of the records %s\n", n.records, n.what) // for people only
+			_, _ = fmt.Fprintf(w, "%d of the records %s\n", n.records, n.what) // for operators only
 		}
 	}
 }
 
-// printSkipped writes which types and accounts are skipped.
+// printSkipped writes the table of skipped types and accounts.
 func (p *Plan) printSkipped(w io.Writer) {
 	lines := skips.Lines(p.Skipped)
 	if len(lines) == 0 {

@@ -33,8 +33,8 @@ type Selection struct {
 	// tries them again.
 	Parked  bool     `json:"parked,omitempty"`
 	Reasons []string `json:"reasons,omitempty"` // park reasons; none: all
-	// Hopeless also sends parked records that would only be parked again.
-	Hopeless bool `json:"hopeless,omitempty"`
+	// ParkedAgain also sends parked records that the service would only park again.
+	ParkedAgain bool `json:"parked_again,omitempty"`
 }
 
 // empty reports whether nothing is selected or excluded.
@@ -61,8 +61,8 @@ func (s *Selection) Check() error {
 			*s.From)
 	case !s.Parked && len(s.Reasons) > 0:
 		return errors.New("--reason: needs --parked")
-	case !s.Parked && s.Hopeless:
-		return errors.New("--even-hopeless: needs --parked")
+	case !s.Parked && s.ParkedAgain:
+		return errors.New("--even-parked-again: needs --parked")
 	}
 	for _, p := range s.Partitions {
 		if p < 0 {

@@ -16,24 +16,24 @@ func TestSelectionCheck(t *testing.T) {
 		selection Selection
 		want      string // of the error; "": it is good
 	}{
-		"nothing":                  {Selection{}, "--all"},
-		"parked alone":             {Selection{Parked: true}, "--all"},
-		"everything":               {Selection{All: true}, ""},
-		"everything parked":        {Selection{All: true, Parked: true}, ""},
-		"all, and something":       {Selection{All: true, Orders: []string{"o"}}, "--all"},
-		"since":                    {Selection{Since: now()}, ""},
-		"until before since":       {Selection{Since: now(), Until: now()}, "--until"},
-		"a partition":              {Selection{Partitions: []int32{1, 2}}, ""},
-		"a negative partition":     {Selection{Partitions: []int32{-1}}, "--partition"},
-		"offsets":                  {Selection{Partitions: []int32{1}, From: new(int64(3)), To: new(int64(4))}, ""},
-		"offsets of nothing":       {Selection{From: new(int64(3))}, "--partition"},
-		"offsets of two":           {Selection{Partitions: []int32{1, 2}, To: new(int64(3))}, "--partition"},
-		"no offset between":        {Selection{Partitions: []int32{1}, From: new(int64(3)), To: new(int64(3))}, "--to-offset"},
-		"a negative offset":        {Selection{Partitions: []int32{1}, From: new(int64(-3))}, "negative"},
-		"a reason":                 {Selection{Parked: true, Reasons: []string{"undecided"}}, ""},
-		"a reason of nothing":      {Selection{Reasons: []string{"undecided"}}, "--parked"},
-		"an unknown reason":        {Selection{Parked: true, Reasons: []string{"bored"}}, "bored"},
-		"hopeless, and not parked": {Selection{All: true, Hopeless: true}, "--parked"},
+		"nothing":                        {Selection{}, "--all"},
+		"parked alone":                   {Selection{Parked: true}, "--all"},
+		"everything":                     {Selection{All: true}, ""},
+		"everything parked":              {Selection{All: true, Parked: true}, ""},
+		"all, and something":             {Selection{All: true, Orders: []string{"o"}}, "--all"},
+		"since":                          {Selection{Since: now()}, ""},
+		"until before since":             {Selection{Since: now(), Until: now()}, "--until"},
+		"a partition":                    {Selection{Partitions: []int32{1, 2}}, ""},
+		"a negative partition":           {Selection{Partitions: []int32{-1}}, "--partition"},
+		"offsets":                        {Selection{Partitions: []int32{1}, From: new(int64(3)), To: new(int64(4))}, ""},
+		"offsets of nothing":             {Selection{From: new(int64(3))}, "--partition"},
+		"offsets of two":                 {Selection{Partitions: []int32{1, 2}, To: new(int64(3))}, "--partition"},
+		"no offset between":              {Selection{Partitions: []int32{1}, From: new(int64(3)), To: new(int64(3))}, "--to-offset"},
+		"a negative offset":              {Selection{Partitions: []int32{1}, From: new(int64(-3))}, "negative"},
+		"a reason":                       {Selection{Parked: true, Reasons: []string{"undecided"}}, ""},
+		"a reason of nothing":            {Selection{Reasons: []string{"undecided"}}, "--parked"},
+		"an unknown reason":              {Selection{Parked: true, Reasons: []string{"bored"}}, "bored"},
+		"parked again, without --parked": {Selection{All: true, ParkedAgain: true}, "--parked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -65,7 +65,7 @@ func TestSameSelection(t *testing.T) {
 		"from": func(s *Selection) { s.From = new(int64(0)) }, "to": func(s *Selection) { s.To = new(int64(0)) },
 		"orders": func(s *Selection) { s.Orders = []string{"a"} }, "events": func(s *Selection) { s.Events = nil },
 		"parked": func(s *Selection) { s.Parked = false }, "reasons": func(s *Selection) { s.Reasons = nil },
-		"hopeless": func(s *Selection) { s.Hopeless = true },
+		"parked again": func(s *Selection) { s.ParkedAgain = true },
 	} {
 		other := base()
 		change(other)

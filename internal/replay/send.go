@@ -150,7 +150,7 @@ func (s *sending) all(ctx context.Context) error {
 // choose returns the record to send for one of the source; nil: none.
 func (s *sending) choose(ctx context.Context, rec *kgo.Record) (*kgo.Record, error) {
 	r := s.run
-	j, err := r.judge(ctx, rec)
+	j, err := r.candidate(ctx, rec)
 	if err != nil || j == nil || !j.send {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func TestCompactedSource(t *testing.T) {
 	})
 }
 
-// TestDeletedWhileItRuns: what retention takes meanwhile is told, and the rest
+// TestDeletedWhileItRuns: records that retention deletes meanwhile are counted, and the rest
 // goes on.
 func TestDeletedWhileItRuns(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -50,8 +50,8 @@ func TestForeignOffsetNamesTheRangesThatItSkips(t *testing.T) {
 		t.Fatalf("partition %d", other.Partition)
 	}
 	w.process(w.send(order{id: "decided", partition: 1}), event.TypeCaptured) // 4
-	w.send(order{id: "a3", partition: 1})                                    // 5
-	w.send(order{id: "a3", partition: 1})                                    // 6, its copy
+	w.send(order{id: "a3", partition: 1})                                     // 5
+	w.send(order{id: "a3", partition: 1})                                     // 6, its copy
 	w.attempt("a3")
 	w.send(order{id: "last", partition: 1})   // 7: not below the offset
 	w.send(order{id: "theirs", partition: 2}) // 1: not below an offset of another tool
@@ -115,8 +115,8 @@ func TestForeignOffsetAmongContentsAndResends(t *testing.T) {
 	w.clean(1)
 	at := noon.Add(time.Second)
 	w.process(w.send(order{id: "e1"}), event.TypeCaptured) // 1
-	w.send(order{id: "e1", amount: "1.00"})               // 2: neither parked nor decided
-	s := w.send(order{id: "e2"})                          // 3
+	w.send(order{id: "e1", amount: "1.00"})                // 2: neither parked nor decided
+	s := w.send(order{id: "e2"})                           // 3
 	p := event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: noon, Tries: 3}
 	w.park(s.record, p)
 	w.decideParked("e2", p, at)

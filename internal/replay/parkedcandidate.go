@@ -12,26 +12,27 @@ import (
 	"payment-capture/internal/rules"
 )
 
-// judgeParked looks at a record of the parked topic. nil: it is not chosen.
-func (r *Run) judgeParked(ctx context.Context, rec *kgo.Record) (*judged, error) {
+// parkedCandidate returns the candidate of a record of the parked topic; nil: the
+// record is not selected.
+func (r *Run) parkedCandidate(ctx context.Context, rec *kgo.Record) (*candidate, error) {
 	p, ok := restore(messageOf(rec))
 	if !ok {
-		// What says nothing of a parking has neither a reason nor an event; else what
-		// it says is damaged, and a person should know.
+		// The record is not a parked record, or is a damaged one. The plan lists it
+		// unless the selection excludes it.
 		s, of := &r.state.Selection, look(p.message, &r.conf.Rules)
 		if !s.hasReason(p.reason) || !s.names(&of) {
-			return nil, nil //nolint:nilnil // it is not chosen
+			return nil, nil //nolint:nilnil // not selected
 		}
-		return &judged{class: NoParking}, nil
+		return &candidate{class: NotParked}, nil
 	}
-	j := &judged{origin: p.at.Partition}
+	j := &candidate{origin: p.at.Partition}
 	var err error
 	if j.class, err = r.complete(ctx, &p); err != nil || j.class != "" {
 		return j, err
 	}
 	j.subject = look(p.message, &r.conf.Rules)
 	if !r.chosen(j) {
-		return nil, nil //nolint:nilnil // it is not chosen
+		return nil, nil //nolint:nilnil // not selected
 	}
 	if !j.subject.ours() {
 		return j, nil
@@ -47,8 +48,8 @@ func (r *Run) judgeParked(ctx context.Context, rec *kgo.Record) (*judged, error)
 	if !r.state.Selection.hasReason(reason) {
 		return nil, nil //nolint:nilnil // likewise
 	}
-	// What was parked after the run began was sent by it, or by somebody else
-	// meanwhile: it is not tried twice.
+	// A record that was parked after the run began was sent by this run or by another
+	// client meanwhile. The run does not send it twice.
 	if standing != nil && (!standing.Parked() || standing.At.After(r.state.Began)) {
 		j.class = DecidedSince
 		return j, nil
@@ -58,9 +59,9 @@ func (r *Run) judgeParked(ctx context.Context, rec *kgo.Record) (*judged, error)
 	return j, nil
 }
 
-// complete returns a parked record what is not in the parked topic: the record
-// itself, where that was too large for it, and its time, where that matters and
-// the record is still where it was. The class says why it cannot; else it is "".
+// complete adds to a parked record what the parked topic does not hold: the value, if
+// it was too large for that topic, and the record's time, if it matters and the input
+// still has the record. If it cannot, the class is the reason; otherwise it is "".
 func (r *Run) complete(ctx context.Context, p *parked) (Class, error) {
 	if p.digest != nil {
 		original, err := r.fetch.record(ctx, p.at)
@@ -90,26 +91,26 @@ func (r *Run) complete(ctx context.Context, p *parked) (Class, error) {
 	if original != nil && sameRecord(withoutMarks(messageOf(original)), p.message) {
 		p.message.Timestamp = messageOf(original).Timestamp
 	} else if !p.first.IsZero() && p.first.Before(p.message.Timestamp) {
-		p.message.Timestamp = p.first // it is as old as that at least
+		p.message.Timestamp = p.first // it is at least that old
 	}
 	return "", nil
 }
 
-// withoutMarks leaves out the marks of an earlier resend.
+// withoutMarks returns the message without the marks of an earlier resend.
 func withoutMarks(m event.Message) event.Message {
 	m.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h event.Header) bool { return event.IsResendHeader(h.Key) })
 	return m
 }
 
-// sameRecord compares two records without their times.
+// sameRecord reports whether two records are equal apart from their times.
 func sameRecord(a, b event.Message) bool {
 	return bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value) &&
 		slices.EqualFunc(a.Headers, b.Headers, func(x, y event.Header) bool { return x.Key == y.Key && bytes.Equal(x.Value, y.Value) })
 }
 
-// standing returns what the ledger decided on a parked record; nil: nothing, for
-// there was no ledger then. A record that is no valid event, or contradicts the
-// history of its event, was decided by its RecordID.
+// standing returns the ledger's decision on a parked record; nil: there is none,
+// because there was no ledger then. The decision on a record that is not a valid
+// event, or contradicts the history of its event, is under its RecordID.
 func (r *Run) standing(ctx context.Context, p *parked, s *subject) (*event.Decision, error) {
 	byRecord := s.event == nil
 	if s.event != nil {

@@ -11,33 +11,33 @@ import (
 	"payment-capture/internal/rules"
 )
 
-// judged is a chosen record: what it is, what the service would do with it, and
-// whether it is sent.
-type judged struct {
+// candidate is a selected record: its content, what the service would do with it,
+// and whether the run sends it.
+type candidate struct {
 	subject subject
-	mark    *event.Resend // to be added; nil: none
-	resend  *event.Resend // what the service would read: mark, or what is there already
-	// origin is the partition in which the record lay in the input.
+	mark    *event.Resend // the mark to add; nil: none
+	resend  *event.Resend // the mark that the service would read: the one to add, or the record's own
+	// origin is the record's partition in the input.
 	origin int32
 	class  Class
-	// byRecord: what the service does with it goes by its RecordID, of which the
-	// record's time is part.
+	// byRecord: the service identifies the record by its RecordID, which depends on
+	// the record's time.
 	byRecord bool
-	// forgiven: the service does not go by the event's age.
-	forgiven bool
-	send     bool
+	// ageExempt: the service ignores the event's age.
+	ageExempt bool
+	send      bool
 }
 
-// judge looks at a record of the source. nil: it is not chosen. Its class is
-// final where it is not sent; else classify gives it.
-func (r *Run) judge(ctx context.Context, rec *kgo.Record) (*judged, error) {
+// candidate returns the candidate of a record of the source; nil: the record is not
+// selected. The class is set if the record is not sent; otherwise classify sets it.
+func (r *Run) candidate(ctx context.Context, rec *kgo.Record) (*candidate, error) {
 	if !r.state.Selection.inTime(rec) {
-		return nil, nil //nolint:nilnil // it is not chosen
+		return nil, nil //nolint:nilnil // not selected
 	}
 	if r.state.Selection.Parked {
-		return r.judgeParked(ctx, rec)
+		return r.parkedCandidate(ctx, rec)
 	}
-	j := &judged{subject: look(messageOf(rec), &r.conf.Rules), origin: rec.Partition}
+	j := &candidate{subject: look(messageOf(rec), &r.conf.Rules), origin: rec.Partition}
 	if !r.chosen(j) {
 		return nil, nil //nolint:nilnil // likewise
 	}
@@ -46,9 +46,9 @@ func (r *Run) judge(ctx context.Context, rec *kgo.Record) (*judged, error) {
 	return j, nil
 }
 
-// chosen reports whether a record is chosen by its order and event. One that is
-// none of ours has neither.
-func (r *Run) chosen(j *judged) bool {
+// chosen reports whether a record is selected by its order and event. A record that
+// the service skips has neither.
+func (r *Run) chosen(j *candidate) bool {
 	if j.subject.ours() {
 		return r.state.Selection.names(&j.subject)
 	}
@@ -56,9 +56,9 @@ func (r *Run) chosen(j *judged) bool {
 	return len(r.state.Selection.Orders) == 0 && len(r.state.Selection.Events) == 0
 }
 
-// classify finds out what the service would do. first: no copy of it was
-// classified before.
-func (r *Run) classify(ctx context.Context, j *judged) (first bool, err error) {
+// classify sets the class: what the service would do with the record. It reports
+// whether this is the first copy of the event.
+func (r *Run) classify(ctx context.Context, j *candidate) (first bool, err error) {
 	before, err := r.seen.met(j.subject.id, j.subject.content())
 	if err != nil {
 		return false, err
@@ -77,8 +77,8 @@ func (r *Run) classify(ctx context.Context, j *judged) (first bool, err error) {
 	})
 }
 
-// classifyAfter classifies a record that comes after others of its id.
-func (r *Run) classifyAfter(ctx context.Context, j *judged, before metBefore) error {
+// classifyAfter sets the class of a record that follows others of its id.
+func (r *Run) classifyAfter(ctx context.Context, j *candidate, before metBefore) error {
 	c, err := r.caseOf(ctx, j, before.another(j.subject.identity()))
 	if err != nil {
 		return err
@@ -90,15 +90,15 @@ func (r *Run) classifyAfter(ctx context.Context, j *judged, before metBefore) er
 		j.class, j.send = Timeless, false
 	case r.state.Selection.Parked && j.class == Corrected:
 		j.send = false
-	case r.state.Selection.Parked && j.class.hopeless():
-		j.send = r.state.Selection.Hopeless
+	case r.state.Selection.Parked && j.class.parkedAtOnce():
+		j.send = r.state.Selection.ParkedAgain
 	}
 	return nil
 }
 
-// caseOf asks the ledger what is known about a record. second: an event of its id
-// that is for something else, and is called for, was classified before.
-func (r *Run) caseOf(ctx context.Context, j *judged, second bool) (c rules.Case, err error) {
+// caseOf looks up a record in the ledger. If second is set, an earlier event of the
+// same id is for another order or amount and leads to a call.
+func (r *Run) caseOf(ctx context.Context, j *candidate, second bool) (c rules.Case, err error) {
 	s := &j.subject
 	j.byRecord = s.event == nil
 	c = rules.Case{Event: s.event, Resend: j.resend}
@@ -111,12 +111,12 @@ func (r *Run) caseOf(ctx context.Context, j *judged, second bool) (c rules.Case,
 		}
 		d := rules.Respond(s.event, j.resend, c.History)
 		if second && d.Action == rules.Evaluate && c.History.NeverCalled() {
-			// The service will have attempted that event when this one comes.
+			// The service will have attempted that event before it reads this one.
 			other := event.FingerprintOf([]byte("another event of this id"))
 			c.History.Attempt = &event.Attempt{First: time.Now(), Event: other}
 			d = rules.Respond(s.event, j.resend, c.History)
 		}
-		j.byRecord, j.forgiven = d.Action == rules.Park, d.Resent
+		j.byRecord, j.ageExempt = d.Action == rules.Park, d.Resent
 		if d.Action == rules.Evaluate && r.conf.Rules.OncePerReference {
 			known, err := r.conf.Ledger.UnderReference(ctx, s.event.ExternalReference)
 			if err != nil {
@@ -135,22 +135,23 @@ func (r *Run) caseOf(ctx context.Context, j *judged, second bool) (c rules.Case,
 	return c, nil
 }
 
-// timeless reports whether the copy of a record would be another thing than the
-// record, for the input topic would give it another time: a younger event, that
-// may be charged where the old one is not, or a record under another id. That
-// of a parked one does no harm: it is only parked again. But a record that is
-// invalid because nothing tells its age would become a valid event of today.
-func (r *Run) timeless(j *judged, now time.Time) bool {
+// timeless reports whether a copy must not be sent because the input topic replaces
+// its time. The copy could be a younger event, which may be charged although the old
+// one may not, or a record with another id. A parked record with another id does no
+// harm, because it is only parked again. An invalid record without any time is never
+// sent, because its copy would become a valid event of today.
+func (r *Run) timeless(j *candidate, now time.Time) bool {
 	if !j.send || r.limits.keep(j.subject.message.Timestamp, now) {
 		return false
 	}
-	byAge := !j.forgiven && slices.Contains([]Class{First, Waits, ParkTooOld, ParkInFuture}, j.class)
+	byAge := !j.ageExempt && slices.Contains([]Class{First, Waits, ParkTooOld, ParkInFuture}, j.class)
 	return (j.byRecord && !r.state.Selection.Parked) || (byAge && !j.subject.ownTime()) || j.subject.ageless(now)
 }
 
-// record makes the record to send. moved: it goes to another partition than that
-// in which it lay, for that is not there; restamped: it has the present time.
-func (r *Run) record(j *judged) (out *kgo.Record, moved, restamped bool) {
+// record returns the record to send. It reports whether the record moves to another
+// partition, because the input topic does not have its own, and whether the record
+// gets the present time.
+func (r *Run) record(j *candidate) (out *kgo.Record, moved, restamped bool) {
 	m := j.subject.message
 	out = &kgo.Record{Topic: r.conf.Input, Key: m.Key, Value: m.Value}
 	if r.limits.keep(m.Timestamp, time.Now()) {
@@ -171,8 +172,8 @@ func (r *Run) record(j *judged) (out *kgo.Record, moved, restamped bool) {
 	return out, moved, out.Timestamp.IsZero()
 }
 
-// partitionOf returns the partition that Kafka's clients choose for a record's
-// key. A record without one stays as near to where it was as may be.
+// partitionOf returns the partition that Kafka's clients choose for a record's key.
+// A record without a key keeps its partition, modulo the number of partitions.
 func partitionOf(r *kgo.Record, partitions int) int32 {
 	if r.Key == nil {
 		return r.Partition % int32(partitions) //nolint:gosec // G115: it was an int32
