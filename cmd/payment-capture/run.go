@@ -113,7 +113,7 @@ func newSimulator() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "simulator",
 		Short: "Run the payment API's simulator",
-		Long: "Run a stateful stand-in for the payment API. GET /_simulator/ledger shows what was really charged; " +
+		Long: "Run a stateful stand-in for the payment API. GET /_simulator/charges shows what was really charged; " +
 			"docs/simulator.md has the rest.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			server, err := flags.serve(cmd)

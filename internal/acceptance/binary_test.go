@@ -50,7 +50,7 @@ func TestBinary(t *testing.T) {
 		w.send(numbered(2000, nil)...)
 		for i, enough := range []int{300, 900, 1500} {
 			process := w.process(binary, "run")
-			w.eventually(fmt.Sprintf("%d calls before kill %d", enough, i+1), func() bool { return w.sim.Ledger().Calls > enough })
+			w.eventually(fmt.Sprintf("%d calls before kill %d", enough, i+1), func() bool { return w.sim.Charges().Calls > enough })
 			if err := process.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -64,7 +64,7 @@ func TestBinary(t *testing.T) {
 		if err := process.Wait(); err != nil {
 			t.Errorf("SIGINT: %v", err)
 		}
-		calls := w.sim.Ledger().Calls
+		calls := w.sim.Charges().Calls
 		t.Logf("2000 events, 3 kills: %d calls, %d repeated", calls, calls-2000)
 	})
 

@@ -31,7 +31,7 @@ func (c *chaos) loseStore(f fault) {
 // key: no call is made, and every outcome is published again.
 func (c *chaos) fullReplay() []decision {
 	c.t.Helper()
-	before := c.sim.Ledger()
+	before := c.sim.Charges()
 	c.sim.ForgetKeys()
 	records := c.readAll(c.topics.input)
 	c.did("replay", "the API has forgotten all keys, and %d records are published again", len(records))
@@ -43,8 +43,8 @@ func (c *chaos) fullReplay() []decision {
 	c.produce(copies(records, nil)...)
 	c.seats[0].up()
 	decisions := c.awaitDecisions()
-	if after := c.sim.Ledger(); after.Calls != before.Calls || len(after.Charges) != len(before.Charges) {
-		c.t.Errorf("the replay made %d calls and %d charges", after.Calls-before.Calls, len(after.Charges)-len(before.Charges))
+	if after := c.sim.Charges(); after.Calls != before.Calls || len(after.List) != len(before.List) {
+		c.t.Errorf("the replay made %d calls and %d charges", after.Calls-before.Calls, len(after.List)-len(before.List))
 	}
 	return decisions
 }

@@ -112,20 +112,20 @@ func (c *chaos) summary(seed uint64, decisions []decision) string {
 		}
 	}
 	lost, doubled, repeated := 0, 0, 0
-	ledger := c.sim.Ledger()
+	charges := c.sim.Charges()
 	for id, n := range sent {
 		if parked[id] {
 			n = 1 // a copy of a parked event gets no decision
 		}
 		lost += max(0, n-got[id])
 		doubled += max(0, got[id]-n)
-		repeated += max(0, ledger.CallsByKey[id]-n)
+		repeated += max(0, charges.CallsByKey[id]-n)
 	}
 	return fmt.Sprintf("chaos: seed %d: %d events, %d kills, %d stops, %d twins, %d restarts, %d cuts, %d broker restarts, %d stores lost, %d fenced, "+
 		"%d calls, %d repeated calls, %d charges, %d lost, %d doubled, %d double charges",
 		seed, len(c.sent), c.count["kill"], c.count["stop"], c.count["twin"], c.count["restart"], c.count["cut"], c.count["broker"],
 		c.count["store"], c.count["fenced"],
-		ledger.Calls, repeated, len(ledger.Charges), lost, doubled, len(ledger.DoubleCharges()))
+		charges.Calls, repeated, len(charges.List), lost, doubled, len(charges.DoubleCharges()))
 }
 
 // chaosSettings reads SEED (default: the time) and CHAOS_MINUTES (default: 3).

@@ -62,7 +62,7 @@ func TestCluster(t *testing.T) {
 		default:
 		}
 	}
-	made := w.sim.Ledger().Calls
+	made := w.sim.Charges().Calls
 	t.Logf("%d events, %d calls, %d repeated", n, made, made-n)
 }
 

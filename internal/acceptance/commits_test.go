@@ -82,7 +82,7 @@ func transactionalIDTaken(w *world) {
 func oneOfTwoEnds(w *world) {
 	both := []*instance{w.start("a")}
 	w.send(numbered(50, nil)...)
-	w.eventually("the first instance makes calls", func() bool { return w.sim.Ledger().Calls > 0 })
+	w.eventually("the first instance makes calls", func() bool { return w.sim.Charges().Calls > 0 })
 	both = append(both, w.start("b", func(c *config.Config) { c.InstanceID = w.name + ".a" }))
 	stop := w.load()
 	var ended []error
@@ -97,8 +97,8 @@ func oneOfTwoEnds(w *world) {
 		}
 		return len(ended) > 0
 	})
-	calls := w.sim.Ledger().Calls
-	w.eventually("the other process continues", func() bool { return w.sim.Ledger().Calls > calls+100 })
+	calls := w.sim.Charges().Calls
+	w.eventually("the other process continues", func() bool { return w.sim.Charges().Calls > calls+100 })
 	stop()
 	w.awaitDecisions()
 	running := 0
@@ -257,9 +257,9 @@ func (w *world) callsStop(in *instance, fix func()) {
 	if held.Uncommitted < inFlight || held.Uncommitted >= 1000 {
 		w.t.Errorf("%d decisions are not committed", held.Uncommitted)
 	}
-	calls := w.sim.Ledger().Calls
+	calls := w.sim.Charges().Calls
 	<-time.After(5 * time.Second)
-	if now := w.sim.Ledger().Calls; now != calls || calls >= 1000 {
+	if now := w.sim.Charges().Calls; now != calls || calls >= 1000 {
 		w.t.Errorf("%d calls, and %d five seconds later", calls, now)
 	}
 	fix()

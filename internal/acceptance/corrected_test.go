@@ -82,9 +82,9 @@ func corrected(w *world) {
 	parked["captured"] += 5
 	w.eventually("the records are committed", func() bool { return w.lag() == 0 })
 	w.want(w.decisions(), parked)
-	ledger := w.sim.Ledger()
-	if ledger.Calls != 6 || len(ledger.DoubleCharges()) > 0 {
-		w.t.Errorf("%d calls, charged twice: %v; want 6 and none", ledger.Calls, ledger.DoubleCharges())
+	charges := w.sim.Charges()
+	if charges.Calls != 6 || len(charges.DoubleCharges()) > 0 {
+		w.t.Errorf("%d calls, charged twice: %v; want 6 and none", charges.Calls, charges.DoubleCharges())
 	}
 	w.verified()
 	w.replayCorrected(instances, once, parked)
@@ -94,7 +94,7 @@ func corrected(w *world) {
 // every key, and compares the plans with the results.
 func (w *world) replayCorrected(instances []*instance, rule func(*config.Config), want map[string]int) {
 	w.t.Helper()
-	calls, outcomes := w.sim.Ledger().Calls, want["captured"]
+	calls, outcomes := w.sim.Charges().Calls, want["captured"]
 	records := w.readAll(w.topics.input)
 	p := planner{w, rule}
 	p.withLedger(func(l *ledger.Ledger) {
@@ -125,7 +125,7 @@ func (w *world) replayCorrected(instances []*instance, rule func(*config.Config)
 		instances = []*instance{w.start("a", rule), w.start("b", rule)}
 		w.eventually(how, func() bool { return w.lag() == 0 && len(w.decisions()) >= sum(want) })
 		w.want(w.decisions(), want)
-		if n := w.sim.Ledger().Calls; n != calls {
+		if n := w.sim.Charges().Calls; n != calls {
 			w.t.Errorf("%s: %d calls", how, n-calls)
 		}
 	}

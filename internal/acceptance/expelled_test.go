@@ -29,7 +29,7 @@ func TestExpelledWhileRejoining(t *testing.T) {
 		var held atomic.Bool
 		broker.Fake.ControlKey(int16(kmsg.JoinGroup), func(req kmsg.Request) (kmsg.Response, error, bool) {
 			broker.Fake.KeepControl()
-			rejoins := strings.HasPrefix(req.(*kmsg.JoinGroupRequest).MemberID, "payment-capture/"+w.name+".a") && w.sim.Ledger().Calls > 0
+			rejoins := strings.HasPrefix(req.(*kmsg.JoinGroupRequest).MemberID, "payment-capture/"+w.name+".a") && w.sim.Charges().Calls > 0
 			if rejoins && !held.Swap(true) {
 				broker.Fake.SleepControl(func() { time.Sleep(late) })
 			}

@@ -92,13 +92,13 @@ func hostileInput(w *world) {
 	}
 	w.want(decisions, want)
 	w.checkParkedCorpus(decisions, corpus)
-	ledger := w.sim.Ledger()
-	if ledger.Calls != good || len(ledger.CallsByKey) != good || ledger.CallsByKey["evt-1"] != 0 {
-		w.t.Errorf("%d API calls under %d keys, want one for each of %d good events", ledger.Calls, len(ledger.CallsByKey), good)
+	charges := w.sim.Charges()
+	if charges.Calls != good || len(charges.CallsByKey) != good || charges.CallsByKey["evt-1"] != 0 {
+		w.t.Errorf("%d API calls under %d keys, want one for each of %d good events", charges.Calls, len(charges.CallsByKey), good)
 	}
 	for _, o := range odd {
-		if ledger.CallsByKey[o.ID] != 1 {
-			w.t.Errorf("%s: %d API calls, want 1", o.Name, ledger.CallsByKey[o.ID])
+		if charges.CallsByKey[o.ID] != 1 {
+			w.t.Errorf("%s: %d API calls, want 1", o.Name, charges.CallsByKey[o.ID])
 		}
 	}
 	w.checkLogLines()

@@ -55,7 +55,7 @@ func TestInherited(t *testing.T) {
 				}
 				first := w.start("a", func(c *config.Config) { c.MercadoPagoTimeout = 10 * time.Minute })
 				w.send(order{id: "e1", order: "o1"})
-				w.eventually("the call is in flight", func() bool { return w.sim.Ledger().Calls == 1 })
+				w.eventually("the call is in flight", func() bool { return w.sim.Charges().Calls == 1 })
 				first.crash()
 				<-time.After(test.after)
 				if test.forgets {
@@ -73,8 +73,8 @@ func TestInherited(t *testing.T) {
 					}
 				})
 				w.want(w.awaitDecisions(), map[string]int{test.want: 1})
-				if ledger := w.sim.Ledger(); ledger.Calls != test.calls || len(ledger.Charges) > 1 {
-					t.Errorf("%d calls and %d charges, want %d calls", ledger.Calls, len(ledger.Charges), test.calls)
+				if charges := w.sim.Charges(); charges.Calls != test.calls || len(charges.List) > 1 {
+					t.Errorf("%d calls and %d charges, want %d calls", charges.Calls, len(charges.List), test.calls)
 				}
 			})
 		})

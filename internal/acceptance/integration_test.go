@@ -33,7 +33,7 @@ func TestIntegration(t *testing.T) {
 		w.start("a")
 		w.start("b")
 		w.send(numbered(1500, nil)...)
-		w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 300 })
+		w.eventually("some are captured", func() bool { return w.sim.Charges().Calls > 300 })
 		if err := broker.Kill(t.Context()); err != nil {
 			t.Fatal(err)
 		}

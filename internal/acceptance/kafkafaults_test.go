@@ -99,7 +99,7 @@ func outcomeTopicMissing(w *world) {
 		strings.Contains(err.Error(), w.topics.captured) {
 		w.t.Fatalf("the service ended with: %v", err)
 	}
-	if calls := w.sim.Ledger().Calls; calls != 0 {
+	if calls := w.sim.Charges().Calls; calls != 0 {
 		w.t.Errorf("%d API calls, want none", calls)
 	}
 	w.createTopic(w.topics.rejected, 3, nil)
@@ -167,7 +167,7 @@ func outcomeTooLarge(w *world) {
 	if !errors.Is(err, kafka.ErrUnfit) || !containsAll(err.Error(), w.topics.captured, "max.message.bytes") {
 		w.t.Errorf("the service ended with: %v", err)
 	}
-	if calls := w.sim.Ledger().Calls; calls != 0 {
+	if calls := w.sim.Charges().Calls; calls != 0 {
 		w.t.Errorf("%d API calls, want none", calls)
 	}
 	w.deleteTopic(w.topics.captured)
@@ -218,7 +218,7 @@ func endsUnanswered(w *world) {
 	w.startOver(line)
 	for n := range 40 {
 		w.send(numbered(5, func(i int, o *order) { o.id, o.order = id(n, i), "o-"+id(n, i) })...)
-		w.eventually("the events are called for", func() bool { return w.sim.Ledger().Calls >= 5*(n+1) })
+		w.eventually("the events are called for", func() bool { return w.sim.Charges().Calls >= 5*(n+1) })
 	}
 	w.want(w.awaitDecisions(), map[string]int{"captured": 200})
 	if n := cut.Load(); n < 10 {

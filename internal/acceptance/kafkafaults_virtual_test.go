@@ -186,7 +186,7 @@ func brokerRestarts(w *world) {
 	w.zombies = true
 	for n, away := range []time.Duration{time.Second, 10 * time.Second, 100 * time.Millisecond, 40 * time.Second} {
 		w.send(numbered(200, func(i int, o *order) { o.id = fmt.Sprintf("e%d-%d", n, i); o.order = "o-" + o.id })...)
-		w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 200*n+50 })
+		w.eventually("some are captured", func() bool { return w.sim.Charges().Calls > 200*n+50 })
 		w.broker.Fake.Close()
 		time.Sleep(away)
 		open()

@@ -61,7 +61,7 @@ func TestConsumerProtocolStranger(t *testing.T) {
 	}
 	w.start("a")
 	w.awaitDecisions()
-	if charges := len(w.sim.Ledger().Charges); charges != 200 {
+	if charges := len(w.sim.Charges().List); charges != 200 {
 		t.Errorf("%d charges, want 200", charges)
 	}
 }

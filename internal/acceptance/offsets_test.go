@@ -325,7 +325,7 @@ func (s *stranger) refused() bool {
 func strangerJoins(w *world) {
 	w.start("a")
 	w.send(numbered(100, nil)...)
-	w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 10 })
+	w.eventually("some are captured", func() bool { return w.sim.Charges().Calls > 10 })
 	s := w.stranger(kgo.Balancers(kgo.CooperativeStickyBalancer()))
 	w.eventually("the coordinator refuses the other consumer", s.refused)
 	w.send(numbered(100, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)

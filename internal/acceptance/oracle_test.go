@@ -310,20 +310,20 @@ func (w *world) check(decisions []decision) {
 			}
 		}
 	}
-	ledger := w.sim.Ledger()
-	if double := ledger.DoubleCharges(); len(double) > 0 {
+	charges := w.sim.Charges()
+	if double := charges.DoubleCharges(); len(double) > 0 {
 		w.t.Errorf("keys charged more than once: %v", double)
 	}
 	for id, got := range byEvent {
-		charged := ledger.ByKey[id].Count
+		charged := charges.ByKey[id].Count
 		for _, v := range got {
 			if (v.kind == "captured") != (charged == 1) && v.kind != "parked" {
 				w.t.Errorf("event %q is %s, but was charged %d times", id, v.kind, charged)
 			}
 		}
 	}
-	if ledger.MaxOverlapPerReference > 1 && !w.zombies {
-		w.t.Errorf("%d calls for one order at once", ledger.MaxOverlapPerReference)
+	if charges.MaxOverlapPerReference > 1 && !w.zombies {
+		w.t.Errorf("%d calls for one order at once", charges.MaxOverlapPerReference)
 	}
 	for _, planted := range []string{accessToken, payerToken} {
 		if strings.Contains(w.log.String(), planted) {

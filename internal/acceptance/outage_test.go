@@ -58,10 +58,10 @@ func TestOutage(t *testing.T) {
 				}
 
 				w.sim.ClearScript()
-				calls := w.sim.Ledger().Calls
+				calls := w.sim.Charges().Calls
 				for range 40 {
 					<-time.After(time.Second)
-					now := w.sim.Ledger().Calls
+					now := w.sim.Charges().Calls
 					if now-calls > rate+1 {
 						t.Errorf("%d calls in a second after the outage, the limit is %d", now-calls, rate)
 					}

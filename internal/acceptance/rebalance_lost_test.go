@@ -37,7 +37,7 @@ func zombie(w *world, first *instance, lose, restore func()) {
 	w.eventually("both instances have a partition", func() bool { return first.hasPartitions() && second.hasPartitions() })
 	w.send(order{id: "slow1", partition: 1}, order{id: "slow2", partition: 2}, order{id: "late1", partition: 1},
 		order{id: "late2", partition: 2})
-	w.eventually("the calls are in flight", func() bool { return w.sim.Ledger().Calls == 5 })
+	w.eventually("the calls are in flight", func() bool { return w.sim.Charges().Calls == 5 })
 	lose()
 	w.eventually("the second instance has both partitions", func() bool { return second.service.Partitions(w.t.Context()) == 2 })
 	w.send(order{id: "after1", partition: 1}, order{id: "after2", partition: 2})
@@ -55,7 +55,7 @@ func zombie(w *world, first *instance, lose, restore func()) {
 		w.t.Error("the first instance did not detect the loss of its partition")
 	}
 	for _, event := range []string{"healed1", "healed2"} {
-		if calls := w.sim.Ledger().CallsByKey[event]; calls != 1 {
+		if calls := w.sim.Charges().CallsByKey[event]; calls != 1 {
 			w.t.Errorf("%[2]d calls for event %[1]s", event, calls)
 		}
 	}

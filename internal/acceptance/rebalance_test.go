@@ -55,7 +55,7 @@ func (w *world) load() (stop func()) {
 // wantOneCallPerEvent checks that no event was called for twice.
 func (w *world) wantOneCallPerEvent() {
 	w.t.Helper()
-	for key, calls := range w.sim.Ledger().CallsByKey {
+	for key, calls := range w.sim.Charges().CallsByKey {
 		if calls != 1 {
 			w.t.Errorf("%[2]d calls for event %[1]s, want 1; log:\n%[3]s", key, calls, w.log.about(key))
 		}
@@ -89,8 +89,8 @@ func rollingRestart(w *world, changes ...func(*config.Config)) {
 	stop := w.load()
 	for round := range 2 {
 		for _, name := range names {
-			calls := w.sim.Ledger().Calls
-			w.eventually("events are captured", func() bool { return w.sim.Ledger().Calls > calls+20 })
+			calls := w.sim.Charges().Calls
+			w.eventually("events are captured", func() bool { return w.sim.Charges().Calls > calls+20 })
 			running[name].stop()
 			running[name] = w.start(name, changes...)
 			w.eventually(fmt.Sprintf("instance %s has partitions after restart %d", name, round+1), running[name].hasPartitions)
@@ -111,7 +111,7 @@ func slowHandover(w *world) {
 	w.choosePartitions()
 	first := w.start("a")
 	w.send(order{id: "slow1", partition: 1}, order{id: "slow2", partition: 2})
-	w.eventually("both calls are in flight", func() bool { return w.sim.Ledger().Calls == 2 })
+	w.eventually("both calls are in flight", func() bool { return w.sim.Charges().Calls == 2 })
 	second := w.start("b")
 	w.eventually("a partition is revoked", func() bool { return w.log.contains(`"partitions revoked"`) })
 	if n := first.service.InFlight(w.t.Context()); n != 2 {

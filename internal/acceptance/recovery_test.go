@@ -95,7 +95,7 @@ func inputRecreatedDuringCalls(w *world) {
 	<-time.After(3 * time.Second)
 	w.createTopic(w.topics.input, 2, nil)
 	<-time.After(time.Minute)
-	if charges, decisions := len(w.sim.Ledger().Charges), len(w.decisions()); charges != 11 || decisions != 11 {
+	if charges, decisions := len(w.sim.Charges().List), len(w.decisions()); charges != 11 || decisions != 11 {
 		w.t.Errorf("%d charges and %d decisions, want 11 of each", charges, decisions)
 	}
 	w.client = w.newClient() // the old client has the id of the deleted topic

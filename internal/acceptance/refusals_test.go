@@ -206,7 +206,7 @@ func oneCancelledPayer(w *world) {
 	w.send(w.cancelled(1)...)
 	w.within(10*time.Second, "gone0")
 	w.want(w.awaitDecisions(), map[string]int{"rejected invalid_payer_token": 1})
-	if calls := w.sim.Ledger().Calls; calls != 1 {
+	if calls := w.sim.Charges().Calls; calls != 1 {
 		w.t.Errorf("%d calls, want 1", calls)
 	}
 }

@@ -42,7 +42,7 @@ func fullReplay(w *world) {
 	}
 	w.produce(copies(records, nil)...)
 	w.want(w.awaitDecisions(), map[string]int{"captured": events})
-	calls, rounds := w.sim.Ledger().Calls, 1
+	calls, rounds := w.sim.Charges().Calls, 1
 
 	again := func(how string, replay func()) {
 		w.sim.ForgetKeys()
@@ -53,7 +53,7 @@ func fullReplay(w *world) {
 		in = w.start("a")
 		got := w.awaitDecisions()
 		w.want(got, map[string]int{"captured": rounds * events})
-		if n := w.sim.Ledger().Calls; n != calls {
+		if n := w.sim.Charges().Calls; n != calls {
 			w.t.Errorf("%s: %d calls", how, n-calls)
 		}
 		w.checkReplays(got, rounds)
@@ -75,7 +75,7 @@ func fullReplay(w *world) {
 	w.sent = append(w.sent, w.sent[:2*events]...)
 	w.start("a")
 	w.want(w.awaitDecisions(), map[string]int{"captured": (rounds + 2) * events})
-	if n := w.sim.Ledger().Calls; n != calls {
+	if n := w.sim.Charges().Calls; n != calls {
 		w.t.Errorf("a new group: %d calls", n-calls)
 	}
 	w.verified()
@@ -142,7 +142,7 @@ func suppressed(w *world) {
 	w.sim.ForgetKeys()
 	w.start("a", quiet)
 	w.want(w.awaitDecisions(), map[string]int{"captured": 40})
-	if calls := w.sim.Ledger().Calls; calls != 40 {
+	if calls := w.sim.Charges().Calls; calls != 40 {
 		w.t.Errorf("%d calls, want 40", calls)
 	}
 }
@@ -162,8 +162,8 @@ func conflicting(w *world) {
 	w.eventually("the first is replayed and the different one is not parked again",
 		func() bool { return w.lag() == 0 && len(w.decisions()) == 3 })
 	w.want(w.decisions(), map[string]int{"captured": 2, "parked conflicting_event": 1})
-	if ledger := w.sim.Ledger(); ledger.Calls != 1 || len(ledger.Charges) != 1 {
-		w.t.Errorf("%d calls, %d charges; want one of each", ledger.Calls, len(ledger.Charges))
+	if charges := w.sim.Charges(); charges.Calls != 1 || len(charges.List) != 1 {
+		w.t.Errorf("%d calls, %d charges; want one of each", charges.Calls, len(charges.List))
 	}
 }
 
@@ -182,7 +182,7 @@ func oncePerReference(w *world) {
 			w.t.Errorf("event %s is parked with %q, which does not name the first event", v.event, headerOf(v.record, "parked_detail"))
 		}
 	}
-	if charges := len(w.sim.Ledger().Charges); charges != 20 {
+	if charges := len(w.sim.Charges().List); charges != 20 {
 		w.t.Errorf("%d charges, want 20", charges)
 	}
 }
@@ -202,7 +202,7 @@ func ledgerRecreatedWhileStopped(w *world) {
 		halted := slices.Collect(maps.Values(second.service.HaltedPartitions(w.t.Context())))
 		return len(halted) == 2 && strings.HasPrefix(halted[0], "ledger_missing") && strings.HasPrefix(halted[1], "ledger_missing")
 	})
-	if calls := w.sim.Ledger().Calls; calls != 20 {
+	if calls := w.sim.Charges().Calls; calls != 20 {
 		w.t.Errorf("%d calls, want 20", calls)
 	}
 	w.want(w.decisions(), map[string]int{"captured": 20})
@@ -223,7 +223,7 @@ func ledgerRecreatedBeforeACommit(w *world) {
 		halted := slices.Collect(maps.Values(second.service.HaltedPartitions(w.t.Context())))
 		return len(halted) == 3 && !slices.ContainsFunc(halted, func(why string) bool { return !strings.HasPrefix(why, "ledger_missing") })
 	})
-	if calls := w.sim.Ledger().Calls; calls != 0 {
+	if calls := w.sim.Charges().Calls; calls != 0 {
 		w.t.Errorf("%d calls, want none", calls)
 	}
 }
@@ -240,8 +240,8 @@ func ledgerRecreatedWhileRunning(w *world) {
 	})
 	w.produce(copies(w.readAll(w.topics.input), nil)...)
 	w.eventually("the copies wait", func() bool { return in.service.InFlight(w.t.Context()) == 20 })
-	if ledger := w.sim.Ledger(); ledger.Calls != 20 {
-		w.t.Errorf("%d calls, want 20", ledger.Calls)
+	if charges := w.sim.Charges(); charges.Calls != 20 {
+		w.t.Errorf("%d calls, want 20", charges.Calls)
 	}
 }
 

@@ -111,7 +111,7 @@ func (p planner) agree(classes map[string]replay.Class, s replay.Selection) {
 			p.t.Errorf("%s was planned as %s, got %+v", id, string(class), got[id])
 		}
 	}
-	if double := p.sim.Ledger().DoubleCharges(); len(double) > 0 {
+	if double := p.sim.Charges().DoubleCharges(); len(double) > 0 {
 		p.t.Errorf("charged twice: %v", double)
 	}
 }
@@ -144,7 +144,7 @@ func (w *world) watch() func() map[string]happened {
 		partition int32
 		offset    int64
 	}
-	calls, seen := w.sim.Ledger().CallsByKey, make(map[place]bool)
+	calls, seen := w.sim.Charges().CallsByKey, make(map[place]bool)
 	for _, r := range w.readAll(w.topics.parked) {
 		seen[place{r.Partition, r.Offset}] = true
 	}
@@ -169,7 +169,7 @@ func (w *world) watch() func() map[string]happened {
 	return func() map[string]happened {
 		got := counts()
 		for id, h := range got {
-			h.calls = w.sim.Ledger().CallsByKey[id] - calls[id]
+			h.calls = w.sim.Charges().CallsByKey[id] - calls[id]
 			h.captured = h.captured && !before[id].captured
 			h.rejected -= before[id].rejected
 			h.replays -= before[id].replays

@@ -32,7 +32,7 @@ func TestResentRecordOutlivesTheLedger(t *testing.T) {
 				r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 			}
 		})...)
-		w.eventually("the event is captured", func() bool { return w.lag() == 0 && len(w.sim.Ledger().Charges) == 1 })
+		w.eventually("the event is captured", func() bool { return w.lag() == 0 && len(w.sim.Charges().List) == 1 })
 		in.stop()
 
 		time.Sleep(48 * time.Hour)
@@ -45,7 +45,7 @@ func TestResentRecordOutlivesTheLedger(t *testing.T) {
 		w.group += ".new"
 		w.start("b", func(c *config.Config) { c.KafkaStartAt = "earliest" })
 		w.eventually("the topic is committed", func() bool { return w.lag() == 0 })
-		if charges := len(w.sim.Ledger().Charges); charges != 1 {
+		if charges := len(w.sim.Charges().List); charges != 1 {
 			t.Errorf("the order was charged %d times", charges)
 		}
 	})

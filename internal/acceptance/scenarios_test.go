@@ -196,8 +196,8 @@ func replayedKey(w *world) {
 		}
 	}
 	w.checkReplays(vs, 2)
-	if ledger := w.sim.Ledger(); ledger.Calls != 2 || len(ledger.Charges) != 1 {
-		w.t.Errorf("%d calls and %d charges, want 2 and 1", ledger.Calls, len(ledger.Charges))
+	if charges := w.sim.Charges(); charges.Calls != 2 || len(charges.List) != 1 {
+		w.t.Errorf("%d calls and %d charges, want 2 and 1", charges.Calls, len(charges.List))
 	}
 }
 
@@ -216,7 +216,7 @@ func invalidEvents(w *world) {
 			w.t.Errorf("parked record's headers: %v", v.record.Headers)
 		}
 	}
-	if calls := w.sim.Ledger().Calls; calls != 1 {
+	if calls := w.sim.Charges().Calls; calls != 1 {
 		w.t.Errorf("%d API calls, want 1", calls)
 	}
 }
@@ -243,7 +243,7 @@ func keyOrder(w *world) {
 	w.start("a")
 	w.send(numbered(120, func(i int, o *order) { o.order = fmt.Sprintf("o%d", i%12) })...)
 	w.want(w.awaitDecisions(), map[string]int{"captured": 120})
-	for reference, keys := range w.sim.Ledger().KeysByReference {
+	for reference, keys := range w.sim.Charges().KeysByReference {
 		last := -1
 		for _, key := range keys {
 			var n int
@@ -265,10 +265,10 @@ func slowCapture(w *world) {
 	w.start("a")
 	orders := append([]order{{id: "slow", order: "o-slow"}, {id: "after", order: "o-slow"}}, numbered(300, nil)...)
 	w.send(orders...)
-	w.eventually("the others are captured before the slow one", func() bool { return w.sim.Ledger().Calls >= 301 })
-	ledger := w.sim.Ledger()
-	if len(ledger.KeysByReference["o-slow"]) != 1 {
-		w.t.Errorf("calls of the slow order before it is done: %v", ledger.KeysByReference["o-slow"])
+	w.eventually("the others are captured before the slow one", func() bool { return w.sim.Charges().Calls >= 301 })
+	charges := w.sim.Charges()
+	if len(charges.KeysByReference["o-slow"]) != 1 {
+		w.t.Errorf("calls of the slow order before it is done: %v", charges.KeysByReference["o-slow"])
 	}
 	w.awaitDecisions()
 }
@@ -277,7 +277,7 @@ func manyOrders(w *world) {
 	w.send(numbered(500, func(i int, o *order) { o.order = fmt.Sprintf("o%d", i%350) })...)
 	w.start("a")
 	w.awaitDecisions()
-	if most := w.sim.Ledger().MaxConcurrent; most < 32 {
+	if most := w.sim.Charges().MaxConcurrent; most < 32 {
 		w.t.Errorf("at most %d captures were in flight; 64 were allowed", most)
 	}
 }
@@ -350,14 +350,14 @@ func undecidedNotFound(w *world) {
 func joinAndLeave(w *world) {
 	first := w.start("a")
 	w.send(numbered(250, nil)...)
-	w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 50 })
+	w.eventually("some are captured", func() bool { return w.sim.Charges().Calls > 50 })
 	second := w.start("b")
 	w.eventually("the second instance has partitions", func() bool { return second.service.Partitions(w.t.Context()) > 0 })
 	w.send(numbered(250, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
-	w.eventually("more are captured", func() bool { return w.sim.Ledger().Calls > 300 })
+	w.eventually("more are captured", func() bool { return w.sim.Charges().Calls > 300 })
 	first.stop()
 	w.awaitDecisions()
-	for key, calls := range w.sim.Ledger().CallsByKey {
+	for key, calls := range w.sim.Charges().CallsByKey {
 		if calls > 1 {
 			w.t.Errorf("%[2]d calls for event %[1]s, want 1", key, calls)
 		}
@@ -368,7 +368,7 @@ func instanceDies(w *world) {
 	first := w.start("a")
 	w.start("b")
 	w.send(numbered(400, nil)...)
-	w.eventually("some are captured", func() bool { return w.sim.Ledger().Calls > 100 })
+	w.eventually("some are captured", func() bool { return w.sim.Charges().Calls > 100 })
 	first.crash()
 	w.awaitDecisions()
 }
@@ -383,7 +383,7 @@ func deathDuringStuckCapture(w *world) {
 	first.crash()
 	w.start("a")
 	w.want(w.awaitDecisions(), map[string]int{"captured": 301})
-	for key, calls := range w.sim.Ledger().CallsByKey {
+	for key, calls := range w.sim.Charges().CallsByKey {
 		if calls > 1 && key != "stuck" {
 			w.t.Errorf("%[2]d calls for event %[1]s although it was completed", key, calls)
 		}
@@ -395,13 +395,13 @@ func deathDuringStuckCapture(w *world) {
 func gracefulStop(w *world) {
 	first := w.start("a")
 	w.send(numbered(40, nil)...)
-	w.eventually("the captures are in flight", func() bool { return w.sim.Ledger().Calls >= 40 })
+	w.eventually("the captures are in flight", func() bool { return w.sim.Charges().Calls >= 40 })
 	first.stop()
 	// The broker may still be writing the markers of the last transaction.
 	w.eventually("all events are decided after the stop", func() bool { return len(w.decisions()) == 40 })
 	w.start("a")
 	w.awaitDecisions()
-	if calls := w.sim.Ledger().Calls; calls != 40 {
+	if calls := w.sim.Charges().Calls; calls != 40 {
 		w.t.Errorf("%d API calls, want 40", calls)
 	}
 }
@@ -434,7 +434,7 @@ func abortedInput(w *world) {
 	produce(kgo.TryCommit, order{id: "said"})
 	produce(kgo.TryAbort, order{id: "unsaid1", skipped: true}, order{id: "unsaid2", skipped: true})
 	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
-	if calls := w.sim.Ledger().Calls; calls != 1 {
+	if calls := w.sim.Charges().Calls; calls != 1 {
 		w.t.Errorf("%d API calls, want 1", calls)
 	}
 }
@@ -478,8 +478,8 @@ func refusedToken(w *world) {
 	// The number of calls before the first refusal varies. Once none is in flight, only
 	// a probe can add one.
 	w.eventually("the calls in flight are over", func() bool { s := status(); return s.API.State == "halted" && s.API.Calls == 0 })
-	before := w.sim.Ledger().Calls
-	w.eventually("a probe was refused too", func() bool { return w.sim.Ledger().Calls > before })
+	before := w.sim.Charges().Calls
+	w.eventually("a probe was refused too", func() bool { return w.sim.Charges().Calls > before })
 	if vs := w.decisions(); len(vs) != 0 {
 		w.t.Errorf("decisions: %s", summary(vs))
 	}
@@ -520,7 +520,7 @@ func offsetsReset(w *world) {
 	w.sent = append(w.sent, w.sent...)
 	w.start("a")
 	w.want(w.awaitDecisions(), map[string]int{"captured": 80})
-	if charges := len(w.sim.Ledger().Charges); charges != 40 {
+	if charges := len(w.sim.Charges().List); charges != 40 {
 		w.t.Errorf("%d charges, want 40", charges)
 	}
 }

@@ -50,7 +50,7 @@ func slightlyAhead(w *world) {
 	in.stop()
 	in = w.start("a")
 	waits()
-	if calls := w.sim.Ledger().Calls; calls != 2 {
+	if calls := w.sim.Charges().Calls; calls != 2 {
 		w.t.Errorf("%d calls, want 2", calls)
 	}
 	if w.stores.fs == nil { // real time
@@ -61,7 +61,7 @@ func slightlyAhead(w *world) {
 	<-time.After(2 * time.Second)
 	others["captured"] = 4
 	w.want(w.awaitDecisions(), others)
-	if calls := w.sim.Ledger().KeysByReference["o1"]; len(calls) != 2 || calls[0] != "ahead" {
+	if calls := w.sim.Charges().KeysByReference["o1"]; len(calls) != 2 || calls[0] != "ahead" {
 		w.t.Errorf("the calls for the order were %v", calls)
 	}
 }
@@ -80,7 +80,7 @@ func manyWaiting(w *world) {
 	in := w.start("a")
 	w.send(numbered(300, func(_ int, o *order) { o.time = time.Now().Add(30 * time.Minute) })...)
 	w.send(numbered(600, func(i int, o *order) { o.id, o.order = fmt.Sprintf("now%d", i), fmt.Sprintf("p%d", i) })...)
-	w.eventually("the others are captured", func() bool { return w.sim.Ledger().Calls == 600 })
+	w.eventually("the others are captured", func() bool { return w.sim.Charges().Calls == 600 })
 	w.eventually("the excess is parked", func() bool { return len(w.decisions()) == 644 })
 	w.want(w.decisions(), map[string]int{"captured": 600, "parked time_in_future": 44})
 	for _, v := range w.decisions() {
@@ -132,7 +132,7 @@ func sharedKey(w *world) {
 	}
 	<-time.After(7 * time.Minute)
 	w.want(w.awaitDecisions(), map[string]int{"captured": 7})
-	if calls := w.sim.Ledger().KeysByReference["o1"]; len(calls) != 3 || calls[0] != "ahead" || calls[1] != "behind" {
+	if calls := w.sim.Charges().KeysByReference["o1"]; len(calls) != 3 || calls[0] != "ahead" || calls[1] != "behind" {
 		w.t.Errorf("the calls for the order were %v", calls)
 	}
 }

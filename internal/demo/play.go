@@ -58,7 +58,7 @@ func (s *stage) play(ctx context.Context, running *run) (*report, error) {
 	if err := s.waitCommitted(ctx, watcher, r); err != nil {
 		return nil, err
 	}
-	r.ledger = s.sim.Ledger()
+	r.charges = s.sim.Charges()
 	return r, nil
 }
 
@@ -82,7 +82,7 @@ func (s *stage) watch(ctx context.Context, watcher *kgo.Client, r *report, view 
 		if failed != nil {
 			return failed
 		}
-		view.show(s.sim.Ledger().Calls, s.inFlight(ctx))
+		view.show(s.sim.Charges().Calls, s.inFlight(ctx))
 		if progressed {
 			stalled.Reset(patience)
 		}

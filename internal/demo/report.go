@@ -27,7 +27,7 @@ type report struct {
 	began            time.Time
 	took             time.Duration
 	committed        bool
-	ledger           simulator.Ledger
+	charges          simulator.Charges
 }
 
 func newReport(orders *generated) *report {
@@ -63,7 +63,7 @@ func (r *report) tally() tally {
 		default:
 			t.right++
 		}
-		if charged := r.ledger.ByKey[id].Count; (want.kind == "captured") == (charged == 1) && charged <= 1 {
+		if charged := r.charges.ByKey[id].Count; (want.kind == "captured") == (charged == 1) && charged <= 1 {
 			t.rightMoney++
 		} else {
 			t.wrongMoney++
@@ -74,12 +74,12 @@ func (r *report) tally() tally {
 			t.unknown++
 		}
 	}
-	for key := range r.ledger.ByKey {
+	for key := range r.charges.ByKey {
 		if _, ok := r.expect[key]; !ok {
 			t.wrongMoney++
 		}
 	}
-	t.twice = len(r.ledger.DoubleCharges())
+	t.twice = len(r.charges.DoubleCharges())
 	return t
 }
 
@@ -121,9 +121,9 @@ func (r *report) print(w io.Writer) {
 	out.AppendRow(table.Row{"records of other types, skipped", r.other})
 	out.AppendSeparator()
 	out.AppendRows([]table.Row{
-		{"API calls", r.ledger.Calls},
+		{"API calls", r.charges.Calls},
 		{"  replayed by the API for a repeated key", r.providerReplayed},
-		{"real charges", len(r.ledger.Charges)},
+		{"real charges", len(r.charges.List)},
 		{"double charges", t.twice},
 	})
 	out.AppendSeparator()

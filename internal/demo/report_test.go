@@ -25,9 +25,9 @@ func good() *report {
 		r.counts[want.kind]++
 	}
 	r.committed = true
-	r.ledger = simulator.Ledger{
-		Charges: []simulator.Charge{{Key: "a"}},
-		ByKey:   map[string]simulator.Tally{"a": {Count: 1}},
+	r.charges = simulator.Charges{
+		List:  []simulator.Charge{{Key: "a"}},
+		ByKey: map[string]simulator.Tally{"a": {Count: 1}},
 	}
 	return r
 }
@@ -52,13 +52,13 @@ func TestProofFindsEveryViolation(t *testing.T) {
 		"wrong decision":       {func(r *report) { r.decisions["b"][0] = seen{id: "b", kind: "captured"} }, "wrong", "1"},
 		"wrong reason":         {func(r *report) { r.decisions["b"][0].reason = "cc_rejected_high_risk" }, "wrong", "1"},
 		"unknown":              {func(r *report) { r.decisions["x"] = []seen{{id: "x", kind: "captured"}} }, "wrong", "1"},
-		"charged twice":        {func(r *report) { r.ledger.ByKey["a"] = simulator.Tally{Count: 2} }, "double charges", "1"},
-		"rejected but charged": {func(r *report) { r.ledger.ByKey["b"] = simulator.Tally{Count: 1} }, "charges that do not match the decision", "1"},
+		"charged twice":        {func(r *report) { r.charges.ByKey["a"] = simulator.Tally{Count: 2} }, "double charges", "1"},
+		"rejected but charged": {func(r *report) { r.charges.ByKey["b"] = simulator.Tally{Count: 1} }, "charges that do not match the decision", "1"},
 		"captured but not charged": {
-			func(r *report) { delete(r.ledger.ByKey, "a") }, "charges that do not match the decision", "1",
+			func(r *report) { delete(r.charges.ByKey, "a") }, "charges that do not match the decision", "1",
 		},
 		"charged under another key": {
-			func(r *report) { r.ledger.ByKey["x"] = simulator.Tally{Count: 1} }, "charges that do not match the decision", "1",
+			func(r *report) { r.charges.ByKey["x"] = simulator.Tally{Count: 1} }, "charges that do not match the decision", "1",
 		},
 		"not committed": {func(r *report) { r.committed = false }, "committed offsets at the end of the topic", "no"},
 	} {

@@ -44,7 +44,7 @@ func TestFindLostCharge(t *testing.T) {
 				check(t, found.Payments[0], want{meaning: Captured, cause: CauseApproved})
 				check(t, c.Get(t.Context(), r, found.Payments[0].Payment.ID), want{meaning: Captured, cause: CauseApproved})
 			}
-			if charges := len(s.Ledger().Charges); charges != 1 {
+			if charges := len(s.Charges().List); charges != 1 {
 				t.Errorf("got %d charges", charges)
 			}
 			other := r

@@ -250,8 +250,8 @@ func TestDigestIsFetched(t *testing.T) {
 	})
 }
 
-// TestRecordsThatWouldBeParkedAgain: they are not sent, unless a
-// person wants that. What was no valid event to the version that parked it is.
+// TestRecordsThatWouldBeParkedAgain: they are sent only with
+// ParkedAgain. A record that has become a valid event since is sent.
 func TestRecordsThatWouldBeParkedAgain(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t

@@ -14,15 +14,15 @@ import (
 
 // check checks the promises after a run, one function per promise.
 func (h *harness) check() {
-	ledger := h.sim.Ledger()
+	charges := h.sim.Charges()
 	h.findCorrections()
-	h.checkCharges(ledger)
+	h.checkCharges(charges)
 	h.checkCalls()
 	if !h.halted { // else the ledger topic is empty
 		h.checkAttempts()
 	}
 	if !h.groupStuck.Load() { // else the run did not finish
-		h.checkDecisions(ledger)
+		h.checkDecisions(charges)
 		h.checkOrder()
 		if !h.halted {
 			h.checkLedger()
@@ -47,9 +47,9 @@ func (h *harness) events() map[string]*plannedEvent {
 
 // checkCharges checks that each event is charged at most once, with its own
 // amount, and that nothing else is charged.
-func (h *harness) checkCharges(ledger simulator.Ledger) {
+func (h *harness) checkCharges(charges simulator.Charges) {
 	events := h.events()
-	for key, tally := range ledger.ByKey {
+	for key, tally := range charges.ByKey {
 		e := events[key]
 		if c := h.corrected[key]; c != nil {
 			e = c
@@ -71,9 +71,9 @@ func (h *harness) checkCharges(ledger simulator.Ledger) {
 		if c := h.corrected[e.id]; c != nil {
 			order = c.order
 		}
-		references[order] = references[order].Add(ledger.ByKey[e.id].Sum)
+		references[order] = references[order].Add(charges.ByKey[e.id].Sum)
 	}
-	for reference, tally := range ledger.ByReference {
+	for reference, tally := range charges.ByReference {
 		if !tally.Sum.Equal(references[reference]) {
 			h.violate("charge: order %s was charged with %s, its events with %s", reference, tally.Sum, references[reference])
 		}

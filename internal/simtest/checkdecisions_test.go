@@ -69,7 +69,7 @@ func (h *harness) byID() map[string]*eventDecisions {
 
 // checkDecisions checks that each event has exactly one decision, however often it
 // was sent, that the plan allows it, and that it agrees with the charges.
-func (h *harness) checkDecisions(charges simulator.Ledger) {
+func (h *harness) checkDecisions(charges simulator.Charges) {
 	all := h.byID()
 	captured := make(map[string][]string) // by order
 	for _, j := range all {
@@ -182,7 +182,7 @@ func (h *harness) checkOnce(captured map[string][]string) {
 }
 
 // checkWhich checks that all decisions of an event are the same, and correct.
-func (h *harness) checkWhich(j *eventDecisions, charges simulator.Ledger, captured []string) {
+func (h *harness) checkWhich(j *eventDecisions, charges simulator.Charges, captured []string) {
 	e := j.event
 	tally := charges.ByKey[e.id]
 	for _, v := range j.got {
@@ -238,7 +238,7 @@ func (h *harness) mayDiffer(j *eventDecisions, first int) bool {
 	return first > 1 && first <= len(j.partitions) && len(h.processes) > 1
 }
 
-func (h *harness) checkCaptured(e *plannedEvent, v decision, charges simulator.Ledger, tally simulator.Tally) {
+func (h *harness) checkCaptured(e *plannedEvent, v decision, charges simulator.Charges, tally simulator.Tally) {
 	if tally.Count == 0 {
 		h.violate("guess: event %s is captured and was not charged", e.id)
 		return
@@ -246,7 +246,7 @@ func (h *harness) checkCaptured(e *plannedEvent, v decision, charges simulator.L
 	if want := event.OutcomeID(e.id, event.TypeCaptured).String(); v.outcomeID != want {
 		h.violate("decision: the outcome of %s has the id %s", e.id, v.outcomeID)
 	}
-	for _, c := range charges.Charges {
+	for _, c := range charges.List {
 		if c.Key == e.id && (strconv.FormatInt(c.PaymentID, 10) != v.paymentID || !c.Amount.Equal(decimal.RequireFromString(v.amount))) {
 			h.violate("decision: event %s is captured as payment %s of %s; it was payment %d of %s",
 				e.id, v.paymentID, v.amount, c.PaymentID, c.Amount)

@@ -38,8 +38,8 @@ func (h *harness) result() result {
 		r.stuck = 1
 	}
 	if h.sim != nil {
-		ledger := h.sim.Ledger()
-		r.calls, r.charges = ledger.Calls, len(ledger.Charges)
+		charges := h.sim.Charges()
+		r.calls, r.charges = charges.Calls, len(charges.List)
 	}
 	if len(h.violations) > 0 {
 		r.report = h.String()
@@ -65,7 +65,7 @@ func (h *harness) String() string {
 			fmt.Fprintf(&b, "  %8.3fs %s\n", e.written.Sub(h.began).Seconds(), e)
 		}
 		b.WriteString("\nCHARGES\n")
-		for _, c := range h.sim.Ledger().Charges {
+		for _, c := range h.sim.Charges().List {
 			fmt.Fprintf(&b, "  %8.3fs key %s reference %s amount %s payment %d\n",
 				c.Time.Sub(h.began).Seconds(), c.Key, c.ExternalReference, c.Amount, c.PaymentID)
 		}

@@ -184,14 +184,14 @@ func (h *harness) resendParked(ctx context.Context) (records []*sentRecord) {
 
 // checkHalted checks that the service does nothing without its ledger.
 func (h *harness) checkHalted() {
-	calls := h.sim.Ledger().Calls
+	calls := h.sim.Charges().Calls
 	commits := maps.Clone(h.cluster.GroupInfo(h.group).Commits[topicInput])
 	for i, s := range h.slots {
 		s.reset()
 		s.begin(h.plan.second.slots[i][0].instance, i)
 	}
 	time.Sleep(20 * time.Second)
-	if n := h.sim.Ledger().Calls; n != calls {
+	if n := h.sim.Charges().Calls; n != calls {
 		h.violate("ledger: %d calls were made although the topic was recreated", n-calls)
 	}
 	for partition, c := range h.cluster.GroupInfo(h.group).Commits[topicInput] {

@@ -60,7 +60,7 @@ const (
 	ActionSlowBody Action = "slow_body"
 	// ActionDrop closes the connection without an answer.
 	ActionDrop Action = "drop"
-	// ActionHang answers nothing until the client gives up, or Delay passes and the
+	// ActionHang sends no answer until the client cancels, or Delay passes and the
 	// connection is closed.
 	ActionHang Action = "hang"
 )

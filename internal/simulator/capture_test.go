@@ -137,7 +137,7 @@ func TestWrongEchoAndShapes(t *testing.T) {
 			t.Errorf("%s: got %s", tc.echo, a.body)
 		}
 		if a := get(t, s, "/v1/advanced_payments/10458725"); !tc.honest(a.payment(t)) {
-			t.Errorf("%s: a read tells the truth, got %s", tc.echo, a.body)
+			t.Errorf("%s: a read returns the true state, got %s", tc.echo, a.body)
 		}
 	}
 	s := newSimulator(t, simulator.Config{Script: simulator.Script{
@@ -341,7 +341,7 @@ func TestPayers(t *testing.T) {
 		capture(t, s, "d-"+payer, body("r", "1", payer)).wantStatus(t, 422)
 	}
 	wantCharges(t, s, 2)
-	if l := s.Ledger(); l.Rejected != 2 || l.ByReference["r"].Sum.String() != "91" {
-		t.Errorf("ledger: %+v", l)
+	if l := s.Charges(); l.Rejected != 2 || l.ByReference["r"].Sum.String() != "91" {
+		t.Errorf("charges: %+v", l)
 	}
 }

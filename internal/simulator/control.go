@@ -10,16 +10,16 @@ func (s *Simulator) addControls(mux *http.ServeMux) {
 	mux.HandleFunc("GET /_simulator/health", func(w http.ResponseWriter, _ *http.Request) {
 		jsonReply(http.StatusOK, map[string]string{"status": "ok"}).writeTo(w)
 	})
-	mux.HandleFunc("GET /_simulator/ledger", func(w http.ResponseWriter, _ *http.Request) {
-		ledger := s.Ledger()
-		double := ledger.DoubleCharges()
+	mux.HandleFunc("GET /_simulator/charges", func(w http.ResponseWriter, _ *http.Request) {
+		charges := s.Charges()
+		double := charges.DoubleCharges()
 		if double == nil {
 			double = []string{}
 		}
 		jsonReply(http.StatusOK, struct {
 			DoubleCharges []string `json:"double_charges"`
-			Ledger
-		}{double, ledger}).writeTo(w)
+			Charges
+		}{double, charges}).writeTo(w)
 	})
 	mux.HandleFunc("POST /_simulator/script", func(w http.ResponseWriter, r *http.Request) {
 		script, err := ParseScript(r.Body)

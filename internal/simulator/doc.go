@@ -3,10 +3,10 @@
 // to reconcile an unknown outcome, refunds and the end of an agreement.
 //
 // It answers with the bodies Mercado Pago documents, keeps idempotency keys as
-// its documentation describes, and can be told, by a [Script], to decline or to
-// fail in every way seen on that host: before the money moved, or after it.
-// [Simulator.Ledger] tells what really happened. It is the oracle of the tests:
-// an idempotency key that was charged twice shows there whatever the client
+// its documentation describes, and declines or fails, as a [Script] says, in every
+// way seen on that host: before the money moved, or after it.
+// [Simulator.Charges] returns what really happened. It is the oracle of the tests:
+// it shows an idempotency key that was charged twice, whatever the client
 // believes. For that reason it shares no code with the client.
 //
 // Facts come from the Wallet Connect guide (capture, idempotency, refunds) and

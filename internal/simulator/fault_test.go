@@ -50,7 +50,7 @@ func faultCases() []faultCase {
 }
 
 // TestFaults has each fault come before the money moved, after it, and with the
-// key used up, and looks at the try that follows.
+// key used up, and checks the next call.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	valid := body("r", approvedAmount, "p")

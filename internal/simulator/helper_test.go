@@ -118,7 +118,7 @@ func (a answer) decode(tb testing.TB, into any) {
 
 func wantCharges(tb testing.TB, s *simulator.Simulator, want int) {
 	tb.Helper()
-	if got := len(s.Ledger().Charges); got != want {
+	if got := len(s.Charges().List); got != want {
 		tb.Errorf("got %d charges, want %d", got, want)
 	}
 }

@@ -220,7 +220,7 @@ func (s *Simulator) charge(p *post, rule *scriptedRule, now time.Time) *payment 
 	return made
 }
 
-// moveMoney takes the amount from the payer and writes it into the ledger.
+// moveMoney takes the amount from the payer and records the charge.
 func (s *Simulator) moveMoney(p *payment, now time.Time) {
 	if who := s.payers[p.payerToken]; who != nil && who.balance != nil {
 		*who.balance = who.balance.Sub(p.amount)

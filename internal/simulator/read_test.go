@@ -195,7 +195,7 @@ func TestRefunds(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	refund("c", ``).wantStatus(t, 400)
-	if l := s.Ledger(); l.Refunds.Count != 2 || l.Refunds.Sum.String() != "100" || len(l.Charges) != 1 {
+	if l := s.Charges(); l.Refunds.Count != 2 || l.Refunds.Sum.String() != "100" || len(l.List) != 1 {
 		t.Errorf("got %+v", l)
 	}
 	capture(t, s, "k2", body("r", "100", "p")).wantStatus(t, 201)

@@ -156,7 +156,7 @@ func (c *captureRequest) parseAmount(wallet object, scale int32, refuse func(mes
 	case text[0] == '-' || !amount.IsPositive():
 		refuse("transaction_amount must be greater than zero.", "400018")
 	case -amount.Exponent() > scale:
-		// Judged by what is written: 100.00 pesos is refused where there are no cents.
+		// The text counts: 100.00 pesos is refused if the currency has no cents.
 		refuse("transaction_amount has too many decimals.", "400021")
 	}
 	c.amountText, c.amount = text, amount

@@ -30,7 +30,7 @@ func TestIdempotency(t *testing.T) {
 	}
 	s.ForgetKeys()
 	capture(t, s, "k", body("r", "2", "p")).wantStatus(t, 201)
-	l := s.Ledger()
+	l := s.Charges()
 	if !slices.Equal(l.DoubleCharges(), []string{"k"}) || l.ByKey["k"].Sum.String() != "3" {
 		t.Errorf("got %v of %+v, want the key charged twice", l.DoubleCharges(), l)
 	}
@@ -71,9 +71,9 @@ func TestSameKeyAtOnce(t *testing.T) {
 			t.Errorf("got %d", status)
 		}
 	}
-	l := s.Ledger()
-	if created != 1 || len(l.Charges) != 1 || l.CallsByKey["k"] != 50 {
-		t.Errorf("got %d created, %d charges, %d calls", created, len(l.Charges), l.CallsByKey["k"])
+	l := s.Charges()
+	if created != 1 || len(l.List) != 1 || l.CallsByKey["k"] != 50 {
+		t.Errorf("got %d created, %d charges, %d calls", created, len(l.List), l.CallsByKey["k"])
 	}
 }
 
@@ -87,12 +87,12 @@ func TestManyAtOnce(t *testing.T) {
 		wg.Go(func() {
 			capture(t, s, fmt.Sprint("k", i), body(fmt.Sprint("r", i), "1", "ana")).wantStatus(t, 201)
 			get(t, s, fmt.Sprint("/v1/advanced_payments/search?payment.external_reference=r", i)).wantStatus(t, 200)
-			s.Ledger()
+			s.Charges()
 		})
 	}
 	wg.Wait()
-	if l := s.Ledger(); len(l.Charges) != 100 || l.Rejected != 100 || l.MaxOverlapPerReference != 1 {
-		t.Errorf("got %d charges, %d rejected, overlap %d", len(l.Charges), l.Rejected, l.MaxOverlapPerReference)
+	if l := s.Charges(); len(l.List) != 100 || l.Rejected != 100 || l.MaxOverlapPerReference != 1 {
+		t.Errorf("got %d charges, %d rejected, overlap %d", len(l.List), l.Rejected, l.MaxOverlapPerReference)
 	}
 }
 
@@ -187,7 +187,7 @@ func TestKeyOrderByReference(t *testing.T) {
 	for _, key := range []string{"a", "b", "a"} {
 		capture(t, s, key, body("r", "1", "p"))
 	}
-	if got := s.Ledger().KeysByReference["r"]; !slices.Equal(got, []string{"a", "b", "a"}) {
+	if got := s.Charges().KeysByReference["r"]; !slices.Equal(got, []string{"a", "b", "a"}) {
 		t.Errorf("got %v", got)
 	}
 }

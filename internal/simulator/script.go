@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Script tells the simulator who pays and what goes wrong. Its JSON form has
+// Script configures who pays and what goes wrong. Its JSON form has
 // the same names in lower case; docs/simulator.md describes it with examples.
 type Script struct {
 	Payers   []Payer  `json:"payers,omitempty"`
@@ -84,7 +84,7 @@ type Rule struct {
 	Abort bool `json:"abort,omitempty"`
 }
 
-// Match selects the requests that a rule is for. All fields that are set must match.
+// Match selects the requests that a rule applies to. All fields that are set must match.
 type Match struct {
 	// On is the kind of request; empty is OnCapture. OnGet and OnSearch can only be
 	// matched by reference and probability.
@@ -198,7 +198,7 @@ func (s *Simulator) Apply(script Script) error {
 }
 
 // ClearScript removes all rules, switches and payers, those of Config.Script
-// too. Payments, keys and the ledger stay.
+// too. Payments, keys and charges stay.
 func (s *Simulator) ClearScript() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -97,7 +97,7 @@ func TestParseScriptErrors(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", text, err, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "hush") {
-			t.Errorf("%s: the error tells the payer token: %v", text, err)
+			t.Errorf("%s: the error contains the payer token: %v", text, err)
 		}
 	}
 }
@@ -156,8 +156,8 @@ func TestControls(t *testing.T) {
 	control(http.MethodPost, "token", `{"state":"lost"}`).wantStatus(t, 400)
 	control(http.MethodPost, "token", `{"status":"ok"}`).wantStatus(t, 400)
 
-	a := control(http.MethodGet, "ledger", "").wantStatus(t, 200)
-	var ledger struct {
+	a := control(http.MethodGet, "charges", "").wantStatus(t, 200)
+	var charges struct {
 		Double []string `json:"double_charges"`
 		ByKey  map[string]struct {
 			Count int
@@ -165,12 +165,12 @@ func TestControls(t *testing.T) {
 		} `json:"by_key"`
 		Calls int
 	}
-	a.decode(t, &ledger)
-	if len(ledger.Double) != 1 || ledger.ByKey["k"].Count != 2 || ledger.ByKey["k"].Sum != "2.2" || ledger.Calls != 5 {
+	a.decode(t, &charges)
+	if len(charges.Double) != 1 || charges.ByKey["k"].Count != 2 || charges.ByKey["k"].Sum != "2.2" || charges.Calls != 5 {
 		t.Errorf("got %s", a.body)
 	}
 	if strings.Contains(a.body, "very-secret") || strings.Contains(a.body, "APP_USR") {
-		t.Errorf("the ledger tells a token: %s", a.body)
+		t.Errorf("the charges contain a token: %s", a.body)
 	}
 }
 
@@ -220,8 +220,8 @@ func FuzzCapture(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		s := newSimulator(t, simulator.Config{})
 		a := capture(t, s, "k", text)
-		if (a.status == http.StatusCreated) != (len(s.Ledger().Charges) == 1) {
-			t.Errorf("got %d and %d charges", a.status, len(s.Ledger().Charges))
+		if (a.status == http.StatusCreated) != (len(s.Charges().List) == 1) {
+			t.Errorf("got %d and %d charges", a.status, len(s.Charges().List))
 		}
 		if !json.Valid([]byte(a.body)) {
 			t.Errorf("got %q, no JSON", a.body)

@@ -63,7 +63,7 @@ func TestBusyWhileRunning(t *testing.T) {
 			t.Errorf("got %v", statuses)
 		}
 		capture(t, s, "k", body("r", "1", "p")).wantStatus(t, 200)
-		if l := s.Ledger(); len(l.Charges) != 1 || l.MaxConcurrent != 50 || l.MaxOverlapPerReference != 50 {
+		if l := s.Charges(); len(l.List) != 1 || l.MaxConcurrent != 50 || l.MaxOverlapPerReference != 50 {
 			t.Errorf("got %+v", l)
 		}
 	})
@@ -87,7 +87,7 @@ func TestClientGone(t *testing.T) {
 		}
 		capture(t, s, "k", body("r", "1", "p")).wantStatus(t, 200)
 		wantCharges(t, s, 1)
-		if got := s.Ledger().MaxOverlapPerReference; got != 1 {
+		if got := s.Charges().MaxOverlapPerReference; got != 1 {
 			t.Errorf("got an overlap of %d, want 1", got)
 		}
 	})
@@ -124,7 +124,7 @@ func TestKeyRetention(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		capture(t, s, "k", body("r", "1", "p")).wantStatus(t, 201)
 		wantCharges(t, s, 2)
-		if got := s.Ledger().DoubleCharges(); len(got) != 1 {
+		if got := s.Charges().DoubleCharges(); len(got) != 1 {
 			t.Errorf("got %v, want the key", got)
 		}
 	})

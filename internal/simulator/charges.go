@@ -8,11 +8,11 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// Ledger is what really happened: the oracle for "at most once". It is a copy,
-// and holds neither payer tokens nor access tokens.
-type Ledger struct {
-	// Charges are all real movements of money, in order.
-	Charges []Charge `json:"charges"`
+// Charges reports which money really moved: the oracle for "at most once". It is a
+// copy, and holds neither payer tokens nor access tokens.
+type Charges struct {
+	// List has all real movements of money, in order.
+	List []Charge `json:"charges"`
 	// ByKey sums the charges by idempotency key, across forgotten keys: a count
 	// above one is a double charge.
 	ByKey map[string]Tally `json:"by_key"`
@@ -25,7 +25,7 @@ type Ledger struct {
 	// Rejected is the number of captures that ended as rejected payments; neither
 	// errors nor repetitions count.
 	Rejected int `json:"rejected"`
-	// Refunds sums what was given back; charges are not lessened by it.
+	// Refunds sums the refunded money; the charges do not decrease.
 	Refunds Tally `json:"refunds"`
 	// MaxConcurrent is the greatest number of POSTs of captures in flight.
 	MaxConcurrent int `json:"max_concurrent"`
@@ -62,9 +62,9 @@ func (t Tally) add(amount decimal.Decimal) Tally {
 
 // DoubleCharges returns the idempotency keys that were charged more than once,
 // sorted.
-func (l Ledger) DoubleCharges() []string {
+func (c Charges) DoubleCharges() []string {
 	var keys []string
-	for key, tally := range l.ByKey {
+	for key, tally := range c.ByKey {
 		if tally.Count > 1 {
 			keys = append(keys, key)
 		}
@@ -73,13 +73,13 @@ func (l Ledger) DoubleCharges() []string {
 	return keys
 }
 
-// Ledger returns a snapshot of what has happened so far.
-func (s *Simulator) Ledger() Ledger {
+// Charges returns a copy of what has happened so far.
+func (s *Simulator) Charges() Charges {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := &s.book
-	l := Ledger{
-		Charges:            slices.Clone(b.charges),
+	c := Charges{
+		List:               slices.Clone(b.charges),
 		ByKey:              maps.Clone(b.byKey),
 		ByReference:        maps.Clone(b.byReference),
 		Calls:              b.calls,
@@ -91,15 +91,15 @@ func (s *Simulator) Ledger() Ledger {
 		OverlapByReference: maps.Clone(b.maxOverlap),
 	}
 	for reference, keys := range b.keysByReference {
-		l.KeysByReference[reference] = slices.Clone(keys)
+		c.KeysByReference[reference] = slices.Clone(keys)
 	}
 	for _, overlap := range b.maxOverlap {
-		l.MaxOverlapPerReference = max(l.MaxOverlapPerReference, overlap)
+		c.MaxOverlapPerReference = max(c.MaxOverlapPerReference, overlap)
 	}
-	return l
+	return c
 }
 
-// book is the ledger as it is kept, under the simulator's lock.
+// book holds the data of Charges, under the simulator's lock.
 type book struct {
 	charges         []Charge
 	byKey           map[string]Tally
