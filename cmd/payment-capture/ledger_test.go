@@ -216,8 +216,8 @@ func TestLedgerStats(t *testing.T) {
 	w.leavesNothing()
 }
 
-// A person asks beside the service, whose store is locked and must stay as it
-// is.
+// TestLedgerCommandsLeaveLedgerDirAlone: the store of the running service is locked,
+// and must not change.
 func TestLedgerCommandsLeaveLedgerDirAlone(t *testing.T) {
 	dir := t.TempDir()
 	w := newLedgerWorld(t, "LEDGER_DIR="+dir)

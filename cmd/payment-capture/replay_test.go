@@ -176,10 +176,10 @@ func TestReplayParked(t *testing.T) {
 		t.Fatal(err)
 	}
 	state := filepath.Join(t.TempDir(), "s")
-	if got := command(t, "replay", "--parked", "--event", "nobody's", "--dry-run", "--state", state); got.code != exitOK || !strings.Contains(got.stdout, "3 records that were read none is selected") {
+	if got := command(t, "replay", "--parked", "--event", "nobody's", "--dry-run", "--state", state); got.code != exitOK || !strings.Contains(got.stdout, "none of the 3 records that were read is selected") {
 		t.Errorf("nobody's event: got %+v", got)
 	}
-	if got := command(t, "replay", "--parked", "--event", "damaged", "--dry-run", "--state", state); !strings.Contains(got.stdout, "no parked record") {
+	if got := command(t, "replay", "--parked", "--event", "damaged", "--dry-run", "--state", state); !strings.Contains(got.stdout, "not a parked record") {
 		t.Errorf("a damaged parked record: got %+v", got)
 	}
 	if got := command(t, "replay", "--parked", "--all", "--yes", "--state", filepath.Join(state, "nowhere")); got.code != exitFailed ||
@@ -194,7 +194,7 @@ func TestReplayParked(t *testing.T) {
 	}
 }
 
-// TestReplayIsInterruptedAndResumed as a person does it.
+// TestReplayIsInterruptedAndResumed interrupts a replay by SIGINT and resumes it.
 func TestReplayIsInterruptedAndResumed(t *testing.T) {
 	w := newReplayWorld(t, 20)
 	state := filepath.Join(t.TempDir(), "state.json")

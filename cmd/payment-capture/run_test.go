@@ -107,7 +107,7 @@ func TestSimulatorUntilSIGTERM(t *testing.T) {
 	}
 }
 
-// A taken port is no wrong flag: whoever starts the process may try again.
+// A taken port is not a usage error, because a later start may succeed.
 func TestTakenPorts(t *testing.T) {
 	taken := takenAddress(t)
 	setEnv(t, "ADMIN_ADDR="+taken, "MERCADOPAGO_ACCESS_TOKEN="+accessToken, "CURRENCY=MXN", "KAFKA_BROKERS=localhost:1")

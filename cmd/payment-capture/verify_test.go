@@ -83,7 +83,7 @@ func commitAll(t *testing.T, client *kgo.Client) {
 }
 
 // commitEnds commits the end of the input for the service's group; another tool
-// gives no metadata.
+// commits no metadata.
 func commitEnds(t *testing.T, client *kgo.Client, metadata string) {
 	t.Helper()
 	admin := kadm.NewClient(client)

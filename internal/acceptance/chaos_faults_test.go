@@ -21,7 +21,7 @@ func (c *chaos) kill(f fault) {
 // as an upgrade does.
 func (c *chaos) restart(f fault) {
 	s := c.seats[f.seat]
-	c.did("restart", "%s: told to stop", s.name)
+	c.did("restart", "%s: SIGTERM", s.name)
 	began := time.Now()
 	s.down(syscall.SIGTERM)
 	c.did("restarted", "%s: stopped after %.1fs, another is started", s.name, time.Since(began).Seconds())

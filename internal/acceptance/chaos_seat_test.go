@@ -33,9 +33,9 @@ type seat struct {
 
 // process is a process of the command.
 type process struct {
-	cmd   *exec.Cmd
-	ended chan struct{}
-	told  syscall.Signal // the signal that the test sent; 0: none
+	cmd    *exec.Cmd
+	ended  chan struct{}
+	signal syscall.Signal // the signal that the test sent; 0: none
 }
 
 // exitFenced is the exit code if another process has the same INSTANCE_ID.
@@ -94,10 +94,10 @@ func (s *seat) endedBy(p *process) {
 	s.running = slices.DeleteFunc(s.running, func(other *process) bool { return other == p })
 	code := p.cmd.ProcessState.ExitCode()
 	switch {
-	case p.told == syscall.SIGKILL, p.told == syscall.SIGTERM && code == 0:
+	case p.signal == syscall.SIGKILL, p.signal == syscall.SIGTERM && code == 0:
 	case code == exitFenced:
 		s.c.did("fenced", "%s: fenced by another process of its identity", s.name)
-	case p.told == syscall.SIGTERM && code == 1:
+	case p.signal == syscall.SIGTERM && code == 1:
 		// The process could not find out how its last transaction ended.
 		s.c.did("unclean", "%s: stopped with exit code 1", s.name)
 	default:
@@ -114,7 +114,7 @@ func (s *seat) down(signal syscall.Signal) {
 	s.empty = true
 	running := slices.Clone(s.running)
 	for _, p := range running {
-		p.told = signal
+		p.signal = signal
 		_ = p.cmd.Process.Signal(signal) // the process may have ended
 	}
 	s.mu.Unlock()
@@ -124,7 +124,7 @@ func (s *seat) down(signal syscall.Signal) {
 		case <-time.After(time.Minute):
 			s.c.t.Errorf("instance %s does not end after %s; log:\n%s", s.name, signal, s.c.log.tail())
 			s.mu.Lock()
-			p.told = syscall.SIGKILL
+			p.signal = syscall.SIGKILL
 			_ = p.cmd.Process.Kill()
 			s.mu.Unlock()
 			<-p.ended

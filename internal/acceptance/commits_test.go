@@ -269,11 +269,11 @@ func (w *world) callsStop(in *instance, fix func()) {
 // fails only after half a minute.
 func callsStopWhileCommitsHang(w *world) {
 	var broken atomic.Bool
-	mended := make(chan struct{})
+	recovered := make(chan struct{})
 	line := &wire{}
 	line.at(func(key int16) effect {
 		if key == kmsg.TxnOffsetCommit.Int16() && broken.Load() {
-			<-mended
+			<-recovered
 		}
 		return passed
 	})
@@ -283,7 +283,7 @@ func callsStopWhileCommitsHang(w *world) {
 	broken.Store(true)
 	w.callsStop(in, func() {
 		broken.Store(false)
-		close(mended)
+		close(recovered)
 	})
 	w.want(w.awaitDecisions(), map[string]int{"captured": 1001})
 	w.wantOneCallPerEvent()
@@ -297,7 +297,7 @@ func openTransactionNamed(w *world) {
 	w.choosePartitions()
 	w.send(order{id: "e1", partition: 1}, order{id: "e2", partition: 2})
 	w.awaitDecisions()
-	const id = "somebody's producer"
+	const id = "another producer"
 	other := w.newClient(kgo.TransactionalID(w.name+id), kgo.TransactionTimeout(10*time.Minute),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err := other.BeginTransaction(); err != nil {

@@ -15,13 +15,13 @@ import (
 // last one repeats.
 type competingLease struct {
 	*lease
-	tells [][]event.Known
+	known [][]event.Known
 	asked int
 }
 
 func (h *competingLease) UnderReference(context.Context) ([]event.Known, error) {
 	h.asked++
-	return h.tells[min(h.asked, len(h.tells))-1], nil
+	return h.known[min(h.asked, len(h.known))-1], nil
 }
 
 // bubble is the time at which a bubble begins.
@@ -72,7 +72,7 @@ func TestPaymentOfACompetingAttempt(t *testing.T) {
 	refusal := find(seen(declined("cc_rejected_high_risk"), "7", bubble))
 	for name, test := range map[string]struct {
 		found    mercadopago.Found
-		tells    [][]event.Known
+		known    [][]event.Known
 		want     string
 		detail   string // in it, where parked
 		searches int
@@ -97,7 +97,7 @@ func TestPaymentOfACompetingAttempt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				h := &competingLease{lease: newLease(nil), tells: test.tells}
+				h := &competingLease{lease: newLease(nil), known: test.known}
 				a := newAPI(noAnswer())
 				a.found = []mercadopago.Found{test.found}
 				d, err := newCapturer(a, func(c *config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), h)
@@ -150,8 +150,8 @@ func TestOldAttemptWithACompetingOneIsRetried(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		own, e := inherited(t, 2*time.Hour)
-		h := &competingLease{lease: own, tells: [][]event.Known{{openCompeting()}}}
-		h.tells[0][0].Attempt.First = h.tried.First
+		h := &competingLease{lease: own, known: [][]event.Known{{openCompeting()}}}
+		h.known[0][0].Attempt.First = h.tried.First
 		a := newAPI(captured())
 		a.found = []mercadopago.Found{find(seen(captured(), "7", h.tried.First.Add(time.Second)))}
 		d, err := newCapturer(a, func(c *config) { c.KeyRetention = 24 * time.Hour }).Capture(t.Context(), e, h)

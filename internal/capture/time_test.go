@@ -68,7 +68,7 @@ func TestBudget(t *testing.T) {
 		"one try":  {noAnswer(), time.Hour, 1, "parked undecided"},
 		"deadline": {busy(), 3 * time.Minute, 1 << 30, "parked undecided"},
 		// The time that the API asks for does not count, the calls do.
-		"told to wait past the deadline": {wait(10 * time.Minute), 5 * time.Minute, 8, "parked undecided"},
+		"a retry time past the deadline": {wait(10 * time.Minute), 5 * time.Minute, 8, "parked undecided"},
 		"the answer's own reason":        {withReason(unavailable()), time.Hour, 3, "parked reference_duplicated"},
 	} {
 		t.Run(name, func(t *testing.T) {

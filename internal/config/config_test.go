@@ -247,7 +247,7 @@ func TestReadAdmin(t *testing.T) {
 }
 
 func TestSecretsInTheTable(t *testing.T) {
-	setEnv(t, "KAFKA_SASL_MECHANISM=PLAIN", "KAFKA_SASL_USER=somebody", "KAFKA_SASL_PASSWORD="+password)
+	setEnv(t, "KAFKA_SASL_MECHANISM=PLAIN", "KAFKA_SASL_USER=some-user", "KAFKA_SASL_PASSWORD="+password)
 	c, err := config.Read()
 	if err != nil {
 		t.Fatal(err)
@@ -257,7 +257,7 @@ func TestSecretsInTheTable(t *testing.T) {
 		values[row.Name] = row.Value
 	}
 	for name, want := range map[string]string{
-		"MERCADOPAGO_ACCESS_TOKEN": "[redacted]", "KAFKA_SASL_PASSWORD": "[redacted]", "KAFKA_SASL_USER": "somebody",
+		"MERCADOPAGO_ACCESS_TOKEN": "[redacted]", "KAFKA_SASL_PASSWORD": "[redacted]", "KAFKA_SASL_USER": "some-user",
 		"KAFKA_BROKERS": "localhost:9092", "MERCADOPAGO_ACCESS_TOKEN_FILE": "",
 	} {
 		if values[name] != want {

@@ -140,7 +140,7 @@ func TestInvalidOutcomesNameTheirField(t *testing.T) {
 		"data.amount":             {data("captured", "amount", "700.5"), data("captured", "amount", "-1.00"), data("captured", "amount", 700.5)},
 		"data.currency":           {data("captured", "currency", "EUR")},
 		"data.external_reference": {data("captured", "external_reference", "no spaces")},
-		"data.provider":           {data("captured", "provider", "somebody else")},
+		"data.provider":           {data("captured", "provider", "another provider")},
 		"data.payment_id":         {data("captured", "payment_id", "")},
 		"data.captured_at":        {data("captured", "captured_at", ""), data("captured", "captured_at", "then")},
 		"data.reason":             {data("rejected", "reason", ""), data("captured", "reason", "why")},

@@ -117,7 +117,7 @@ func (d *ValueDigest) Matches(value []byte) bool {
 }
 
 // DecodeParked reverses [EncodeParked]. Only the headers from the last reason on
-// belong to the service: the input may be a parked record itself that somebody
+// belong to the service: the input may be a parked record itself that an operator
 // sent again by hand. The error is [ErrNotParked] with the header that is missing
 // or damaged; the result then has what could be read.
 func DecodeParked(m Message) (ParkedRecord, error) {

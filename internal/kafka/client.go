@@ -127,7 +127,7 @@ func NewSASL(mechanism, user string, source func() (secret.Text, error)) (sasl.M
 }
 
 // AwaitCluster repeats a start until it succeeds, if it fails for a reason that passes
-// by itself, such as a broker that is not up yet. It gives up after patience.
+// by itself, such as a broker that is not up yet. It returns an error after patience.
 func AwaitCluster(ctx context.Context, patience time.Duration, log *slog.Logger, start func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the cluster was not ready for %s", patience))
 	defer cancel()

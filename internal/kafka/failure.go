@@ -89,7 +89,7 @@ func isFencing(err error) bool {
 // complete a hanging transaction, and brokers have answered so to the only producer of
 // an id.
 //
-// The owner is looked up first, because whoever initialises the id becomes the owner.
+// The owner is looked up first, because a client that initialises the id becomes the owner.
 func (c *Committer) checkFenced(ctx context.Context, member string, began time.Time, cause error) error {
 	if !isFencing(cause) || time.Since(began) >= txnrecovery.TransactionTimeout {
 		return nil

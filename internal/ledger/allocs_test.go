@@ -49,7 +49,7 @@ func TestAllocationsOfAGlimpse(t *testing.T) { //nolint:paralleltest // AllocsPe
 				t.Fatal(err)
 			}
 		}) / events; n > tt.most {
-			t.Errorf("the glimpse of %q allocates %.2f times for each event, more than %v", tt.prefix, n, tt.most)
+			t.Errorf("the snapshot of %q allocates %.2f times for each event, more than %v", tt.prefix, n, tt.most)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.At
 	start := time.Now()
 	in := &attemptWrite{id: id, partition: l.Partition(input), attempt: &a, value: EncodeAttempt(a)}
 	done := make(chan error, 1)
-	// The write goes on if the caller gives up, because it may have been sent.
+	// The write goes on if the caller stops waiting, because it may have been sent.
 	if _, err := l.writes.write(in, func(err error) { done <- err }); err != nil { //nolint:contextcheck // as said
 		return err
 	}

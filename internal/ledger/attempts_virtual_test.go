@@ -49,7 +49,7 @@ func TestRefusedAttempt(t *testing.T) {
 	})
 }
 
-// Who returns up waiting is told so; the attempt is written all the same when it
+// A caller that stops waiting gets an error; the attempt is written all the same when it
 // can be, and known meanwhile.
 func TestAttemptThatIsNotWaitedFor(t *testing.T) {
 	inWorld(t, func(w *world) {

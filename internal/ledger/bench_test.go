@@ -99,8 +99,8 @@ func BenchmarkStoreLookup(b *testing.B) {
 	}
 }
 
-// BenchmarkStoreGlimpse looks up as many at once as one poll gives.
-func BenchmarkStoreGlimpse(b *testing.B) {
+// BenchmarkStorePrefetch looks up as many events at once as one poll returns.
+func BenchmarkStorePrefetch(b *testing.B) {
 	s := benchStore(b)
 	defer s.close()
 	const per = 1000

@@ -18,7 +18,7 @@ import (
 )
 
 // Damage that shows while it runs is no answer: the store is read again, and
-// meanwhile nobody is told "never attempted".
+// meanwhile no lookup returns "never attempted".
 func TestDamageWhileRunning(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t

@@ -102,20 +102,20 @@ func oddDecisions(t *testing.T) []*event.Decision {
 }
 
 // What is written is what the library would write, and so what it reads; and
-// looking it through gives the same.
+// looking it through returns the same.
 func TestEntriesAreWrittenAsTheLibraryWritesThem(t *testing.T) {
 	ds := oddDecisions(t)
 	for _, d := range decisionsForTest(t) {
 		ds = append(ds, d, &event.Decision{Result: d.Result, At: d.At})
 	}
-	glanced := 0
+	scanned := 0
 	for _, d := range ds {
 		got, err := EncodeDecision(d)
 		if want := byTheLibrary(t, d); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("%+v is written as\n%x, %v, and by the library as\n%x", d, got, err, want)
 		}
 		if agree(t, got) {
-			glanced++
+			scanned++
 		}
 		attempt, err := cbor.Marshal(wireAttemptOf(d.Attempt))
 		if got := EncodeAttempt(d.Attempt); err != nil || !bytes.Equal(got, attempt) {
@@ -123,12 +123,12 @@ func TestEntriesAreWrittenAsTheLibraryWritesThem(t *testing.T) {
 		}
 		agreeOnAttempt(t, attempt)
 	}
-	if glanced < len(ds)/2 {
-		t.Errorf("of %d decisions %d are looked through", len(ds), glanced)
+	if scanned < len(ds)/2 {
+		t.Errorf("of %d decisions %d are looked through", len(ds), scanned)
 	}
 }
 
-func TestDecisionsNeedOneVerdict(t *testing.T) {
+func TestDecisionsNeedOneOutcome(t *testing.T) {
 	ds := decisionsForTest(t)
 	for _, d := range []*event.Decision{{At: aTime(1)}, {At: aTime(1), Result: event.Result{Outcome: ds["captured"].Outcome, ParkInfo: ds["parked"].ParkInfo}}} {
 		if value, err := EncodeDecision(d); err == nil {

@@ -39,7 +39,7 @@ func (w *world) answerEpochs(end func(partition, epoch int32) (int32, int64)) *e
 				rp := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
 				rp.Partition = p.Partition
 				// The library compares too, before it fetches, and says what epoch it
-				// takes the leader to be of. It is told that all is well, so that
+				// takes the leader to be of. The client gets no error, so that
 				// nothing but our own comparison halts.
 				rp.LeaderEpoch, rp.EndOffset = p.LeaderEpoch, 1<<40
 				if p.CurrentLeaderEpoch < 0 {
@@ -56,7 +56,7 @@ func (w *world) answerEpochs(end func(partition, epoch int32) (int32, int64)) *e
 }
 
 // inEpochs writes events under several leaders, and closes a ledger that has read
-// them. It gives the epoch of each partition's last record.
+// them. It returns the epoch of each partition's last record.
 func (w *world) inEpochs() map[int32]int32 {
 	t := w.t
 	t.Helper()

@@ -89,7 +89,7 @@ func TestCatchUpWaitsForOpenTransactions(t *testing.T) {
 	})
 }
 
-// What no time-out ends is ended by whoever can; what keeps the ledger is shown
+// A transaction that no time-out ends is completed; the reason for the wait is shown
 // until then.
 func TestTransactionThatStaysOpen(t *testing.T) {
 	inWorld(t, func(w *world) {

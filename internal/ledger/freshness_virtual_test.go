@@ -15,10 +15,10 @@ import (
 
 // refuseReading lets the brokers refuse every fetch of the ledger, until the
 // function is called: a permission that was taken away.
-func (w *world) refuseReading() (mend func()) {
-	var mended atomic.Bool
+func (w *world) refuseReading() (allow func()) {
+	var readable atomic.Bool
 	w.broker.Fake.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		if mended.Load() {
+		if readable.Load() {
 			return nil, nil, false
 		}
 		w.broker.Fake.KeepControl()
@@ -37,7 +37,7 @@ func (w *world) refuseReading() (mend func()) {
 		}
 		return resp, nil, true
 	})
-	return func() { mended.Store(true) }
+	return func() { readable.Store(true) }
 }
 
 // A ledger that has not read for long what others write does not answer "never
@@ -46,7 +46,7 @@ func TestStaleLedgerDoesNotAnswer(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.events(3)
 		l := w.started("a")
-		mend := w.refuseReading()
+		allow := w.refuseReading()
 		<-time.After(time.Minute)
 		// Another instance captures an event of another partition.
 		w.transaction(kgo.TryCommit, w.decision(1, "elsewhere", decisionsForTest(t)["captured"]))
@@ -56,7 +56,7 @@ func TestStaleLedgerDoesNotAnswer(t *testing.T) {
 		if h, err := l.Lookup(ctx, "elsewhere"); err == nil && h.Decision == nil && h.Attempt == nil {
 			w.t.Errorf("an hour after it was captured it is said never to have been attempted; health %+v", l.Health())
 		}
-		mend()
+		allow()
 		<-time.After(time.Minute)
 		w.knows(l, "elsewhere", known{decided: "captured"})
 	})

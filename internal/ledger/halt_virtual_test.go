@@ -55,7 +55,7 @@ func TestHalts(t *testing.T) {
 		says    string
 	}{
 		"the topic is deleted":   {(*world).deleteTopic, "ledger_missing: topic \"ledger\": it was deleted:"},
-		"the topic is made anew": {func(w *world) { w.deleteTopic(); w.createTopic() }, "ledger_missing: topic \"ledger\": it was deleted and recreated:"},
+		"the topic is recreated": {func(w *world) { w.deleteTopic(); w.createTopic() }, "ledger_missing: topic \"ledger\": it was deleted and recreated:"},
 		"the policy deletes":     {func(w *world) { w.setPolicy("delete") }, "ledger_missing: topic \"ledger\" has cleanup.policy=delete"},
 		"an unreadable value": {
 			func(w *world) { w.plain(record(1, KindDecision, "e1", []byte("{}"))) },
@@ -86,8 +86,8 @@ func TestHalts(t *testing.T) {
 	}
 }
 
-// A policy that is mended in time halts no longer.
-func TestMendedPolicy(t *testing.T) {
+// A policy that is corrected in time does not halt the ledger.
+func TestCorrectedPolicy(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.events(3)
 		l := w.started("a")
@@ -155,7 +155,7 @@ func TestStoreAheadOfTheTopicHalts(t *testing.T) {
 	})
 }
 
-// A topic of another id at the start is another ledger: the store is read anew.
+// A topic of another id at the start is another ledger: the ledger reads all of it.
 func TestAnotherTopicAtTheStart(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t

@@ -148,17 +148,17 @@ func TestOverlay(t *testing.T) {
 			w.o.failed(w.withdrawal())
 			w.shows("attempt 5 ")
 		},
-		"attempted anew after a withdrawal": func(w written) {
+		"attempted again after a withdrawal": func(w written) {
 			first := w.attempt(0, 5)
 			w.o.acked(first, 7)
 			back := w.withdrawal()
-			anew := w.attempt(0, 6)
+			second := w.attempt(0, 6)
 			w.shows("attempt 6 withdrawn [0]")
 			w.o.acked(back, 8)
-			w.o.acked(anew, 9)
+			w.o.acked(second, 9)
 			w.readBack(8, key, nil)
 			w.shows("attempt 6 ")
-			w.readBack(9, key, anew.value)
+			w.readBack(9, key, second.value)
 			w.shows("")
 		},
 		"withdrawn in one partition": func(w written) {

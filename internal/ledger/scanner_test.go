@@ -12,7 +12,7 @@ import (
 )
 
 // agree checks that what is looked through is what the library decodes.
-func agree(t *testing.T, value []byte) (glanced bool) {
+func agree(t *testing.T, value []byte) (scanned bool) {
 	t.Helper()
 	g, ok := scanDecision(value)
 	if !ok {
@@ -39,7 +39,7 @@ func agree(t *testing.T, value []byte) (glanced bool) {
 }
 
 // agreeOnAttempt is agree for an attempt.
-func agreeOnAttempt(t *testing.T, value []byte) (glanced bool) {
+func agreeOnAttempt(t *testing.T, value []byte) (scanned bool) {
 	t.Helper()
 	a, ok := scanAttempt(value)
 	if !ok {

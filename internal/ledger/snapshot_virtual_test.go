@@ -11,7 +11,7 @@ import (
 	"payment-capture/internal/event"
 )
 
-// What a glimpse shows is what a look-up finds, of each of the events, whatever
+// A snapshot returns what a lookup returns, for each of the events, whatever
 // their order.
 func TestGlimpseShowsWhatIsKnown(t *testing.T) {
 	inWorld(t, func(w *world) {
@@ -25,19 +25,19 @@ func TestGlimpseShowsWhatIsKnown(t *testing.T) {
 		}
 		seen := l.Snapshot(ids)
 		if len(seen) != len(ids) {
-			t.Fatalf("%d glimpses of %d events", len(seen), len(ids))
+			t.Fatalf("%d snapshots of %d events", len(seen), len(ids))
 		}
 		for i, id := range ids {
 			if !l.IsCurrent(id, seen[i]) {
-				t.Errorf("the glimpse of %q does not hold", id)
+				t.Errorf("the snapshot of %q does not hold", id)
 			}
 			w.knows(l, id, knownOf(seen[i].History))
 		}
 	})
 }
 
-// A glimpse holds until what is known of the event changes, in whatever way, and
-// nobody is told of the change before.
+// A snapshot holds until the history of the event changes, in whatever way, and
+// the change is visible to no reader before.
 func TestGlimpseHoldsUntilAChange(t *testing.T) {
 	captured := func(w *world) *event.Decision { return decisionsForTest(w.t)["captured"] }
 	for name, change := range map[string]func(w *world, l *Ledger){
@@ -84,14 +84,14 @@ func TestGlimpseHoldsUntilAChange(t *testing.T) {
 				}
 				change(w, l)
 				if l.IsCurrent("e1", before) {
-					w.t.Error("the glimpse holds still")
+					w.t.Error("the snapshot holds still")
 				}
 			})
 		})
 	}
 }
 
-// Of what this process has not read back there is no glimpse, for it may come to
+// There is no snapshot of pending writes, because they may come to
 // nothing.
 func TestNoGlimpseOfWhatIsNotReadBack(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -336,7 +336,7 @@ func (l *Limiter) Release(p *Permit, r Result) Scope {
 // service is halted: only the refusal of a payer. It is a rejection, which is final, and the halt may explain
 // it: with the token of another application every payer is refused. A refused
 // request is parked also during a halt for another cause, because an operator can
-// retry it, and the API looked at the request, whoever asked.
+// retry it, and the API processed the request.
 func (l *Limiter) postponesLocked(r Result) bool {
 	return l.halt != nil && r.Cause == mercadopago.CausePayer && r.Meaning == mercadopago.Rejected
 }
@@ -391,7 +391,7 @@ func (l *Limiter) Rest() (done func()) {
 	return func() { l.resting.Add(-1) }
 }
 
-// recordLocked tells the circuit breaker the result of a call. A call that began
+// recordLocked records the result of a call in the circuit breaker. A call that began
 // before the circuit changed shows an earlier state, and a failed read shows that
 // of reads.
 func (l *Limiter) recordLocked(p *Permit, r Result) {

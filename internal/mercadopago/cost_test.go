@@ -22,7 +22,7 @@ type canned struct {
 	request []byte      // the part of the request that was written so far
 	due     chan []byte // the answers to read
 	rest    []byte
-	writes  chan<- int // nil, or told how many writes each request took
+	writes  chan<- int // nil, or receives how many writes each request took
 	written int
 }
 

@@ -254,7 +254,7 @@ func TestEffectUnknown(t *testing.T) {
 		t.Error("what was not sent has no effect")
 	}
 	if half := (Answer{Meaning: Retry, Cause: CauseNoAnswer, HTTPStatus: 429, Sent: true}); !half.EffectUnknown() {
-		t.Error("half an answer tells nothing, whatever its status")
+		t.Error("half an answer decides nothing, whatever its status")
 	}
 }
 

@@ -22,8 +22,8 @@ type Identity interface {
 // A call binds the id to what was called for: another order, amount, currency,
 // reference or payer under it is a conflict. Before any call nothing is bound, so an
 // event that was parked without one and comes with other content was corrected, and
-// is evaluated anew. What was parked stays parked otherwise, unless an operator
-// resent it: that undoes this very parking only, because the record that was resent
+// is evaluated again. Otherwise a parked event stays parked, unless an operator
+// resent it. The resend undoes this park decision only, because the resent record
 // may be replayed as well.
 func Respond(e *event.ReadyToCapture, resend *event.Resend, h event.History) Disposition {
 	return respond(e, e, resend, h)

@@ -173,7 +173,7 @@ func (r Rules) Unfit(e *event.ReadyToCapture, resent bool, now time.Time) *event
 			e.Time.UTC().Format(time.RFC3339), r.MaxEventAge)}
 	case age < -max(event.ClockTolerance, r.MaxEventLead):
 		return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
-			"time is %s, still to come: %s ahead of the service's clock (%s), so the age of the event cannot be told",
+			"time is %s, still to come: %s ahead of the service's clock (%s), so the age of the event is unknown",
 			e.Time.UTC().Format(time.RFC3339), e.Time.Sub(now).Round(time.Second), now.UTC().Format(time.RFC3339))}
 	}
 	return nil

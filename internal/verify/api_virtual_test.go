@@ -89,7 +89,7 @@ func TestReadsThatFailAreRepeated(t *testing.T) {
 		if !errors.Is(err, verify.ErrNotAsked) || sum == nil {
 			t.Fatalf("got %v", err)
 		}
-		// What the topics tell is told all the same.
+		// The findings of the topics are reported all the same.
 		if len(found) != 1 || found[0].Kind != verify.MissingOutcome {
 			t.Errorf("got %+v", found)
 		}

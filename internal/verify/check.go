@@ -328,7 +328,7 @@ func (e *eventCheck) checkParked() {
 			e.found(ParkedBesideOutcome, e.names(e.where(), p.where),
 				"it is parked (%s) beside its outcome, and was not sent again: the parked record needs no action", p.Reason)
 		case p.late > undone+1 && p.late > len(e.main.partitions):
-			e.found(DoubledParking, e.names(p.where), "it is parked %d times", p.records)
+			e.found(ParkedTwice, e.names(p.where), "it is parked %d times", p.records)
 		case p.records > undone+1:
 			e.sum.repeated += int64(p.records - undone - 1)
 		}

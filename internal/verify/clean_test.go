@@ -193,7 +193,7 @@ func TestConflictingEventThatIsParkedIsAWarning(t *testing.T) {
 }
 
 // Before the ledger's time, and without one, every copy of a record and every
-// time that the offsets were set back gives an outcome that is not marked.
+// time that the offsets were set back leads to an outcome that is not marked.
 func TestRepetitionsWithoutALedger(t *testing.T) {
 	t.Parallel()
 	plant := func(w *world) {
@@ -232,7 +232,7 @@ func TestRepetitionsWithoutALedger(t *testing.T) {
 }
 
 // metadata is that of a commit: of the topic of this id, without a run, with a bitmap of what is
-// settled at and above the committed offset.
+// completed at and above the committed offset.
 func metadata(topic [16]byte, bitmap byte) string {
 	buf := append([]byte{2}, topic[:]...)
 	buf = append(buf, make([]byte, 16)...)
@@ -306,8 +306,8 @@ func TestResendUnderWay(t *testing.T) {
 	w.expect(want{verify.MissingOutcome, "e1"})
 }
 
-// An event that is under way is judged by the outcome that it may have already.
-func TestOutcomesOfEventsUnderWayAreJudged(t *testing.T) {
+// An event that is under way may have an outcome already, which is checked.
+func TestOutcomesOfEventsUnderWayAreChecked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clean(3)
@@ -325,7 +325,7 @@ func TestTopicsThatAreOne(t *testing.T) {
 	for name, topics := range map[string]verify.Topics{
 		"one for both outcomes":    {Input: input, Captured: captured, Rejected: captured, Parked: parked, Ledger: ledgers},
 		"outcomes in the input":    {Input: input, Captured: input, Rejected: input, Parked: parked, Ledger: ledgers},
-		"all verdicts in one":      {Input: input, Captured: captured, Rejected: captured, Parked: captured, Ledger: ledgers},
+		"all decisions in one":     {Input: input, Captured: captured, Rejected: captured, Parked: captured, Ledger: ledgers},
 		"captured in the input":    {Input: input, Captured: input, Rejected: rejected, Parked: parked, Ledger: ledgers},
 		"all in one, no ledger":    {Input: input, Captured: input, Rejected: input, Parked: parked},
 		"each its own, no ledger":  {Input: input, Captured: captured, Rejected: rejected, Parked: parked},

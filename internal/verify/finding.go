@@ -25,7 +25,7 @@ const (
 	DoubledOutcome       Kind = "doubled_outcome"
 	ContradictoryOutcome Kind = "contradictory_outcomes"
 	ParkedBesideOutcome  Kind = "parked_beside_outcome"
-	DoubledParking       Kind = "doubled_parking"
+	ParkedTwice          Kind = "parked_twice"
 	WrongAmount          Kind = "wrong_amount"
 	WrongCurrency        Kind = "wrong_currency"
 	WrongOrder           Kind = "wrong_order"
@@ -58,7 +58,7 @@ const (
 // Kinds lists every kind.
 func Kinds() []Kind {
 	return []Kind{
-		MissingOutcome, UndecidedAttempt, DoubledOutcome, ContradictoryOutcome, ParkedBesideOutcome, DoubledParking,
+		MissingOutcome, UndecidedAttempt, DoubledOutcome, ContradictoryOutcome, ParkedBesideOutcome, ParkedTwice,
 		WrongAmount, WrongCurrency, WrongOrder, WrongReference, WrongID, WrongTopic, ContentsDiffer, InvalidOutcome,
 		OutcomeWithoutEvent, LedgerDiffers, LedgerWithoutOutcome, OutcomeNotInLedger, LedgerWithoutEvent, InvalidLedgerRecord,
 		ForeignOffset, GroupWithoutOffsets, LedgerWithoutDecisions,

@@ -62,7 +62,7 @@ func (w *world) parkAndDecide(of *kgo.Record, reason event.ParkReason) {
 }
 
 // TestParkedAsTheServiceDecodedIt: the parked record has a timestamp, so an event
-// without a time is valid there. Its parked_event_id tells how the service took it.
+// without a time is valid there. Its parked_event_id shows how the service decoded it.
 func TestParkedAsTheServiceDecodedIt(t *testing.T) {
 	t.Parallel()
 	testFaults(t, map[string]fault{

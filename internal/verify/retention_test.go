@@ -129,7 +129,7 @@ func TestParkedRecordOfADeletedCopy(t *testing.T) {
 	}
 }
 
-// A topic that was deleted and made anew knows nothing of what was before.
+// A recreated topic has no records from before.
 func TestInputThatWasMadeAnew(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -96,7 +96,7 @@ func TestAbortedVerdictsDoNotCount(t *testing.T) {
 	w.expect(want{verify.MissingOutcome, "e1"})
 }
 
-// A verdict whose transaction is open is waited for: the topics' ends lie behind
+// verify waits for the open transaction of an outcome: the topics' ends lie behind
 // it.
 func TestOpenTransactionsAreWaitedFor(t *testing.T) {
 	t.Parallel()

@@ -41,7 +41,7 @@ type fault struct {
 	in []string
 }
 
-// testFaults runs each fault in a world of its own, with all settled.
+// testFaults runs each fault in a world of its own, with all records processed.
 func testFaults(t *testing.T, faults map[string]fault) {
 	t.Helper()
 	for name, f := range faults {
@@ -183,7 +183,7 @@ func TestFaultsOfParkedRecords(t *testing.T) {
 			w.decideParked("e1", undecided, at)
 			w.park(s.record, undecided)
 			w.park(s.record, undecided)
-		}, []want{{verify.DoubledParking, "e1"}}, []string{"2 times"}},
+		}, []want{{verify.ParkedTwice, "e1"}}, []string{"2 times"}},
 		"an invalid event that is not": {
 			func(w *world) { w.sendRaw("{}") },
 			[]want{{verify.MissingOutcome, recordID()}},
@@ -240,7 +240,7 @@ func TestFaultsOfTheLedger(t *testing.T) {
 			o.Amount = mustParse(w.t, "1.00", "MXN")
 			w.decideAs(s.event, o)
 		}, []want{{verify.LedgerDiffers, "e1"}}, []string{"not what the ledger has"}},
-		"another verdict": {func(w *world) {
+		"another outcome": {func(w *world) {
 			s := w.send(order{id: "e1"})
 			w.publish(outcomeOf(s.event, event.TypeCaptured))
 			w.decideAs(s.event, outcomeOf(s.event, event.TypeRejected))

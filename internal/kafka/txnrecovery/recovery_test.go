@@ -226,7 +226,7 @@ func TestCheck(t *testing.T) {
 
 // TestAcquireDecidesByOffsets: the coordinator does not know how the hanging transaction
 // ended, and the principal may not describe the offsets topic. Then the group's offsets
-// decide, unless Check has found that the client was told of a commit.
+// decide, unless Check has found that the client saw the commit.
 func TestAcquireDecidesByOffsets(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -21,7 +21,7 @@ import (
 type Stats struct {
 	Events    int64              `json:"events"`
 	Decisions map[Decision]int64 `json:"decisions"`
-	// Parked counts those that wait for a person, by reason.
+	// Parked counts those that wait for an operator, by reason.
 	Parked map[event.ParkReason]int64 `json:"parked"`
 	// Open counts attempts whose effect is not known, by the age of the first.
 	Open map[Age]int64 `json:"open_attempts"`
@@ -129,7 +129,7 @@ func (s Sum) String() string { return s.total.StringFixed(s.scale) }
 // MarshalText returns the same.
 func (s Sum) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Print writes the counts as a table for a person.
+// Print writes the counts as a table.
 func (s *Stats) Print(w io.Writer) {
 	out := table.NewWriter()
 	out.SetOutputMirror(w)

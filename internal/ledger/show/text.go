@@ -19,7 +19,7 @@ func JSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// Print writes what is known of an event for a person, a line for each thing.
+// Print writes what the ledger knows of an event, one property per line.
 func (e Event) Print(w io.Writer) error {
 	out := &lines{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
 	out.add("event", e.ID)
