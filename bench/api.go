@@ -18,9 +18,9 @@ import (
 
 const roleAPI role = "api"
 
-// api answers every charge as captured, after its latency. It costs some
-// microseconds a call, so that what is measured is never it; the simulator
-// keeps books and costs many times that.
+// api answers every charge as captured, after its latency. A call costs some
+// microseconds, so the API never limits the measurement; the simulator records
+// charges and costs many times that.
 type api struct {
 	latency   atomic.Int64
 	slowEvery atomic.Int64 // one call in so many takes slowBy more; 0: none
@@ -40,14 +40,14 @@ type keySet struct {
 	seen map[uint64]struct{}
 }
 
-// apiSettings are given for a run; the counters begin anew.
+// apiSettings configures the API for a run. Setting them resets the counters.
 type apiSettings struct {
 	Latency   time.Duration `json:"latency"`
 	SlowEvery int64         `json:"slow_every"`
 	SlowBy    time.Duration `json:"slow_by"`
 }
 
-// apiCounts is what the API was asked.
+// apiCounts counts the calls.
 type apiCounts struct {
 	Calls    int64         `json:"calls"`
 	Repeated int64         `json:"repeated"` // calls under a key that was used before
@@ -61,7 +61,7 @@ const (
 	countsPath = "/counts"
 )
 
-// serveAPI is the API's process: it prints its address in its first answer.
+// serveAPI runs the API's process, which prints its address in its first answer.
 func serveAPI(ctx context.Context, s spec) (any, error) {
 	a := &api{seed: maphash.MakeSeed()}
 	a.set(apiSettings{Latency: s.Latency})
@@ -151,7 +151,7 @@ func (a *api) charge(ctx *fasthttp.RequestCtx) {
 	a.calls.Add(1)
 }
 
-// note keeps a key and reports whether it was there.
+// note stores a key and reports whether it was known.
 func (a *api) note(key uint64) bool {
 	k := &a.keys[key%uint64(len(a.keys))]
 	k.mu.Lock()
@@ -164,7 +164,7 @@ func (a *api) note(key uint64) bool {
 	return again
 }
 
-// captured is the body that the simulator gives for a payment that was taken.
+// captured is the simulator's body for a captured payment.
 func (a *api) captured(amount, reference []byte) []byte {
 	id := 10_000_000 + a.nextID.Add(1)
 	date := time.Now().UTC().Format("2006-01-02T15:04:05.000-07:00")
@@ -188,7 +188,7 @@ func (a *api) captured(amount, reference []byte) []byte {
 	return append(b, `"}`...)
 }
 
-// between returns what follows a mark, up to the end character.
+// between returns the text after a mark, up to the end character.
 func between(text []byte, mark string, end byte) []byte {
 	_, rest, ok := bytes.Cut(text, []byte(mark))
 	if !ok {
@@ -201,7 +201,7 @@ func between(text []byte, mark string, end byte) []byte {
 	return found
 }
 
-// apiClient is the parent's way to the API's process.
+// apiClient calls the API's process.
 type apiClient struct{ base string }
 
 func (c apiClient) reset(ctx context.Context, s apiSettings) error {

@@ -16,9 +16,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The loops that one would write in the service's place. They know the happy
-// path alone: no retry, no order by key, nothing about money. That makes them
-// faster than what could be run.
+// The baseline loops. They implement the happy path alone: no retries, no order per
+// key, no protection against double charges. So they are faster than any loop that
+// could be deployed.
 const (
 	roleBare        role = "bare"        // calls, and no Kafka at all
 	roleOne         role = "one"         // one record at a time
@@ -27,7 +27,7 @@ const (
 	roleCopy        role = "copy"        // reads records and writes others in transactions; no calls
 )
 
-// loop is what the baselines have in common.
+// loop holds what the baselines share.
 type loop struct {
 	spec   spec
 	client *http.Client
@@ -39,7 +39,7 @@ func newLoop(s spec) *loop {
 	}}}
 }
 
-// order is what a hand-written loop reads of an event.
+// order has the fields of an event that a baseline reads.
 type order struct {
 	ID   string `json:"id"`
 	Data struct {
@@ -57,7 +57,7 @@ type orderPayer struct {
 	Type  string `json:"type_token,omitempty"`
 }
 
-// charge is what it sends.
+// charge is its request body.
 type charge struct {
 	Wallet struct {
 		Amount      json.Number `json:"transaction_amount"`
@@ -68,13 +68,13 @@ type charge struct {
 	BinaryMode bool       `json:"binary_mode"`
 }
 
-// payment is what it reads of the answer.
+// payment has the fields of the answer that it reads.
 type payment struct {
 	ID     int64  `json:"id"`
 	Status string `json:"status"`
 }
 
-// outcome is what it writes.
+// outcome is the record that it writes.
 type outcome struct {
 	SpecVersion string `json:"specversion"`
 	ID          string `json:"id"`
@@ -91,7 +91,7 @@ type outcome struct {
 	} `json:"data"`
 }
 
-// handle takes one record to its outcome.
+// handle returns the outcome of one record.
 func (l *loop) handle(ctx context.Context, r *kgo.Record) (*kgo.Record, error) {
 	var o order
 	if err := json.Unmarshal(r.Value, &o); err != nil {
@@ -147,7 +147,7 @@ func (l *loop) post(ctx context.Context, key string, body []byte) ([]byte, error
 	return raw, err
 }
 
-// all takes the records to their outcomes, all at once.
+// all handles the records concurrently.
 func (l *loop) all(ctx context.Context, records []*kgo.Record) ([]*kgo.Record, error) {
 	out := make([]*kgo.Record, len(records))
 	failed := make([]error, len(records))
@@ -159,8 +159,8 @@ func (l *loop) all(ctx context.Context, records []*kgo.Record) ([]*kgo.Record, e
 	return out, errors.Join(failed...)
 }
 
-// runBare calls from as many goroutines as may call at once. The bodies are
-// ready before.
+// runBare calls the API from as many goroutines as calls are allowed at once. The
+// bodies are prepared before.
 func runBare(ctx context.Context, s spec) (any, error) {
 	l := newLoop(s)
 	var next atomic.Uint64

@@ -20,7 +20,7 @@ import (
 	"payment-capture/internal/kafkatest"
 )
 
-// broker is Kafka in a container, with its defaults wherever a single broker
+// broker is Kafka in a container, with the default settings that a single broker
 // allows.
 type broker struct {
 	address   string
@@ -29,8 +29,8 @@ type broker struct {
 	admin     *kadm.Client
 }
 
-// jvm are the options of the start script that comes with Kafka. An image's own
-// may be others, such as for a quick start; these come after them.
+// jvm has the options of Kafka's own start script. They override those of an image,
+// which may be tuned for a quick start.
 const jvm = "-Xms1g -Xmx1g -XX:TieredStopAtLevel=4 -XX:-UseSerialGC -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35"
 
 func startBroker(ctx context.Context, more map[string]string) (*broker, error) {
@@ -49,7 +49,7 @@ func startBroker(ctx context.Context, more map[string]string) (*broker, error) {
 		"offsets.topic.replication.factor": "1", "transaction.state.log.replication.factor": "1",
 		"transaction.state.log.min.isr": "1", "share.coordinator.state.topic.replication.factor": "1",
 		"share.coordinator.state.topic.min.isr": "1",
-		// The time to the first outcome is not that for which the broker waits
+		// The broker does not delay the first outcome by waiting
 		// for more members.
 		"group.initial.rebalance.delay.ms": "0",
 	}
@@ -80,8 +80,8 @@ func startBroker(ctx context.Context, more map[string]string) (*broker, error) {
 	return b, nil
 }
 
-// warmUp has the broker make its own topics, for which the first contender
-// would wait otherwise.
+// warmUp makes the broker create its internal topics, so that the first workload does
+// not wait for them.
 func (b *broker) warmUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -137,7 +137,7 @@ func (b *broker) close() error {
 	return testcontainers.TerminateContainer(b.container, testcontainers.StopTimeout(0))
 }
 
-// create makes a topic of one replica.
+// create creates a topic with one replica.
 func (b *broker) create(ctx context.Context, name string, partitions int32, conf map[string]string) error {
 	configs := make(map[string]*string, len(conf))
 	for k, v := range conf {
@@ -157,7 +157,7 @@ func (b *broker) create(ctx context.Context, name string, partitions int32, conf
 	}
 }
 
-// drop deletes topics, so that the disk is not filled by what was measured.
+// drop deletes topics, so that finished measurements do not fill the disk.
 func (b *broker) drop(ctx context.Context, names ...string) error {
 	resp, err := b.admin.DeleteTopics(ctx, names...)
 	if err == nil {
@@ -183,8 +183,8 @@ func (b *broker) visible(ctx context.Context, topic string) (int64, error) {
 	return sum, nil
 }
 
-// readAll hands over all records of a topic that a read-committed reader can
-// see now, by partition in their order.
+// readAll calls a function with all records of a topic that a read-committed reader
+// can see now, in order within a partition.
 func (b *broker) readAll(ctx context.Context, topic string, see func(*kgo.Record)) error {
 	ends, err := b.admin.ListCommittedOffsets(ctx, topic)
 	if err == nil {

@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// childArgument as the first argument makes the process one that is measured,
-// or the API: it gets its orders on the standard input.
+// childArgument as the first argument makes the process a measured one, or the API.
+// Such a process reads commands from the standard input.
 const childArgument = "child"
 
-// spec says what a child is, and how.
+// spec configures a child.
 type spec struct {
 	Role     role          `json:"role"`
 	Brokers  []string      `json:"brokers"`
@@ -27,25 +27,25 @@ type spec struct {
 	Instance string        `json:"instance"`
 	InFlight int           `json:"in_flight"`
 	Dir      string        `json:"dir"`
-	NoIntent bool          `json:"no_intent"` // the service notes no attempts
+	NoIntent bool          `json:"no_intent"` // the service writes no attempts
 	Admin    string        `json:"admin"`     // the service's admin address; "": none
 	Static   bool          `json:"static"`    // static membership
 	Entries  int           `json:"entries"`   // of the ledger
 	TimedIDs bool          `json:"timed_ids"` // of its events; else random ones
 	PollMost int           `json:"poll_most"` // records of one poll
-	Profile  string        `json:"profile"`   // where profiles go; "": none are made
+	Profile  string        `json:"profile"`   // directory of the profiles; "": none
 	Block    bool          `json:"block"`     // block profiles too; they take a tenth of the CPU
 	Latency  time.Duration `json:"latency"`
 }
 
 type role string
 
-// topics are those of one run.
+// topics names the topics of one run.
 type topics struct {
 	Input, Captured, Rejected, Parked, Ledger string
 }
 
-// The commands that a child takes, one a line.
+// The commands of a child, one per line.
 const (
 	cmdUsage    = "usage"    // answered by its consumption up to now
 	cmdProfile  = "profile"  // the profiles begin
@@ -62,8 +62,8 @@ type answer struct {
 	Data  json.RawMessage `json:"data,omitzero"`
 }
 
-// part is what a child does until ctx ends. What it gives goes into the answer
-// to cmdStop, or to cmdUsage if it ended before.
+// part is the work of a child until ctx ends. Its result is in the answer to cmdStop,
+// or to cmdUsage if it ended before.
 type part func(ctx context.Context, s spec) (any, error)
 
 func parts() map[role]part {
@@ -77,7 +77,7 @@ func runChild() error {
 	in := bufio.NewScanner(os.Stdin)
 	in.Buffer(nil, 1<<20)
 	if !in.Scan() {
-		return errors.New("no orders on the standard input")
+		return errors.New("no spec on the standard input")
 	}
 	var s spec
 	if err := json.Unmarshal(in.Bytes(), &s); err != nil {
@@ -85,7 +85,7 @@ func runChild() error {
 	}
 	do, ok := parts()[s.Role]
 	if !ok {
-		return fmt.Errorf("%q is no role", s.Role)
+		return fmt.Errorf("%q is not a role", s.Role)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -140,7 +140,7 @@ func (a answer) with(data any, err error) answer {
 	return a
 }
 
-// consumption asks the kernel what this process has taken.
+// consumption returns the kernel's figures of the resources of this process.
 func consumption() answer {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -149,8 +149,8 @@ func consumption() answer {
 	return answer{CPU: time.Duration(u.Utime.Nano() + u.Stime.Nano()), Peak: memory("VmHWM"), RSS: memory("VmRSS")}
 }
 
-// memory returns a figure of this process's in bytes, 0 where the system does not
-// tell. What rusage has as the peak counts the parent's too.
+// memory returns a memory figure of this process in bytes; 0: the system does not
+// report it. The peak in rusage includes the parent's.
 func memory(name string) int64 {
 	var kib int64
 	if _, err := fmt.Sscan(field("/proc/self/status", name), &kib); err != nil {

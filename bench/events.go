@@ -15,22 +15,22 @@ import (
 
 const currency = "MXN"
 
-// eventID returns the id of the n-th event: one as random as a UUID, since a
-// sorted store takes sorted ids faster.
+// eventID returns the id of the n-th event. It is as random as a UUID, because a
+// sorted store writes sorted ids faster.
 func eventID(n uint64) string {
 	a, b := mix(n), mix(n^0x9e3779b97f4a7c15)
 	return fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", a>>32, a>>16&0xffff, a&0xfff, b>>52, b&0xffffffffffff)
 }
 
-// timedID returns the id of the n-th event as a UUIDv7 is made: the time first, and
-// so in the order in which the events happen.
+// timedID returns the id of the n-th event as a UUIDv7: it begins with the time, so
+// ids are in the order of the events.
 func timedID(n uint64) string {
 	const begin, perMillisecond = 1_767_323_045_678, 3 // ids of one moment are in no order
 	at, b := begin+n/perMillisecond, mix(n)
 	return fmt.Sprintf("%08x-%04x-7%03x-a%03x-%012x", at>>16, at&0xffff, b&0xfff, b>>52, b>>12&0xffffffffffff)
 }
 
-// mix is splitmix64: one to one, and as good as random.
+// mix is splitmix64: a bijection with random-looking results.
 func mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -38,7 +38,7 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// orders says what the events of an input are like.
+// orders configures the events of an input.
 type orders struct {
 	first      uint64 // number of the first event; a number is never used for two
 	timed      bool   // ids are in the order of time; else random
@@ -79,10 +79,10 @@ func (o orders) record(n uint64) *kgo.Record {
 		o.id(id), order, eventTime, order, 5+id%900, id%100, currency, order, mix(id+1), mix(id+2))}
 }
 
-// eventTime is the events', whenever they are made: none is too old here.
+// eventTime is the time of all events; no event is too old here.
 const eventTime = "2026-01-02T03:04:05.678Z"
 
-// produce writes the records that a function gives for the numbers from zero up
+// produce writes the records that a function returns for the numbers from zero up
 // to n.
 func (b *broker) produce(ctx context.Context, n int, from func(uint64) ([]*kgo.Record, error)) error {
 	client, err := newFiller(b.address)
@@ -118,7 +118,7 @@ func (b *broker) produce(ctx context.Context, n int, from func(uint64) ([]*kgo.R
 // fillLinger is short enough for a load that is paced.
 const fillLinger = 2 * time.Millisecond
 
-// newFiller makes a client that writes many records.
+// newFiller returns a client that writes many records.
 func newFiller(address string) (*kgo.Client, error) {
 	return kgo.NewClient(kgo.SeedBrokers(address), kgo.ProducerLinger(fillLinger), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 		kgo.MaxBufferedRecords(100_000), kgo.ProducerBatchCompression(kgo.NoCompression()))
@@ -134,7 +134,7 @@ func (b *broker) fill(ctx context.Context, topic string, n int, o orders) error 
 }
 
 // fillDecided writes n events that were captured before: each into the input,
-// where that is named, and its decision into the ledger.
+// if it is named, and its decision into the ledger.
 func (b *broker) fillDecided(ctx context.Context, t topics, n int, o orders) error {
 	return b.produce(ctx, n, func(i uint64) ([]*kgo.Record, error) {
 		r := o.record(i)
@@ -155,7 +155,7 @@ func (b *broker) fillDecided(ctx context.Context, t topics, n int, o orders) err
 	})
 }
 
-// decisionOn is what the service notes of an event that was captured.
+// decisionOn returns the ledger's decision on a captured event.
 func decisionOn(e *event.ReadyToCapture, n uint64) *event.Decision {
 	at := time.UnixMilli(1_767_323_045_000).UTC()
 	return &event.Decision{

@@ -7,8 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// groupOptions are those of all loops with a group. The library's linger is
-// set to none, which is what suits a loop that waits for each produce.
+// groupOptions returns the options of all loops with a group. The linger is zero,
+// because these loops wait for each produce.
 func groupOptions(s spec) []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(s.Brokers...), kgo.ConsumerGroup(s.Group), kgo.ConsumeTopics(s.Topics.Input),
@@ -21,7 +21,7 @@ func groupOptions(s spec) []kgo.Opt {
 	return opts
 }
 
-// poll returns the records of one poll, up to so many.
+// poll returns the records of one poll, up to a maximum.
 func poll(ctx context.Context, poller interface {
 	PollRecords(ctx context.Context, most int) kgo.Fetches
 }, most int,
@@ -36,7 +36,7 @@ func poll(ctx context.Context, poller interface {
 	return fetches.Records(), nil
 }
 
-// runOne is one record at a time: call, produce, commit.
+// runOne handles one record at a time: call, produce, commit.
 func runOne(ctx context.Context, s spec) (any, error) {
 	l := newLoop(s)
 	client, err := kgo.NewClient(groupOptions(s)...)
@@ -64,8 +64,8 @@ func runOne(ctx context.Context, s spec) (any, error) {
 	}
 }
 
-// runBatch takes a poll's records at once, then produces, then commits. A poll
-// is as large as calls may be made at once.
+// runBatch handles the records of a poll concurrently, then produces, then commits. A
+// poll has as many records as calls are allowed at once.
 func runBatch(ctx context.Context, s spec) (any, error) {
 	l := newLoop(s)
 	client, err := kgo.NewClient(groupOptions(s)...)
@@ -97,8 +97,8 @@ func runTransaction(ctx context.Context, s spec) (any, error) {
 	return nil, inTransactions(ctx, s, func(records []*kgo.Record) ([]*kgo.Record, error) { return l.all(ctx, records) })
 }
 
-// runCopy writes for each record one of an outcome's size, in transactions: no
-// decoding, no ledger, no order. It is what Kafka alone allows.
+// runCopy writes a record of an outcome's size for each record, in transactions: no
+// decoding, no ledger, no order. It measures what Kafka alone allows.
 func runCopy(ctx context.Context, s spec) (any, error) {
 	value := make([]byte, outcomeBytes)
 	for i := range value {
@@ -114,7 +114,7 @@ func runCopy(ctx context.Context, s spec) (any, error) {
 	})
 }
 
-// outcomeBytes is the size of an outcome of the service's.
+// outcomeBytes is the size of the service's outcomes.
 const outcomeBytes = 750
 
 func inTransactions(ctx context.Context, s spec, do func([]*kgo.Record) ([]*kgo.Record, error)) error {
@@ -141,7 +141,7 @@ func inTransactions(ctx context.Context, s spec, do func([]*kgo.Record) ([]*kgo.
 		if err := session.ProduceSync(ctx, out...).FirstErr(); err != nil {
 			return err
 		}
-		// It has to end whatever ctx says, or the next holder waits for it.
+		// End the transaction even after ctx ended, or the next owner waits for it.
 		committed, err := session.End(context.WithoutCancel(ctx), kgo.TryCommit)
 		if err != nil {
 			return err

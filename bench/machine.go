@@ -11,7 +11,7 @@ import (
 	"payment-capture/internal/kafkatest"
 )
 
-// machine is what the figures were measured on.
+// machine describes the machine of a measurement.
 type machine struct {
 	CPU      string `json:"cpu"`
 	Cores    int    `json:"cores"`
@@ -40,14 +40,14 @@ func thisMachine() machine {
 			}
 		}
 	}
-	// Where it is not in a repository, or git is not there, nobody knows.
+	// Unknown outside of a repository or without git.
 	if out, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil { //nolint:noctx // it ends at once
 		m.Revision = strings.TrimSpace(string(out))
 	}
 	return m
 }
 
-// field returns what a file of the system says of a name; "" where there is none.
+// field returns the value of a name in a file of the system; "": there is none.
 func field(path, name string) string {
 	raw, err := os.ReadFile(path) //nolint:gosec // G304: one of the system's
 	if err != nil {

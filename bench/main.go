@@ -1,6 +1,6 @@
-// Command bench measures the service beside the loops that one would write in
-// its place, on a real broker in a container, against an API of a fixed
-// latency in a process of its own. docs/performance.md says what is measured
+// Command bench measures the service beside baseline loops without its guarantees, on
+// a real broker in a container, against an API with a fixed latency in another
+// process. docs/performance.md says what is measured
 // and how; run it with -h for the mixes.
 package main
 
@@ -19,7 +19,7 @@ import (
 	"github.com/testcontainers/testcontainers-go/log"
 )
 
-// options are the command's flags.
+// options holds the command's flags.
 type options struct {
 	mixes    []string
 	only     []string // contenders; empty: all
@@ -46,12 +46,12 @@ func main() {
 		}
 		return
 	}
-	log.SetDefault(log.NewNoopLogger()) // the broker is told of by us
+	log.SetDefault(log.NewNoopLogger()) // say reports the broker
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1) //nolint:gocritic // what is deferred is of no use any more
+		os.Exit(1) //nolint:gocritic // nothing is deferred
 	}
 }
 
@@ -78,19 +78,19 @@ func parse(args []string) (options, error) {
 		return o, err
 	}
 	if set.NArg() > 0 {
-		return o, fmt.Errorf("%q is no flag", set.Arg(0))
+		return o, fmt.Errorf("%q is not a flag", set.Arg(0))
 	}
 	if o.rounds < 1 || o.window <= 0 || o.inFlight < 1 || o.latency < 0 {
-		return o, errors.New("-rounds, -window and -in-flight must be over zero, and -latency not below")
+		return o, errors.New("-rounds, -window and -in-flight must be positive, and -latency must not be negative")
 	}
 	if o.plots != "" && o.results == "" {
-		return o, errors.New("-plots draws what is in -results: name a file")
+		return o, errors.New("-plots needs -results: name a file")
 	}
 	o.mixes = list(mixes)
 	o.only = list(only)
 	for _, name := range o.mixes {
 		if _, ok := allMixes()[name]; !ok && name != "none" {
-			return o, fmt.Errorf("-mix: %q is none of %s", name, strings.Join(mixNames(), ", "))
+			return o, fmt.Errorf("-mix: %q is not one of %s", name, strings.Join(mixNames(), ", "))
 		}
 	}
 	return o, nil
@@ -127,8 +127,8 @@ func run(ctx context.Context, args []string) (err error) {
 	return nil
 }
 
-// runMix measures one mix on a broker of its own, so that none is measured on
-// what another one left.
+// runMix measures one mix on a new broker, so that no mix depends on the data of
+// another.
 func runMix(ctx context.Context, o options, name string, out *report) error {
 	m := allMixes()[name]
 	s, err := newStage(ctx, o, out, name)

@@ -35,7 +35,7 @@ func allMixes() map[string]mixture {
 		"slow": {"one call in 200 takes 3 s more", func(ctx context.Context, s *stage) error {
 			return s.compare(ctx, 400_000, orders{}, []string{theService, "bare", "batch"}, s.load("slow=1/200", func(l *load) {
 				l.api.SlowEvery, l.api.SlowBy = 200, 3*time.Second
-				l.window = max(l.window, 12*time.Second) // some lumps of the loops'
+				l.window = max(l.window, 12*time.Second) // some bursts of the loops
 			}))
 		}},
 		"hotkeys": {"all events are of 1,000 orders", func(ctx context.Context, s *stage) error {
@@ -68,7 +68,7 @@ func allMixes() map[string]mixture {
 
 func mixNames() []string { return slices.Sorted(maps.Keys(allMixes())) }
 
-// load returns the base's, changed in one thing.
+// load returns the base load with one change.
 func (s *stage) load(axis string, change func(*load)) load {
 	l := load{
 		axis: axis, partitions: basePartitions, api: apiSettings{Latency: s.opts.latency}, inFlight: s.opts.inFlight, window: s.opts.window,

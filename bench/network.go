@@ -12,13 +12,12 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 )
 
-// shared is whether a container can have the machine's own network. Elsewhere it is in
-// a virtual machine, and its port has to be forwarded.
+// shared reports whether a container can use the machine's network. Otherwise
+// containers run in a virtual machine, which forwards their ports.
 const shared = runtime.GOOS == "linux"
 
-// network has a broker be reached at an address of this machine: with nothing between
-// where that can be, for a proxy of ports takes a part of the machine that no broker
-// in use does.
+// network makes a broker reachable at an address of this machine: directly if
+// possible, because a port proxy takes a part of the machine.
 func network(at netip.AddrPort) testcontainers.CustomizeRequestOption {
 	if shared {
 		return testcontainers.WithHostConfigModifier(func(hc *container.HostConfig) { hc.NetworkMode = "host" })
@@ -33,7 +32,7 @@ func network(at netip.AddrPort) testcontainers.CustomizeRequestOption {
 	}
 }
 
-// inside is where a broker that is to be reached at an address listens.
+// inside returns the address on which the broker itself listens.
 func inside(at netip.AddrPort) string {
 	if shared {
 		return at.String()
@@ -41,7 +40,7 @@ func inside(at netip.AddrPort) string {
 	return ":" + strconv.Itoa(int(at.Port()))
 }
 
-// freeAddresses returns addresses of this machine that nobody listens on.
+// freeAddresses returns addresses of this machine with unused ports.
 func freeAddresses(ctx context.Context, n int) ([]netip.AddrPort, error) {
 	var free []netip.AddrPort
 	for range n {

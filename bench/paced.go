@@ -13,8 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// watcher notes when the broker took each order, and when a read-committed
-// reader had its outcome.
+// watcher records when the broker appended each order, and when a read-committed
+// reader received its outcome.
 type watcher struct {
 	reader *kgo.Client
 	mu     sync.Mutex
@@ -61,7 +61,7 @@ func (w *watcher) watch(ctx context.Context) {
 	}
 }
 
-// appended notes the time at which the broker took an order.
+// appended records the append time of an order.
 func (w *watcher) appended(i int, r *kgo.Record) {
 	w.mu.Lock()
 	w.sent[i] = r.Timestamp
@@ -80,8 +80,8 @@ func (w *watcher) counts() (own, others int) {
 	return w.count, w.others
 }
 
-// delays returns the times from append to outcome of the orders from one to
-// another, in order of length; one that was never seen is missing.
+// delays returns the times from append to outcome of a range of orders, sorted. An
+// order without an outcome is missing.
 func (w *watcher) delays(from, to int) []time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -95,7 +95,7 @@ func (w *watcher) delays(from, to int) []time.Duration {
 	return out
 }
 
-// quantile returns the time that a share of all does not exceed, in ms.
+// quantile returns a quantile of times, in ms.
 func quantile(sorted []time.Duration, q float64) float64 {
 	if len(sorted) == 0 {
 		return 0
@@ -111,19 +111,19 @@ func latencies(delays []time.Duration, api time.Duration) values {
 	return v
 }
 
-// paced is a contender under a load that does not wait for it.
+// paced measures a contender under a load that does not wait for it.
 type paced struct {
 	load
 	rate  float64 // events a second; 0: one at a time
 	first uint64  // number of the first order
-	// beside is what goes on meanwhile, until its context ends; nil: nothing. It
-	// is begun once the contender works.
+	// beside runs meanwhile, until its context ends; nil: nothing. It begins once
+	// the contender works.
 	beside func(ctx context.Context, input string) error
 	setUp  func(*spec) // nil: nothing
 }
 
-// probes is how many events are sent one at a time before the measurement
-// begins: until then clients look for what they need.
+// probes is the number of events that are sent one at a time before the measurement
+// begins, while clients load their metadata.
 const probes = 20
 
 // pacedRun measures the time from sending to a visible outcome.
@@ -212,7 +212,7 @@ func (s *stage) pace(ctx context.Context, p *process, sp spec, l paced) (values,
 	return v, errors.Join(err, besideErr)
 }
 
-// oneByOne sends each event when the outcome of the one before is there.
+// oneByOne sends each event after the outcome of the one before.
 func (s *stage) oneByOne(ctx context.Context, p *process, w *watcher, l paced, from, to int) error {
 	for i := from; i < to; i++ {
 		r := orders{first: l.first}.record(uint64(i)) //nolint:gosec // G115: not below zero
@@ -228,8 +228,8 @@ func (s *stage) oneByOne(ctx context.Context, p *process, w *watcher, l paced, f
 	return nil
 }
 
-// atRate sends events evenly, and returns the first that counts: what is sent
-// during the warm-up does not.
+// atRate sends events evenly, and returns the first one that counts: events of the
+// warm-up do not.
 func (s *stage) atRate(ctx context.Context, w *watcher, l paced, from, to int) (int, error) {
 	client, err := newFiller(s.broker.address)
 	if err != nil {

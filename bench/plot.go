@@ -30,7 +30,7 @@ type bar struct {
 	ours        bool
 }
 
-// drawPlots draws what the results hold.
+// drawPlots draws the results.
 func drawPlots(path, dir string) error {
 	results, err := readResults(path)
 	if err != nil {
@@ -58,7 +58,7 @@ func drawPlots(path, dir string) error {
 	return err
 }
 
-// newest keeps of each mix what was measured last: results are appended.
+// newest keeps the last results of each mix, because results are appended.
 func newest(results []result) []result {
 	last := make(map[string]time.Time)
 	for _, r := range results {
@@ -88,8 +88,8 @@ func readResults(path string) ([]result, error) {
 	return all, lines.Err()
 }
 
-// chartOf takes the medians of a figure, of all mixes or some, by axis and
-// contender.
+// chartOf returns a chart of the medians of a figure, of all mixes or some, by axis
+// and contender.
 func chartOf(results []result, title, key string, tell func(values) string, mixes ...string) chart {
 	c := chart{title: title}
 	for _, mix := range inOrder(results, func(r result) string { return r.Mix }) {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// process is a child as its parent sees it.
+// process is the parent's handle of a child.
 type process struct {
 	cmd     *exec.Cmd
 	in      io.WriteCloser
@@ -50,8 +50,8 @@ func start(s spec) (*process, error) {
 	return p, nil
 }
 
-// ask returns a command and waits for the answer; an error that the child tells
-// of is one here.
+// ask sends a command and returns the answer. An error of the child is returned as an
+// error.
 func (p *process) ask(command string) (answer, error) {
 	var a answer
 	if p.ended {
@@ -73,13 +73,13 @@ func (p *process) ask(command string) (answer, error) {
 	return a, nil
 }
 
-// stop lets it finish what is under way.
+// stop lets the child finish its work, and waits for it.
 func (p *process) stop() (answer, error) {
 	a, err := p.ask(cmdStop)
 	return a, errors.Join(err, p.end())
 }
 
-// end waits for a process that has nothing more to do.
+// end waits for a child that has nothing more to do.
 func (p *process) end() error {
 	if p.ended {
 		return nil
@@ -88,7 +88,7 @@ func (p *process) end() error {
 	return errors.Join(p.in.Close(), p.cmd.Wait())
 }
 
-// kill ends it as a crash would.
+// kill ends the child as a crash would.
 func (p *process) kill() error {
 	if p.ended {
 		return nil
@@ -96,6 +96,6 @@ func (p *process) kill() error {
 	p.ended = true
 	err := p.cmd.Process.Kill()
 	_ = p.in.Close() // it is dead
-	_ = p.cmd.Wait() // says that it was killed
+	_ = p.cmd.Wait() // returns that it was killed
 	return err
 }

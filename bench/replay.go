@@ -10,8 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// replay has the service answer decided events from the ledger, beside a loop
-// that only reads and writes as much.
+// replay measures the service while it answers decided events from the ledger, beside
+// a loop that only reads and writes as much.
 func replay(ctx context.Context, s *stage) error {
 	events := 300_000
 	if s.opts.events > 0 {
@@ -37,8 +37,7 @@ func replay(ctx context.Context, s *stage) error {
 	return nil
 }
 
-// ids is what event ids are like, as a table says it. A ledger's store is sorted
-// by them.
+// ids describes the event ids in a table. A ledger's store is sorted by them.
 type ids string
 
 const (
@@ -48,7 +47,7 @@ const (
 
 func idKinds() []ids { return []ids{randomIDs, timedIDs} }
 
-// decided makes an input and a ledger with the decisions on it.
+// decided creates an input and a ledger with its decisions.
 func (s *stage) decided(ctx context.Context, events int, withInput bool, kind ids) (topics, error) {
 	var t topics
 	var err error
@@ -96,8 +95,8 @@ func (s *stage) replayOnce(ctx context.Context, c contender, round, events int, 
 	return s.clean(sp)
 }
 
-// readLedger has a service's local store be what it is where a topic is replayed: read
-// long ago, and merged.
+// readLedger brings a service's local store into the state of a long-running service:
+// read long ago, and compacted.
 func (s *stage) readLedger(ctx context.Context, sp spec, entries int, kind ids) error {
 	sp.Role, sp.Entries, sp.TimedIDs, sp.Profile = roleLedger, entries, kind == timedIDs, ""
 	_, err := s.followOnce(ctx, sp)
@@ -155,7 +154,7 @@ func (s *stage) replayed(ctx context.Context, c contender, round int, p *process
 	}, nil
 }
 
-// untilCommitted waits until a group has committed so many offsets.
+// untilCommitted waits until a group has committed a number of offsets.
 func (s *stage) untilCommitted(ctx context.Context, p *process, sp spec, want int64) error {
 	return s.until(ctx, p, 50*time.Millisecond, func() (bool, error) {
 		offsets, err := s.broker.admin.FetchOffsets(ctx, sp.Group)

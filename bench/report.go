@@ -14,8 +14,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// values are the figures of one contender and round, by name: times in the unit
-// that the name ends in.
+// values holds the figures of one contender and round, by name. The name ends in the
+// unit of a time.
 type values map[string]float64
 
 // result is a line of the results.
@@ -30,8 +30,8 @@ type result struct {
 	Machine   machine   `json:"machine"`
 }
 
-// report collects results, and writes each at once where that is wanted: a run
-// that is broken off has said what it found.
+// report collects results. If there is a results file, it writes each at once, so
+// that an interrupted run keeps its results.
 type report struct {
 	path    string
 	began   time.Time
@@ -82,7 +82,7 @@ func (r *report) append(one result) error {
 	return err
 }
 
-// column is a figure as the tables show it.
+// column is a figure in the tables.
 type column struct {
 	key, title string
 	digits     int
@@ -122,18 +122,18 @@ func columns() []column {
 	}
 }
 
-// printAll prints a table for each mix: medians over the rounds, and for what
-// is compared the least and the most.
+// printAll prints a table for each mix: medians over the rounds, with the minimum and
+// maximum of the compared figures.
 func (r *report) printAll(w io.Writer) {
 	relate(r.results, "bare", "of_bare")
 	relate(r.results, "copy", "of_copy")
 	for _, mix := range inOrder(r.results, func(x result) string { return x.Mix }) {
 		r.printMix(w, mix)
 	}
-	_, _ = fmt.Fprintln(w, r.machine) // for people only
+	_, _ = fmt.Fprintln(w, r.machine) // for readers only
 }
 
-// relate sets a figure to the share of a contender's rate in the same round.
+// relate sets a figure to its ratio to a contender's rate in the same round.
 func relate(results []result, to, key string) {
 	for _, one := range results {
 		for _, other := range results {
@@ -182,7 +182,7 @@ func (r *report) printMix(w io.Writer, mix string) {
 		configs = append(configs, table.ColumnConfig{Number: i + 3, Align: text.AlignRight})
 	}
 	t.SetColumnConfigs(configs)
-	_, _ = fmt.Fprintln(w, t.Render()) // for people only
+	_, _ = fmt.Fprintln(w, t.Render()) // for readers only
 }
 
 func rowOf(of []result, axis string, c contender, shown []column) table.Row {
@@ -205,7 +205,7 @@ func rowOf(of []result, axis string, c contender, shown []column) table.Row {
 	return append(row, spread)
 }
 
-// spreadOf returns the least and the most of a figure.
+// spreadOf returns the minimum and maximum of a figure.
 func spreadOf(of []result, axis, contender string, col column) string {
 	var all []float64
 	for _, one := range of {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// restart stops contenders in the middle of a backlog and starts them again: in
-// good order, and by a kill that leaves all that was under way.
+// restart stops contenders in the middle of a backlog and starts them again: once
+// gracefully, and once by a kill.
 func restart(ctx context.Context, s *stage) error {
 	events := 400_000
 	if s.opts.events > 0 {
@@ -42,8 +42,8 @@ func (s *stage) restartOnce(ctx context.Context, c contender, round int, l load,
 		if tweak != nil {
 			tweak(sp)
 		}
-		// Static members, or the broker keeps a killed one's partitions until
-		// its session times out, whoever it is.
+		// Static membership, because otherwise the broker keeps the partitions of a
+		// killed member until its session times out.
 		sp.Static = true
 	}
 	p, sp, err := s.startOne(ctx, c, l)
@@ -80,7 +80,7 @@ func (s *stage) interrupt(ctx context.Context, p *process, sp spec, killed bool)
 	before, err := s.broker.visible(ctx, sp.Topics.Captured)
 	if err == nil {
 		err = s.until(ctx, again, 10*time.Millisecond, func() (bool, error) {
-			// Some markers may still come of what was ended.
+			// Some markers of ended transactions may follow.
 			n, err := s.broker.visible(ctx, sp.Topics.Captured)
 			return n > before+int64(sp.InFlight), err
 		})

@@ -19,10 +19,10 @@ import (
 	"payment-capture/internal/ledger"
 )
 
-// storeGroup is the group that a store of the ledger is named after.
+// storeGroup is the group in the path of a ledger's store.
 const storeGroup = "restore"
 
-// restore measures how long the ledger takes to be read, and to be opened.
+// restore measures the time to read the ledger, and to open its store.
 func restore(ctx context.Context, s *stage) error {
 	entries := 2_000_000
 	if s.opts.events > 0 {
@@ -117,8 +117,8 @@ func (s *stage) followOnce(ctx context.Context, sp spec) (values, error) {
 	return v, err
 }
 
-// readyOnce starts the service on a ledger's store and waits until it says that
-// it is ready: the ledger is read, and the group joined.
+// readyOnce starts the service on a ledger's store and waits until it is ready: it has
+// read the ledger and joined the group.
 func (s *stage) readyOnce(ctx context.Context, t topics, dir string) (values, error) {
 	all, err := s.topicsFor(ctx, "", basePartitions)
 	if err != nil {
@@ -159,14 +159,14 @@ func isReady(ctx context.Context, address string) bool {
 	if err != nil {
 		return false // not there yet
 	}
-	_ = resp.Body.Close() // its status says it all
+	_ = resp.Body.Close() // only its status matters
 	return resp.StatusCode == http.StatusOK
 }
 
-// sizeOf returns what the files below a directory take.
+// sizeOf returns the size of the files below a directory.
 func sizeOf(dir string) int64 {
 	var sum int64
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { // a file that goes meanwhile counts nothing
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { // a file that is deleted meanwhile does not count
 		if err != nil || d.IsDir() {
 			return nil //nolint:nilerr // see above
 		}
@@ -178,8 +178,8 @@ func sizeOf(dir string) int64 {
 	return sum
 }
 
-// openLedger makes the ledger as the service does, with its store in the place
-// where the service of the same group looks for it.
+// openLedger creates the ledger as the service does, with its store in the directory of
+// the service of the same group.
 func openLedger(k kafka.Config, c config.Config) *ledger.Ledger {
 	return ledger.New(ledger.Config{
 		Kafka: k, Topic: c.TopicLedger, Dir: app.LedgerDir(c), Log: logger(), Metrics: ledger.NewMetrics(prometheus.NewRegistry()),

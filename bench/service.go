@@ -15,14 +15,14 @@ import (
 	"payment-capture/internal/secret"
 )
 
-// The roles that are this service, or a part of it.
+// The roles of this service, or a part of it.
 const (
 	roleService role = "service"
 	roleLedger  role = "ledger"
 )
 
-// configuration is the service's with its defaults, but that no event is too
-// old: the input is written once for all rounds.
+// configuration returns the service's configuration: the defaults, except that no event
+// is too old, because the input is written once for all rounds.
 func configuration(s spec) config.Config {
 	return config.Config{
 		KafkaBrokers: s.Brokers, KafkaGroup: s.Group, KafkaStartAt: "earliest", KafkaSessionTimeout: 30 * time.Second, InstanceID: s.Instance,
@@ -36,14 +36,14 @@ func configuration(s spec) config.Config {
 	}
 }
 
-// accessToken is no secret: the API of the bench takes any.
+// accessToken is not a secret, because the API of the bench accepts any.
 const accessToken = "bench"
 
 func logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// runService is the service as its binary runs it, its admin address off.
+// runService runs the service as its binary does, without its admin address.
 func runService(ctx context.Context, s spec) (any, error) {
 	opts := app.Options{Config: configuration(s), Version: "bench", Log: logger()}
 	if s.NoIntent {
@@ -60,25 +60,24 @@ func runService(ctx context.Context, s spec) (any, error) {
 	return nil, service.Run(ctx)
 }
 
-// withoutIntents is a ledger that no attempt is noted in.
+// withoutIntents is a ledger that ignores attempts.
 type withoutIntents struct{ pipeline.Ledger }
 
 func (withoutIntents) Attempt(context.Context, int32, string, event.Attempt) error { return nil }
 
 func (withoutIntents) Withdraw(context.Context, int32, string) error { return nil }
 
-// restored is what following the ledger from the start took.
+// restored has the figures of reading the ledger from its start.
 type restored struct {
 	Took time.Duration `json:"took"`
 	Read int64         `json:"read"` // records
 	Size int64         `json:"size"` // of the store, in bytes
-	// Hit and Miss are how long a look-up takes in the mean, of an event that is
-	// known and of one that is not.
+	// Hit and Miss are the mean times of a lookup of a known and of an unknown event.
 	Hit  time.Duration `json:"hit"`
 	Miss time.Duration `json:"miss"`
 }
 
-// followLedger reads the ledger into the store at Dir, which may be there.
+// followLedger reads the ledger into the store at Dir, which may exist.
 func followLedger(ctx context.Context, s spec) (any, error) {
 	conf := configuration(s)
 	kafkaConfig, err := app.KafkaConfig(conf, logger(), nil)
@@ -116,7 +115,7 @@ func catchUp(ctx context.Context, l *ledger.Ledger, s spec, begin time.Time) (re
 	return r, err
 }
 
-// lookUp returns the mean time of a look-up, one after the other.
+// lookUp returns the mean time of sequential lookups.
 func lookUp(ctx context.Context, l *ledger.Ledger, id func(uint64) string) (time.Duration, error) {
 	const looks = 100_000
 	begin := time.Now()

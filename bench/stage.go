@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// stage is what a mix is measured on: a broker, an API, and topics.
+// stage holds what a mix is measured with: a broker, an API, and topics.
 type stage struct {
 	opts   options
 	mix    string
@@ -37,7 +37,7 @@ func newStage(ctx context.Context, o options, out *report, mix string) (*stage, 
 	return s, nil
 }
 
-// open starts a broker in the place of the present one.
+// open starts a broker that replaces the present one.
 func (s *stage) open(ctx context.Context, properties map[string]string) error {
 	if s.broker != nil {
 		if err := s.broker.close(); err != nil {
@@ -52,7 +52,8 @@ func (s *stage) open(ctx context.Context, properties map[string]string) error {
 	return s.compile(ctx)
 }
 
-// compile returns a new broker work for as long as the options say.
+// compile runs a load on a new broker as long as the options say, until its JVM has
+// compiled its code.
 func (s *stage) compile(ctx context.Context) error {
 	if s.opts.compile <= 0 {
 		return nil
@@ -85,18 +86,18 @@ func (s *stage) close() error {
 	return errors.Join(err, stopped)
 }
 
-// say tells what is being done; measuring takes minutes.
+// say writes the current step, because measuring takes minutes.
 func (s *stage) say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%s %s: %s\n", time.Now().Format("15:04:05"), s.mix, fmt.Sprintf(format, args...))
 }
 
-// appendTime makes a topic whose records have the time at which the broker took
+// appendTime creates a topic whose records have the time at which the broker appended
 // them.
 func appendTime() map[string]string {
 	return map[string]string{"message.timestamp.type": "LogAppendTime"}
 }
 
-// input makes an input topic and fills it.
+// input creates an input topic and fills it.
 func (s *stage) input(ctx context.Context, partitions int32, n int, o orders) (string, error) {
 	s.runs++
 	name := fmt.Sprintf("input-%d", s.runs)
@@ -107,9 +108,9 @@ func (s *stage) input(ctx context.Context, partitions int32, n int, o orders) (s
 	return name, s.broker.fill(ctx, name, n, o)
 }
 
-// topicsFor makes the topics of one run, all but the input. The time of an
-// outcome is the one at which the broker took it: it is what throughput is
-// measured by, without a reader that takes part of the machine.
+// topicsFor creates the topics of one run, except the input. The time of an outcome is
+// the broker's append time, so throughput is measured without a reader that takes a
+// part of the machine.
 func (s *stage) topicsFor(ctx context.Context, input string, partitions int32) (topics, error) {
 	s.runs++
 	t := topics{Input: input}
@@ -135,7 +136,7 @@ func (s *stage) dropRun(ctx context.Context, t topics) error {
 	return s.broker.drop(ctx, t.Captured, t.Rejected, t.Parked, t.Ledger)
 }
 
-// specFor returns a process of its own group, which begins at the start.
+// specFor returns the spec of a process with a new group, which begins at the start.
 func (s *stage) specFor(r role, t topics) spec {
 	return spec{
 		Role: r, Brokers: []string{s.broker.address}, API: s.host, Topics: t,

@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// contender is what is measured.
+// contender is a workload that is measured.
 type contender struct {
 	name  string
 	title string
@@ -36,8 +36,8 @@ func contenders() []contender {
 	}
 }
 
-// copyPoll is how many records a transaction of the copying loop has: many,
-// since each transaction has to wait for the markers of the one before.
+// copyPoll is the number of records in a transaction of the copying loop: many,
+// because each transaction waits for the markers of the one before.
 const copyPoll = 10_000
 
 func contenderNames() []string {
@@ -68,9 +68,9 @@ func (s *stage) chosen(names ...string) []contender {
 	return out
 }
 
-// load is what is measured under.
+// load configures a measurement.
 type load struct {
-	axis       string // what is special about it, such as "latency=50ms"
+	axis       string // how it differs from the base, such as "latency=50ms"
 	input      string
 	events     int // in the input
 	partitions int32
@@ -89,7 +89,7 @@ func (s *stage) startOne(ctx context.Context, c contender, l load) (*process, sp
 	return p, sp, err
 }
 
-// prepare makes all that a contender's process needs.
+// prepare creates what a contender's process needs.
 func (s *stage) prepare(ctx context.Context, c contender, l load) (spec, error) {
 	if err := s.api.reset(ctx, l.api); err != nil {
 		return spec{}, err
@@ -109,8 +109,8 @@ func (s *stage) prepare(ctx context.Context, c contender, l load) (spec, error) 
 	return sp, nil
 }
 
-// steady measures a contender at work on a backlog, from some seconds after its
-// first outcome on.
+// steady measures a contender that works off a backlog, beginning some seconds after
+// its first outcome.
 func (s *stage) steady(ctx context.Context, c contender, round int, l load) error {
 	p, sp, err := s.startOne(ctx, c, l)
 	if err != nil {
@@ -207,11 +207,11 @@ func (s *stage) look(ctx context.Context, p *process) (glance, error) {
 	return glance{at: time.Now(), usage: usage, counts: counts, broker: broker}, err
 }
 
-// patience is how long something is waited for that has to come.
+// patience bounds every wait.
 const patience = 90 * time.Second
 
-// firstOutcome waits for the first outcome that a reader can see; without Kafka
-// for the first answer. It gives the time since the process was started.
+// firstOutcome waits for the first outcome that a reader can see; without Kafka, for
+// the first answer. It returns the time since the start of the process.
 func (s *stage) firstOutcome(ctx context.Context, p *process, sp spec) (time.Duration, error) {
 	err := s.until(ctx, p, 10*time.Millisecond, func() (bool, error) {
 		if sp.Role == roleBare {
@@ -224,7 +224,7 @@ func (s *stage) firstOutcome(ctx context.Context, p *process, sp spec) (time.Dur
 	return time.Since(p.started), err
 }
 
-// until asks again and again, and now and then whether the process is well.
+// until polls a condition, and sometimes checks that the process still works.
 func (s *stage) until(ctx context.Context, p *process, every time.Duration, done func() (bool, error)) error {
 	deadline, checked := time.Now().Add(patience), time.Now()
 	for {
@@ -241,7 +241,7 @@ func (s *stage) until(ctx context.Context, p *process, every time.Duration, done
 			}
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("nothing came for %s", patience)
+			return fmt.Errorf("no outcome for %s", patience)
 		}
 	}
 }
@@ -255,9 +255,9 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// produced are the outcomes of a run.
+// produced describes the outcomes of a run.
 type produced struct {
-	at       []time.Time // when the broker took them, in order
+	at       []time.Time // append times, in order
 	events   int         // different ones
 	replayed int
 }
@@ -277,9 +277,9 @@ func (s *stage) outcomes(ctx context.Context, topic string) (produced, error) {
 	return p, err
 }
 
-// between returns how many outcomes came in a span of time, and how many a
-// second. Outcomes come in lumps, so the seconds are those between the last
-// lump before the span and the last lump in it.
+// between returns the number of outcomes in a span of time, and the rate per second.
+// Outcomes come in bursts, so the rate counts the time from the last burst before the
+// span to the last burst in it.
 func (p produced) between(from, to time.Time) (n, rate float64) {
 	i := max(p.before(from), 1)
 	j := p.before(to)
@@ -294,7 +294,7 @@ func (p produced) between(from, to time.Time) (n, rate float64) {
 	return n, n / span
 }
 
-// before returns how many outcomes there are up to a time.
+// before returns the number of outcomes up to a time.
 func (p produced) before(t time.Time) int {
 	i, _ := slices.BinarySearchFunc(p.at, t.Add(1), time.Time.Compare)
 	return i
