@@ -31,7 +31,8 @@ type broker struct {
 
 // jvm has the options of Kafka's own start script. They override those of an image,
 // which may be tuned for a quick start.
-const jvm = "-Xms1g -Xmx1g -XX:TieredStopAtLevel=4 -XX:-UseSerialGC -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35"
+const jvm = "-Xms1g -Xmx1g -XX:TieredStopAtLevel=4 -XX:-UseSerialGC -XX:+UseG1GC -XX:MaxGCPauseMillis=20 " +
+	"-XX:InitiatingHeapOccupancyPercent=35"
 
 func startBroker(ctx context.Context, more map[string]string) (*broker, error) {
 	ports, err := freeAddresses(ctx, 3)

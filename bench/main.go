@@ -65,11 +65,13 @@ func parse(args []string) (options, error) {
 	set.IntVar(&o.events, "events", 0, "events in the input, or entries in the ledger; 0: what the mix needs")
 	set.DurationVar(&o.window, "window", 8*time.Second, "how long the steady state is measured, of each contender and round")
 	set.DurationVar(&o.warmUp, "warm-up", 2*time.Second, "how long the steady state is waited for, after the first outcome")
-	set.DurationVar(&o.compile, "compile", time.Minute, "how long a broker has work before anything is measured: its code is compiled meanwhile")
+	set.DurationVar(&o.compile, "compile", time.Minute,
+		"how long a broker has work before anything is measured: its code is compiled meanwhile")
 	set.DurationVar(&o.latency, "latency", 50*time.Millisecond, "the API's latency")
 	set.IntVar(&o.inFlight, "in-flight", 256, "calls at once")
 	set.Float64Var(&o.rate, "rate", 0, "events a second of a paced load; 0: half of in-flight ÷ latency, less a tenth")
-	set.StringVar(&o.dir, "dir", filepath.Join(os.TempDir(), "payment-capture-bench"), "directory for local stores; each is removed after its run")
+	set.StringVar(&o.dir, "dir", filepath.Join(os.TempDir(), "payment-capture-bench"),
+		"directory for local stores; each is removed after its run")
 	set.StringVar(&o.results, "results", "", "file to append results to, one JSON document a line")
 	set.StringVar(&o.plots, "plots", "", "directory to write plots to, from -results; with -mix none nothing is measured")
 	set.StringVar(&o.profile, "profile", "", "directory for profiles of the service in its last round; they cost some speed")

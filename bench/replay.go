@@ -141,7 +141,8 @@ func (s *stage) replayed(ctx context.Context, c contender, round int, p *process
 		return nil, err
 	}
 	if c.role == roleService && (o.replayed != l.events || o.events != l.events) {
-		return nil, fmt.Errorf("%d outcomes of %d events, %d of them marked as replayed: all of %d should be", len(o.at), o.events, o.replayed, l.events)
+		return nil, fmt.Errorf("%d outcomes of %d events, %d of them marked as replayed: all of %d should be", len(o.at), o.events, o.replayed,
+			l.events)
 	}
 	// The steady part: without the first tenth and the last.
 	_, rate := o.between(o.at[len(o.at)/10], o.at[len(o.at)*9/10])

@@ -43,13 +43,15 @@ func newLedgerWorld(t *testing.T, variables ...string) *ledgerWorld {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.client.Close)
-	setEnv(t, append([]string{"KAFKA_BROKERS=" + cluster.ListenAddrs()[0], "TMPDIR=" + w.tmp, "MERCADOPAGO_ACCOUNT=main", "CURRENCY=MXN"}, variables...)...)
+	setEnv(t, append([]string{"KAFKA_BROKERS=" + cluster.ListenAddrs()[0], "TMPDIR=" + w.tmp, "MERCADOPAGO_ACCOUNT=main", "CURRENCY=MXN"},
+		variables...)...)
 	return w
 }
 
 func (w *ledgerWorld) createTopic(policy string) {
 	w.t.Helper()
-	if _, err := kadm.NewClient(w.client).CreateTopic(w.t.Context(), 2, 1, map[string]*string{"cleanup.policy": &policy}, ledgerTopic); err != nil {
+	if _, err := kadm.NewClient(w.client).CreateTopic(w.t.Context(), 2, 1, map[string]*string{"cleanup.policy": &policy},
+		ledgerTopic); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -65,7 +67,8 @@ func (w *ledgerWorld) write(partition int32, key, value []byte) {
 func (w *ledgerWorld) attempted(partition int32, id string, ago time.Duration) {
 	w.t.Helper()
 	value := ledger.EncodeAttempt(event.Attempt{
-		First: time.Now().Add(-ago), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 1, Account: "main",
+		First: time.Now().Add(-ago), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 1,
+		Account: "main",
 	})
 	w.write(partition, ledger.KindAttempt.Key(id), value)
 }
@@ -125,12 +128,18 @@ func TestLedgerGet(t *testing.T) {
 	w := newLedgerWorld(t)
 	w.fill()
 	wants := map[string][]string{
-		"captured": {`decision +captured\n`, `amount +700\.50 MXN\n`, `payment +10458724\n`, `order +order-captured\n`, `open attempt +no\n`, `payment.captured is published again`},
-		"rejected": {`decision +rejected\n`, `reason +cc_rejected_high_risk \(category fraud, retry never\)\n`, `payment.rejected is published again`},
-		"parked":   {`decision +parked\n`, `reason +undecided\n`, `detail +nobody knows\n`, `tries +5\n`, `waits for an operator`},
-		"young":    {`decision +undecided\n`, `open attempt +yes`, `account +main\n`, `called for again under the same key`},
-		"aged":     {`decision +undecided\n`, `looked up at the API first, because it was first attempted 2h`},
-		"old":      {`decision +undecided\n`, `parked if that does not decide`, `IDEMPOTENCY_KEY_HORIZON \(24h0m0s\)`},
+		"captured": {
+			`decision +captured\n`, `amount +700\.50 MXN\n`, `payment +10458724\n`, `order +order-captured\n`, `open attempt +no\n`,
+			`payment.captured is published again`,
+		},
+		"rejected": {
+			`decision +rejected\n`, `reason +cc_rejected_high_risk \(category fraud, retry never\)\n`,
+			`payment.rejected is published again`,
+		},
+		"parked": {`decision +parked\n`, `reason +undecided\n`, `detail +nobody knows\n`, `tries +5\n`, `waits for an operator`},
+		"young":  {`decision +undecided\n`, `open attempt +yes`, `account +main\n`, `called for again under the same key`},
+		"aged":   {`decision +undecided\n`, `looked up at the API first, because it was first attempted 2h`},
+		"old":    {`decision +undecided\n`, `parked if that does not decide`, `IDEMPOTENCY_KEY_HORIZON \(24h0m0s\)`},
 	}
 	ids := slices.Sorted(maps.Keys(wants))
 	var gets [][]string
@@ -176,7 +185,8 @@ func TestLedgerGetOfAnUnknownEvent(t *testing.T) {
 	ids := []string{"nobody's", "withdrawn", "capture"}
 	for i, got := range commands(t, []string{"ledger", "get", ids[0]}, []string{"ledger", "get", ids[1]}, []string{"ledger", "get", ids[2]}) {
 		id := ids[i]
-		if got.code != exitFailed || got.stdout != "" || !strings.Contains(got.stderr, "knows nothing of event") || !strings.Contains(got.stderr, "over 168h ago (CAPTURE_MAX_EVENT_AGE)") {
+		if got.code != exitFailed || got.stdout != "" || !strings.Contains(got.stderr, "knows nothing of event") ||
+			!strings.Contains(got.stderr, "over 168h ago (CAPTURE_MAX_EVENT_AGE)") {
 			t.Errorf("%s: got %+v", id, got)
 		}
 	}
@@ -254,7 +264,10 @@ func TestLedgerCommandsFail(t *testing.T) {
 		make func(*ledgerWorld)
 		want []string
 	}{
-		"a topic that ages": {func(w *ledgerWorld) { w.createTopic("delete") }, []string{"TOPIC_LEDGER", "ledger_missing", "cleanup.policy=delete"}},
+		"a topic that ages": {
+			func(w *ledgerWorld) { w.createTopic("delete") },
+			[]string{"TOPIC_LEDGER", "ledger_missing", "cleanup.policy=delete"},
+		},
 		"a foreign record": {func(w *ledgerWorld) {
 			w.fill()
 			w.write(1, []byte("foreign"), []byte("{}"))

@@ -71,7 +71,8 @@ func (f *replayFlags) addSelection(cmd *cobra.Command) {
 	flags.StringArrayVar(&s.Events, "event", nil, "event id, or the sha256:… that stands in for it (again for more)")
 	flags.BoolVar(&s.Parked, "parked", false, "take parked records, and have them tried again under their keys")
 	flags.StringArrayVar(&s.Reasons, "reason", nil, "with --parked: park reason, such as undecided (again for more)")
-	flags.BoolVar(&s.ParkedAgain, "even-parked-again", false, "with --parked: also send records that the service would only park again, such as invalid events")
+	flags.BoolVar(&s.ParkedAgain, "even-parked-again", false,
+		"with --parked: also send records that the service would only park again, such as invalid events")
 }
 
 // read parses and checks the flags.
@@ -138,7 +139,8 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 		return usageError{err}
 	}
 	conf := replay.Config{
-		Kafka: kafka, Input: c.TopicInput, Parked: c.TopicParked, Rules: replay.Rules{Rules: app.Rules(c), Decoder: app.Decoder(c)}, Selection: f.selection,
+		Kafka: kafka, Input: c.TopicInput, Parked: c.TopicParked, Rules: replay.Rules{Rules: app.Rules(c), Decoder: app.Decoder(c)},
+		Selection:   f.selection,
 		Partitioner: replay.Partitioner(f.partitioner), Rate: f.rate, State: f.state, Resume: f.resume,
 		Progress: bar.show, Log: log,
 	}

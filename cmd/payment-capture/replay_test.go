@@ -126,10 +126,12 @@ func TestReplay(t *testing.T) {
 	if n := w.inInput(); n != 4 {
 		t.Errorf("%d records are there, want 4: nothing was to be sent", n)
 	}
-	if got := command(t, "replay", "--event", "e1", "--order", "order-e1", "--yes", "--state", state); got.code != exitOK || !strings.Contains(got.stdout, "1 records are sent") {
+	if got := command(t, "replay", "--event", "e1", "--order", "order-e1", "--yes", "--state", state); got.code != exitOK ||
+		!strings.Contains(got.stdout, "1 records are sent") {
 		t.Errorf("one event: got %+v", got)
 	}
-	if got := command(t, "replay", "--event", "nobody's", "--state", state); got.code != exitOK || !strings.Contains(got.stdout, "nothing to send") {
+	if got := command(t, "replay", "--event", "nobody's", "--state", state); got.code != exitOK ||
+		!strings.Contains(got.stdout, "nothing to send") {
 		t.Errorf("no event: got %+v", got)
 	}
 	if got := command(t, "replay", "--all", "--yes", "--rate", "0", "--state", state); got.code != exitOK {
@@ -162,7 +164,8 @@ func TestReplayWithoutAsking(t *testing.T) {
 
 func TestReplayParked(t *testing.T) {
 	w := newReplayWorld(t, 0)
-	m := event.EncodeParked(event.Message{Value: replayEvent("parked")}, event.Position{Topic: replayInput, Partition: 1}, &event.ParkInfo{Reason: event.ParkUndecided})
+	m := event.EncodeParked(event.Message{Value: replayEvent("parked")}, event.Position{Topic: replayInput, Partition: 1},
+		&event.ParkInfo{Reason: event.ParkUndecided})
 	r := &kgo.Record{Topic: replayParked, Value: m.Value}
 	for _, h := range m.Headers {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
@@ -171,15 +174,20 @@ func TestReplayParked(t *testing.T) {
 		t.Fatal(err)
 	}
 	foreign := &kgo.Record{Topic: replayParked, Value: []byte("hi")}
-	damaged := &kgo.Record{Topic: replayParked, Value: replayEvent("damaged"), Headers: []kgo.RecordHeader{{Key: "parked_reason", Value: []byte("undecided")}}}
+	damaged := &kgo.Record{
+		Topic: replayParked, Value: replayEvent("damaged"),
+		Headers: []kgo.RecordHeader{{Key: "parked_reason", Value: []byte("undecided")}},
+	}
 	if err := w.client.ProduceSync(t.Context(), foreign, damaged).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
 	state := filepath.Join(t.TempDir(), "s")
-	if got := command(t, "replay", "--parked", "--event", "nobody's", "--dry-run", "--state", state); got.code != exitOK || !strings.Contains(got.stdout, "none of the 3 records that were read is selected") {
+	if got := command(t, "replay", "--parked", "--event", "nobody's", "--dry-run", "--state", state); got.code != exitOK ||
+		!strings.Contains(got.stdout, "none of the 3 records that were read is selected") {
 		t.Errorf("nobody's event: got %+v", got)
 	}
-	if got := command(t, "replay", "--parked", "--event", "damaged", "--dry-run", "--state", state); !strings.Contains(got.stdout, "not a parked record") {
+	if got := command(t, "replay", "--parked", "--event", "damaged", "--dry-run", "--state", state); got.code != exitOK ||
+		!strings.Contains(got.stdout, "not a parked record") {
 		t.Errorf("a damaged parked record: got %+v", got)
 	}
 	if got := command(t, "replay", "--parked", "--all", "--yes", "--state", filepath.Join(state, "nowhere")); got.code != exitFailed ||
@@ -221,10 +229,12 @@ func TestReplayIsInterruptedAndResumed(t *testing.T) {
 	if got := command(t, "replay", "--all", "--yes", "--state", state); got.code != exitUsage || !strings.Contains(got.stderr, "--resume") {
 		t.Errorf("a new run: got %+v", got)
 	}
-	if got := command(t, "replay", "--resume", "--order", "o", "--state", state); got.code != exitUsage || !strings.Contains(got.stderr, "select the same") {
+	if got := command(t, "replay", "--resume", "--order", "o", "--state", state); got.code != exitUsage ||
+		!strings.Contains(got.stderr, "select the same") {
 		t.Errorf("another selection: got %+v", got)
 	}
-	if got := command(t, "replay", "--resume", "--yes", "--rate", "0", "--state", state); got.code != exitOK || !strings.Contains(got.stdout, "20 records are sent") {
+	if got := command(t, "replay", "--resume", "--yes", "--rate", "0", "--state", state); got.code != exitOK ||
+		!strings.Contains(got.stdout, "20 records are sent") {
 		t.Errorf("resumed: got %+v", got)
 	}
 	if n := w.inInput(); n != before+20 {

@@ -195,7 +195,8 @@ func TestVerifyWhatTheServiceDid(t *testing.T) {
 	t.Cleanup(api.Close)
 	broker, client := newBroker(t, ourTopics()...)
 	(&kafkatest.Broker{Addresses: []string{broker}}).Compacted(t, ledgerTopic, 1)
-	setEnv(t, "KAFKA_BROKERS="+broker, "KAFKA_START_AT=earliest", "ADMIN_ADDR=off", "CURRENCY=MXN", "CLOUDEVENTS_MODE=binary", "LEDGER_DIR="+t.TempDir(),
+	setEnv(t, "KAFKA_BROKERS="+broker, "KAFKA_START_AT=earliest", "ADMIN_ADDR=off", "CURRENCY=MXN", "CLOUDEVENTS_MODE=binary",
+		"LEDGER_DIR="+t.TempDir(),
 		"MERCADOPAGO_URL="+api.URL, "MERCADOPAGO_ACCESS_TOKEN="+accessToken)
 	const orders = 20
 	for i := range orders {
@@ -223,7 +224,8 @@ func TestVerifyWhatTheServiceDid(t *testing.T) {
 	}
 	// The token of another account: nothing is proven by the API.
 	t.Setenv("MERCADOPAGO_ACCESS_TOKEN", "planted-other-token")
-	if got = command(t, args...); got.code != exitFailed || !strings.Contains(got.stdout, "differences") || !strings.Contains(got.stderr, "token") {
+	if got = command(t, args...); got.code != exitFailed || !strings.Contains(got.stdout, "differences") ||
+		!strings.Contains(got.stderr, "token") {
 		t.Errorf("with another token: %+v", got)
 	}
 }
@@ -239,11 +241,13 @@ func TestVerifyWithoutOffsetsOrDecisions(t *testing.T) {
 	o := capturedOutcome(publishOrder(t, client, "e1"))
 	publishOutcome(t, client, o)
 	got := command(t, "verify")
-	if got.code != exitDiffers || !strings.Contains(got.stdout, "group_without_offsets") || !strings.Contains(got.stdout, "ledger_without_decisions") {
+	if got.code != exitDiffers || !strings.Contains(got.stdout, "group_without_offsets") ||
+		!strings.Contains(got.stdout, "ledger_without_decisions") {
 		t.Errorf("without both: %+v", got)
 	}
 	commitAll(t, client)
-	if got = command(t, "verify"); got.code != exitDiffers || strings.Contains(got.stdout, "group_without_offsets") || !strings.Contains(got.stdout, "TOPIC_LEDGER") {
+	if got = command(t, "verify"); got.code != exitDiffers || strings.Contains(got.stdout, "group_without_offsets") ||
+		!strings.Contains(got.stdout, "TOPIC_LEDGER") {
 		t.Errorf("without a decision: %+v", got)
 	}
 	publishDecision(t, client, o)
@@ -275,7 +279,8 @@ func TestVerifyAsJSON(t *testing.T) {
 	broker, client := newBroker(t, ourTopics()...)
 	setEnv(t, "KAFKA_BROKERS="+broker)
 	publishOrder(t, client, "e1")
-	produce(t, client, "order.ready_to_capture", nil, []byte(`{"specversion":"1.0","id":"x","source":"/orders","type":"order.shipped","data":{}}`))
+	produce(t, client, "order.ready_to_capture", nil,
+		[]byte(`{"specversion":"1.0","id":"x","source":"/orders","type":"order.shipped","data":{}}`))
 	commitAll(t, client)
 	got := command(t, "verify", "--no-ledger", "--json")
 	var doc struct {
@@ -328,10 +333,12 @@ func TestVerifyWritesCSV(t *testing.T) {
 func TestVerifyFails(t *testing.T) {
 	broker, _ := newBroker(t, ourTopics()...)
 	setEnv(t, "KAFKA_BROKERS="+broker)
-	if got := command(t, "verify", "--no-ledger", "--output", "/not/there/x"); got.code != exitUsage || !strings.Contains(got.stderr, "--output") {
+	if got := command(t, "verify", "--no-ledger", "--output", "/not/there/x"); got.code != exitUsage ||
+		!strings.Contains(got.stderr, "--output") {
 		t.Errorf("a file that cannot be made: %+v", got)
 	}
-	if got := command(t, "verify", "--no-ledger", "--api"); got.code != exitUsage || !strings.Contains(got.stderr, "MERCADOPAGO_ACCESS_TOKEN") {
+	if got := command(t, "verify", "--no-ledger", "--api"); got.code != exitUsage ||
+		!strings.Contains(got.stderr, "MERCADOPAGO_ACCESS_TOKEN") {
 		t.Errorf("without a token: %+v", got)
 	}
 }

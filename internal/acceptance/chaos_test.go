@@ -121,7 +121,8 @@ func (c *chaos) summary(seed uint64, decisions []decision) string {
 		doubled += max(0, got[id]-n)
 		repeated += max(0, charges.CallsByKey[id]-n)
 	}
-	return fmt.Sprintf("chaos: seed %d: %d events, %d kills, %d stops, %d twins, %d restarts, %d cuts, %d broker restarts, %d stores lost, %d fenced, "+
+	return fmt.Sprintf("chaos: seed %d: %d events, %d kills, %d stops, %d twins, %d restarts, %d cuts, %d broker restarts, %d stores lost, "+
+		"%d fenced, "+
 		"%d calls, %d repeated calls, %d charges, %d lost, %d doubled, %d double charges",
 		seed, len(c.sent), c.count["kill"], c.count["stop"], c.count["twin"], c.count["restart"], c.count["cut"], c.count["broker"],
 		c.count["store"], c.count["fenced"],

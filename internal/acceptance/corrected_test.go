@@ -103,7 +103,8 @@ func (w *world) replayCorrected(instances []*instance, rule func(*config.Config)
 		for _, r := range plan.Rows {
 			got[r.Class] = r.Records
 		}
-		if got[replay.AnsweredCaptured] != int64(outcomes) || got[replay.Corrected]+got[replay.StaysParked]+int64(outcomes) != int64(len(records)) {
+		if got[replay.AnsweredCaptured] != int64(outcomes) ||
+			got[replay.Corrected]+got[replay.StaysParked]+int64(outcomes) != int64(len(records)) {
 			w.t.Errorf("the plan has %v for %d records", got, len(records))
 		}
 		for _, r := range p.replay(l, replay.Selection{All: true, Parked: true}, false).Rows {

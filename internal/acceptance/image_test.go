@@ -84,7 +84,10 @@ func TestImage(t *testing.T) {
 	outcome := string(fetches.Records()[0].Value)
 	// snippet: end
 
-	for _, want := range []string{`"type":"payment.rejected"`, `"causationid":"event-1"`, `"reason":"cc_rejected_call_for_authorize"`, `"retry":"buyer_action"`} {
+	for _, want := range []string{
+		`"type":"payment.rejected"`, `"causationid":"event-1"`, `"reason":"cc_rejected_call_for_authorize"`,
+		`"retry":"buyer_action"`,
+	} {
 		if !strings.Contains(outcome, want) {
 			t.Errorf("the outcome has no %s: %s", want, outcome)
 		}

@@ -60,15 +60,17 @@ func possibleOrders(w *world) {
 		`"order.ready_to_capture"`: "ce_type is in quotes", `'order.ready_to_capture'`: "ce_type is in quotes",
 		`\"order.ready_to_capture\"`: "ce_type is in quotes", `[order.ready_to_capture]`: "ce_type has more in it",
 		`b'order.ready_to_capture'`: "ce_type has more in it", "b3JkZXIucmVhZHlfdG9fY2FwdHVyZQ==": "ce_type is base64",
-		`"b3JkZXIucmVhZHlfdG9fY2FwdHVyZQ=="`: "ce_type is base64", "\xac\xed\x00\x05t\x00\x16order.ready_to_capture": "ce_type is a serialised Java object",
-		"\x2corder.ready_to_capture": "ce_type has more in it", "\x76order.ready_to_capture": "ce_type is CBOR",
+		`"b3JkZXIucmVhZHlfdG9fY2FwdHVyZQ=="`:              "ce_type is base64",
+		"\xac\xed\x00\x05t\x00\x16order.ready_to_capture": "ce_type is a serialised Java object",
+		"\x2corder.ready_to_capture":                      "ce_type has more in it", "\x76order.ready_to_capture": "ce_type is CBOR",
 		`{"schema":{"type":"string","optional":false},"payload":"order.ready_to_capture"}`: "ce_type is in a {schema,payload} envelope",
 	} {
 		r := headed(next(true), "ce_type", text)
 		add(detail, fmt.Sprintf("m%d", n), r)
 		quoted := next(false) // the whole event, with quotes that a header mapper has added
 		id := fmt.Sprintf("m%d", n)
-		add(detail, fmt.Sprintf("%q", id), headed(quoted, "ce_specversion", `"1.0"`, "ce_id", fmt.Sprintf("%q", id), "ce_type", text, "content-type", "application/json"))
+		add(detail, fmt.Sprintf("%q", id), headed(quoted, "ce_specversion", `"1.0"`, "ce_id", fmt.Sprintf("%q", id), "ce_type", text,
+			"content-type", "application/json"))
 	}
 	add("ce_type is another type, but the value is a whole event", "b1",
 		headed(next(false), append(bridge, "content-type", "application/json")...))

@@ -37,8 +37,9 @@ const (
 func good(brokers []string, apiURL string) config.Config {
 	return config.Config{
 		KafkaBrokers: brokers, KafkaGroup: "group", KafkaStartAt: "earliest", KafkaSessionTimeout: 10 * time.Second, InstanceID: "test",
-		TopicInput: "orders", TopicCaptured: "captured", TopicRejected: "rejected", TopicParked: "parked", TopicLedger: "ledger", CloudEventsMode: "structured",
-		CaptureOncePer: config.OncePerEvent, ReplayedOutcomes: config.ReplayedEmit,
+		TopicInput: "orders", TopicCaptured: "captured", TopicRejected: "rejected", TopicParked: "parked", TopicLedger: "ledger",
+		CloudEventsMode: "structured",
+		CaptureOncePer:  config.OncePerEvent, ReplayedOutcomes: config.ReplayedEmit,
 		MercadoPagoURL: apiURL, MercadoPagoAccessToken: secret.New(accessToken), MercadoPagoTimeout: 5 * time.Second, Currency: "MXN",
 		MaxInFlight: 16, CaptureDeadline: time.Minute, CaptureMaxTries: 10,
 		CaptureMaxEventAge: 24 * time.Hour, IdempotencyKeyHorizon: 24 * time.Hour,
@@ -53,13 +54,19 @@ func TestNewNamesTheVariable(t *testing.T) {
 		change func(*config.Config)
 		want   string
 	}{
-		"token file":    {func(c *config.Config) { c.MercadoPagoAccessTokenFile = missing }, "MERCADOPAGO_ACCESS_TOKEN_FILE: "},
-		"API address":   {func(c *config.Config) { c.MercadoPagoURL = "https://u:" + password + "@host" }, "MERCADOPAGO_*: "},
-		"CA file":       {func(c *config.Config) { c.KafkaTLS, c.KafkaTLSCA = true, missing }, "KAFKA_TLS_*: "},
-		"key alone":     {func(c *config.Config) { c.KafkaTLS, c.KafkaTLSKey = true, missing }, "KAFKA_TLS_*: "},
-		"password file": {func(c *config.Config) { c.KafkaSASLMechanism, c.KafkaSASLPasswordFile = "PLAIN", missing }, "KAFKA_SASL_PASSWORD_FILE: "},
-		"mechanism":     {func(c *config.Config) { c.KafkaSASLMechanism, c.KafkaSASLPassword = "GSSAPI", secret.New(password) }, "KAFKA_SASL_MECHANISM: "},
-		"start":         {func(c *config.Config) { c.KafkaStartAt = "yesterday" }, "KAFKA_START_AT: "},
+		"token file":  {func(c *config.Config) { c.MercadoPagoAccessTokenFile = missing }, "MERCADOPAGO_ACCESS_TOKEN_FILE: "},
+		"API address": {func(c *config.Config) { c.MercadoPagoURL = "https://u:" + password + "@host" }, "MERCADOPAGO_*: "},
+		"CA file":     {func(c *config.Config) { c.KafkaTLS, c.KafkaTLSCA = true, missing }, "KAFKA_TLS_*: "},
+		"key alone":   {func(c *config.Config) { c.KafkaTLS, c.KafkaTLSKey = true, missing }, "KAFKA_TLS_*: "},
+		"password file": {
+			func(c *config.Config) { c.KafkaSASLMechanism, c.KafkaSASLPasswordFile = "PLAIN", missing },
+			"KAFKA_SASL_PASSWORD_FILE: ",
+		},
+		"mechanism": {
+			func(c *config.Config) { c.KafkaSASLMechanism, c.KafkaSASLPassword = "GSSAPI", secret.New(password) },
+			"KAFKA_SASL_MECHANISM: ",
+		},
+		"start": {func(c *config.Config) { c.KafkaStartAt = "yesterday" }, "KAFKA_START_AT: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -164,7 +171,8 @@ func TestSecretsNeverShow(t *testing.T) {
 	for _, want := range []string{
 		`payment_capture_api_calls_total{meaning="captured",status="201"} 1`, `payment_capture_api_calls_total{meaning="retry",status="500"}`,
 		`payment_capture_api_state{state="passing"} 1`, `payment_capture_halted{cause="credential"} 0`, "payment_capture_api_call_limit 16",
-		"payment_capture_api_call_seconds_count", "payment_capture_partitions_owned 2", "payment_capture_flushes_total", "go_goroutines", "process_",
+		"payment_capture_api_call_seconds_count", "payment_capture_partitions_owned 2", "payment_capture_flushes_total", "go_goroutines",
+		"process_",
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %s in /metrics:\n%s", want, metrics)

@@ -153,7 +153,8 @@ func TestParkInfo(t *testing.T) {
 			t.Fatalf("got %+v, %v", decision, err)
 		}
 		want := event.ParkInfo{
-			Reason: event.ParkKeyUsed, Detail: "the key is used; no payment was found under its reference", FirstAttempt: began, Tries: 2, HTTPStatus: 422, RequestID: "request-1",
+			Reason: event.ParkKeyUsed, Detail: "the key is used; no payment was found under its reference", FirstAttempt: began, Tries: 2,
+			HTTPStatus: 422, RequestID: "request-1",
 		}
 		if *decision.ParkInfo != want {
 			t.Errorf("got %+v, want %+v", *decision.ParkInfo, want)

@@ -41,7 +41,10 @@ func parkedCompeting(tried event.Attempt) event.Known {
 
 func decidedCompeting(outcomeType, paymentID string) event.Known {
 	return event.Known{EventID: "competing-1", History: event.History{Decision: &event.Decision{
-		Result:  event.Result{Outcome: &event.Outcome{Type: outcomeType, EventID: "competing-1", PaymentID: paymentID, ExternalReference: "reference-1"}},
+		Result: event.Result{Outcome: &event.Outcome{
+			Type: outcomeType, EventID: "competing-1", PaymentID: paymentID,
+			ExternalReference: "reference-1",
+		}},
 		Attempt: event.Attempt{First: bubble, Reference: "reference-1"},
 	}}}
 }
@@ -77,21 +80,48 @@ func TestPaymentOfACompetingAttempt(t *testing.T) {
 		detail   string // in it, where parked
 		searches int
 	}{
-		"the event's own attempt":     {taken("7"), [][]event.Known{{own}}, isCaptured, "", 1},
-		"tried":                       {taken("7"), [][]event.Known{{own, openCompeting()}}, undecided, "payment 7 approved was found, " + mayBe, 6},
-		"tried, a declined payment":   {refusal, [][]event.Known{{openCompeting()}}, undecided, "payment 7 rejected was found, " + mayBe, 6},
-		"tried, two payments":         {taken("7", "8"), [][]event.Known{{openCompeting()}}, undecided, "payment 7 approved, 8 approved was found, " + mayBe, 6},
-		"tried later":                 {taken("7"), [][]event.Known{{triedAfter(event.ClockTolerance + time.Second)}}, isCaptured, "", 1},
-		"tried later, clocks differ":  {taken("7"), [][]event.Known{{triedAfter(event.ClockTolerance - time.Second)}}, undecided, mayBe, 6},
-		"parked after a call":         {taken("7"), [][]event.Known{{parkedCompeting(tried)}}, undecided, mayBe, 6},
-		"parked without a call":       {taken("7"), [][]event.Known{{parkedCompeting(event.Attempt{Reference: "reference-1"})}}, isCaptured, "", 1},
+		"the event's own attempt": {taken("7"), [][]event.Known{{own}}, isCaptured, "", 1},
+		"tried": {
+			taken("7"),
+			[][]event.Known{{own, openCompeting()}},
+			undecided, "payment 7 approved was found, " + mayBe,
+			6,
+		},
+		"tried, a declined payment": {refusal, [][]event.Known{{openCompeting()}}, undecided, "payment 7 rejected was found, " + mayBe, 6},
+		"tried, two payments": {
+			taken("7", "8"),
+			[][]event.Known{{openCompeting()}},
+			undecided,
+			"payment 7 approved, 8 approved was found, " + mayBe, 6,
+		},
+		"tried later":                {taken("7"), [][]event.Known{{triedAfter(event.ClockTolerance + time.Second)}}, isCaptured, "", 1},
+		"tried later, clocks differ": {taken("7"), [][]event.Known{{triedAfter(event.ClockTolerance - time.Second)}}, undecided, mayBe, 6},
+		"parked after a call":        {taken("7"), [][]event.Known{{parkedCompeting(tried)}}, undecided, mayBe, 6},
+		"parked without a call": {
+			taken("7"),
+			[][]event.Known{{parkedCompeting(event.Attempt{Reference: "reference-1"})}},
+			isCaptured, "",
+			1,
+		},
 		"rejected without a payment":  {taken("7"), [][]event.Known{{decidedCompeting(event.TypeRejected, "")}}, isCaptured, "", 1},
 		"captured by another payment": {taken("7"), [][]event.Known{{decidedCompeting(event.TypeCaptured, "6")}}, isCaptured, "", 1},
-		"captured by that payment":    {taken("7"), [][]event.Known{{decidedCompeting(event.TypeCaptured, "7")}}, undecided, "none is of this event", 6},
-		"captured meanwhile by that payment": {
-			taken("7"), [][]event.Known{{openCompeting()}, {openCompeting()}, {decidedCompeting(event.TypeCaptured, "7")}}, undecided, "none is of this event", 6,
+		"captured by that payment": {
+			taken("7"),
+			[][]event.Known{{decidedCompeting(event.TypeCaptured, "7")}},
+			undecided,
+			"none is of this event", 6,
 		},
-		"rejected meanwhile":  {taken("7"), [][]event.Known{{openCompeting()}, {openCompeting()}, {decidedCompeting(event.TypeRejected, "")}}, isCaptured, "", 3},
+		"captured meanwhile by that payment": {
+			taken("7"),
+			[][]event.Known{{openCompeting()}, {openCompeting()}, {decidedCompeting(event.TypeCaptured, "7")}},
+			undecided,
+			"none is of this event", 6,
+		},
+		"rejected meanwhile": {
+			taken("7"),
+			[][]event.Known{{openCompeting()}, {openCompeting()}, {decidedCompeting(event.TypeRejected, "")}},
+			isCaptured, "", 3,
+		},
 		"withdrawn meanwhile": {taken("7"), [][]event.Known{{openCompeting()}, nil}, isCaptured, "", 2},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -429,10 +429,24 @@ func TestDuplicateAfterAnUnknownTry(t *testing.T) {
 		found   []mercadopago.Answer
 		want    string
 	}{
-		"nothing unknown":                   {[]mercadopago.Answer{duplicate}, 0, nil, event.TypeRejected + " " + mercadopago.ReasonDuplicatedPayment},
-		"only the decline is found":         {[]mercadopago.Answer{noAnswer(), duplicate}, 0, []mercadopago.Answer{duplicate}, "parked error_after_unknown"},
-		"nothing is found":                  {[]mercadopago.Answer{noAnswer(), duplicate}, 0, nil, "parked error_after_unknown"},
-		"the payment is found":              {[]mercadopago.Answer{noAnswer(), duplicate}, 0, []mercadopago.Answer{duplicate, captured()}, isCaptured},
+		"nothing unknown": {
+			[]mercadopago.Answer{duplicate},
+			0, nil,
+			event.TypeRejected + " " + mercadopago.ReasonDuplicatedPayment,
+		},
+		"only the decline is found": {
+			[]mercadopago.Answer{noAnswer(), duplicate},
+			0,
+			[]mercadopago.Answer{duplicate},
+			"parked error_after_unknown",
+		},
+		"nothing is found": {[]mercadopago.Answer{noAnswer(), duplicate}, 0, nil, "parked error_after_unknown"},
+		"the payment is found": {
+			[]mercadopago.Answer{noAnswer(), duplicate},
+			0,
+			[]mercadopago.Answer{duplicate, captured()},
+			isCaptured,
+		},
 		"inherited, past the key retention": {nil, 25 * time.Hour, []mercadopago.Answer{duplicate}, "parked key_expired"},
 	} {
 		t.Run(name, func(t *testing.T) {

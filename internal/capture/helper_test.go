@@ -204,7 +204,10 @@ func captured() mercadopago.Answer {
 func declined(reason string) mercadopago.Answer {
 	p := payment()
 	p.Status = "rejected"
-	return mercadopago.Answer{Meaning: mercadopago.Rejected, Cause: mercadopago.CauseDeclined, Reason: reason, Payment: p, HTTPStatus: 201, Sent: true}
+	return mercadopago.Answer{
+		Meaning: mercadopago.Rejected, Cause: mercadopago.CauseDeclined, Reason: reason, Payment: p, HTTPStatus: 201,
+		Sent: true,
+	}
 }
 
 // refused is an error that means rejected: no payment was made.
@@ -226,7 +229,10 @@ func unsent() mercadopago.Answer {
 }
 
 func unavailable() mercadopago.Answer {
-	return mercadopago.Answer{Meaning: mercadopago.Retry, Cause: mercadopago.CauseServerError, Detail: "HTTP 503", HTTPStatus: 503, RequestID: "request-1", Sent: true}
+	return mercadopago.Answer{
+		Meaning: mercadopago.Retry, Cause: mercadopago.CauseServerError, Detail: "HTTP 503", HTTPStatus: 503,
+		RequestID: "request-1", Sent: true,
+	}
 }
 
 // wait asks for time and has no effect.
@@ -250,7 +256,10 @@ func busyFor(after time.Duration) mercadopago.Answer {
 func pending() mercadopago.Answer {
 	p := payment()
 	p.Status = "in_process"
-	return mercadopago.Answer{Meaning: mercadopago.Poll, Cause: mercadopago.CauseInProcess, ParkReason: event.ParkUndecided, Payment: p, HTTPStatus: 201, Sent: true}
+	return mercadopago.Answer{
+		Meaning: mercadopago.Poll, Cause: mercadopago.CauseInProcess, ParkReason: event.ParkUndecided, Payment: p,
+		HTTPStatus: 201, Sent: true,
+	}
 }
 
 func halted() mercadopago.Answer {

@@ -123,7 +123,8 @@ func TestHaltIsProbedAndRecovers(t *testing.T) {
 				if got := count(crowd(t, c, events)); got[isCaptured] != events {
 					t.Errorf("ended: %v", got)
 				}
-				if first := <-seen; first.State != "halted" || first.Cause != "credential" || first.Reason != halted().Reason || first.RequestID != "request-1" {
+				if first := <-seen; first.State != "halted" || first.Cause != "credential" || first.Reason != halted().Reason ||
+					first.RequestID != "request-1" {
 					t.Errorf("a minute after: %+v", first)
 				}
 				probes := a.between(time.Minute, fixed)
@@ -252,7 +253,8 @@ func TestCallLimit(t *testing.T) {
 func TestConsecutiveRefusals(t *testing.T) {
 	t.Parallel()
 	badRequest := mercadopago.Answer{
-		Meaning: mercadopago.Park, Cause: mercadopago.CauseRequest, ParkReason: event.ParkRefusedRequest, Detail: "HTTP 400", HTTPStatus: 400, Sent: true,
+		Meaning: mercadopago.Park, Cause: mercadopago.CauseRequest, ParkReason: event.ParkRefusedRequest, Detail: "HTTP 400", HTTPStatus: 400,
+		Sent: true,
 	}
 	for name, test := range map[string]struct {
 		refusal    mercadopago.Answer

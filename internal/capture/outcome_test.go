@@ -94,7 +94,10 @@ func TestLogAndMetrics(t *testing.T) {
 		if _, err := c.Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"msg=call", "meaning=retry", "cause=server_error", "http_status=503", "msg=\"event decided\" type=payment.captured event_id=event-1", "tries=2"} {
+		for _, want := range []string{
+			"msg=call", "meaning=retry", "cause=server_error", "http_status=503",
+			"msg=\"event decided\" type=payment.captured event_id=event-1", "tries=2",
+		} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("no %q in the log:\n%s", want, log.String())
 			}

@@ -38,14 +38,21 @@ func TestReconcile(t *testing.T) {
 		detail   string // contained in it, if parked
 		searches int    // 0: any number
 	}{
-		"taken":              {[]mercadopago.Found{find(seen(captured(), "7", now))}, isCaptured, "", 1},
-		"taken, seen late":   {[]mercadopago.Found{find(), find(), find(seen(captured(), "7", now))}, isCaptured, "", 3},
-		"declined":           {[]mercadopago.Found{find(seen(declined("cc_rejected_high_risk"), "7", now))}, event.TypeRejected + " cc_rejected_high_risk", "", 6},
+		"taken":            {[]mercadopago.Found{find(seen(captured(), "7", now))}, isCaptured, "", 1},
+		"taken, seen late": {[]mercadopago.Found{find(), find(), find(seen(captured(), "7", now))}, isCaptured, "", 3},
+		"declined": {
+			[]mercadopago.Found{find(seen(declined("cc_rejected_high_risk"), "7", now))},
+			event.TypeRejected + " cc_rejected_high_risk", "", 6,
+		},
 		"declined and taken": {[]mercadopago.Found{find(seen(declined("x"), "6", now), seen(captured(), "7", now))}, isCaptured, "", 1},
 		"declined, then taken": {[]mercadopago.Found{
 			find(seen(declined("x"), "6", now)), find(seen(declined("x"), "6", now), seen(captured(), "7", now)),
 		}, isCaptured, "", 2},
-		"taken twice":   {[]mercadopago.Found{find(seen(captured(), "7", now), seen(captured(), "8", now))}, "parked contradictory_answer", "7 approved, 8 approved", 1},
+		"taken twice": {
+			[]mercadopago.Found{find(seen(captured(), "7", now), seen(captured(), "8", now))},
+			"parked contradictory_answer",
+			"7 approved, 8 approved", 1,
+		},
 		"nothing":       {[]mercadopago.Found{find()}, undecided, "no payment was found", 6},
 		"taken before":  {[]mercadopago.Found{find(seen(captured(), "7", now.Add(-6*time.Second)))}, undecided, "none is of this event", 6},
 		"clocks differ": {[]mercadopago.Found{find(seen(captured(), "7", now.Add(-4*time.Second)))}, isCaptured, "", 1},
@@ -57,20 +64,33 @@ func TestReconcile(t *testing.T) {
 			a.Payment.PayerID = "another-payer"
 			return a
 		}())}, undecided, "none is of this event", 6},
-		"not final":            {[]mercadopago.Found{find(seen(pending(), "7", now))}, undecided, "does not decide", 6},
-		"then final":           {[]mercadopago.Found{find(seen(pending(), "7", now)), find(seen(captured(), "7", now))}, isCaptured, "", 2},
-		"not offered":          {[]mercadopago.Found{{Refused: []string{"HTTP 400"}, Calls: 3}}, undecided, "does not offer to search: HTTP 400", 6},
-		"only refusals":        {[]mercadopago.Found{failed(mercadopago.Halt, mercadopago.CauseAccount)}, undecided, "the search broke", 0},
-		"useless":              {[]mercadopago.Found{failed(mercadopago.Park, mercadopago.CauseNone)}, undecided, "the search broke", 1},
-		"fails for ever":       {[]mercadopago.Found{failed(mercadopago.Wait, mercadopago.CauseRateLimit)}, undecided, "the search broke", 0},
-		"breaks off after one": {[]mercadopago.Found{{Payments: find(seen(captured(), "7", now)).Payments, Failed: failed(mercadopago.Retry, mercadopago.CauseNoAnswer).Failed}, find(seen(captured(), "7", now))}, isCaptured, "", 2},
+		"not final":  {[]mercadopago.Found{find(seen(pending(), "7", now))}, undecided, "does not decide", 6},
+		"then final": {[]mercadopago.Found{find(seen(pending(), "7", now)), find(seen(captured(), "7", now))}, isCaptured, "", 2},
+		"not offered": {
+			[]mercadopago.Found{{Refused: []string{"HTTP 400"}, Calls: 3}},
+			undecided, "does not offer to search: HTTP 400",
+			6,
+		},
+		"only refusals":  {[]mercadopago.Found{failed(mercadopago.Halt, mercadopago.CauseAccount)}, undecided, "the search broke", 0},
+		"useless":        {[]mercadopago.Found{failed(mercadopago.Park, mercadopago.CauseNone)}, undecided, "the search broke", 1},
+		"fails for ever": {[]mercadopago.Found{failed(mercadopago.Wait, mercadopago.CauseRateLimit)}, undecided, "the search broke", 0},
+		"breaks off after one": {[]mercadopago.Found{{
+			Payments: find(seen(captured(), "7", now)).Payments,
+			Failed:   failed(mercadopago.Retry, mercadopago.CauseNoAnswer).Failed,
+		}, find(seen(captured(), "7", now))}, isCaptured, "", 2},
 		"fails, then taken": {[]mercadopago.Found{
-			failed(mercadopago.Retry, mercadopago.CauseNoAnswer), failed(mercadopago.Wait, mercadopago.CauseRateLimit), find(seen(captured(), "7", now)),
+			failed(mercadopago.Retry, mercadopago.CauseNoAnswer), failed(mercadopago.Wait, mercadopago.CauseRateLimit),
+			find(seen(captured(), "7", now)),
 		}, isCaptured, "", 3},
 		"token refused meanwhile": {[]mercadopago.Found{
-			failed(mercadopago.Halt, mercadopago.CauseCredential), failed(mercadopago.Halt, mercadopago.CauseCredential), find(seen(captured(), "7", now)),
+			failed(mercadopago.Halt, mercadopago.CauseCredential), failed(mercadopago.Halt, mercadopago.CauseCredential),
+			find(seen(captured(), "7", now)),
 		}, isCaptured, "", 3},
-		"single payments": {[]mercadopago.Found{{Searched: true, Inner: []string{"99 approved"}}}, undecided, "single payments exist: 99 approved", 6},
+		"single payments": {
+			[]mercadopago.Found{{Searched: true, Inner: []string{"99 approved"}}},
+			undecided,
+			"single payments exist: 99 approved", 6,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -194,7 +214,8 @@ func TestUnknownStatusOfARead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		nothing := mercadopago.Answer{
-			Meaning: mercadopago.Park, Cause: mercadopago.CauseUnknownStatus, ParkReason: event.ParkUnexpectedStatus, Payment: payment(), HTTPStatus: 200, Sent: true,
+			Meaning: mercadopago.Park, Cause: mercadopago.CauseUnknownStatus, ParkReason: event.ParkUnexpectedStatus, Payment: payment(),
+			HTTPStatus: 200, Sent: true,
 		}
 		a := newAPI(pending(), nothing)
 		a.found = []mercadopago.Found{find(seen(captured(), "7", now))}
@@ -202,7 +223,8 @@ func TestUnknownStatusOfARead(t *testing.T) {
 			t.Errorf("got %q, %v", ending(decision), err)
 		}
 		a = newAPI(pending(), nothing)
-		if decision, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil || ending(decision) != "parked unexpected_status" {
+		if decision, err := newCapturer(a).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil ||
+			ending(decision) != "parked unexpected_status" {
 			t.Errorf("nothing found: got %q, %v", ending(decision), err)
 		}
 	})

@@ -13,7 +13,8 @@ import (
 
 func refusedRequest() mercadopago.Answer {
 	return mercadopago.Answer{
-		Meaning: mercadopago.Park, Cause: mercadopago.CauseRequest, ParkReason: event.ParkRefusedRequest, Detail: "HTTP 400", HTTPStatus: 400, Sent: true,
+		Meaning: mercadopago.Park, Cause: mercadopago.CauseRequest, ParkReason: event.ParkRefusedRequest, Detail: "HTTP 400", HTTPStatus: 400,
+		Sent: true,
 	}
 }
 
@@ -98,7 +99,8 @@ func TestBrokenSearch(t *testing.T) {
 		a := newCrowdAPI(time.Second, func(string, time.Duration) mercadopago.Answer { return busy() })
 		a.search = func(time.Duration) mercadopago.Found {
 			return mercadopago.Found{Calls: 1, Failed: &mercadopago.Answer{
-				Meaning: mercadopago.Retry, Cause: mercadopago.CauseUnreadable, Detail: "a page without paging", HTTPStatus: 200, Read: true, Sent: true,
+				Meaning: mercadopago.Retry, Cause: mercadopago.CauseUnreadable, Detail: "a page without paging", HTTPStatus: 200, Read: true,
+				Sent: true,
 			}}
 		}
 		c := newCapturer(a, func(c *config) { c.MaxTries, c.MaxInFlight = 2, 64 })
@@ -116,7 +118,10 @@ func TestSearchObeysRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(noAnswer())
 		a.found = []mercadopago.Found{
-			{Calls: 1, Failed: &mercadopago.Answer{Meaning: mercadopago.Wait, Cause: mercadopago.CauseRateLimit, HTTPStatus: 429, RetryAfter: 5 * time.Minute, Read: true, Sent: true}},
+			{Calls: 1, Failed: &mercadopago.Answer{
+				Meaning: mercadopago.Wait, Cause: mercadopago.CauseRateLimit, HTTPStatus: 429,
+				RetryAfter: 5 * time.Minute, Read: true, Sent: true,
+			}},
 			find(),
 		}
 		if _, err := newCapturer(a, func(c *config) { c.MaxTries = 1 }).Capture(t.Context(), newEvent(t), newLease(nil)); err != nil {

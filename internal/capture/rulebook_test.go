@@ -44,7 +44,8 @@ func TestOneRuleBook(t *testing.T) {
 		})
 	}
 	for _, a := range []rules.Action{
-		rules.Republish, rules.LeaveParked, rules.LeaveSuperseded, rules.Park, rules.LookUpThenPark, rules.LookUpThenCharge, rules.Charge, rules.Wait,
+		rules.Republish, rules.LeaveParked, rules.LeaveSuperseded, rules.Park, rules.LookUpThenPark, rules.LookUpThenCharge, rules.Charge,
+		rules.Wait,
 	} {
 		if seen[a] < cases/200 {
 			t.Errorf("only %d of the cases end as %s", seen[a], a)
@@ -117,7 +118,8 @@ func (g *generator) recordCase() rules.Case {
 		c.History.Attempt = g.attempt(of)
 	case 4:
 		c.History.Decision = g.decision(of, event.Result{Outcome: &event.Outcome{
-			Type: pick(g, event.TypeCaptured, event.TypeRejected), EventID: e.ID, OrderID: of.OrderID, Amount: of.Amount, ExternalReference: of.ExternalReference,
+			Type: pick(g, event.TypeCaptured, event.TypeRejected), EventID: e.ID, OrderID: of.OrderID, Amount: of.Amount,
+			ExternalReference: of.ExternalReference,
 		}}, true)
 	case 5:
 		c.History.Decision = g.decision(of, event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkUndecided}}, true)
@@ -128,7 +130,10 @@ func (g *generator) recordCase() rules.Case {
 		}
 	}
 	if d := c.History.Decision; d != nil && g.IntN(2) == 0 {
-		c.Resend = &event.Resend{ParkedAt: pick(g, d.At, d.At.Add(-time.Hour)), FirstAttempt: pick(g, time.Time{}, time.Now().Add(-30*time.Minute))}
+		c.Resend = &event.Resend{
+			ParkedAt:     pick(g, d.At, d.At.Add(-time.Hour)),
+			FirstAttempt: pick(g, time.Time{}, time.Now().Add(-30*time.Minute)),
+		}
 	}
 	if g.IntN(3) == 0 {
 		c.Captured = &event.Outcome{Type: event.TypeCaptured, EventID: "other-event", ExternalReference: e.ExternalReference, Amount: e.Amount}
@@ -218,7 +223,10 @@ func (g *generator) serve(book rules.Rules, c rules.Case) rules.Disposition {
 	a, h := newAPI(captured()), newLease(nil)
 	h.tried, h.resent = d.Prior, d.Resent
 	if c.Captured != nil {
-		h.under = []event.Known{{EventID: c.Captured.EventID, History: event.History{Decision: &event.Decision{Result: event.Result{Outcome: c.Captured}}}}}
+		h.under = []event.Known{{
+			EventID: c.Captured.EventID,
+			History: event.History{Decision: &event.Decision{Result: event.Result{Outcome: c.Captured}}},
+		}}
 	}
 	decided, err := newCapturer(a, func(conf *config) { conf.Rules, conf.ReconcileFor = book, 0 }).Capture(g.t.Context(), c.Event, h)
 	if err != nil {

@@ -33,10 +33,12 @@ func TestAttemptIsWrittenBeforeTheFirstCall(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := event.Attempt{
-			First: a.began.Round(0), Event: e.Fingerprint(), Body: event.FingerprintOf(r.Body), Encoding: mercadopago.EncodingVersion, Account: "main",
+			First: a.began.Round(0), Event: e.Fingerprint(), Body: event.FingerprintOf(r.Body), Encoding: mercadopago.EncodingVersion,
+			Account:   "main",
 			Reference: "reference-1",
 		}
-		if got := h.attempts[0]; !got.First.Equal(want.First) || got.Event != want.Event || got.Body != want.Body || got.Encoding != want.Encoding || got.Account != want.Account || got.Reference != want.Reference {
+		if got := h.attempts[0]; !got.First.Equal(want.First) || got.Event != want.Event || got.Body != want.Body ||
+			got.Encoding != want.Encoding || got.Account != want.Account || got.Reference != want.Reference {
 			t.Errorf("wrote %+v, want %+v", got, want)
 		}
 		if d.Attempt != h.attempts[0] || h.withdrawn != 0 {
@@ -156,7 +158,10 @@ func inherited(t *testing.T, age time.Duration) (*lease, *event.ReadyToCapture) 
 		t.Fatal(err)
 	}
 	h := newLease(nil)
-	h.tried = &event.Attempt{First: time.Now().Add(-age), Event: e.Fingerprint(), Body: event.FingerprintOf(r.Body), Encoding: mercadopago.EncodingVersion}
+	h.tried = &event.Attempt{
+		First: time.Now().Add(-age), Event: e.Fingerprint(), Body: event.FingerprintOf(r.Body),
+		Encoding: mercadopago.EncodingVersion,
+	}
 	return h, e
 }
 
@@ -171,17 +176,28 @@ func TestInheritedAttempt(t *testing.T) {
 		calls    int
 		searches int
 	}{
-		"young":                                {time.Minute, nil, []mercadopago.Answer{captured()}, false, isCaptured, 1, 0},
-		"young, an error decides nothing":      {time.Minute, nil, []mercadopago.Answer{refused("payer_permission")}, false, "parked error_after_unknown", 1, 6},
-		"over an hour, found":                  {2 * time.Hour, nil, nil, true, isCaptured, 0, 1},
-		"over an hour, not found":              {2 * time.Hour, nil, []mercadopago.Answer{captured()}, false, isCaptured, 1, 1},
-		"past the retention, found":            {25 * time.Hour, nil, nil, true, isCaptured, 0, 1},
-		"past the retention, not found":        {25 * time.Hour, nil, nil, false, "parked key_expired", 0, 6},
-		"in the future":                        {-time.Hour, nil, nil, false, "parked key_expired", 0, 6},
-		"another body":                         {time.Minute, func(a *event.Attempt) { a.Body[0]++ }, nil, false, "parked tried_otherwise", 0, 6},
-		"another body, found":                  {time.Minute, func(a *event.Attempt) { a.Body[0]++ }, nil, true, isCaptured, 0, 1},
-		"another layout":                       {time.Minute, func(a *event.Attempt) { a.Encoding++ }, nil, false, "parked tried_otherwise", 0, 6},
-		"another account":                      {time.Minute, func(a *event.Attempt) { a.Account = "other" }, nil, false, "parked tried_otherwise", 0, 6},
+		"young": {time.Minute, nil, []mercadopago.Answer{captured()}, false, isCaptured, 1, 0},
+		"young, an error decides nothing": {
+			time.Minute, nil,
+			[]mercadopago.Answer{refused("payer_permission")},
+			false,
+			"parked error_after_unknown", 1, 6,
+		},
+		"over an hour, found":           {2 * time.Hour, nil, nil, true, isCaptured, 0, 1},
+		"over an hour, not found":       {2 * time.Hour, nil, []mercadopago.Answer{captured()}, false, isCaptured, 1, 1},
+		"past the retention, found":     {25 * time.Hour, nil, nil, true, isCaptured, 0, 1},
+		"past the retention, not found": {25 * time.Hour, nil, nil, false, "parked key_expired", 0, 6},
+		"in the future":                 {-time.Hour, nil, nil, false, "parked key_expired", 0, 6},
+		"another body":                  {time.Minute, func(a *event.Attempt) { a.Body[0]++ }, nil, false, "parked tried_otherwise", 0, 6},
+		"another body, found":           {time.Minute, func(a *event.Attempt) { a.Body[0]++ }, nil, true, isCaptured, 0, 1},
+		"another layout": {
+			time.Minute, func(a *event.Attempt) { a.Encoding++ }, nil, false, "parked tried_otherwise", 0,
+			6,
+		},
+		"another account": {
+			time.Minute, func(a *event.Attempt) { a.Account = "other" }, nil, false,
+			"parked tried_otherwise", 0, 6,
+		},
 		"refused with certainty, then decided": {time.Minute, nil, []mercadopago.Answer{wait(time.Second), captured()}, false, isCaptured, 2, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -243,7 +259,11 @@ func TestOncePerReference(t *testing.T) {
 		paid event.Outcome
 		want string
 	}{
-		"captured for another event":       {true, event.Outcome{Type: event.TypeCaptured, EventID: "first", PaymentID: "1"}, "parked reference_already_captured"},
+		"captured for another event": {
+			true,
+			event.Outcome{Type: event.TypeCaptured, EventID: "first", PaymentID: "1"},
+			"parked reference_already_captured",
+		},
 		"rejected for another event":       {true, event.Outcome{Type: event.TypeRejected, EventID: "first", PaymentID: "1"}, isCaptured},
 		"captured for the event itself":    {true, event.Outcome{Type: event.TypeCaptured, EventID: "event-1", PaymentID: "1"}, isCaptured},
 		"captured, and once per event":     {false, event.Outcome{Type: event.TypeCaptured, EventID: "first", PaymentID: "1"}, isCaptured},

@@ -258,7 +258,8 @@ func (c Config) checkTopics(wrong report) {
 
 func (c Config) checkAPI(wrong report) {
 	u, err := url.Parse(c.MercadoPagoURL)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" ||
+		u.Fragment != "" {
 		wrong("MERCADOPAGO_URL", "must be a URL such as https://api.mercadopago.com, without user, query or fragment")
 	}
 	if c.MercadoPagoAccessToken.IsZero() == (c.MercadoPagoAccessTokenFile == "") {
@@ -317,7 +318,8 @@ func (c Config) checkRules(wrong report) {
 		wrong("CAPTURE_MAX_EVENT_AGE", "is %s: must be over zero, or 0 for no limit", c.CaptureMaxEventAge)
 	}
 	if lead := c.CaptureMaxEventLead; lead != 0 && (lead <= event.ClockTolerance || lead > 24*time.Hour) {
-		wrong("CAPTURE_MAX_EVENT_LEAD", "is %s: must be over %s and at most 24h, or 0 if no event may wait for its time", lead, event.ClockTolerance)
+		wrong("CAPTURE_MAX_EVENT_LEAD", "is %s: must be over %s and at most 24h, or 0 if no event may wait for its time", lead,
+			event.ClockTolerance)
 	}
 	if c.CaptureOncePer != OncePerEvent && c.CaptureOncePer != OncePerReference {
 		wrong("CAPTURE_ONCE_PER", "%q is neither %s nor %s", c.CaptureOncePer, OncePerEvent, OncePerReference)

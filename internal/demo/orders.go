@@ -54,13 +54,34 @@ func script() simulator.Script {
 			{Token: payerCancelled, State: "cancelled"},
 		},
 		Rules: []simulator.Rule{
-			{Name: "charged, then the connection broke", Match: simulator.Match{PayerToken: payerGood, ToTry: 1, Probability: chance(.01)}, Action: simulator.ActionDrop, Charge: true},
-			{Name: "charged, then 500", Match: simulator.Match{PayerToken: payerGood, ToTry: 2, Probability: chance(.01)}, Action: simulator.ActionError, Status: 500, Charge: true},
-			{Name: "charged, then cut off", Match: simulator.Match{PayerToken: payerGood, ToTry: 1, Probability: chance(.005)}, Action: simulator.ActionTruncated},
-			{Name: "broke before charging", Match: simulator.Match{PayerToken: payerGood, ToTry: 2, Probability: chance(.01)}, Action: simulator.ActionDrop},
-			{Name: "unavailable", Match: simulator.Match{PayerToken: payerGood, ToTry: 3, Probability: chance(.02)}, Action: simulator.ActionError, Status: 503},
-			{Name: "too many requests", Match: simulator.Match{PayerToken: payerGood, ToTry: 1, Probability: chance(.01)}, Action: simulator.ActionTooManyRequests, Plain: true},
-			{Name: "slow", Match: simulator.Match{Probability: chance(.005)}, Action: simulator.ActionUsual, Delay: simulator.Duration(800 * time.Millisecond)},
+			{
+				Name: "charged, then the connection broke", Match: simulator.Match{PayerToken: payerGood, ToTry: 1, Probability: chance(.01)},
+				Action: simulator.ActionDrop, Charge: true,
+			},
+			{
+				Name: "charged, then 500", Match: simulator.Match{PayerToken: payerGood, ToTry: 2, Probability: chance(.01)},
+				Action: simulator.ActionError, Status: 500, Charge: true,
+			},
+			{
+				Name: "charged, then cut off", Match: simulator.Match{PayerToken: payerGood, ToTry: 1, Probability: chance(.005)},
+				Action: simulator.ActionTruncated,
+			},
+			{
+				Name: "broke before charging", Match: simulator.Match{PayerToken: payerGood, ToTry: 2, Probability: chance(.01)},
+				Action: simulator.ActionDrop,
+			},
+			{
+				Name: "unavailable", Match: simulator.Match{PayerToken: payerGood, ToTry: 3, Probability: chance(.02)}, Action: simulator.ActionError,
+				Status: 503,
+			},
+			{
+				Name: "too many requests", Match: simulator.Match{PayerToken: payerGood, ToTry: 1, Probability: chance(.01)},
+				Action: simulator.ActionTooManyRequests, Plain: true,
+			},
+			{
+				Name: "slow", Match: simulator.Match{Probability: chance(.005)}, Action: simulator.ActionUsual,
+				Delay: simulator.Duration(800 * time.Millisecond),
+			},
 		},
 	}
 }

@@ -38,7 +38,10 @@ func TestProofFindsEveryViolation(t *testing.T) {
 		t.Fatalf("a successful demo is not proven: %+v", r.tally())
 	}
 	slow := good()
-	slow.expect["b"], slow.decisions["b"] = expectation{"rejected", "invalid_payer_token"}, []seen{{id: "b", kind: "parked", reason: "error_after_unknown"}}
+	slow.expect["b"], slow.decisions["b"] = expectation{"rejected", "invalid_payer_token"}, []seen{{
+		id: "b", kind: "parked",
+		reason: "error_after_unknown",
+	}}
 	if !slow.proven() {
 		t.Errorf("an event parked after an unanswered call counts as wrong: %+v", slow.tally())
 	}
@@ -47,13 +50,16 @@ func TestProofFindsEveryViolation(t *testing.T) {
 		row   string // of the table
 		value string
 	}{
-		"missing":              {func(r *report) { delete(r.decisions, "b") }, "lost", "1"},
-		"doubled":              {func(r *report) { r.decisions["a"] = append(r.decisions["a"], r.decisions["a"]...) }, "doubled", "1"},
-		"wrong decision":       {func(r *report) { r.decisions["b"][0] = seen{id: "b", kind: "captured"} }, "wrong", "1"},
-		"wrong reason":         {func(r *report) { r.decisions["b"][0].reason = "cc_rejected_high_risk" }, "wrong", "1"},
-		"unknown":              {func(r *report) { r.decisions["x"] = []seen{{id: "x", kind: "captured"}} }, "wrong", "1"},
-		"charged twice":        {func(r *report) { r.charges.ByKey["a"] = simulator.Tally{Count: 2} }, "double charges", "1"},
-		"rejected but charged": {func(r *report) { r.charges.ByKey["b"] = simulator.Tally{Count: 1} }, "charges that do not match the decision", "1"},
+		"missing":        {func(r *report) { delete(r.decisions, "b") }, "lost", "1"},
+		"doubled":        {func(r *report) { r.decisions["a"] = append(r.decisions["a"], r.decisions["a"]...) }, "doubled", "1"},
+		"wrong decision": {func(r *report) { r.decisions["b"][0] = seen{id: "b", kind: "captured"} }, "wrong", "1"},
+		"wrong reason":   {func(r *report) { r.decisions["b"][0].reason = "cc_rejected_high_risk" }, "wrong", "1"},
+		"unknown":        {func(r *report) { r.decisions["x"] = []seen{{id: "x", kind: "captured"}} }, "wrong", "1"},
+		"charged twice":  {func(r *report) { r.charges.ByKey["a"] = simulator.Tally{Count: 2} }, "double charges", "1"},
+		"rejected but charged": {
+			func(r *report) { r.charges.ByKey["b"] = simulator.Tally{Count: 1} }, "charges that do not match the decision",
+			"1",
+		},
 		"captured but not charged": {
 			func(r *report) { delete(r.charges.ByKey, "a") }, "charges that do not match the decision", "1",
 		},
@@ -84,7 +90,10 @@ func TestSee(t *testing.T) {
 		{Topic: "captured", Value: []byte(`{"id":"x","data":{"event_id":"a","provider_replayed":true}}`)},
 		{Topic: "captured", Value: []byte(`{"id":"x","data":{"event_id":"a"}}`)},
 		{Topic: "rejected", Value: []byte(`{"id":"y","data":{"event_id":"b","reason":"insufficient_money"}}`)},
-		{Topic: "parked", Value: []byte(`{"id":"c","data":{}}`), Headers: []kgo.RecordHeader{{Key: "parked_reason", Value: []byte("invalid_event")}}},
+		{
+			Topic: "parked", Value: []byte(`{"id":"c","data":{}}`),
+			Headers: []kgo.RecordHeader{{Key: "parked_reason", Value: []byte("invalid_event")}},
+		},
 		{Topic: "captured", Value: []byte(`{"id":"z","data":{"event_id":"unknown"}}`)},
 	} {
 		if err := r.see(conf, rec); err != nil {

@@ -64,7 +64,8 @@ func TestOddRecordsAreTaken(t *testing.T) {
 			t.Errorf("%s: %v", o.Name, err)
 			continue
 		}
-		if got.ID != o.ID || got.OrderID != o.ID || got.Amount.String() != "700.50" || got.PayerToken.Reveal() == "" || !got.Time.Equal(recordTime) {
+		if got.ID != o.ID || got.OrderID != o.ID || got.Amount.String() != "700.50" || got.PayerToken.Reveal() == "" ||
+			!got.Time.Equal(recordTime) {
 			t.Errorf("%s: got %+v", o.Name, got)
 		}
 	}

@@ -60,7 +60,8 @@ func TestMessagesNameTheCause(t *testing.T) {
 	}{
 		"structured, the attributes in the headers": {
 			valued(plainData, append(slices.Clone(required), "content-type", "application/cloudevents+json")...), "type",
-			"is missing: content-type says structured mode (application/cloudevents+json), but the attributes are in ce_* headers: set it to application/json",
+			"is missing: content-type says structured mode (application/cloudevents+json), but the attributes are in ce_* headers: set it to " +
+				"application/json",
 		},
 		"HTTP's prefix": {
 			valued(plainData, "ce-type", event.TypeReadyToCapture, "ce-id", "evt-1"), "type",

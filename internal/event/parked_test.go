@@ -19,7 +19,10 @@ func TestDecodeParkedReversesEncodeParked(t *testing.T) {
 	at := event.Position{Topic: "orders", Partition: 3, Offset: 42}
 	named := at
 	named.ID, named.OrderID, named.ClaimedEventID = "sha256:0", "order-1", "e1"
-	tried := &event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: first.Add(456 * time.Microsecond), Tries: 2, HTTPStatus: 500, RequestID: "r"}
+	tried := &event.ParkInfo{
+		Reason: event.ParkUndecided, Detail: "d", FirstAttempt: first.Add(456 * time.Microsecond), Tries: 2,
+		HTTPStatus: 500, RequestID: "r",
+	}
 	untried := &event.ParkInfo{Reason: event.ParkTooOld}
 	plain := event.Message{Key: []byte("k"), Value: []byte("v"), Headers: []event.Header{{Key: "a", Value: []byte("1")}, {Key: "a"}}}
 	for name, test := range map[string]struct {
@@ -57,7 +60,8 @@ func TestDecodeParkedReversesEncodeParked(t *testing.T) {
 func TestDecodeParkedOfADigest(t *testing.T) {
 	t.Parallel()
 	input := event.Message{Key: []byte("k"), Value: []byte("large"), Headers: []event.Header{{Key: "a"}}}
-	p, err := event.DecodeParked(event.EncodeParked(event.Digest(input), event.Position{Topic: "t", Partition: 1, Offset: 2}, &event.ParkInfo{Reason: event.ParkTooOld}))
+	p, err := event.DecodeParked(event.EncodeParked(event.Digest(input), event.Position{Topic: "t", Partition: 1, Offset: 2},
+		&event.ParkInfo{Reason: event.ParkTooOld}))
 	if err != nil || p.Digest == nil {
 		t.Fatalf("got %+v, %v", p, err)
 	}
@@ -88,8 +92,9 @@ func TestDecodeParkedRefusesWhatIsNotAParkedRecord(t *testing.T) {
 		"a negative partition":          {headers("reason", "too_old", "topic", "t", "partition", "-1", "offset", "2"), event.ParkTooOld},
 		"an offset of letters":          {headers("reason", "too_old", "topic", "t", "partition", "1", "offset", "x"), event.ParkTooOld},
 		"a partition that is too large": {headers("reason", "too_old", "topic", "t", "partition", "4294967296", "offset", "2"), event.ParkTooOld},
-		"an unreadable attempt":         {headers("reason", "too_old", "topic", "t", "partition", "1", "offset", "2", "first_attempt", "yesterday"), event.ParkTooOld},
-		"a position before the reason":  {headers("topic", "t", "partition", "1", "offset", "2", "reason", "too_old"), event.ParkTooOld},
+		"an unreadable attempt": {headers("reason", "too_old", "topic", "t", "partition", "1", "offset", "2", "first_attempt",
+			"yesterday"), event.ParkTooOld},
+		"a position before the reason": {headers("topic", "t", "partition", "1", "offset", "2", "reason", "too_old"), event.ParkTooOld},
 	} {
 		p, err := event.DecodeParked(event.Message{Value: []byte("v"), Headers: test.headers})
 		if !errors.Is(err, event.ErrNotParked) || p.Reason != test.reason {

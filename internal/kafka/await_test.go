@@ -19,7 +19,10 @@ import (
 func TestAwaitCluster(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.DiscardHandler)
-	for _, e := range []error{ErrNoStart, ErrUnfit, kerr.UnknownTopicOrPartition, kerr.GroupAuthorizationFailed, &tls.CertificateVerificationError{}} {
+	for _, e := range []error{
+		ErrNoStart, ErrUnfit, kerr.UnknownTopicOrPartition, kerr.GroupAuthorizationFailed,
+		&tls.CertificateVerificationError{},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			tries := 0
 			err := AwaitCluster(t.Context(), time.Minute, log, func(context.Context) error { tries++; return fmt.Errorf("start: %w", e) })

@@ -175,7 +175,10 @@ func TestParseAcceptedOffsets(t *testing.T) {
 	if none, err := kafka.ParseAcceptedOffsets(""); err != nil || none.Has(0, 0) {
 		t.Errorf("got %v, %v", none, err)
 	}
-	for _, text := range []string{"0", "0:", ":1", "a:1", "0:b", "-1:5", "0:-1", "0:1:2", "0:1,,1:2", "0:1,0:2", "99999999999:1", "0:99999999999999999999"} {
+	for _, text := range []string{
+		"0", "0:", ":1", "a:1", "0:b", "-1:5", "0:-1", "0:1:2", "0:1,,1:2", "0:1,0:2", "99999999999:1",
+		"0:99999999999999999999",
+	} {
 		if got, err := kafka.ParseAcceptedOffsets(text); err == nil {
 			t.Errorf("%q is read as %v", text, got)
 		}

@@ -198,13 +198,25 @@ func TestCommitIsRefused(t *testing.T) {
 		fault kfake.Fault
 		want  error
 	}{
-		"produce authorization":    {kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: testOut, Err: kerr.TopicAuthorizationFailed}, ErrRefused},
-		"produce too large":        {kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: testOut, Err: kerr.MessageTooLarge}, ErrRefused},
-		"add offsets":              {kfake.Fault{Keys: []kmsg.Key{kmsg.AddOffsetsToTxn}, Err: kerr.GroupAuthorizationFailed}, ErrRefused},
-		"one partition's metadata": {kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Partitions: []int32{2}, Err: kerr.OffsetMetadataTooLarge}, ErrRefused},
-		"one partition's topic":    {kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Partitions: []int32{2}, Err: kerr.UnknownTopicID}, ErrRefused},
-		"one partition, passing":   {kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Partitions: []int32{2}, Err: kerr.UnknownServerError}, ErrNotCommitted},
-		"rebalance":                {kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Partitions: []int32{0}, Err: kerr.RebalanceInProgress}, ErrNotCommitted},
+		"produce authorization": {kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: testOut, Err: kerr.TopicAuthorizationFailed}, ErrRefused},
+		"produce too large":     {kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: testOut, Err: kerr.MessageTooLarge}, ErrRefused},
+		"add offsets":           {kfake.Fault{Keys: []kmsg.Key{kmsg.AddOffsetsToTxn}, Err: kerr.GroupAuthorizationFailed}, ErrRefused},
+		"one partition's metadata": {kfake.Fault{
+			Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Partitions: []int32{2},
+			Err: kerr.OffsetMetadataTooLarge,
+		}, ErrRefused},
+		"one partition's topic": {
+			kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Partitions: []int32{2}, Err: kerr.UnknownTopicID},
+			ErrRefused,
+		},
+		"one partition, passing": {
+			kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Partitions: []int32{2}, Err: kerr.UnknownServerError},
+			ErrNotCommitted,
+		},
+		"rebalance": {
+			kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Partitions: []int32{0}, Err: kerr.RebalanceInProgress},
+			ErrNotCommitted,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -482,7 +494,10 @@ func TestNewCommitterFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		conf := w.committerConfig()
-		w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.TransactionalIDAuthorizationFailed, TopLevel: true, Count: -1})
+		w.broker.Fake.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.TransactionalIDAuthorizationFailed, TopLevel: true,
+			Count: -1,
+		})
 		if _, err := NewCommitter(t.Context(), conf); !errors.Is(err, kerr.TransactionalIDAuthorizationFailed) {
 			t.Errorf("error %v", err)
 		}

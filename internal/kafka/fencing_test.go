@@ -139,7 +139,8 @@ func TestCommitFencedByALiveProcess(t *testing.T) {
 					return pass
 				})
 				err := c.Commit(t.Context(), b)
-				if !errors.Is(err, ErrFenced) || !strings.Contains(err.Error(), `has this instance's client id "test"; give each process an INSTANCE_ID`) {
+				if !errors.Is(err, ErrFenced) || !strings.Contains(err.Error(),
+					`has this instance's client id "test"; give each process an INSTANCE_ID`) {
 					t.Errorf("error %v, want ErrFenced that names the other member", err)
 				}
 				w.expect()
@@ -175,7 +176,8 @@ func TestCommitFencedWhileAlone(t *testing.T) {
 						t.Fatal(err)
 					}
 					defer c.Close()
-					once := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{step}, Err: answer, Count: 1, TopLevel: step == kmsg.AddOffsetsToTxn || step == kmsg.EndTxn})
+					once := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{step}, Err: answer, Count: 1, TopLevel: step == kmsg.AddOffsetsToTxn ||
+						step == kmsg.EndTxn})
 					err = c.Commit(t.Context(), batch(member, "one", 7))
 					if once.Hits() != 1 {
 						t.Fatalf("%d faults were met", once.Hits())

@@ -22,7 +22,10 @@ func (w *world) hang(c *Committer, partition int32) *kafkatest.HangingTransactio
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	h := &kafkatest.HangingTransaction{TransactionalID: testTxID, ProducerID: id, ProducerEpoch: epoch - 1, Topic: testOut, Partition: partition}
+	h := &kafkatest.HangingTransaction{
+		TransactionalID: testTxID, ProducerID: id, ProducerEpoch: epoch - 1, Topic: testOut,
+		Partition: partition,
+	}
 	w.broker.Hang(h)
 	return h
 }

@@ -70,8 +70,9 @@ func (w *world) committerConfig() CommitterConfig {
 	conf := w.conf
 	conf.Dial = w.wire.open
 	return CommitterConfig{
-		Kafka: conf, Identity: txnrecovery.Identity{TransactionalID: testTxID, Group: testGroup, Input: testInput, Topics: []string{testOut}}, TopicID: w.topicID(),
-		Log: conf.Log,
+		Kafka: conf, Identity: txnrecovery.Identity{TransactionalID: testTxID, Group: testGroup, Input: testInput, Topics: []string{testOut}},
+		TopicID: w.topicID(),
+		Log:     conf.Log,
 	}
 }
 

@@ -113,7 +113,8 @@ func TestCommitCutOffAtTheLowestLimit(t *testing.T) {
 		c, _ := w.loud()
 		limit := w.cutOff(1000)
 		for range 6 {
-			if err := c.Commit(t.Context(), largeBatch(member)); !errors.Is(err, ErrNotCommitted) || !strings.Contains(err.Error(), "KAFKA_MAX_REQUEST_BYTES") {
+			if err := c.Commit(t.Context(), largeBatch(member)); !errors.Is(err, ErrNotCommitted) ||
+				!strings.Contains(err.Error(), "KAFKA_MAX_REQUEST_BYTES") {
 				t.Fatalf("error %v, want ErrNotCommitted with the variable", err)
 			}
 		}
@@ -138,7 +139,10 @@ func TestCommitOfBatchesThatAreTooLarge(t *testing.T) {
 		c, _ := w.loud()
 		config := []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "max.message.bytes", Value: new("140000")}}
 		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
-		req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: testOut, Configs: config}}
+		req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{
+			ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: testOut,
+			Configs: config,
+		}}
 		if resp, err := req.RequestWith(t.Context(), w.client()); err != nil || resp.Resources[0].ErrorCode != 0 {
 			t.Fatal(err, resp)
 		}

@@ -130,14 +130,18 @@ func TestEnsureStartBesideAMember(t *testing.T) {
 		member := w.member()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		if did, err := EnsureStart(ctx, w.admin, testGroup, testInput, StartAt{Latest: true}, ""); did || !errors.Is(err, context.DeadlineExceeded) {
+		if did, err := EnsureStart(ctx, w.admin, testGroup, testInput, StartAt{Latest: true}, ""); did ||
+			!errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v, %v; want it to wait for the member's offsets", did, err)
 		}
 		go func() {
 			time.Sleep(5 * time.Second)
 			id, generation := member.GroupMetadata()
 			b := Batch{Member: id, Generation: generation, Offsets: []Offset{{Partition: 1, At: 0, LeaderEpoch: -1}}}
-			if err := CommitOffsets(t.Context(), member, CommitterConfig{Identity: txnrecovery.Identity{Group: testGroup, Input: testInput}, TopicID: w.topicID()}, b); err != nil {
+			if err := CommitOffsets(t.Context(), member, CommitterConfig{
+				Identity: txnrecovery.Identity{Group: testGroup, Input: testInput},
+				TopicID:  w.topicID(),
+			}, b); err != nil {
 				t.Error(err)
 			}
 		}()

@@ -34,8 +34,9 @@ func newAuthority(t *testing.T, name string) authority {
 	t.Helper()
 	a := authority{t: t}
 	a.cert = &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-48 * time.Hour),
+		NotAfter: time.Now().Add(time.Hour),
+		IsCA:     true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	var der []byte
 	der, a.key = a.sign(a.cert, nil)
@@ -82,7 +83,10 @@ func (a authority) server() *tls.Config {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(a.pem)
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert,
+		ClientCAs: pool,
+	}
 }
 
 // secured is a broker behind TLS whose certificates can be rotated, and a client's
@@ -99,7 +103,10 @@ type secured struct {
 func newSecured(t *testing.T, a authority) *secured {
 	t.Helper()
 	dir := t.TempDir()
-	s := &secured{t: t, files: TLSFiles{CA: filepath.Join(dir, "ca.pem"), Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}}
+	s := &secured{t: t, files: TLSFiles{
+		CA: filepath.Join(dir, "ca.pem"), Certificate: filepath.Join(dir, "cert.pem"),
+		Key: filepath.Join(dir, "key.pem"),
+	}}
 	s.conf.Store(a.server())
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.TLS(&tls.Config{
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.conf.Load(), nil },

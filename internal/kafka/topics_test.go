@@ -21,9 +21,15 @@ func TestEnsureTopics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		specs := []TopicSpec{
-			{Name: "new", Partitions: 4, ReplicationFactor: 1, Config: map[string]string{"cleanup.policy": "compact", "max.message.bytes": "2000000"}},
+			{Name: "new", Partitions: 4, ReplicationFactor: 1, Config: map[string]string{
+				"cleanup.policy":    "compact",
+				"max.message.bytes": "2000000",
+			}},
 			{Name: testInput, Partitions: 3, ReplicationFactor: 1},
-			{Name: testOut, Partitions: 6, ReplicationFactor: 3, Config: map[string]string{"cleanup.policy": "compact", "retention.ms": "1000", "delete.retention.ms": "5", "kept.secret": "1"}},
+			{Name: testOut, Partitions: 6, ReplicationFactor: 3, Config: map[string]string{
+				"cleanup.policy": "compact", "retention.ms": "1000",
+				"delete.retention.ms": "5", "kept.secret": "1",
+			}},
 		}
 		check := func(results []TopicResult, created bool) {
 			t.Helper()
@@ -77,7 +83,8 @@ func TestEnsureTopics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := info["new"]; n.Partitions != 4 || n.ReplicationFactor != 1 || n.MaxMessageBytes != 2_000_000 || n.Config["cleanup.policy"] != "compact" || n.ID == [16]byte{} {
+		if n := info["new"]; n.Partitions != 4 || n.ReplicationFactor != 1 || n.MaxMessageBytes != 2_000_000 ||
+			n.Config["cleanup.policy"] != "compact" || n.ID == [16]byte{} {
 			t.Errorf("got %+v", n)
 		}
 		if o := info[testOut]; o.Partitions != 3 || o.MaxMessageBytes != defaultMaxMessageBytes || o.ID == info["new"].ID {
@@ -93,7 +100,8 @@ func TestEnsureTopicsErrors(t *testing.T) {
 		w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Topic: "refused", Err: kerr.PolicyViolation, Count: -1})
 		results, err := EnsureTopics(t.Context(), w.admin, false,
 			TopicSpec{Name: "refused", Partitions: 1, ReplicationFactor: 1}, TopicSpec{Name: "taken", Partitions: 1, ReplicationFactor: 1})
-		if err != nil || len(results) != 2 || !errors.Is(results[0].Err, kerr.PolicyViolation) || !strings.Contains(results[0].Err.Error(), `"refused"`) {
+		if err != nil || len(results) != 2 || !errors.Is(results[0].Err, kerr.PolicyViolation) ||
+			!strings.Contains(results[0].Err.Error(), `"refused"`) {
 			t.Fatalf("got %+v, %v", results, err)
 		}
 		if results[1].Err != nil || !results[1].Created {
@@ -122,7 +130,8 @@ func TestInspect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		_, err := Inspect(t.Context(), w.admin, testInput, "nowhere", "missing")
-		if err == nil || !strings.Contains(err.Error(), `"nowhere"`) || !strings.Contains(err.Error(), `"missing"`) || strings.Contains(err.Error(), testInput) {
+		if err == nil || !strings.Contains(err.Error(), `"nowhere"`) || !strings.Contains(err.Error(), `"missing"`) ||
+			strings.Contains(err.Error(), testInput) {
 			t.Errorf("error %v does not name the missing ones alone", err)
 		}
 		if !errors.Is(err, kerr.UnknownTopicOrPartition) {

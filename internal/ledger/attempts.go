@@ -70,7 +70,8 @@ func (l *Ledger) Attempt(ctx context.Context, input int32, id string, a event.At
 		return fmt.Errorf("record the attempt on event %s: the ledger is halted: %s", id, reason)
 	}
 	if wait := l.writes.mayStillArrive(id); wait > 0 {
-		return fmt.Errorf("record the attempt on event %s: the withdrawal of an earlier one was not acknowledged, and would erase this one if it came late: it is waited for another %s",
+		return fmt.Errorf("record the attempt on event %s: the withdrawal of an earlier one was not acknowledged, and would erase this one if "+
+			"it came late: it is waited for another %s",
 			id, wait.Round(time.Second))
 	}
 	start := time.Now()

@@ -216,7 +216,8 @@ func (l *Ledger) endHanging(ctx context.Context, partition int32, at int64, open
 		return
 	}
 	for _, t := range open {
-		what := fmt.Sprintf("%s, of producer id %d, from offset %d, last written to at %s", what, t.ProducerID, t.Start, t.Last.UTC().Format(time.RFC3339))
+		what := fmt.Sprintf("%s, of producer id %d, from offset %d, last written to at %s", what, t.ProducerID, t.Start,
+			t.Last.UTC().Format(time.RFC3339))
 		if l.conf.EndHanging == nil {
 			l.fault(what, errors.New("it is ended by the broker, or by the instance that wrote it when that is started again"))
 		} else if err := l.conf.EndHanging(ctx, t.ProducerID, openFor); err != nil {

@@ -95,7 +95,8 @@ func compactForTest(t *testing.T, s *store) {
 
 func checkCorrected(t *testing.T, name string, h event.History, first, second *event.ReadyToCapture, want *event.Decision) {
 	t.Helper()
-	if h.Attempt != nil || h.Decision == nil || h.Decision.Parked() != want.Parked() || !h.Decision.At.Equal(want.At.Truncate(time.Millisecond)) {
+	if h.Attempt != nil || h.Decision == nil || h.Decision.Parked() != want.Parked() ||
+		!h.Decision.At.Equal(want.At.Truncate(time.Millisecond)) {
 		t.Errorf("%s: the ledger knows %+v, %+v", name, h.Attempt, h.Decision)
 		return
 	}

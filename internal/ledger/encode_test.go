@@ -34,7 +34,8 @@ func byTheLibrary(t *testing.T, d *event.Decision) []byte {
 		}
 		for _, t := range o.Transactions {
 			w.Outcome.Transactions = append(w.Outcome.Transactions, wireTransaction{
-				ID: valid(t.ID), Status: valid(t.Status), StatusDetail: valid(t.StatusDetail), PaymentMethod: valid(t.PaymentMethod), Amount: valid(t.Amount),
+				ID: valid(t.ID), Status: valid(t.Status), StatusDetail: valid(t.StatusDetail), PaymentMethod: valid(t.PaymentMethod),
+				Amount: valid(t.Amount),
 			})
 		}
 	} else {
@@ -76,8 +77,15 @@ func wireAttemptOf(a event.Attempt) *wireAttempt {
 func oddDecisions(t *testing.T) []*event.Decision {
 	t.Helper()
 	var ds []*event.Decision
-	for _, text := range []string{"", "x", strings.Repeat("x", 23), strings.Repeat("x", 24), strings.Repeat("x", 255), strings.Repeat("x", 256), strings.Repeat("ñ", 1<<15), "bad \xff text"} {
-		for _, at := range []time.Time{{}, time.UnixMilli(-1), time.UnixMilli(1), aTime(0), time.UnixMilli(math.MaxUint32), time.UnixMilli(1 << 53)} {
+	for _, text := range []string{
+		"", "x", strings.Repeat("x", 23), strings.Repeat("x", 24), strings.Repeat("x", 255),
+		strings.Repeat("x", 256), strings.Repeat("ñ", 1<<15), "bad \xff text",
+	} {
+		for _, at := range []time.Time{
+			{},
+			time.UnixMilli(-1), time.UnixMilli(1), aTime(0), time.UnixMilli(math.MaxUint32),
+			time.UnixMilli(1 << 53),
+		} {
 			for _, d := range decisionsForTest(t) {
 				c := *d
 				c.At, c.Attempt.First, c.Attempt.Encoding = at, at, len(text)
@@ -130,7 +138,10 @@ func TestEntriesAreWrittenAsTheLibraryWritesThem(t *testing.T) {
 
 func TestDecisionsNeedOneOutcome(t *testing.T) {
 	ds := decisionsForTest(t)
-	for _, d := range []*event.Decision{{At: aTime(1)}, {At: aTime(1), Result: event.Result{Outcome: ds["captured"].Outcome, ParkInfo: ds["parked"].ParkInfo}}} {
+	for _, d := range []*event.Decision{{At: aTime(1)}, {
+		At:     aTime(1),
+		Result: event.Result{Outcome: ds["captured"].Outcome, ParkInfo: ds["parked"].ParkInfo},
+	}} {
 		if value, err := EncodeDecision(d); err == nil {
 			t.Errorf("%+v is written as %x", d, value)
 		}

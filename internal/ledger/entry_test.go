@@ -26,7 +26,8 @@ func aTime(ms int64) time.Time { return time.UnixMilli(1_795_000_000_000 + ms).U
 
 func attemptForTest() event.Attempt {
 	return event.Attempt{
-		First: aTime(1), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 1, Account: "main", Reference: "o1",
+		First: aTime(1), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 1, Account: "main",
+		Reference: "o1",
 	}
 }
 
@@ -61,11 +62,15 @@ func decisionsForTest(t testing.TB) map[string]*event.Decision {
 		},
 		"rejected": {Result: event.Result{Outcome: rejected}, At: aTime(9), Attempt: triedForAnother},
 		"parked": {
-			Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkUndecided, Detail: "d", FirstAttempt: aTime(1), Tries: 3, HTTPStatus: 500, RequestID: "r"}},
-			At:     aTime(9), Attempt: attemptForTest(),
+			Result: event.Result{ParkInfo: &event.ParkInfo{
+				Reason: event.ParkUndecided, Detail: "d", FirstAttempt: aTime(1), Tries: 3,
+				HTTPStatus: 500, RequestID: "r",
+			}},
+			At: aTime(9), Attempt: attemptForTest(),
 		},
 		"parked, tried for an order": {
-			Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkUndecided, Detail: "d"}}, At: aTime(9), Attempt: attemptOn(t, "order 2"),
+			Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkUndecided, Detail: "d"}}, At: aTime(9),
+			Attempt: attemptOn(t, "order 2"),
 		},
 		"parked, corrected": {
 			Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkTooOld, Detail: "d"}}, At: aTime(9),
@@ -171,20 +176,23 @@ func TestUnreadableEntries(t *testing.T) {
 		return value
 	}
 	for name, value := range map[string][]byte{
-		"nothing":           {},
-		"garbage":           []byte("{}"),
-		"a newer layout":    encode(map[int]any{0: version + 1, 1: 1}),
-		"no layout":         encode(map[int]any{1: 1}),
-		"neither":           encode(wireDecision{Version: 1, At: 1}),
-		"both":              encode(wireDecision{Version: 1, Outcome: &wireOutcome{Amount: "1", Currency: "MXN"}, ParkInfo: &wireParking{}}),
-		"no amount":         encode(wireDecision{Version: 1, Outcome: &wireOutcome{Currency: "MXN"}}),
-		"no currency":       encode(wireDecision{Version: 1, Outcome: &wireOutcome{Amount: "1"}}),
-		"half a mark":       encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 1, Event: []byte{1}}, ParkInfo: &wireParking{}}),
-		"half a content":    encode(wireDecision{Version: 1, ParkInfo: &wireParking{}, Content: []byte{1}}),
-		"half a list":       encode(wireDecision{Version: 1, ParkInfo: &wireParking{}, Superseded: make([]byte, 17)}),
-		"tried for nothing": encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 1, Amount: "x", Currency: "MXN"}, ParkInfo: &wireParking{}}),
-		"a newer attempt":   encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 2}, ParkInfo: &wireParking{}}),
-		"something behind":  append(encode(wireDecision{Version: 1, ParkInfo: &wireParking{}}), 0),
+		"nothing":        {},
+		"garbage":        []byte("{}"),
+		"a newer layout": encode(map[int]any{0: version + 1, 1: 1}),
+		"no layout":      encode(map[int]any{1: 1}),
+		"neither":        encode(wireDecision{Version: 1, At: 1}),
+		"both":           encode(wireDecision{Version: 1, Outcome: &wireOutcome{Amount: "1", Currency: "MXN"}, ParkInfo: &wireParking{}}),
+		"no amount":      encode(wireDecision{Version: 1, Outcome: &wireOutcome{Currency: "MXN"}}),
+		"no currency":    encode(wireDecision{Version: 1, Outcome: &wireOutcome{Amount: "1"}}),
+		"half a mark":    encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 1, Event: []byte{1}}, ParkInfo: &wireParking{}}),
+		"half a content": encode(wireDecision{Version: 1, ParkInfo: &wireParking{}, Content: []byte{1}}),
+		"half a list":    encode(wireDecision{Version: 1, ParkInfo: &wireParking{}, Superseded: make([]byte, 17)}),
+		"tried for nothing": encode(wireDecision{
+			Version: 1, Attempt: &wireAttempt{Version: 1, Amount: "x", Currency: "MXN"},
+			ParkInfo: &wireParking{},
+		}),
+		"a newer attempt":  encode(wireDecision{Version: 1, Attempt: &wireAttempt{Version: 2}, ParkInfo: &wireParking{}}),
+		"something behind": append(encode(wireDecision{Version: 1, ParkInfo: &wireParking{}}), 0),
 	} {
 		if d, err := DecodeDecision("e1", value); !errors.Is(err, ErrUnreadable) {
 			t.Errorf("%s: %+v, %v", name, d, err)

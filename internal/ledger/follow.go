@@ -223,7 +223,8 @@ func (l *Ledger) apply(w *writer, fetches kgo.Fetches) error {
 		e := entry{partition: r.Partition, offset: r.Offset, key: r.Key, value: r.Value}
 		if err := w.add(e); err != nil {
 			if errors.Is(err, ErrUnreadable) {
-				return &haltError{causeUnreadable, fmt.Sprintf("ledger_unreadable: offset %d of partition %d of topic %q: %v", r.Offset, r.Partition, l.conf.Topic, err)}
+				return &haltError{causeUnreadable, fmt.Sprintf("ledger_unreadable: offset %d of partition %d of topic %q: %v", r.Offset, r.Partition,
+					l.conf.Topic, err)}
 			}
 			return err
 		}

@@ -70,7 +70,8 @@ func (l *Ledger) keepFresh(ctx context.Context) {
 func (l *Ledger) checkAge(ctx context.Context) {
 	state, _, _ := l.availability.current()
 	if age := l.fresh.age(); state != stateRestoring && age > staleAfter {
-		l.halt(causeStale, fmt.Sprintf("ledger_stale: topic %q was last read to its end %s ago: what other instances captured since is not known here. "+
+		l.halt(causeStale, fmt.Sprintf("ledger_stale: topic %q was last read to its end %s ago: what other instances captured since is not "+
+			"known here. "+
 			"It recovers by itself when the topic can be read: check the brokers, the permission to read the topic, and hanging transactions in it",
 			l.conf.Topic, age.Round(time.Second)))
 	} else if l.availability.recovered(causeStale) {

@@ -54,9 +54,12 @@ func TestHalts(t *testing.T) {
 		happens func(w *world)
 		says    string
 	}{
-		"the topic is deleted":   {(*world).deleteTopic, "ledger_missing: topic \"ledger\": it was deleted:"},
-		"the topic is recreated": {func(w *world) { w.deleteTopic(); w.createTopic() }, "ledger_missing: topic \"ledger\": it was deleted and recreated:"},
-		"the policy deletes":     {func(w *world) { w.setPolicy("delete") }, "ledger_missing: topic \"ledger\" has cleanup.policy=delete"},
+		"the topic is deleted": {(*world).deleteTopic, "ledger_missing: topic \"ledger\": it was deleted:"},
+		"the topic is recreated": {
+			func(w *world) { w.deleteTopic(); w.createTopic() },
+			"ledger_missing: topic \"ledger\": it was deleted and recreated:",
+		},
+		"the policy deletes": {func(w *world) { w.setPolicy("delete") }, "ledger_missing: topic \"ledger\" has cleanup.policy=delete"},
 		"an unreadable value": {
 			func(w *world) { w.plain(record(1, KindDecision, "e1", []byte("{}"))) },
 			"ledger_unreadable: offset 20 of partition 1 of topic \"ledger\"",

@@ -82,7 +82,10 @@ func New(conf Config) *Ledger {
 	if conf.Log == nil {
 		conf.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Ledger{conf: conf, log: conf.Log, availability: newAvailability(), watermarks: newWatermarks(), pending: newPendingWrites(), disk: newDiskState(conf.Log)}
+	l := &Ledger{
+		conf: conf, log: conf.Log, availability: newAvailability(), watermarks: newWatermarks(), pending: newPendingWrites(),
+		disk: newDiskState(conf.Log),
+	}
 	l.changes, l.writes = l.pending.changes, newAttemptWriter(l)
 	return l
 }

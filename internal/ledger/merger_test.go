@@ -11,7 +11,10 @@ import (
 
 // TestWithdrawnIsCompacted: an attempt that was compacted, and its withdrawal, are compacted.
 func TestWithdrawnIsCompacted(t *testing.T) {
-	db, err := pebble.Open("db", &pebble.Options{FS: vfs.NewMem(), Merger: newMerger(), FormatMajorVersion: pebble.FormatNewest, DisableWAL: true})
+	db, err := pebble.Open("db", &pebble.Options{
+		FS: vfs.NewMem(), Merger: newMerger(), FormatMajorVersion: pebble.FormatNewest,
+		DisableWAL: true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

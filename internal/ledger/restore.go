@@ -72,7 +72,10 @@ func (l *Ledger) logProgress(ctx context.Context, start time.Time, first int64) 
 		now := l.watermarks.progress()
 		records := now.records - first
 		rate := float64(records) / time.Since(start).Seconds()
-		attrs := []any{slog.Int64("records", records), slog.Int64("behind", now.behind), slog.Int("percent", int(100*now.part)), slog.Int("records_per_second", int(rate))}
+		attrs := []any{
+			slog.Int64("records", records), slog.Int64("behind", now.behind), slog.Int("percent", int(100*now.part)),
+			slog.Int("records_per_second", int(rate)),
+		}
 		if rate > 0 {
 			attrs = append(attrs, slog.Duration("left", time.Duration(float64(now.behind)/rate*float64(time.Second)).Round(time.Second)))
 		}
@@ -108,7 +111,8 @@ func (l *Ledger) compareEpochs(ctx context.Context, read map[int32]position) err
 			}
 			p := read[partition]
 			if a.EndOffset < 0 {
-				what := fmt.Sprintf("partition %d was read up to offset %d in leader epoch %d, which its leader does not know", partition, p.next-1, p.epoch)
+				what := fmt.Sprintf("partition %d was read up to offset %d in leader epoch %d, which its leader does not know", partition, p.next-1,
+					p.epoch)
 				if time.Since(began) >= epochUnknownFor {
 					return l.lost(what)
 				}
@@ -116,7 +120,8 @@ func (l *Ledger) compareEpochs(ctx context.Context, read map[int32]position) err
 				continue
 			}
 			if a.EndOffset < p.next {
-				return l.lost(fmt.Sprintf("partition %d was read up to offset %d, and now diverges at %d: a leader was elected that did not have all", partition, p.next-1, a.EndOffset))
+				return l.lost(fmt.Sprintf("partition %d was read up to offset %d, and now diverges at %d: a leader was elected that did not have all",
+					partition, p.next-1, a.EndOffset))
 			}
 		}
 		if ctx.Err() != nil {

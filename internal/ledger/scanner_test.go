@@ -33,7 +33,8 @@ func agree(t *testing.T, value []byte) (scanned bool) {
 		t.Errorf("%x: got %v, %v", value, decoded, err)
 	}
 	if g.rank() != rankOf(want) || g.at != milli(want.At) || string(g.reference()) != referenceOf(want) {
-		t.Errorf("%x: got %d at %d under %q, want %d at %d under %q", value, g.rank(), g.at, g.reference(), rankOf(want), milli(want.At), referenceOf(want))
+		t.Errorf("%x: got %d at %d under %q, want %d at %d under %q", value, g.rank(), g.at, g.reference(), rankOf(want), milli(want.At),
+			referenceOf(want))
 	}
 	return true
 }

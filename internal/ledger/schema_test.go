@@ -95,7 +95,8 @@ func TestEntriesAreThoseOfTheSchemas(t *testing.T) {
 	t.Parallel()
 	decisions := decisionsForTest(t)
 	decisions["parked before any call"] = &event.Decision{
-		Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkTooOld}}, At: aTime(1), Attempt: event.Attempt{Event: event.FingerprintOf(nil)},
+		Result: event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkTooOld}}, At: aTime(1),
+		Attempt: event.Attempt{Event: event.FingerprintOf(nil)},
 	}
 	for name, d := range decisions {
 		t.Run(name, func(t *testing.T) {

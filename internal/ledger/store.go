@@ -72,7 +72,8 @@ func openStore(ctx context.Context, conf storeConfig) (*store, error) {
 		slog.String("dir", conf.dir), slog.Any("error", err))
 	conf.dir = conf.fs.PathJoin(os.TempDir(), "payment-capture-ledger-"+rand.Text())
 	if s, err = openIn(ctx, conf); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the ledger's local store in a temporary directory: %w: set LEDGER_DIR to a directory that can be written", err),
+		return nil, errors.Join(fmt.Errorf("open the ledger's local store in a temporary directory: %w: set LEDGER_DIR to a directory that "+
+			"can be written", err),
 			conf.fs.RemoveAll(conf.dir))
 	}
 	s.temp = true

@@ -167,7 +167,12 @@ func TestUnderReferenceInAnyOrder(t *testing.T) {
 		return entry{partition: partition, offset: offset, key: KindAttempt.Key(id), value: value}
 	}
 	partitions := [][]entry{
-		{attempted(0, 0, "e1", "o1"), {partition: 0, offset: 1, key: KindAttempt.Key("e1")}, attempted(0, 2, "e2", "o1"), attempted(0, 3, "e2", "o2")},
+		{
+			attempted(0, 0, "e1", "o1"),
+			{partition: 0, offset: 1, key: KindAttempt.Key("e1")},
+			attempted(0, 2, "e2", "o1"),
+			attempted(0, 3, "e2", "o2"),
+		},
 		{attempted(1, 0, "e1", "o1"), decisionEntry(t, 1, 1, "e1", "parked"), {partition: 1, offset: 2, key: KindAttempt.Key("e1")}},
 		{attempted(2, 0, "e1", ""), decisionEntry(t, 2, 1, "e3", "parked without a call"), decisionEntry(t, 2, 2, "e4", "rejected")},
 	}

@@ -89,7 +89,8 @@ func (w *writer) change(next row) {
 
 // merge adds the event's next change to a row, if one row can hold both.
 func (r *row) merge(next *row) bool {
-	if r.slot.partition != next.slot.partition || (len(r.reference) > 0 && len(next.reference) > 0 && !bytes.Equal(r.reference, next.reference)) {
+	if r.slot.partition != next.slot.partition || (len(r.reference) > 0 && len(next.reference) > 0 &&
+		!bytes.Equal(r.reference, next.reference)) {
 		return false
 	}
 	r.slot = next.slot.after(r.slot)

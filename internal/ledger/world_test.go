@@ -61,7 +61,8 @@ func (w *world) client(opts ...kgo.Opt) *kgo.Client {
 
 func (w *world) createTopic() {
 	w.t.Helper()
-	if _, err := w.admin.CreateTopic(w.t.Context(), testPartitions, 1, map[string]*string{"cleanup.policy": new("compact")}, testTopic); err != nil {
+	if _, err := w.admin.CreateTopic(w.t.Context(), testPartitions, 1, map[string]*string{"cleanup.policy": new("compact")},
+		testTopic); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -70,7 +71,10 @@ func (w *world) createTopic() {
 func (w *world) ledger(dir string) *Ledger {
 	conf, way := w.kafka, &wire{dial: w.broker.Dial}
 	conf.Dial = way.open
-	l := New(Config{Kafka: conf, Topic: testTopic, Dir: dir, FS: w.fs, Log: slog.New(slog.NewTextHandler(testLog{w.t}, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	l := New(Config{
+		Kafka: conf, Topic: testTopic, Dir: dir, FS: w.fs,
+		Log: slog.New(slog.NewTextHandler(testLog{w.t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
 	w.wires[l] = way
 	return l
 }
@@ -241,7 +245,8 @@ func (w *world) deleteTopic() {
 
 func (w *world) setPolicy(policy string) {
 	w.t.Helper()
-	rs, err := w.admin.AlterTopicConfigs(w.t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &policy}}, testTopic)
+	rs, err := w.admin.AlterTopicConfigs(w.t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &policy}},
+		testTopic)
 	if err != nil || rs[0].Err != nil {
 		w.t.Fatal(err, rs)
 	}

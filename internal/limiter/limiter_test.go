@@ -41,7 +41,8 @@ func failure() limiter.Result {
 
 func tokenRefused() limiter.Result {
 	return limiter.Result{
-		Meaning: mercadopago.Halt, Cause: mercadopago.CauseCredential, Certain: true, Sent: true, Detail: "the token is refused", RequestID: "request-1",
+		Meaning: mercadopago.Halt, Cause: mercadopago.CauseCredential, Certain: true, Sent: true, Detail: "the token is refused",
+		RequestID: "request-1",
 	}
 }
 
@@ -227,7 +228,8 @@ func TestHaltRecovers(t *testing.T) {
 						t.Fatalf("no single probe after %s", wait)
 					}
 					close(other.giveUp)
-					if h := l.Health(); h.State != "halted" || h.Cause != "credential" || h.Reason != "the token is refused" || h.RequestID != "request-1" {
+					if h := l.Health(); h.State != "halted" || h.Cause != "credential" || h.Reason != "the token is refused" ||
+						h.RequestID != "request-1" {
 						t.Errorf("halted: %+v", h)
 					}
 					probe.release(t, l, tokenRefused())

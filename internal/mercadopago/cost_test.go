@@ -30,7 +30,8 @@ type canned struct {
 // the body.
 func cannedClient(tb testing.TB, body string, writes chan<- int) *Client {
 	tb.Helper()
-	answer := fmt.Appendf(nil, "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nX-Request-Id: 6f1c9c0a-41a4-4f0e-9d5c-2b8f6f0f6c11\r\n"+
+	answer := fmt.Appendf(nil, "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nX-Request-Id: "+
+		"6f1c9c0a-41a4-4f0e-9d5c-2b8f6f0f6c11\r\n"+
 		"Date: Mon, 23 Nov 2026 10:00:00 GMT\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	return newClient(tb, Config{URL: "http://api.example", DialContext: func(context.Context, string, string) (net.Conn, error) {
 		here, there := net.Pipe()

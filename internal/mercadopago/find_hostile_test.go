@@ -222,17 +222,20 @@ func TestErrorsToASearch(t *testing.T) {
 		body   string
 		want   want
 	}{
-		"parameters, documented":       {400, testdata(t, "error_search_parameters"), refused},
-		"parameters, by code":          {400, `{"status":400,"cause":[{"code":400047}]}`, refused},
-		"taken for a payment's id":     {400, testdata(t, "error_invalid_splitter"), refused},
-		"parameters, HTTP 200":         {200, testdata(t, "error_search_parameters"), refused},
-		"no such payment":              {404, testdata(t, "error_payment_not_found"), refused},
-		"method not allowed":           {405, ``, refused},
-		"not implemented":              {501, ``, refused},
-		"not found, a proxy's":         {404, `<html>not found</html>`, want{meaning: Retry, cause: CauseRequest}},
-		"not found, empty":             {404, ``, want{meaning: Retry, cause: CauseRequest}},
-		"not enabled":                  {404, testdata(t, "error_client_not_whitelisted"), want{meaning: Halt, cause: CauseAccount}},
-		"application, and parameters":  {400, `{"status":400,"cause":[{"code":400047},{"code":400004}]}`, want{meaning: Halt, cause: CauseAccount}},
+		"parameters, documented":   {400, testdata(t, "error_search_parameters"), refused},
+		"parameters, by code":      {400, `{"status":400,"cause":[{"code":400047}]}`, refused},
+		"taken for a payment's id": {400, testdata(t, "error_invalid_splitter"), refused},
+		"parameters, HTTP 200":     {200, testdata(t, "error_search_parameters"), refused},
+		"no such payment":          {404, testdata(t, "error_payment_not_found"), refused},
+		"method not allowed":       {405, ``, refused},
+		"not implemented":          {501, ``, refused},
+		"not found, a proxy's":     {404, `<html>not found</html>`, want{meaning: Retry, cause: CauseRequest}},
+		"not found, empty":         {404, ``, want{meaning: Retry, cause: CauseRequest}},
+		"not enabled":              {404, testdata(t, "error_client_not_whitelisted"), want{meaning: Halt, cause: CauseAccount}},
+		"application, and parameters": {
+			400, `{"status":400,"cause":[{"code":400047},{"code":400004}]}`,
+			want{meaning: Halt, cause: CauseAccount},
+		},
 		"dates":                        {400, `{"status":400,"cause":[{"code":400041}]}`, want{meaning: Retry, cause: CauseRequest}},
 		"bad request":                  {400, ``, want{meaning: Retry, cause: CauseRequest}},
 		"access token":                 {401, testdata(t, "host_no_access_token"), want{meaning: Halt, cause: CauseCredential}},
@@ -269,7 +272,8 @@ func TestErrorsToASearch(t *testing.T) {
 				t.Fatalf("got %+v", found)
 			}
 			check(t, *found.Failed, tt.want)
-			if found.Failed.HTTPStatus != tt.status || !strings.HasPrefix(found.Failed.Detail, "search of advanced payments by external_reference: ") {
+			if found.Failed.HTTPStatus != tt.status || !strings.HasPrefix(found.Failed.Detail,
+				"search of advanced payments by external_reference: ") {
 				t.Errorf("got %+v", *found.Failed)
 			}
 		})

@@ -65,8 +65,12 @@ func TestFindEveryResult(t *testing.T) {
 		want     want
 	}{
 		"approved": {simulator.Rule{Action: simulator.ActionApprove}, simulator.Switches{}, want{meaning: Captured, cause: CauseApproved}},
-		"id text":  {simulator.Rule{Action: simulator.ActionApprove}, simulator.Switches{IDs: "string"}, want{meaning: Captured, cause: CauseApproved}},
-		"by card":  {simulator.Rule{Action: simulator.ActionTwoChildren}, simulator.Switches{}, want{meaning: Captured, cause: CauseApproved}},
+		"id text": {
+			simulator.Rule{Action: simulator.ActionApprove},
+			simulator.Switches{IDs: "string"},
+			want{meaning: Captured, cause: CauseApproved},
+		},
+		"by card": {simulator.Rule{Action: simulator.ActionTwoChildren}, simulator.Switches{}, want{meaning: Captured, cause: CauseApproved}},
 		"wrong POST": {
 			simulator.Rule{Action: simulator.ActionWrongEcho, Echo: "reference"},
 			simulator.Switches{},
@@ -168,18 +172,24 @@ func TestSearchFaults(t *testing.T) {
 		rule simulator.Rule
 		want want
 	}{
-		"error":       {simulator.Rule{Action: simulator.ActionError, Status: 503}, want{meaning: Retry, cause: CauseServerError}},
-		"HTML":        {simulator.Rule{Action: simulator.ActionHTML}, want{meaning: Retry, cause: CauseServerError}},
-		"rate limit":  {simulator.Rule{Action: simulator.ActionTooManyRequests, RetryAfter: &after}, want{meaning: Wait, cause: CauseRateLimit}},
-		"locked":      {simulator.Rule{Action: simulator.ActionLocked}, want{meaning: Wait, cause: CauseKeyBusy}},
-		"truncated":   {simulator.Rule{Action: simulator.ActionTruncated}, want{meaning: Retry, cause: CauseUnreadable}},
-		"broken off":  {simulator.Rule{Action: simulator.ActionTruncated, Abort: true}, want{meaning: Retry, cause: CauseNoAnswer}},
-		"drop":        {simulator.Rule{Action: simulator.ActionDrop}, want{meaning: Retry, cause: CauseNoAnswer}},
-		"hang":        {simulator.Rule{Action: simulator.ActionHang, Delay: simulator.Duration(20 * time.Millisecond)}, want{meaning: Retry, cause: CauseNoAnswer}},
-		"token":       {simulator.Rule{Action: simulator.ActionUnauthorized}, want{meaning: Halt, cause: CauseCredential}},
-		"blocked":     {simulator.Rule{Action: simulator.ActionForbidden, Empty: true}, want{meaning: Halt, cause: CauseAccount}},
-		"bad dates":   {simulator.Rule{Action: simulator.ActionError, Status: 400, Code: "400041"}, want{meaning: Retry, cause: CauseRequest}},
-		"an odd page": {simulator.Rule{Action: simulator.ActionAnswer, Status: 200, Body: `{"results":[]}`}, want{meaning: Retry, cause: CauseUnreadable}},
+		"error":      {simulator.Rule{Action: simulator.ActionError, Status: 503}, want{meaning: Retry, cause: CauseServerError}},
+		"HTML":       {simulator.Rule{Action: simulator.ActionHTML}, want{meaning: Retry, cause: CauseServerError}},
+		"rate limit": {simulator.Rule{Action: simulator.ActionTooManyRequests, RetryAfter: &after}, want{meaning: Wait, cause: CauseRateLimit}},
+		"locked":     {simulator.Rule{Action: simulator.ActionLocked}, want{meaning: Wait, cause: CauseKeyBusy}},
+		"truncated":  {simulator.Rule{Action: simulator.ActionTruncated}, want{meaning: Retry, cause: CauseUnreadable}},
+		"broken off": {simulator.Rule{Action: simulator.ActionTruncated, Abort: true}, want{meaning: Retry, cause: CauseNoAnswer}},
+		"drop":       {simulator.Rule{Action: simulator.ActionDrop}, want{meaning: Retry, cause: CauseNoAnswer}},
+		"hang": {
+			simulator.Rule{Action: simulator.ActionHang, Delay: simulator.Duration(20 * time.Millisecond)},
+			want{meaning: Retry, cause: CauseNoAnswer},
+		},
+		"token":     {simulator.Rule{Action: simulator.ActionUnauthorized}, want{meaning: Halt, cause: CauseCredential}},
+		"blocked":   {simulator.Rule{Action: simulator.ActionForbidden, Empty: true}, want{meaning: Halt, cause: CauseAccount}},
+		"bad dates": {simulator.Rule{Action: simulator.ActionError, Status: 400, Code: "400041"}, want{meaning: Retry, cause: CauseRequest}},
+		"an odd page": {
+			simulator.Rule{Action: simulator.ActionAnswer, Status: 200, Body: `{"results":[]}`},
+			want{meaning: Retry, cause: CauseUnreadable},
+		},
 	} {
 		for _, searched := range []int{0, 1} {
 			t.Run(fmt.Sprint(name, " after ", searched), func(t *testing.T) {

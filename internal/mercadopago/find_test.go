@@ -44,7 +44,8 @@ func TestSearchesInOrder(t *testing.T) {
 				if path == "/v1/payments/search" {
 					begin, err := time.Parse(time.RFC3339, q.Get("begin_date"))
 					end, err2 := time.Parse(time.RFC3339, q.Get("end_date"))
-					if err != nil || err2 != nil || since.Sub(begin).Round(time.Minute) != 24*time.Hour || time.Until(end).Round(time.Minute) != 24*time.Hour ||
+					if err != nil || err2 != nil || since.Sub(begin).Round(time.Minute) != 24*time.Hour ||
+						time.Until(end).Round(time.Minute) != 24*time.Hour ||
 						q.Get("range") != "date_created" || q.Get("sort") != "date_created" || q.Get("criteria") != "desc" {
 						t.Errorf("got %v", q)
 					}
@@ -99,7 +100,8 @@ func TestFindTheDocumentedSample(t *testing.T) {
 	}
 	a := found.Payments[0]
 	check(t, a, want{meaning: Captured, cause: CauseApproved})
-	if a.Payment.ID != "10458724" || a.Payment.Replayed || a.HTTPStatus != 200 || a.RequestID != "req-1" || a.RetryAfter != 0 || len(a.Payment.Transactions) != 1 {
+	if a.Payment.ID != "10458724" || a.Payment.Replayed || a.HTTPStatus != 200 || a.RequestID != "req-1" || a.RetryAfter != 0 ||
+		len(a.Payment.Transactions) != 1 {
 		t.Errorf("got %+v", a)
 	}
 }
@@ -116,33 +118,58 @@ func TestFoundIsClassified(t *testing.T) {
 		result string
 		want   want // no meaning: left out
 	}{
-		"approved":                            {approved, want{meaning: Captured, cause: CauseApproved}},
-		"id is text":                          {mustReplace(t, approved, `10458724`, `"10458724"`), want{meaning: Captured, cause: CauseApproved}},
-		"reference at the top alone":          {mustReplace(t, bare, `{"id"`, `{"external_reference":"Pago_123","id"`), want{meaning: Captured, cause: CauseApproved}},
-		"rejected":                            {ours, want{meaning: Rejected, cause: CauseDeclined, reason: "cc_rejected_other_reason"}},
-		"in process":                          {mustReplace(t, approved, `"approved"`, `"in_process"`), want{meaning: Poll, cause: CauseInProcess}},
-		"refunded":                            {mustReplace(t, approved, `"status":"approved","wallet`, `"status":"refunded","wallet`), want{meaning: Park, cause: CauseUnexpectedStatus}},
-		"another amount":                      {mustReplace(t, approved, `700.50`, `700.51`), contradictory},
-		"another site":                        {mustReplace(t, approved, `MLM`, `MLB`), contradictory},
-		"an error beside":                     {mustReplace(t, approved, `{"id"`, `{"error":"x","id"`), contradictory},
-		"a numeric status":                    {mustReplace(t, approved, `"status":"approved","wallet`, `"status":"401","wallet`), contradictory},
-		"approved at the top only":            {mustReplace(t, approved, `"status":"approved","status_detail"`, `"status":"rejected","status_detail"`), contradictory},
-		"no reference":                        {bare, maybe},
-		"no reference, rejected":              {rejected, maybe},
-		"shows null for a reference":          {mustReplace(t, approved, `"Pago_123"`, `null`), maybe},
-		"no reference, in process":            {mustReplace(t, bare, `"approved"`, `"in_process"`), maybe},
-		"no reference, and contradicts":       {mustReplace(t, bare, `700.50`, `1`), contradictory},
-		"a list for a reference":              {mustReplace(t, approved, `"Pago_123"`, `[]`), contradictory},
-		"ours and another's":                  {mustReplace(t, approved, `"external_reference":"Pago_123"}]`, `"external_reference":"Pago_1"}]`), contradictory},
-		"another's":                           {mustReplace(t, approved, `Pago_123`, `Pago_12`), want{}},
-		"another's by case":                   {mustReplace(t, approved, `Pago_123`, `pago_123`), want{}},
-		"another's by a space":                {mustReplace(t, approved, `Pago_123`, `Pago_123 `), want{}},
-		"another's and a list":                {mustReplace(t, mustReplace(t, bare, `{"id"`, `{"external_reference":[],"id"`), `"wallet_payment":{`, `"wallet_payment":{"external_reference":"x",`), want{}},
-		"created before":                      {mustReplace(t, approved, `"date_created":"2018-10-20`, `"date_created":"2018-10-19`), want{}},
-		"created a moment before":             {mustReplace(t, approved, `"date_created":"2018-10-20T09:34:20.518-04:00`, `"date_created":"2018-10-19T23:59:59.999Z`), want{}},
-		"created at that very time":           {mustReplace(t, approved, `"date_created":"2018-10-20T09:34:20.518-04:00`, `"date_created":"2018-10-19T20:00:00.000-0400`), want{meaning: Captured, cause: CauseApproved}},
-		"before, but for a date that is none": {mustReplace(t, approved, `"date_created":"2018-10-20`, `"date_created":"yesterday 2018-10-19`), want{meaning: Captured, cause: CauseApproved}},
-		"no date":                             {mustReplace(t, approved, `"date_created":"2018-10-20T09:34:20.518-04:00",`, ``), want{meaning: Captured, cause: CauseApproved}},
+		"approved": {approved, want{meaning: Captured, cause: CauseApproved}},
+		"id is text": {
+			mustReplace(t, approved, `10458724`, `"10458724"`),
+			want{meaning: Captured, cause: CauseApproved},
+		},
+		"reference at the top alone": {
+			mustReplace(t, bare, `{"id"`, `{"external_reference":"Pago_123","id"`),
+			want{meaning: Captured, cause: CauseApproved},
+		},
+		"rejected": {ours, want{meaning: Rejected, cause: CauseDeclined, reason: "cc_rejected_other_reason"}},
+		"in process": {
+			mustReplace(t, approved, `"approved"`, `"in_process"`),
+			want{meaning: Poll, cause: CauseInProcess},
+		},
+		"refunded": {
+			mustReplace(t, approved, `"status":"approved","wallet`, `"status":"refunded","wallet`),
+			want{meaning: Park, cause: CauseUnexpectedStatus},
+		},
+		"another amount":   {mustReplace(t, approved, `700.50`, `700.51`), contradictory},
+		"another site":     {mustReplace(t, approved, `MLM`, `MLB`), contradictory},
+		"an error beside":  {mustReplace(t, approved, `{"id"`, `{"error":"x","id"`), contradictory},
+		"a numeric status": {mustReplace(t, approved, `"status":"approved","wallet`, `"status":"401","wallet`), contradictory},
+		"approved at the top only": {mustReplace(t, approved, `"status":"approved","status_detail"`,
+			`"status":"rejected","status_detail"`), contradictory},
+		"no reference":                  {bare, maybe},
+		"no reference, rejected":        {rejected, maybe},
+		"shows null for a reference":    {mustReplace(t, approved, `"Pago_123"`, `null`), maybe},
+		"no reference, in process":      {mustReplace(t, bare, `"approved"`, `"in_process"`), maybe},
+		"no reference, and contradicts": {mustReplace(t, bare, `700.50`, `1`), contradictory},
+		"a list for a reference":        {mustReplace(t, approved, `"Pago_123"`, `[]`), contradictory},
+		"ours and another's": {
+			mustReplace(t, approved, `"external_reference":"Pago_123"}]`, `"external_reference":"Pago_1"}]`),
+			contradictory,
+		},
+		"another's":            {mustReplace(t, approved, `Pago_123`, `Pago_12`), want{}},
+		"another's by case":    {mustReplace(t, approved, `Pago_123`, `pago_123`), want{}},
+		"another's by a space": {mustReplace(t, approved, `Pago_123`, `Pago_123 `), want{}},
+		"another's and a list": {mustReplace(t, mustReplace(t, bare, `{"id"`, `{"external_reference":[],"id"`),
+			`"wallet_payment":{`, `"wallet_payment":{"external_reference":"x",`), want{}},
+		"created before": {mustReplace(t, approved, `"date_created":"2018-10-20`, `"date_created":"2018-10-19`), want{}},
+		"created a moment before": {mustReplace(t, approved, `"date_created":"2018-10-20T09:34:20.518-04:00`,
+			`"date_created":"2018-10-19T23:59:59.999Z`), want{}},
+		"created at that very time": {mustReplace(t, approved, `"date_created":"2018-10-20T09:34:20.518-04:00`,
+			`"date_created":"2018-10-19T20:00:00.000-0400`), want{meaning: Captured, cause: CauseApproved}},
+		"before, but for a date that is none": {
+			mustReplace(t, approved, `"date_created":"2018-10-20`, `"date_created":"yesterday 2018-10-19`),
+			want{meaning: Captured, cause: CauseApproved},
+		},
+		"no date": {
+			mustReplace(t, approved, `"date_created":"2018-10-20T09:34:20.518-04:00",`, ``),
+			want{meaning: Captured, cause: CauseApproved},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -182,10 +209,13 @@ func TestFoundTwice(t *testing.T) {
 		first, second string
 		want          []want
 	}{
-		"the same":                  {pageOf(approved), pageOf(approved), []want{{meaning: Captured, cause: CauseApproved}}},
-		"the first only":            {pageOf(approved), noResults, []want{{meaning: Captured, cause: CauseApproved}}},
-		"the second only":           {noResults, pageOf(approved), []want{{meaning: Captured, cause: CauseApproved}}},
-		"two payments":              {pageOf(approved), pageOf(other), []want{{meaning: Captured, cause: CauseApproved}, {meaning: Captured, cause: CauseApproved}}},
+		"the same":        {pageOf(approved), pageOf(approved), []want{{meaning: Captured, cause: CauseApproved}}},
+		"the first only":  {pageOf(approved), noResults, []want{{meaning: Captured, cause: CauseApproved}}},
+		"the second only": {noResults, pageOf(approved), []want{{meaning: Captured, cause: CauseApproved}}},
+		"two payments": {pageOf(approved), pageOf(other), []want{
+			{meaning: Captured, cause: CauseApproved},
+			{meaning: Captured, cause: CauseApproved},
+		}},
 		"approved meanwhile":        {pageOf(pending), pageOf(approved), []want{read}},
 		"in process after approved": {pageOf(approved), pageOf(pending), []want{read}},
 		"refunded meanwhile":        {pageOf(approved), pageOf(refunded), []want{read}},

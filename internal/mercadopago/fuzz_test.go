@@ -41,8 +41,10 @@ func FuzzDecide(f *testing.F) {
 func FuzzDecidePayment(f *testing.F) {
 	const approved, amount, reference = `"approved"`, `700.50`, `"Pago_123"`
 	for _, odd := range []string{
-		`null`, `""`, `0`, `-0`, `-700.50`, `7.005e2`, `"700.50"`, `700.5000000000001`, `1e400`, `true`, `[]`, `{}`, `"rejected"`, `"in_process"`, `"Approved"`,
-		`"approved\u0000"`, `"401"`, `"\ud800"`, `"Pago_124"`, `"../1"`, `50`, `650.50`, `"MLC"`, `1,"status":"rejected"`, `1},{"status":"approved"`,
+		`null`, `""`, `0`, `-0`, `-700.50`, `7.005e2`, `"700.50"`, `700.5000000000001`, `1e400`, `true`, `[]`, `{}`, `"rejected"`,
+		`"in_process"`, `"Approved"`,
+		`"approved\u0000"`, `"401"`, `"\ud800"`, `"Pago_124"`, `"../1"`, `50`, `650.50`, `"MLC"`, `1,"status":"rejected"`,
+		`1},{"status":"approved"`,
 	} {
 		f.Add(201, odd, approved, amount, reference, `0`, approved, amount, reference, `"MLM"`)
 		f.Add(201, `1`, odd, amount, reference, `0`, approved, amount, reference, `"MLM"`)
@@ -55,8 +57,9 @@ func FuzzDecidePayment(f *testing.F) {
 		f.Add(201, `1`, `"rejected"`, amount, reference, `0`, odd, amount, reference, odd)
 	}
 	f.Fuzz(func(t *testing.T, status int, id, word, amount, reference, discount, child, part, partReference, site string) {
-		checkDecision(t, status, false, fmt.Appendf(nil, `{"id":%s,"status":%s,"wallet_payment":{"transaction_amount":%s,"external_reference":%s,"discount":{"amount":%s}},`+
-			`"payments":[{"id":7,"status":%s,"status_detail":"x","transaction_amount":%s,"external_reference":%s}],"site_id":%s}`,
+		checkDecision(t, status, false, fmt.Appendf(nil,
+			`{"id":%s,"status":%s,"wallet_payment":{"transaction_amount":%s,"external_reference":%s,"discount":{"amount":%s}},`+
+				`"payments":[{"id":7,"status":%s,"status_detail":"x","transaction_amount":%s,"external_reference":%s}],"site_id":%s}`,
 			id, word, amount, reference, discount, child, part, partReference, site))
 	})
 }
@@ -132,7 +135,8 @@ func hostileAnswers(f *testing.F, approved string) []string {
 		mustReplace(f, approved, `"site_id"`, `"external_reference":"Pago_9","site_id"`),
 		mustReplace(f, approved, `"payments"`, `"Payments"`),
 		"\ufeff" + approved, approved + approved, approved[:len(approved)-1], "[" + approved + "]", strings.ReplaceAll(approved, `"`, `'`),
-		strings.Repeat(`{"payments":[`, 2000), `{"status":"approved","id":1,"payments":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`,
+		strings.Repeat(`{"payments":[`, 2000), `{"status":"approved","id":1,"payments":` + strings.Repeat("[", 20_000) + strings.Repeat("]",
+			20_000) + `}`,
 	}
 }
 

@@ -46,7 +46,8 @@ func FuzzNewRequest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if other, err := NewRequest(again); err != nil || !bytes.Equal(other.Body, r.Body) || other.Key != r.Key || other.SessionID != r.SessionID {
+		if other, err := NewRequest(again); err != nil || !bytes.Equal(other.Body, r.Body) || other.Key != r.Key ||
+			other.SessionID != r.SessionID {
 			t.Fatalf("the same event has another request: %v\n%s\n%s", err, r.Body, other.Body)
 		}
 		checkBody(t, e, r.Body)

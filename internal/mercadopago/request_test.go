@@ -36,7 +36,8 @@ func TestEncodeBody(t *testing.T) {
 				e.Amount = amount(t, "15000", "CLP")
 				e.Description = "Señor \"X\" \\ </script> & \u2028 日本 🙂"
 			},
-			`{"wallet_payment":{"transaction_amount":15000,"description":"Señor \"X\" \\ </script> & ` + "\u2028" + ` 日本 🙂","external_reference":"Pago_123"},` +
+			`{"wallet_payment":{"transaction_amount":15000,"description":"Señor \"X\" \\ </script> & ` + "\u2028" +
+				` 日本 🙂","external_reference":"Pago_123"},` +
 				`"payer":{"token":"` + payerToken + `","type_token":"wallet-token"},"binary_mode":true}`,
 		},
 		{

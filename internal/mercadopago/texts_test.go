@@ -221,9 +221,12 @@ func TestParseRetryAfter(t *testing.T) {
 func FuzzRetryAfter(f *testing.F) {
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	for _, seed := range []string{
-		"", "0", "7", "-1", "+1", "1e3", "1.5", "0x10", "NaN", "99999999999999999999", "9223372036854775808", "000000000000000000000007", "7, 8", "7;q=1",
-		"٧", "７", "7\r\nX: 1", "\x00", "\xff", now.Format(http.TimeFormat), now.Add(time.Minute).Format(time.RFC850), now.Add(time.Hour).Format(time.ANSIC),
-		"Mon, 99 Nov", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT", "Sat, 31 Dec 2016 23:59:60 GMT", "Mon, 23 Nov 2026 10:00:20 CET",
+		"", "0", "7", "-1", "+1", "1e3", "1.5", "0x10", "NaN", "99999999999999999999", "9223372036854775808", "000000000000000000000007", "7, 8",
+		"7;q=1",
+		"٧", "７", "7\r\nX: 1", "\x00", "\xff", now.Format(http.TimeFormat), now.Add(time.Minute).Format(time.RFC850),
+		now.Add(time.Hour).Format(time.ANSIC),
+		"Mon, 99 Nov", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT", "Sat, 31 Dec 2016 23:59:60 GMT",
+		"Mon, 23 Nov 2026 10:00:20 CET",
 	} {
 		f.Add(seed, now.Unix())
 	}
@@ -241,7 +244,8 @@ func FuzzRetryAfter(f *testing.F) {
 			t.Fatalf("%q: got %s, and %s a second later", value, got, later)
 		}
 		digits := strings.TrimSpace(value)
-		if seconds, ok := new(big.Int).SetString(digits, 10); ok && digits[0] >= '0' && digits[0] <= '9' && strings.Trim(digits, "0123456789") == "" {
+		if seconds, ok := new(big.Int).SetString(digits, 10); ok && digits[0] >= '0' && digits[0] <= '9' &&
+			strings.Trim(digits, "0123456789") == "" {
 			if want := min(seconds.Uint64(), 900); seconds.BitLen() <= 64 && got != time.Duration(want)*time.Second {
 				t.Fatalf("%q: got %s, want %d seconds", value, got, want)
 			}

@@ -83,10 +83,13 @@ func TestNotSent(t *testing.T) {
 		"refused":     {URL: closed.URL},
 		"no TLS":      {URL: strings.Replace(plain.URL, "http:", "https:", 1)},
 		"not trusted": {URL: untrusted.URL},
-		"dial times out": {URL: "http://api.invalid", Timeout: 20 * time.Millisecond, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			<-ctx.Done()
-			return nil, ctx.Err()
-		}},
+		"dial times out": {
+			URL: "http://api.invalid", Timeout: 20 * time.Millisecond,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -56,7 +56,10 @@ func refusingServer(t *testing.T, answer func(n int32, stream uint32) []frame) (
 	lender := httptest.NewTLSServer(http.NotFoundHandler()) // lends its certificate
 	t.Cleanup(lender.Close)
 	trust = &tls.Config{RootCAs: lender.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: lender.TLS.Certificates, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12})
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: lender.TLS.Certificates, NextProtos: []string{"h2"},
+		MinVersion: tls.VersionTLS12,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +161,8 @@ func TestRefusedStreams(t *testing.T) {
 			}
 			check(t, first, want{meaning: Retry, cause: cause, park: event.ParkUndecided})
 			if first.Sent != test.processed || first.EffectUnknown() != test.processed || first.RefusedUnseen() == test.processed {
-				t.Errorf("got sent %t, effect unknown %t, refused unseen %t: %s", first.Sent, first.EffectUnknown(), first.RefusedUnseen(), first.Detail)
+				t.Errorf("got sent %t, effect unknown %t, refused unseen %t: %s", first.Sent, first.EffectUnknown(), first.RefusedUnseen(),
+					first.Detail)
 			}
 			if n := requests.Load(); n != 1 {
 				t.Errorf("%d requests for one capture", n)
@@ -234,7 +238,8 @@ func TestProxyCredential(t *testing.T) {
 		c.transport.Load().Proxy = http.ProxyURL(through)
 		a := c.Capture(t.Context(), sampleRequest(t))
 		checkSound(t, a)
-		if a.Meaning != Halt || a.Cause != CauseProxy || !a.Certain || a.EffectUnknown() || !a.RefusedUnseen() || !strings.Contains(a.Reason, "HTTPS_PROXY") {
+		if a.Meaning != Halt || a.Cause != CauseProxy || !a.Certain || a.EffectUnknown() || !a.RefusedUnseen() ||
+			!strings.Contains(a.Reason, "HTTPS_PROXY") {
 			t.Errorf("%s: got %s, cause %d, certain %t, effect unknown %t: %s", address, a.Meaning, a.Cause, a.Certain, a.EffectUnknown(), a.Reason)
 		}
 	}
@@ -244,7 +249,8 @@ func TestProxyCredential(t *testing.T) {
 // have charged.
 func TestUnprocessedText(t *testing.T) {
 	t.Parallel()
-	const refused = "http2: Transport: cannot retry err [stream error: stream ID 5; REFUSED_STREAM; received from peer] after Request.Body was written; define Request.GetBody to avoid this error"
+	const refused = "http2: Transport: cannot retry err [stream error: stream ID 5; REFUSED_STREAM; received from peer] after Request.Body " +
+		"was written; define Request.GetBody to avoid this error"
 	if !unprocessed(errors.New(refused)) {
 		t.Error("the text of a refused stream is not known")
 	}

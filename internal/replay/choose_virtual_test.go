@@ -37,7 +37,8 @@ func keys(of map[int32][]*kgo.Record) string {
 // offset is the same.
 func asWritten(t *testing.T, sent, from *kgo.Record) {
 	t.Helper()
-	if !bytes.Equal(sent.Key, from.Key) || !bytes.Equal(sent.Value, from.Value) || !sent.Timestamp.Equal(from.Timestamp.Truncate(time.Millisecond)) ||
+	if !bytes.Equal(sent.Key, from.Key) || !bytes.Equal(sent.Value, from.Value) ||
+		!sent.Timestamp.Equal(from.Timestamp.Truncate(time.Millisecond)) ||
 		sent.Partition != from.Partition || (sent.Key == nil) != (from.Key == nil) || (sent.Value == nil) != (from.Value == nil) {
 		t.Errorf("%d@%d was sent as %s %s at %s in %d", from.Partition, from.Offset, sent.Key, sent.Value, sent.Timestamp, sent.Partition)
 	}
@@ -119,9 +120,15 @@ func TestOnlyOursIsSent(t *testing.T) {
 		noKey := fresh(2, "no-key")
 		noKey.Key = nil
 		w.produce(
-			ours, noKey, &kgo.Record{Topic: input, Partition: 1, Value: []byte(`{"specversion":"1.0","id":"s","source":"/orders","type":"order.shipped"}`)},
+			ours, noKey, &kgo.Record{
+				Topic: input, Partition: 1,
+				Value: []byte(`{"specversion":"1.0","id":"s","source":"/orders","type":"order.shipped"}`),
+			},
 			at(0, time.Now(), order{id: "theirs", account: "other"}), at(1, time.Now(), order{id: "named", account: "main"}),
-			&kgo.Record{Topic: input, Partition: 1, Key: []byte("t")}, &kgo.Record{Topic: input, Partition: 2, Value: []byte("garbage " + payerToken)},
+			&kgo.Record{Topic: input, Partition: 1, Key: []byte("t")}, &kgo.Record{
+				Topic: input, Partition: 2,
+				Value: []byte("garbage " + payerToken),
+			},
 		)
 		before := w.all(input)
 		plan, _ := w.replay(w.config(Selection{All: true}))

@@ -27,7 +27,10 @@ func TestMark(t *testing.T) {
 	p := parked{since: now(), first: now().Add(-time.Minute)}
 	at := now().Add(-time.Hour)
 	decision := func(attempt, parking time.Time) *event.Decision {
-		return &event.Decision{At: at, Attempt: event.Attempt{First: attempt}, Result: event.Result{ParkInfo: &event.ParkInfo{FirstAttempt: parking}}}
+		return &event.Decision{
+			At: at, Attempt: event.Attempt{First: attempt},
+			Result: event.Result{ParkInfo: &event.ParkInfo{FirstAttempt: parking}},
+		}
 	}
 	var none time.Time
 	for name, test := range map[string]struct {
@@ -49,7 +52,12 @@ func TestMark(t *testing.T) {
 
 func TestPlaces(t *testing.T) {
 	t.Parallel()
-	rising := []place{{At: 1, Partition: 9, Offset: 9}, {At: 2, Partition: 1, Offset: 9}, {At: 2, Partition: 2, Offset: 1}, {At: 2, Partition: 2, Offset: 2}}
+	rising := []place{
+		{At: 1, Partition: 9, Offset: 9},
+		{At: 2, Partition: 1, Offset: 9},
+		{At: 2, Partition: 2, Offset: 1},
+		{At: 2, Partition: 2, Offset: 2},
+	}
 	for i, a := range rising {
 		for j, b := range rising {
 			if got := a.newerThan(b); got != (i > j) {

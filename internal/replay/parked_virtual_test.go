@@ -42,7 +42,10 @@ func TestParkedIsMarked(t *testing.T) {
 		for i, id := range []string{"never", "tried", "before", "before-tried", "captured", "again", "resent"} {
 			rs[id] = fresh(int32(i)%partitions, id)
 		}
-		rs["resent"].Headers = append(rs["resent"].Headers, kgo.RecordHeader{Key: (event.Resend{ParkedAt: first}).Headers()[0].Key, Value: []byte(first.Format(time.RFC3339Nano))})
+		rs["resent"].Headers = append(rs["resent"].Headers, kgo.RecordHeader{
+			Key:   (event.Resend{ParkedAt: first}).Headers()[0].Key,
+			Value: []byte(first.Format(time.RFC3339Nano)),
+		})
 		for id, r := range rs {
 			w.produce(r)
 			p := &event.ParkInfo{Reason: event.ParkUndecided}
@@ -69,7 +72,8 @@ func TestParkedIsMarked(t *testing.T) {
 		}
 		for id, want := range map[string]event.Resend{
 			"never": {ParkedAt: parkedAt.Add(-time.Minute)}, "tried": {ParkedAt: parkedAt.Add(-time.Minute), FirstAttempt: first},
-			"before": {ParkedAt: lies["before"]}, "before-tried": {ParkedAt: lies["before-tried"], FirstAttempt: first}, "resent": {ParkedAt: parkedAt.Add(-time.Minute)},
+			"before": {ParkedAt: lies["before"]}, "before-tried": {ParkedAt: lies["before-tried"], FirstAttempt: first},
+			"resent": {ParkedAt: parkedAt.Add(-time.Minute)},
 		} {
 			if sent[id] == nil {
 				t.Errorf("%s was not sent", id)
@@ -274,7 +278,10 @@ func TestRecordsThatWouldBeParkedAgain(t *testing.T) {
 		time.Sleep(time.Minute)
 		c := w.config(Selection{All: true, Parked: true})
 		plan, _ := w.replay(c)
-		w.rows(plan, map[Class]string{First: "1/1/1 MXN 10.00", ParkInvalid: "1/0/1", ParkConflicting: "1/0/1 MXN 10.00", ParkWrongCurrency: "1/0/1 BRL 10.00"})
+		w.rows(plan, map[Class]string{
+			First: "1/1/1 MXN 10.00", ParkInvalid: "1/0/1", ParkConflicting: "1/0/1 MXN 10.00",
+			ParkWrongCurrency: "1/0/1 BRL 10.00",
+		})
 		sent := w.sent(before)
 		if got := keys(sent); got != "1:formerly" {
 			t.Fatalf("sent %q", got)

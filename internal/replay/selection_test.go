@@ -50,7 +50,8 @@ func TestSameSelection(t *testing.T) {
 	t.Parallel()
 	base := func() *Selection {
 		return &Selection{
-			Since: now(), Partitions: []int32{1, 2}, Orders: []string{"a", "b"}, Events: []string{"e"}, Parked: true, Reasons: []string{"too_old", "undecided"},
+			Since: now(), Partitions: []int32{1, 2}, Orders: []string{"a", "b"}, Events: []string{"e"}, Parked: true,
+			Reasons: []string{"too_old", "undecided"},
 		}
 	}
 	same := base()

@@ -21,7 +21,10 @@ func TestThePlanListsWhatIsSkipped(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		other := func(partition int32, eventType string) *kgo.Record {
-			return &kgo.Record{Topic: input, Partition: partition, Value: []byte(`{"specversion":"1.0","id":"x","source":"/orders","type":"` + eventType + `"}`), Timestamp: time.Now()}
+			return &kgo.Record{
+				Topic: input, Partition: partition,
+				Value: []byte(`{"specversion":"1.0","id":"x","source":"/orders","type":"` + eventType + `"}`), Timestamp: time.Now(),
+			}
 		}
 		theirs := at(1, time.Now(), order{id: "theirs", account: "north"})
 		w.produce(fresh(0, "ours"), other(0, "order.shipped"), other(1, "order.shipped"), other(2, "bestätigt"), theirs,
@@ -38,7 +41,10 @@ func TestThePlanListsWhatIsSkipped(t *testing.T) {
 		var buf bytes.Buffer
 		plan.Print(&buf)
 		text := strings.Join(strings.Fields(buf.String()), " ")
-		for _, row := range []string{"| skipped: records of other types | 3 |", "| order.shipped | 2 |", "| best?tigt | 1 |", "(tombstones) | 1 |", "| north | 1 |"} {
+		for _, row := range []string{
+			"| skipped: records of other types | 3 |", "| order.shipped | 2 |", "| best?tigt | 1 |",
+			"(tombstones) | 1 |", "| north | 1 |",
+		} {
 			if !strings.Contains(text, row) {
 				t.Errorf("no %q in\n%s", row, buf.String())
 			}

@@ -77,7 +77,10 @@ func TestOpenTransaction(t *testing.T) {
 func TestCompactedSource(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
-		config := map[string]*string{"cleanup.policy": new("compact"), "segment.bytes": new("1000"), "min.cleanable.dirty.ratio": new("0"), "max.compaction.lag.ms": new("1")}
+		config := map[string]*string{
+			"cleanup.policy": new("compact"), "segment.bytes": new("1000"), "min.cleanable.dirty.ratio": new("0"),
+			"max.compaction.lag.ms": new("1"),
+		}
 		w.create("compacted", 1, config)
 		for i := range 50 {
 			r := fresh(0, fmt.Sprintf("e%d", i))

@@ -72,7 +72,8 @@ func TestResumeIsRefused(t *testing.T) {
 func TestNoSuchPartition(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
-		if _, err := New(t.Context(), w.config(Selection{Partitions: []int32{3}})); !errors.Is(err, ErrSelection) || !strings.Contains(err.Error(), "3") {
+		if _, err := New(t.Context(), w.config(Selection{Partitions: []int32{3}})); !errors.Is(err, ErrSelection) ||
+			!strings.Contains(err.Error(), "3") {
 			t.Errorf("got %v", err)
 		}
 		c := w.config(Selection{All: true})

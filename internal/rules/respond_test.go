@@ -78,51 +78,129 @@ func TestRespond(t *testing.T) {
 		first   time.Time // of the attempt to go on from; zero: none
 		resent  bool
 	}{
-		"never seen":                           {want: rules.Evaluate},
-		"tried":                                {history: event.History{Attempt: new(attempt(2))}, want: rules.Evaluate, first: hour(2)},
-		"tried, for something else":            {history: event.History{Attempt: &other}, want: rules.Park},
-		"tried, and comes with another time":   {event: otherTime, history: event.History{Attempt: new(attempt(2))}, want: rules.Evaluate, first: hour(2)},
-		"captured":                             {history: event.History{Decision: captured}, want: rules.Republish},
-		"captured, and with another time":      {event: otherTime, history: event.History{Decision: captured}, want: rules.Republish},
-		"captured, sent again":                 {history: event.History{Decision: captured}, resend: that, want: rules.Republish},
-		"captured, for something else":         {history: event.History{Decision: conflicting}, want: rules.Park},
-		"parked":                               {history: event.History{Decision: parked}, want: rules.LeaveParked},
-		"parked, and with another time":        {event: otherTime, history: event.History{Decision: parked}, want: rules.LeaveParked},
-		"parked after a call, other amount":    {event: otherAmount, history: event.History{Decision: parked}, want: rules.Park},
-		"parked, sent again":                   {history: event.History{Decision: parked}, resend: that, want: rules.Evaluate, first: hour(4), resent: true},
-		"parked, another parking sent again":   {history: event.History{Decision: parked}, resend: another, want: rules.LeaveParked},
-		"parked, sent again, and tried since":  {history: event.History{Decision: parked, Attempt: new(attempt(8))}, resend: that, want: rules.Evaluate, first: hour(4), resent: true},
+		"never seen":                {want: rules.Evaluate},
+		"tried":                     {history: event.History{Attempt: new(attempt(2))}, want: rules.Evaluate, first: hour(2)},
+		"tried, for something else": {history: event.History{Attempt: &other}, want: rules.Park},
+		"tried, and comes with another time": {
+			event: otherTime, history: event.History{Attempt: new(attempt(2))}, want: rules.Evaluate,
+			first: hour(2),
+		},
+		"captured":                          {history: event.History{Decision: captured}, want: rules.Republish},
+		"captured, and with another time":   {event: otherTime, history: event.History{Decision: captured}, want: rules.Republish},
+		"captured, sent again":              {history: event.History{Decision: captured}, resend: that, want: rules.Republish},
+		"captured, for something else":      {history: event.History{Decision: conflicting}, want: rules.Park},
+		"parked":                            {history: event.History{Decision: parked}, want: rules.LeaveParked},
+		"parked, and with another time":     {event: otherTime, history: event.History{Decision: parked}, want: rules.LeaveParked},
+		"parked after a call, other amount": {event: otherAmount, history: event.History{Decision: parked}, want: rules.Park},
+		"parked, sent again": {
+			history: event.History{Decision: parked}, resend: that, want: rules.Evaluate, first: hour(4),
+			resent: true,
+		},
+		"parked, another parking sent again": {history: event.History{Decision: parked}, resend: another, want: rules.LeaveParked},
+		"parked, sent again, and tried since": {
+			history: event.History{Decision: parked, Attempt: new(attempt(8))}, resend: that,
+			want: rules.Evaluate, first: hour(4), resent: true,
+		},
 		"parked, tried since, and comes again": {history: event.History{Decision: parked, Attempt: new(attempt(8))}, want: rules.LeaveParked},
-		"parked before the ledger, sent again": {resend: &event.Resend{ParkedAt: hour(5), FirstAttempt: hour(3)}, want: rules.Evaluate, first: hour(3)},
-		"parked, the mark knows of an earlier": {history: event.History{Decision: parked}, resend: &event.Resend{ParkedAt: hour(5), FirstAttempt: hour(1)}, want: rules.Evaluate, first: hour(1), resent: true},
-		"never tried, and a mark":              {resend: that, want: rules.Evaluate},
+		"parked before the ledger, sent again": {
+			resend: &event.Resend{ParkedAt: hour(5), FirstAttempt: hour(3)}, want: rules.Evaluate,
+			first: hour(3),
+		},
+		"parked, the mark knows of an earlier": {
+			history: event.History{Decision: parked},
+			resend:  &event.Resend{ParkedAt: hour(5), FirstAttempt: hour(1)}, want: rules.Evaluate, first: hour(1), resent: true,
+		},
+		"never tried, and a mark": {resend: that, want: rules.Evaluate},
 
-		"parked without a call, as it was":                    {history: event.History{Decision: uncalled}, want: rules.LeaveParked},
-		"parked without a call, sent again":                   {history: event.History{Decision: uncalled}, resend: that, want: rules.Evaluate, resent: true},
-		"parked without a call, another parking sent again":   {history: event.History{Decision: uncalled}, resend: another, want: rules.LeaveParked},
-		"parked without a call, its time corrected":           {event: otherTime, history: event.History{Decision: uncalled}, want: rules.Evaluate},
-		"parked without a call, its amount corrected":         {event: otherAmount, history: event.History{Decision: uncalled}, want: rules.Evaluate},
-		"a mark of the parking does not forgive another one":  {event: otherAmount, history: event.History{Decision: uncalled}, resend: that, want: rules.Evaluate},
-		"parked without a call, content not known":            {event: otherTime, history: event.History{Decision: unknown}, want: rules.LeaveParked},
-		"content not known, and another amount":               {event: otherAmount, history: event.History{Decision: unknown}, want: rules.Evaluate},
-		"corrected, and that is being tried":                  {event: otherAmount, history: event.History{Decision: uncalled, Attempt: &other}, want: rules.Evaluate, first: hour(1)},
-		"corrected, that is being tried, the first again":     {history: event.History{Decision: uncalled, Attempt: &other}, want: rules.LeaveSuperseded},
-		"corrected, that is being tried, the first resent":    {history: event.History{Decision: uncalled, Attempt: &other}, resend: that, want: rules.LeaveSuperseded},
-		"corrected, that is being tried, a third one":         {event: eventForTest(t, func(e *event.ReadyToCapture) { e.OrderID = "o3" }), history: event.History{Decision: uncalled, Attempt: &other}, want: rules.Park},
-		"corrected and captured, the first again":             {history: event.History{Decision: corrected}, want: rules.LeaveSuperseded},
-		"corrected and captured, the first resent":            {history: event.History{Decision: corrected}, resend: that, want: rules.LeaveSuperseded},
-		"corrected and captured, the corrected one again":     {event: otherAmount, history: event.History{Decision: corrected}, want: rules.Republish},
-		"corrected and captured, a third one":                 {event: eventForTest(t, func(e *event.ReadyToCapture) { e.OrderID = "o3" }), history: event.History{Decision: corrected}, want: rules.Park},
-		"the time corrected and captured, the first again":    {history: event.History{Decision: sameOrder}, want: rules.LeaveSuperseded},
-		"corrected and parked again, the first again":         {history: event.History{Decision: parkedAgain}, want: rules.LeaveSuperseded},
-		"corrected and parked again, the first resent":        {history: event.History{Decision: parkedAgain}, resend: that, want: rules.LeaveSuperseded},
-		"corrected and parked again, as it was":               {event: otherAmount, history: event.History{Decision: parkedAgain}, want: rules.LeaveParked},
-		"corrected and parked again, corrected once more":     {event: otherTime, history: event.History{Decision: parkedAgain}, want: rules.Evaluate},
-		"corrected as often as may be":                        {history: event.History{Decision: often}, want: rules.Park},
-		"corrected as often as may be, the last again":        {event: otherTime, history: event.History{Decision: often}, want: rules.LeaveParked},
-		"corrected as often as may be, the last sent again":   {event: otherTime, history: event.History{Decision: often}, resend: that, want: rules.Evaluate, resent: true},
-		"parked without a call, resent, and that is tried":    {history: event.History{Decision: uncalled, Attempt: new(attempt(7))}, resend: that, want: rules.Evaluate, first: hour(7), resent: true},
-		"parked without a call, tried since, and comes again": {history: event.History{Decision: uncalled, Attempt: new(attempt(7))}, want: rules.LeaveParked},
+		"parked without a call, as it was": {history: event.History{Decision: uncalled}, want: rules.LeaveParked},
+		"parked without a call, sent again": {
+			history: event.History{Decision: uncalled}, resend: that, want: rules.Evaluate,
+			resent: true,
+		},
+		"parked without a call, another parking sent again": {
+			history: event.History{Decision: uncalled}, resend: another,
+			want: rules.LeaveParked,
+		},
+		"parked without a call, its time corrected": {
+			event: otherTime, history: event.History{Decision: uncalled},
+			want: rules.Evaluate,
+		},
+		"parked without a call, its amount corrected": {
+			event: otherAmount, history: event.History{Decision: uncalled},
+			want: rules.Evaluate,
+		},
+		"a mark of the parking does not forgive another one": {
+			event: otherAmount, history: event.History{Decision: uncalled}, resend: that,
+			want: rules.Evaluate,
+		},
+		"parked without a call, content not known": {
+			event: otherTime, history: event.History{Decision: unknown},
+			want: rules.LeaveParked,
+		},
+		"content not known, and another amount": {
+			event: otherAmount, history: event.History{Decision: unknown},
+			want: rules.Evaluate,
+		},
+		"corrected, and that is being tried": {
+			event: otherAmount, history: event.History{Decision: uncalled, Attempt: &other},
+			want: rules.Evaluate, first: hour(1),
+		},
+		"corrected, that is being tried, the first again": {
+			history: event.History{Decision: uncalled, Attempt: &other},
+			want:    rules.LeaveSuperseded,
+		},
+		"corrected, that is being tried, the first resent": {
+			history: event.History{Decision: uncalled, Attempt: &other}, resend: that,
+			want: rules.LeaveSuperseded,
+		},
+		"corrected, that is being tried, a third one": {
+			event:   eventForTest(t, func(e *event.ReadyToCapture) { e.OrderID = "o3" }),
+			history: event.History{Decision: uncalled, Attempt: &other}, want: rules.Park,
+		},
+		"corrected and captured, the first again": {history: event.History{Decision: corrected}, want: rules.LeaveSuperseded},
+		"corrected and captured, the first resent": {
+			history: event.History{Decision: corrected}, resend: that,
+			want: rules.LeaveSuperseded,
+		},
+		"corrected and captured, the corrected one again": {
+			event: otherAmount, history: event.History{Decision: corrected},
+			want: rules.Republish,
+		},
+		"corrected and captured, a third one": {
+			event:   eventForTest(t, func(e *event.ReadyToCapture) { e.OrderID = "o3" }),
+			history: event.History{Decision: corrected}, want: rules.Park,
+		},
+		"the time corrected and captured, the first again": {history: event.History{Decision: sameOrder}, want: rules.LeaveSuperseded},
+		"corrected and parked again, the first again":      {history: event.History{Decision: parkedAgain}, want: rules.LeaveSuperseded},
+		"corrected and parked again, the first resent": {
+			history: event.History{Decision: parkedAgain}, resend: that,
+			want: rules.LeaveSuperseded,
+		},
+		"corrected and parked again, as it was": {
+			event: otherAmount, history: event.History{Decision: parkedAgain},
+			want: rules.LeaveParked,
+		},
+		"corrected and parked again, corrected once more": {
+			event: otherTime, history: event.History{Decision: parkedAgain},
+			want: rules.Evaluate,
+		},
+		"corrected as often as may be": {history: event.History{Decision: often}, want: rules.Park},
+		"corrected as often as may be, the last again": {
+			event: otherTime, history: event.History{Decision: often},
+			want: rules.LeaveParked,
+		},
+		"corrected as often as may be, the last sent again": {
+			event: otherTime, history: event.History{Decision: often}, resend: that,
+			want: rules.Evaluate, resent: true,
+		},
+		"parked without a call, resent, and that is tried": {
+			history: event.History{Decision: uncalled, Attempt: new(attempt(7))},
+			resend:  that, want: rules.Evaluate, first: hour(7), resent: true,
+		},
+		"parked without a call, tried since, and comes again": {
+			history: event.History{Decision: uncalled, Attempt: new(attempt(7))},
+			want:    rules.LeaveParked,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -150,7 +228,10 @@ func TestConclude(t *testing.T) {
 	first, second := eventForTest(t, nil), eventForTest(t, func(e *event.ReadyToCapture) { e.Time = hour(9) })
 	older := event.FingerprintOf([]byte("older"))
 	captured := func() *event.Decision {
-		return &event.Decision{Result: event.Result{Outcome: &event.Outcome{Type: event.TypeCaptured}}, At: hour(5), Attempt: tried(second, hour(4))}
+		return &event.Decision{
+			Result: event.Result{Outcome: &event.Outcome{Type: event.TypeCaptured}}, At: hour(5),
+			Attempt: tried(second, hour(4)),
+		}
 	}
 	for name, test := range map[string]struct {
 		decision *event.Decision
@@ -158,13 +239,31 @@ func TestConclude(t *testing.T) {
 		content  event.Fingerprint
 		list     []event.Fingerprint
 	}{
-		"nothing before":                     {captured(), nil, event.Fingerprint{}, nil},
-		"parked without a call":              {parkedUncalled(second, hour(5)), nil, second.Content(), nil},
-		"corrected and captured":             {captured(), parkedUncalled(first, hour(2)), event.Fingerprint{}, []event.Fingerprint{first.Content()}},
-		"corrected and parked":               {parkedUncalled(second, hour(5)), parkedUncalled(first, hour(2)), second.Content(), []event.Fingerprint{first.Content()}},
-		"corrected a second time":            {captured(), parkedUncalled(first, hour(2), older), event.Fingerprint{}, []event.Fingerprint{older, first.Content()}},
-		"resent":                             {captured(), parkedUncalled(second, hour(2), older), event.Fingerprint{}, []event.Fingerprint{older}},
-		"resent after it was parked, called": {captured(), &event.Decision{Result: event.Result{ParkInfo: &event.ParkInfo{}}, At: hour(2), Attempt: tried(second, hour(1)), Superseded: []event.Fingerprint{older}}, event.Fingerprint{}, []event.Fingerprint{older}},
+		"nothing before":        {captured(), nil, event.Fingerprint{}, nil},
+		"parked without a call": {parkedUncalled(second, hour(5)), nil, second.Content(), nil},
+		"corrected and captured": {
+			captured(), parkedUncalled(first, hour(2)),
+			event.Fingerprint{},
+			[]event.Fingerprint{first.Content()},
+		},
+		"corrected and parked": {
+			parkedUncalled(second, hour(5)), parkedUncalled(first, hour(2)), second.Content(),
+			[]event.Fingerprint{first.Content()},
+		},
+		"corrected a second time": {
+			captured(), parkedUncalled(first, hour(2), older),
+			event.Fingerprint{},
+			[]event.Fingerprint{older, first.Content()},
+		},
+		"resent": {
+			captured(), parkedUncalled(second, hour(2), older),
+			event.Fingerprint{},
+			[]event.Fingerprint{older},
+		},
+		"resent after it was parked, called": {captured(), &event.Decision{
+			Result: event.Result{ParkInfo: &event.ParkInfo{}}, At: hour(2),
+			Attempt: tried(second, hour(1)), Superseded: []event.Fingerprint{older},
+		}, event.Fingerprint{}, []event.Fingerprint{older}},
 	} {
 		d := test.decision
 		d.Content = event.Fingerprint{}
@@ -224,7 +323,9 @@ func TestConflict(t *testing.T) {
 			"amount was 700.50 and is 1.00 here; the payer differs",
 		},
 		"values that the ledger does not have": {
-			changed(func(e *event.ReadyToCapture) { e.OrderID = "o2" }), event.History{Attempt: &bare}, "another order, amount, currency, reference or payer",
+			changed(func(e *event.ReadyToCapture) { e.OrderID = "o2" }),
+			event.History{Attempt: &bare},
+			"another order, amount, currency, reference or payer",
 		},
 		"corrected, and that is being tried": {
 			changed(func(e *event.ReadyToCapture) { e.OrderID = "o2" }),

@@ -120,7 +120,9 @@ const LookUpAfter = time.Hour
 // Without an attempt the event itself decides. After an attempt the buyer may have
 // paid, so nothing of the event matters any more but whether the API would take the
 // call for the same one: the same key, not forgotten, with the same body.
-func (r Rules) Evaluate(e *event.ReadyToCapture, body event.Fingerprint, d Disposition, captured *event.Outcome, now time.Time) Disposition {
+func (r Rules) Evaluate(e *event.ReadyToCapture, body event.Fingerprint, d Disposition, captured *event.Outcome,
+	now time.Time,
+) Disposition {
 	if !r.OncePerReference {
 		captured = nil
 	}
@@ -199,7 +201,8 @@ func (r Rules) bars(e *event.ReadyToCapture, body event.Fingerprint, prior event
 			"it was first attempted at %s, more than IDEMPOTENCY_KEY_HORIZON (%s) ago: the API may have forgotten its key", first, r.KeyRetention)}
 	case since < -event.ClockTolerance:
 		return &event.ParkInfo{Reason: event.ParkKeyExpired, Detail: fmt.Sprintf(
-			"the ledger has its first attempt at %s, which is still to come: a clock is wrong, so whether the API remembers its key is not known", first)}
+			"the ledger has its first attempt at %s, which is still to come: a clock is wrong, so whether the API remembers its key is "+
+				"not known", first)}
 	}
 	var differs string
 	switch {

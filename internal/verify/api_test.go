@@ -116,7 +116,8 @@ func TestPaymentsAreComparedWithTheAPI(t *testing.T) {
 
 func (w *apiWorld) refund(payment string) {
 	w.t.Helper()
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url+"/v1/advanced_payments/"+payment+"/refunds", bytes.NewReader([]byte("{}")))
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url+"/v1/advanced_payments/"+payment+"/refunds",
+		bytes.NewReader([]byte("{}")))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -114,7 +114,8 @@ func TestRefusedTokenEndsTheReading(t *testing.T) {
 // The guide's own sample of a read has no status; a search shows it.
 func TestReadWithoutAStatusIsSearchedFor(t *testing.T) {
 	blank := mercadopago.Answer{
-		Meaning: mercadopago.Park, Cause: mercadopago.CauseUnknownStatus, ParkReason: event.ParkUnexpectedStatus, Payment: &mercadopago.Payment{ID: "payment-e0"}, Read: true, Sent: true,
+		Meaning: mercadopago.Park, Cause: mercadopago.CauseUnknownStatus, ParkReason: event.ParkUnexpectedStatus,
+		Payment: &mercadopago.Payment{ID: "payment-e0"}, Read: true, Sent: true,
 	}
 	for meaning, wants := range map[mercadopago.Meaning][]want{
 		mercadopago.Captured: nil,

@@ -148,8 +148,10 @@ type difference struct {
 func (o *outcome) differs(c *content) []difference {
 	var all []difference
 	if o.Amount.Currency() != c.Amount.Currency() {
-		all = append(all, difference{WrongCurrency,
-			fmt.Sprintf("its currency is %s, the event's is %s", o.Amount.Currency(), c.Amount.Currency())})
+		all = append(all, difference{
+			WrongCurrency,
+			fmt.Sprintf("its currency is %s, the event's is %s", o.Amount.Currency(), c.Amount.Currency()),
+		})
 	} else if o.Amount != c.Amount {
 		all = append(all, difference{WrongAmount, fmt.Sprintf("its amount is %s, the event's is %s", o.Amount, c.Amount)})
 	}

@@ -32,7 +32,10 @@ const (
 )
 
 func topicsOf(prefix string) verify.Topics {
-	return verify.Topics{Input: prefix + input, Captured: prefix + captured, Rejected: prefix + rejected, Parked: prefix + parked, Ledger: prefix + ledgers}
+	return verify.Topics{
+		Input: prefix + input, Captured: prefix + captured, Rejected: prefix + rejected, Parked: prefix + parked,
+		Ledger: prefix + ledgers,
+	}
 }
 
 // measured is what the process reports.
@@ -100,7 +103,8 @@ func fill(t *testing.T, broker, prefix string, events int) {
 	defer client.Close()
 	topics := topicsOf(prefix)
 	admin := kadm.NewClient(client)
-	if _, err := admin.CreateTopics(t.Context(), 6, 1, nil, topics.Input, topics.Captured, topics.Rejected, topics.Parked, topics.Ledger); err != nil {
+	if _, err := admin.CreateTopics(t.Context(), 6, 1, nil, topics.Input, topics.Captured, topics.Rejected, topics.Parked,
+		topics.Ledger); err != nil {
 		t.Fatal(err)
 	}
 	var failed error
@@ -122,7 +126,10 @@ func fill(t *testing.T, broker, prefix string, events int) {
 		o := &event.Outcome{
 			Type: event.TypeCaptured, Subject: order, Time: noon, EventID: id, OrderID: order, Amount: mustParse(t, "700.50", "MXN"),
 			ExternalReference: order, PaymentID: strconv.Itoa(1_000_000_000 + i), CapturedAt: noon,
-			Transactions: []event.Transaction{{ID: strconv.Itoa(i), Status: "approved", StatusDetail: "accredited", PaymentMethod: "visa", Amount: "700.50"}},
+			Transactions: []event.Transaction{{
+				ID: strconv.Itoa(i), Status: "approved", StatusDetail: "accredited", PaymentMethod: "visa",
+				Amount: "700.50",
+			}},
 		}
 		m := o.Encode(key, event.Structured)
 		send(topics.Captured, key, m.Value)

@@ -62,7 +62,10 @@ func TestForeignOffsetNamesTheRangesThatItSkips(t *testing.T) {
 		want{verify.ForeignOffset, ""}, want{verify.MissingOutcome, "a0"}, want{verify.MissingOutcome, "a1"}, want{verify.MissingOutcome, "a2"},
 		want{verify.UndecidedAttempt, "a3"},
 	)
-	for _, in := range []string{"partition orders/1:", "did not write the committed offset 7", "no metadata", "5 records", "offsets 1-3, 5-6"} {
+	for _, in := range []string{
+		"partition orders/1:", "did not write the committed offset 7", "no metadata", "5 records",
+		"offsets 1-3, 5-6",
+	} {
 		if !strings.Contains(found[0].Detail, in) {
 			t.Errorf("the detail is %q, which does not say %q", found[0].Detail, in)
 		}
@@ -142,7 +145,8 @@ func TestManyRangesAreCut(t *testing.T) {
 	w.foreign(map[int32]int64{0: 45})
 	found, _ := w.run()
 	all := details(found, verify.ForeignOffset)
-	if len(all) != 1 || !strings.Contains(all[0], "22 records") || !strings.HasSuffix(all[0], ", 37, 39, ...") || strings.Count(all[0], ",") != 21 {
+	if len(all) != 1 || !strings.Contains(all[0], "22 records") || !strings.HasSuffix(all[0], ", 37, 39, ...") ||
+		strings.Count(all[0], ",") != 21 {
 		t.Errorf("found %q", all)
 	}
 }
@@ -157,11 +161,19 @@ func TestAGroupOrALedgerThatSaysNothing(t *testing.T) {
 		want  []verify.Kind
 		in    string
 	}{
-		"no offsets, and all events are decided": {func(w *world) { w.clean(3) }, []verify.Kind{verify.GroupWithoutOffsets}, `group "service" has no committed offsets of orders`},
-		"no offsets, and events without a decision": {func(w *world) {
-			w.clean(3)
-			w.send(order{id: "e1"})
-		}, []verify.Kind{verify.GroupWithoutOffsets}, "the input has 4 events: which of them must have a decision is not known, and the 1 without one"},
+		"no offsets, and all events are decided": {
+			func(w *world) { w.clean(3) },
+			[]verify.Kind{verify.GroupWithoutOffsets},
+			`group "service" has no committed offsets of orders`,
+		},
+		"no offsets, and events without a decision": {
+			func(w *world) {
+				w.clean(3)
+				w.send(order{id: "e1"})
+			},
+			[]verify.Kind{verify.GroupWithoutOffsets},
+			"the input has 4 events: which of them must have a decision is not known, and the 1 without one",
+		},
 		"no offsets, and an invalid event": {func(w *world) {
 			noLedger(w)
 			w.sendRaw("{}")
@@ -181,7 +193,11 @@ func TestAGroupOrALedgerThatSaysNothing(t *testing.T) {
 			w.attempt("e1")
 			w.commit()
 		}, []verify.Kind{verify.LedgerWithoutDecisions}, "has no decision, and the input has 1 events"},
-		"neither": {func(w *world) { w.send(order{id: "e1"}) }, []verify.Kind{verify.GroupWithoutOffsets, verify.LedgerWithoutDecisions}, "KAFKA_GROUP"},
+		"neither": {
+			func(w *world) { w.send(order{id: "e1"}) },
+			[]verify.Kind{verify.GroupWithoutOffsets, verify.LedgerWithoutDecisions},
+			"KAFKA_GROUP",
+		},
 		"one partition without an offset": {func(w *world) {
 			w.clean(3)
 			w.commit()

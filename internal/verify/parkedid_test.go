@@ -22,7 +22,10 @@ func timeless(t *testing.T, id string) string {
 	t.Helper()
 	value, err := json.Marshal(map[string]any{
 		"specversion": "1.0", "id": id, "source": "/test", "type": event.TypeReadyToCapture,
-		"data": map[string]any{"order_id": "order-" + id, "amount": "700.50", "currency": "MXN", "description": "d", "payer": map[string]any{"token": "planted"}},
+		"data": map[string]any{
+			"order_id": "order-" + id, "amount": "700.50", "currency": "MXN", "description": "d",
+			"payer": map[string]any{"token": "planted"},
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +41,10 @@ func (w *world) binaryTimeless(id string, at time.Time) *kgo.Record {
 		w.t.Fatal(err)
 	}
 	r := &kgo.Record{Topic: w.conf.Topics.Input, Value: doc.Data, Timestamp: at}
-	for key, value := range map[string]string{"ce_specversion": "1.0", "ce_id": id, "ce_source": "/test", "ce_type": event.TypeReadyToCapture} {
+	for key, value := range map[string]string{
+		"ce_specversion": "1.0", "ce_id": id, "ce_source": "/test",
+		"ce_type": event.TypeReadyToCapture,
+	} {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: key, Value: []byte(value)})
 	}
 	w.produce(r)
@@ -138,13 +144,15 @@ func TestParkedAsTheServiceDecodedIt(t *testing.T) {
 				p := event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: "d"}
 				w.decideParked(parkedID(r, p), p, noon.Add(time.Second))
 			},
-			want: []want{{verify.LedgerWithoutOutcome, event.RecordID(event.Message{Value: []byte(timeless(t, "e1"))})}}, in: []string{"no parked record"},
+			want: []want{{verify.LedgerWithoutOutcome, event.RecordID(event.Message{Value: []byte(timeless(t, "e1"))})}},
+			in:   []string{"no parked record"},
 		},
 		"parked under its id, and not decided": {
 			plant: func(w *world) {
 				w.park(w.rawAt(timeless(w.t, "e1"), noTime()), event.ParkInfo{Reason: event.ParkInvalidEvent})
 			},
-			want: []want{{verify.OutcomeNotInLedger, event.RecordID(event.Message{Value: []byte(timeless(t, "e1"))})}}, in: []string{"parked (invalid_event)"},
+			want: []want{{verify.OutcomeNotInLedger, event.RecordID(event.Message{Value: []byte(timeless(t, "e1"))})}},
+			in:   []string{"parked (invalid_event)"},
 		},
 		"of no record": {
 			plant: func(w *world) {
@@ -161,7 +169,10 @@ func TestParkedAsTheServiceDecodedIt(t *testing.T) {
 func (w *world) parkUnder(id string, of *kgo.Record, reason event.ParkReason) {
 	w.t.Helper()
 	p := event.ParkInfo{Reason: reason, Detail: "d"}
-	m := event.EncodeParked(event.Message{Key: of.Key, Value: of.Value}, event.Position{Topic: of.Topic, Partition: of.Partition, Offset: of.Offset, ID: id}, &p)
+	m := event.EncodeParked(event.Message{Key: of.Key, Value: of.Value}, event.Position{
+		Topic: of.Topic, Partition: of.Partition,
+		Offset: of.Offset, ID: id,
+	}, &p)
 	r := &kgo.Record{Topic: w.conf.Topics.Parked, Value: m.Value, Timestamp: noon.Add(2 * time.Second)}
 	for _, h := range m.Headers {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
@@ -252,7 +263,8 @@ func TestParkedRecordWithoutAPosition(t *testing.T) {
 	var table bytes.Buffer
 	sum.Print(&table)
 	// The label is wrapped.
-	if text := strings.Join(strings.Fields(table.String()), " "); !strings.Contains(text, "records in the parked topic that are not parked records │ 1 │") {
+	if text := strings.Join(strings.Fields(table.String()), " "); !strings.Contains(text,
+		"records in the parked topic that are not parked records │ 1 │") {
 		t.Errorf("it is not counted:\n%s", table.String())
 	}
 }

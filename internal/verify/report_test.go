@@ -18,7 +18,8 @@ import (
 
 func aFinding() verify.Finding {
 	return verify.Finding{
-		Severity: "difference", Kind: verify.WrongAmount, EventID: "e1", OrderID: `order, "1" <b>`, Reference: "r", Amount: "700.50", Currency: "MXN",
+		Severity: "difference", Kind: verify.WrongAmount, EventID: "e1", OrderID: `order, "1" <b>`, Reference: "r", Amount: "700.50",
+		Currency:  "MXN",
 		PaymentID: "p", Detail: "its amount is 1.00, the event's is 700.50", Records: []string{"orders/0@1", "captured/0@2"},
 	}
 }
@@ -56,7 +57,10 @@ func TestFindingsInAFile(t *testing.T) {
 	if err != nil || len(rows) != 3 {
 		t.Fatalf("%v, %q", err, rows)
 	}
-	wantRow := []string{"difference", "wrong_amount", "e1", `order, "1" <b>`, "r", "700.50", "MXN", "p", want.Detail, "orders/0@1 captured/0@2"}
+	wantRow := []string{
+		"difference", "wrong_amount", "e1", `order, "1" <b>`, "r", "700.50", "MXN", "p", want.Detail,
+		"orders/0@1 captured/0@2",
+	}
 	if diff := cmp.Diff(wantRow, rows[2]); diff != "" || rows[0][0] != "severity" {
 		t.Errorf("the rows are %q (-want +got):\n%s", rows, diff)
 	}
@@ -128,7 +132,8 @@ func TestTheTable(t *testing.T) {
 	shown.Print(&buf)
 	text := strings.Join(strings.Fields(buf.String()), " ")
 	for _, want := range []string{
-		"│ events │ 8 │ │", "│ captured │ 4 │ 0.07 BRL, 15000 CLP, 1401.00 MXN │", "│ rejected │ 1 │ 700.50 MXN │", "│ under way │ 1 │ 700.50 MXN │",
+		"│ events │ 8 │ │", "│ captured │ 4 │ 0.07 BRL, 15000 CLP, 1401.00 MXN │", "│ rejected │ 1 │ 700.50 MXN │",
+		"│ under way │ 1 │ 700.50 MXN │",
 		"│ without a decision │ 2 │ 700.50 MXN │", "│ invalid events, among the above │ 1 │", "│ missing_outcome │ 2 │", "│ differences │ 2 │",
 		"│ e1 │ order-e1 │ 700.50 MXN │", "1 more are not shown",
 	} {

@@ -155,7 +155,8 @@ func TestCompactedOutcomesProveNothingMissing(t *testing.T) {
 	w.commit()
 	w.expect(want{verify.MissingOutcome, "e1"})
 	compact := "compact"
-	if _, err := w.admin.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &compact}}, captured); err != nil {
+	if _, err := w.admin.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &compact}},
+		captured); err != nil {
 		t.Fatal(err)
 	}
 	_, sum := w.expect()

@@ -43,7 +43,10 @@ func TestSkippedRecordsAreListed(t *testing.T) {
 		rare = append(rare, skips.Name{Name: fmt.Sprintf("rare.%02d", i), Records: 1})
 	}
 	want := []skips.Count{
-		{Reason: event.SkipOtherType, Records: 30, Rest: 7, Names: append([]skips.Name{{Name: "order.shipped", Records: 3}, {Name: "order.cancelled??[2J", Records: 2}}, rare...)},
+		{
+			Reason: event.SkipOtherType, Records: 30, Rest: 7,
+			Names: append([]skips.Name{{Name: "order.shipped", Records: 3}, {Name: "order.cancelled??[2J", Records: 2}}, rare...),
+		},
 		{Reason: event.SkipTombstone, Records: 2, Names: []skips.Name{}},
 		{Reason: event.SkipOtherAccount, Records: 2, Names: []skips.Name{{Name: "north", Records: 1}, {Name: "south", Records: 1}}},
 	}
@@ -55,7 +58,8 @@ func TestSkippedRecordsAreListed(t *testing.T) {
 	sum.Print(&buf)
 	text := strings.Join(strings.Fields(buf.String()), " ")
 	for _, row := range []string{
-		"│ skipped: records of other types │ 30 │", "│ order.shipped │ 3 │", "│ order.cancelled??[2J │ 2 │", "│ rare.17 │ 1 │", "│ further types │ 7 │",
+		"│ skipped: records of other types │ 30 │", "│ order.shipped │ 3 │", "│ order.cancelled??[2J │ 2 │", "│ rare.17 │ 1 │",
+		"│ further types │ 7 │",
 		"│ skipped: records without a value (tombstones) │ 2 │", "│ skipped: records of other accounts │ 2 │", "│ north │ 1 │",
 		"│ parked records of other accounts │ 1 │",
 	} {

@@ -21,10 +21,14 @@ func TestEntriesAreStored(t *testing.T) {
 	amount := storedAmount{a}
 	content, d := event.FingerprintOf([]byte("c")), digestOfText("d")
 	for _, e := range []any{
-		inputEntry{marked: marked{flagCompleted | flagInvalid}, At: 7, Content: content, ParkedAt: 9, Amount: amount, Order: "o", Reference: "r", Payer: d, Plain: d, Whole: d},
+		inputEntry{
+			marked: marked{flagCompleted | flagInvalid}, At: 7, Content: content, ParkedAt: 9, Amount: amount, Order: "o", Reference: "r",
+			Payer: d, Plain: d, Whole: d,
+		},
 		outcomeEntry{marked: marked{flagOverpaid | flagParked}, At: 7, Amount: amount, Order: d, Reference: d, Core: d, Whole: d, Payment: "p"},
 		parkedEntry{marked: marked{flagSure}, At: 7, Content: content, Whole: d, First: 3, Reason: "undecided"},
-		decisionEntry{marked: marked{flagSure}, At: 7, First: 3, Content: content, Core: d, Whole: d, Reason: "r", Superseded: []digest{d, {1}}}, // a parked record has no amount
+		// a parked record has no amount
+		decisionEntry{marked: marked{flagSure}, At: 7, First: 3, Content: content, Core: d, Whole: d, Reason: "r", Superseded: []digest{d, {1}}},
 		attemptEntry{marked: marked{flagGone}, First: 3},
 		placedInput{ID: "e1", Content: content, Plain: d, Whole: d},
 		placedParked{Plain: d, ID: "e1", Named: "e2", Entry: parkedEntry{marked: marked{flagSure}, First: 3}},

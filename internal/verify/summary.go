@@ -87,8 +87,10 @@ func (s *Summary) noteReading(v *verifier, took time.Duration) {
 		what, then string
 	}{
 		{v.input, "the input topic", "a decision without an event may be that on a deleted event, and is no difference"},
-		{v.results, "the topics of the outcomes and of parked records",
-			"an event that is older and has no decision may have had one, and is no difference"},
+		{
+			v.results, "the topics of the outcomes and of parked records",
+			"an event that is older and has no decision may have had one, and is no difference",
+		},
 		{v.ledger, "the ledger", "a decision that it lacks is no difference"},
 	} {
 		switch {

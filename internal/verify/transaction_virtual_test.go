@@ -39,7 +39,8 @@ func TestTransactionThatIsLeftOpen(t *testing.T) {
 		w.within(client, func() { w.process(w.send(order{id: "e1"}), event.TypeCaptured) })
 		began := time.Now()
 		_, _, err := w.try()
-		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "/0 from offset") || !strings.Contains(err.Error(), "transaction was left open") ||
+		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "/0 from offset") ||
+			!strings.Contains(err.Error(), "transaction was left open") ||
 			took < 15*time.Minute {
 			t.Errorf("after %s: %v", took, err)
 		}

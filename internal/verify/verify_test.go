@@ -82,7 +82,11 @@ func TestFaultsOfOutcomes(t *testing.T) {
 		}
 	}
 	testFaults(t, map[string]fault{
-		"missing": {func(w *world) { w.send(order{id: "e1"}) }, []want{{verify.MissingOutcome, "e1"}}, []string{"neither captured, rejected nor parked"}},
+		"missing": {
+			func(w *world) { w.send(order{id: "e1"}) },
+			[]want{{verify.MissingOutcome, "e1"}},
+			[]string{"neither captured, rejected nor parked"},
+		},
 		"doubled": {func(w *world) {
 			w.publish(w.process(w.send(order{id: "e1"}), event.TypeCaptured))
 		}, []want{{verify.DoubledOutcome, "e1"}}, []string{"2 outcomes"}},
@@ -114,16 +118,24 @@ func TestFaultsOfOutcomes(t *testing.T) {
 			[]want{{verify.WrongReference, "e1"}, {verify.LedgerDiffers, "e1"}},
 			[]string{"order-e1", "the outcome is not what the ledger has"},
 		},
-		"paid too much": {outcome(func(_ *world, o *event.Outcome) {
-			o.Transactions = append(o.Transactions, event.Transaction{Status: "approved", Amount: "0.01"})
-		}), []want{{verify.WrongAmount, "e1"}, {verify.LedgerDiffers, "e1"}}, []string{"sum up to more", "the outcome is not what the ledger has"}},
-		"without an event": {func(w *world) {
-			s := w.send(order{id: "e1"})
-			w.process(s, event.TypeCaptured)
-			other := *s.event
-			other.ID = "e2"
-			w.publish(outcomeOf(&other, event.TypeCaptured))
-		}, []want{{verify.SharedReference, "e1"}, {verify.OutcomeWithoutEvent, "e2"}}, []string{"e1, e2", "there is an outcome, and no record of the event"}},
+		"paid too much": {
+			outcome(func(_ *world, o *event.Outcome) {
+				o.Transactions = append(o.Transactions, event.Transaction{Status: "approved", Amount: "0.01"})
+			}),
+			[]want{{verify.WrongAmount, "e1"}, {verify.LedgerDiffers, "e1"}},
+			[]string{"sum up to more", "the outcome is not what the ledger has"},
+		},
+		"without an event": {
+			func(w *world) {
+				s := w.send(order{id: "e1"})
+				w.process(s, event.TypeCaptured)
+				other := *s.event
+				other.ID = "e2"
+				w.publish(outcomeOf(&other, event.TypeCaptured))
+			},
+			[]want{{verify.SharedReference, "e1"}, {verify.OutcomeWithoutEvent, "e2"}},
+			[]string{"e1, e2", "there is an outcome, and no record of the event"},
+		},
 		"wrong id": {func(w *world) {
 			s := w.send(order{id: "e1"})
 			o := outcomeOf(s.event, event.TypeCaptured)
@@ -148,16 +160,24 @@ func TestFaultsOfOutcomes(t *testing.T) {
 			w.process(w.send(order{id: "e1"}), event.TypeCaptured)
 			w.produce(&kgo.Record{Topic: captured, Value: []byte(`{"type":"payment.captured","source":"/payment-capture","specversion":"1.0"}`)})
 		}, []want{{verify.InvalidOutcome, ""}}, []string{"id is missing"}},
-		"a repetition that says something else": {outcome(func(w *world, o *event.Outcome) {
-			again := *o
-			again.Replayed, again.PaymentID = true, "another"
-			w.publish(&again)
-		}), []want{{verify.ContentsDiffer, "e1"}, {verify.LedgerDiffers, "e1"}}, []string{"its outcomes differ", "the outcome is not what the ledger has"}},
-		"a repetition of another time": {outcome(func(w *world, o *event.Outcome) {
-			again := *o
-			again.Replayed, again.Time = true, again.Time.Add(time.Second)
-			w.publish(&again)
-		}), []want{{verify.ContentsDiffer, "e1"}, {verify.LedgerDiffers, "e1"}}, []string{"differ in time", "the outcome is not what the ledger has"}},
+		"a repetition that says something else": {
+			outcome(func(w *world, o *event.Outcome) {
+				again := *o
+				again.Replayed, again.PaymentID = true, "another"
+				w.publish(&again)
+			}),
+			[]want{{verify.ContentsDiffer, "e1"}, {verify.LedgerDiffers, "e1"}},
+			[]string{"its outcomes differ", "the outcome is not what the ledger has"},
+		},
+		"a repetition of another time": {
+			outcome(func(w *world, o *event.Outcome) {
+				again := *o
+				again.Replayed, again.Time = true, again.Time.Add(time.Second)
+				w.publish(&again)
+			}),
+			[]want{{verify.ContentsDiffer, "e1"}, {verify.LedgerDiffers, "e1"}},
+			[]string{"differ in time", "the outcome is not what the ledger has"},
+		},
 		"the first one is gone": {func(w *world) {
 			s := w.send(order{id: "e1"})
 			o := outcomeOf(s.event, event.TypeCaptured)
@@ -209,7 +229,10 @@ func TestFaultsOfParkedRecords(t *testing.T) {
 			r := *w.sendRaw("{}")
 			r.Offset = at.Offset
 			w.park(&r, event.ParkInfo{Reason: event.ParkInvalidEvent})
-		}, []want{{verify.OutcomeWithoutEvent, ""}, {verify.MissingOutcome, event.RecordID(event.Message{Value: []byte("[]"), Timestamp: noon})}}, []string{
+		}, []want{{verify.OutcomeWithoutEvent, ""}, {
+			verify.MissingOutcome,
+			event.RecordID(event.Message{Value: []byte("[]"), Timestamp: noon}),
+		}}, []string{
 			"where there is no such record", "completed, and not parked",
 		}},
 		"a conflicting event that is not": {func(w *world) {
@@ -302,12 +325,20 @@ func TestFaultsOfTheLedger(t *testing.T) {
 			other.ID = "e2"
 			w.decideAs(&other, outcomeOf(&other, event.TypeCaptured))
 		}, []want{{verify.LedgerWithoutEvent, "e2"}}, []string{"has it as captured"}},
-		"an attempt without an event": {func(w *world) { w.attempt("e2") }, []want{{verify.LedgerWithoutEvent, "e2"}}, []string{"money may have moved"}},
-		"what cannot be read": {func(w *world) {
-			w.produce(&kgo.Record{Topic: ledgers, Key: []byte("x/e1"), Value: []byte("?")})
-			w.produce(&kgo.Record{Topic: ledgers, Key: []byte("d/e2"), Value: []byte("?")})
-			w.produce(&kgo.Record{Topic: ledgers, Key: []byte("d/e3")})
-		}, []want{{verify.InvalidLedgerRecord, ""}, {verify.InvalidLedgerRecord, "e2"}, {verify.InvalidLedgerRecord, "e3"}}, []string{"key", "ledger", "a decision is deleted from the ledger"}},
+		"an attempt without an event": {
+			func(w *world) { w.attempt("e2") },
+			[]want{{verify.LedgerWithoutEvent, "e2"}},
+			[]string{"money may have moved"},
+		},
+		"what cannot be read": {
+			func(w *world) {
+				w.produce(&kgo.Record{Topic: ledgers, Key: []byte("x/e1"), Value: []byte("?")})
+				w.produce(&kgo.Record{Topic: ledgers, Key: []byte("d/e2"), Value: []byte("?")})
+				w.produce(&kgo.Record{Topic: ledgers, Key: []byte("d/e3")})
+			},
+			[]want{{verify.InvalidLedgerRecord, ""}, {verify.InvalidLedgerRecord, "e2"}, {verify.InvalidLedgerRecord, "e3"}},
+			[]string{"key", "ledger", "a decision is deleted from the ledger"},
+		},
 	})
 }
 
@@ -341,21 +372,27 @@ func TestFaultsOfSeveralEvents(t *testing.T) {
 		},
 		"one reference, other amounts": {func(w *world) {
 			same(w, nothing, order{id: "e1", reference: "r"}, order{id: "e2", reference: "r", amount: "1.00"}, order{id: "e3", reference: "r"})
-		}, []want{{verify.SharedReference, "e1"}}, []string{"events: e1, e2, e3; the amounts differ (1.00 MXN, 700.50 MXN), and the payer is the same"}},
+		}, []want{{verify.SharedReference, "e1"}}, []string{"events: e1, e2, e3; the amounts differ (1.00 MXN, 700.50 MXN), and the payer is " +
+			"the same"}},
 		"one reference, other payers": {func(w *world) {
 			same(w, nothing, order{id: "e1", reference: "r"}, order{id: "e2", reference: "r", payer: "planted-other-token"})
 		}, []want{{verify.SharedReference, "e1"}}, []string{"the amount is the same (700.50 MXN), and the payers differ"}},
-		"one reference, and a conflicting event of the first": {func(w *world) {
-			same(w, nothing, order{id: "e1", reference: "r"}, order{id: "e2", reference: "r"})
-			w.parkAndDecide(w.send(order{id: "e1", reference: "r", amount: "2.00", payer: "planted-other-token"}).record, event.ParkConflicting)
-		}, []want{{verify.SharedReference, "e1"}, {verify.ConflictingEvent, "e1"}}, []string{"the amount is the same (700.50 MXN), and the payer is the same", "2.00 MXN"}},
+		"one reference, and a conflicting event of the first": {
+			func(w *world) {
+				same(w, nothing, order{id: "e1", reference: "r"}, order{id: "e2", reference: "r"})
+				w.parkAndDecide(w.send(order{id: "e1", reference: "r", amount: "2.00", payer: "planted-other-token"}).record, event.ParkConflicting)
+			},
+			[]want{{verify.SharedReference, "e1"}, {verify.ConflictingEvent, "e1"}},
+			[]string{"the amount is the same (700.50 MXN), and the payer is the same", "2.00 MXN"},
+		},
 		"one reference, of an event that is not there": {func(w *world) {
 			same(w, nothing, order{id: "e1", reference: "r"})
 			other := *w.send(order{id: "e1", reference: "r"}).event
 			other.ID, other.OrderID, other.Amount = "e2", "order-e2", mustParse(w.t, "1.00", "MXN")
 			w.publish(outcomeOf(&other, event.TypeCaptured))
 		}, []want{{verify.SharedReference, "e1"}, {verify.OutcomeWithoutEvent, "e2"}}, []string{
-			"the amounts differ (1.00 MXN, 700.50 MXN), and whether the payer is the same is not known: the input does not have e2", "no record of the event",
+			"the amounts differ (1.00 MXN, 700.50 MXN), and whether the payer is the same is not known: the input does not have e2",
+			"no record of the event",
 		}},
 		"one reference, and events whose ids begin the same": {func(w *world) {
 			same(w, nothing, order{id: "e1", reference: "r"}, order{id: "e10", amount: "1.00", payer: "planted-other-token"})

@@ -162,7 +162,10 @@ func outcomeOf(e *event.ReadyToCapture, eventType string) *event.Outcome {
 	}
 	if eventType == event.TypeCaptured {
 		o.CapturedAt = o.Time
-		o.Transactions = []event.Transaction{{ID: "1", Status: "approved", StatusDetail: "accredited", PaymentMethod: "visa", Amount: e.Amount.String()}}
+		o.Transactions = []event.Transaction{{
+			ID: "1", Status: "approved", StatusDetail: "accredited", PaymentMethod: "visa",
+			Amount: e.Amount.String(),
+		}}
 	} else {
 		o.Reason, o.Category, o.Retry = "cc_rejected_high_risk", event.CategoryFraud, event.RetryNever
 	}

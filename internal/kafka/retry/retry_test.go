@@ -45,7 +45,8 @@ func TestDoStops(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
-		err := retry.Do(t.Context(), retry.Every(time.Second), func() error { attempts++; return errAgain }, func(error) bool { return attempts < 3 })
+		err := retry.Do(t.Context(), retry.Every(time.Second), func() error { attempts++; return errAgain },
+			func(error) bool { return attempts < 3 })
 		if attempts != 3 || !errors.Is(err, errAgain) {
 			t.Errorf("%d attempts, error %v; want 3", attempts, err)
 		}

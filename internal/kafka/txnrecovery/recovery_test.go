@@ -272,7 +272,10 @@ func TestCheckWithoutLeader(t *testing.T) {
 	t.Parallel()
 	virtual(t, func(t *testing.T, c *cluster) {
 		c.transaction(c.acquire(), "one", kgo.TryCommit)
-		fault := c.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeProducers}, Topic: outTopic, Err: kerr.LeaderNotAvailable, Count: -1})
+		fault := c.broker.Fake.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.DescribeProducers}, Topic: outTopic, Err: kerr.LeaderNotAvailable,
+			Count: -1,
+		})
 		recovery := txnrecovery.New(c.client(), c.conf)
 		began := time.Now()
 		if err := recovery.Check(t.Context()); !errors.Is(err, txnrecovery.ErrIncomplete) {

@@ -17,12 +17,16 @@ import (
 var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 func book() show.Rules {
-	return show.Rules{Rules: rules.Rules{Currency: "MXN", Account: "main", Encoding: 3, KeyRetention: 24 * time.Hour, MaxEventAge: 168 * time.Hour}}
+	return show.Rules{Rules: rules.Rules{
+		Currency: "MXN", Account: "main", Encoding: 3, KeyRetention: 24 * time.Hour,
+		MaxEventAge: 168 * time.Hour,
+	}}
 }
 
 func attempt(ago time.Duration) *event.Attempt {
 	return &event.Attempt{
-		First: now.Add(-ago), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 3, Account: "main", Reference: "ref-1",
+		First: now.Add(-ago), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 3, Account: "main",
+		Reference: "ref-1",
 	}
 }
 
@@ -40,8 +44,9 @@ func captured(t testing.TB, text string, currency money.Currency) event.History 
 	return event.History{Decision: &event.Decision{
 		Result: event.Result{Outcome: &event.Outcome{
 			Type: event.TypeCaptured, EventID: "e1", OrderID: "order-1", Subject: "order-1", Amount: amountOf(t, text, currency),
-			ExternalReference: "ref-1", PaymentID: "10458724", Time: now.Add(-time.Minute), CapturedAt: now.Add(-2 * time.Minute), ProviderReplayed: true,
-			Transactions: []event.Transaction{{ID: "77", Status: "approved", StatusDetail: "accredited", PaymentMethod: "visa", Amount: text}},
+			ExternalReference: "ref-1", PaymentID: "10458724", Time: now.Add(-time.Minute), CapturedAt: now.Add(-2 * time.Minute),
+			ProviderReplayed: true,
+			Transactions:     []event.Transaction{{ID: "77", Status: "approved", StatusDetail: "accredited", PaymentMethod: "visa", Amount: text}},
 		}},
 		At: now.Add(-time.Minute), Attempt: *attempt(3 * time.Minute),
 	}}
@@ -60,8 +65,11 @@ func rejected(t testing.TB) event.History {
 
 func parked(reason event.ParkReason, at time.Time) event.History {
 	return event.History{Decision: &event.Decision{
-		Result: event.Result{ParkInfo: &event.ParkInfo{Reason: reason, Detail: "nobody knows", FirstAttempt: now.Add(-time.Hour), Tries: 4, HTTPStatus: 500, RequestID: "r-9"}},
-		At:     at,
+		Result: event.Result{ParkInfo: &event.ParkInfo{
+			Reason: reason, Detail: "nobody knows", FirstAttempt: now.Add(-time.Hour), Tries: 4,
+			HTTPStatus: 500, RequestID: "r-9",
+		}},
+		At: at,
 	}}
 }
 
@@ -97,10 +105,22 @@ func TestNextIsWhatTheServiceWouldDo(t *testing.T) {
 		"rejected":             {rejected(t), book(), show.Rejected, rules.Republish, "payment.rejected is published again"},
 		"rejected, suppressed": {rejected(t), suppress, show.Rejected, rules.Republish, "REPLAYED_OUTCOMES"},
 		"parked":               {parked(event.ParkTooOld, now), suppress, show.Parked, rules.LeaveParked, "replay --parked"},
-		"parked as invalid":    {parked(event.ParkInvalidEvent, now), book(), show.Parked, rules.LeaveParked, "have its producer send a new event"},
-		"parked, no call":      {uncalled(event.ParkTooOld), book(), show.Parked, rules.LeaveParked, "replay --parked sends it again, under the same key; and its producer can send it corrected"},
-		"in a wrong currency":  {uncalled(event.ParkWrongCurrency), book(), show.Parked, rules.LeaveParked, "its producer can send it corrected, under the same id"},
-		"corrected, and open":  {corrected, book(), show.Parked, rules.LookUpThenCharge, "if it came as it was parked: nothing. The event of the open attempt"},
+		"parked as invalid": {
+			parked(event.ParkInvalidEvent, now), book(), show.Parked, rules.LeaveParked,
+			"have its producer send a new event",
+		},
+		"parked, no call": {
+			uncalled(event.ParkTooOld), book(), show.Parked, rules.LeaveParked,
+			"replay --parked sends it again, under the same key; and its producer can send it corrected",
+		},
+		"in a wrong currency": {
+			uncalled(event.ParkWrongCurrency), book(), show.Parked, rules.LeaveParked,
+			"its producer can send it corrected, under the same id",
+		},
+		"corrected, and open": {
+			corrected, book(), show.Parked, rules.LookUpThenCharge,
+			"if it came as it was parked: nothing. The event of the open attempt",
+		},
 		"parked and open":      {both, book(), show.Parked, rules.LeaveParked, "waits for an operator"},
 		"just tried":           {open(time.Minute), book(), show.Undecided, rules.Charge, "1m ago"},
 		"tried an hour ago":    {open(time.Hour), book(), show.Undecided, rules.Charge, "1h ago"},
@@ -155,8 +175,9 @@ func TestPrintShowsEverythingKnown(t *testing.T) {
 		want    map[string]string
 	}{
 		"captured": {captured(t, "700.50", "MXN"), map[string]string{
-			"event": "e1", "decision": "captured", "decided": "2026-11-24T11:59:00.000Z", "order": "order-1", "amount": "700.50 MXN", "reference": "ref-1",
-			"payment": "10458724", "transaction": "77, approved (accredited), visa, 700.50", "captured": "2026-11-24T11:58:00.000Z",
+			"event": "e1", "decision": "captured", "decided": "2026-11-24T11:59:00.000Z", "order": "order-1", "amount": "700.50 MXN",
+			"reference": "ref-1",
+			"payment":   "10458724", "transaction": "77, approved (accredited), visa, 700.50", "captured": "2026-11-24T11:58:00.000Z",
 			"outcome":     event.TypeCaptured + " " + event.OutcomeID("e1", event.TypeCaptured).String(),
 			"answered by": "the API's memory of the key: an earlier try had reached it", "first attempt": "2026-11-24T11:57:00.000Z",
 			"account": "main", "fingerprints": fingerprints, "body's layout": "version 3", "open attempt": "no",
@@ -174,8 +195,10 @@ func TestPrintShowsEverythingKnown(t *testing.T) {
 			"decision": "parked", "reason": "too_old", "first attempt": "none: no call was made", "open attempt": "no",
 		}},
 		"undecided": {event.History{Attempt: attempt(time.Minute)}, map[string]string{
-			"decision": "undecided", "open attempt": "yes: it is being tried, or was and the effect is not known", "opened": "2026-11-24T11:59:00.000Z",
-			"account": "main", "reference": "ref-1", "fingerprints": fingerprints, "if it came now": "called for again under the same key: it was first attempted 1m ago",
+			"decision": "undecided", "open attempt": "yes: it is being tried, or was and the effect is not known",
+			"opened":  "2026-11-24T11:59:00.000Z",
+			"account": "main", "reference": "ref-1", "fingerprints": fingerprints,
+			"if it came now": "called for again under the same key: it was first attempted 1m ago",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -217,7 +240,8 @@ func TestJSON(t *testing.T) {
 	if err := show.JSON(&out, show.Of("e2", event.History{}, nil, book(), now)); err != nil {
 		t.Fatal(err)
 	}
-	if text := out.String(); strings.Contains(text, "attempt") || strings.Contains(text, "0001-01-01") || !strings.Contains(text, `"decision": "unknown"`) {
+	if text := out.String(); strings.Contains(text, "attempt") || strings.Contains(text, "0001-01-01") ||
+		!strings.Contains(text, `"decision": "unknown"`) {
 		t.Errorf("of an unknown event:\n%s", text)
 	}
 }

@@ -37,7 +37,9 @@ func (a asRecorded) Content() event.Fingerprint { return a.content }
 
 // dispose returns what the rules decide on the event that an attempt was made for,
 // at now. content is the event's, if the ledger has it.
-func (r Rules) dispose(a event.Attempt, content event.Fingerprint, h event.History, captured *event.Outcome, now time.Time) rules.Disposition {
+func (r Rules) dispose(a event.Attempt, content event.Fingerprint, h event.History, captured *event.Outcome,
+	now time.Time,
+) rules.Disposition {
 	e := &event.ReadyToCapture{OrderID: a.OrderID, ExternalReference: a.Reference, Amount: a.Amount, Time: now}
 	if a.OrderID == "" { // an attempt whose event the ledger does not have: assume ours
 		e.Amount, _ = money.Parse("1", r.Currency) // zero if CURRENCY is not set, which equals it
@@ -58,7 +60,8 @@ func (r Rules) next(h event.History, captured *event.Outcome, now time.Time) Nex
 	next := r.describe(r.dispose(d.Attempt, d.Content, h, captured, now), h, now)
 	if correctable(d) && h.Attempt != nil {
 		open := r.describe(r.dispose(*h.Attempt, event.Fingerprint{}, h, captured, now), h, now)
-		open.Detail = "if it came as it was parked: nothing. The event of the open attempt, which was corrected or resent since, would be " + open.Detail
+		open.Detail = "if it came as it was parked: nothing. The event of the open attempt, which was corrected or resent since, would be " +
+			open.Detail
 		return open
 	}
 	return next
@@ -68,7 +71,8 @@ func (r Rules) unknown() Next {
 	if r.MaxEventAge == 0 {
 		return Next{Action: rules.Charge, Detail: "it would be captured for the first time, whatever its time (CAPTURE_MAX_EVENT_AGE is 0)"}
 	}
-	return Next{Action: rules.Charge, Detail: fmt.Sprintf("it would be captured for the first time, or parked as %s if its time is over %s ago (CAPTURE_MAX_EVENT_AGE)",
+	return Next{Action: rules.Charge, Detail: fmt.Sprintf("it would be captured for the first time, or parked as %s if its time is over %s "+
+		"ago (CAPTURE_MAX_EVENT_AGE)",
 		event.ParkTooOld, short(r.MaxEventAge))}
 }
 
@@ -84,16 +88,19 @@ func (r Rules) describe(d rules.Disposition, h event.History, now time.Time) Nex
 	}
 	switch d.Action {
 	case rules.Republish:
-		next.Detail = fmt.Sprintf("answered from the ledger: %s is published again, with the same id and replayed: true, without a call", h.Decision.Outcome.Type)
+		next.Detail = fmt.Sprintf("answered from the ledger: %s is published again, with the same id and replayed: true, without a call",
+			h.Decision.Outcome.Type)
 		if next.Suppressed = r.Suppress; r.Suppress {
 			next.Detail = "nothing: the record is completed without a call, and its outcome is not published again (REPLAYED_OUTCOMES is suppress)"
 		}
 	case rules.LeaveParked, rules.LeaveSuperseded:
-		next.Detail = "nothing: it waits for an operator. The record is completed without a call, and is not parked a second time; " + resendAdvice(h.Decision)
+		next.Detail = "nothing: it waits for an operator. The record is completed without a call, and is not parked a second time; " +
+			resendAdvice(h.Decision)
 	case rules.LookUpThenPark:
 		next.Detail = "looked up at the API, and parked if that does not decide, without a call: " + d.Why.Detail
 	case rules.LookUpThenCharge:
-		next.Detail = fmt.Sprintf("looked up at the API first, because it was first attempted %s ago (over %s); then called for again under the same key", ago, short(rules.LookUpAfter))
+		next.Detail = fmt.Sprintf("looked up at the API first, because it was first attempted %s ago (over %s); then called for again under "+
+			"the same key", ago, short(rules.LookUpAfter))
 	case rules.Charge, rules.Wait:
 		next.Detail = fmt.Sprintf("called for again under the same key: it was first attempted %s ago", ago)
 	case rules.Park, rules.Evaluate:
@@ -115,7 +122,8 @@ func resendAdvice(d *event.Decision) string {
 	case correctable(d):
 		return resend + "; and its producer can send it corrected, under the same id: other content is evaluated again"
 	case reason == event.ParkInvalidEvent || reason == event.ParkWrongCurrency:
-		return "payment-capture replay --parked sends it again once a newer version or other variables accept it; otherwise it would only be parked again: have its producer send a new event"
+		return "payment-capture replay --parked sends it again once a newer version or other variables accept it; otherwise it would only be " +
+			"parked again: have its producer send a new event"
 	}
 	return resend
 }

@@ -60,9 +60,12 @@ func TestStatsAsATable(t *testing.T) {
 	var out bytes.Buffer
 	statsForTest(t).Print(&out)
 	for _, want := range []string{
-		`events +\| +10 `, `captured +\| +3 `, `rejected +\| +1 `, `parked +\| +3 `, `undecided +\| +3 `, `parked: too_old +\| +2 `, `parked: undecided +\| +1 `,
-		`open attempts, up to 1h old +\| +1 `, `open attempts, up to 24h old +\| +1 `, `open attempts, older +\| +1 `, `open attempts, from the future +\| +1 `,
-		`captured, MXN +\| +700\.60 `, `captured, CLP +\| +15000 `, `oldest decision +\| +2026-11-22T12:00:00\.000Z`, `newest decision +\| +2026-11-24T12:00:00\.000Z`,
+		`events +\| +10 `, `captured +\| +3 `, `rejected +\| +1 `, `parked +\| +3 `, `undecided +\| +3 `, `parked: too_old +\| +2 `,
+		`parked: undecided +\| +1 `,
+		`open attempts, up to 1h old +\| +1 `, `open attempts, up to 24h old +\| +1 `, `open attempts, older +\| +1 `,
+		`open attempts, from the future +\| +1 `,
+		`captured, MXN +\| +700\.60 `, `captured, CLP +\| +15000 `, `oldest decision +\| +2026-11-22T12:00:00\.000Z`,
+		`newest decision +\| +2026-11-24T12:00:00\.000Z`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
 			t.Errorf("no %q in\n%s", want, out.String())

@@ -38,7 +38,8 @@ func (e Event) Print(w io.Writer) error {
 		e.Attempt.print(out, "first attempt")
 	}
 	if e.Superseded > 0 {
-		out.add("corrected", fmt.Sprintf("%d times: earlier contents under this id were parked without a call, and are answered by nothing", e.Superseded))
+		out.add("corrected", fmt.Sprintf("%d times: earlier contents under this id were parked without a call, and are answered by nothing",
+			e.Superseded))
 	}
 	switch {
 	case e.OpenAttempt != nil && e.Decision != Undecided:
