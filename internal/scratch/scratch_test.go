@@ -138,7 +138,7 @@ func TestTextsOfOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // in memory
+	defer s.Close()
 	type entry struct{ Reason string }
 	want, got := entry{Reason: "caf\xe9"}, entry{}
 	if err := s.Set([]byte("k"), want); err != nil {
