@@ -137,7 +137,7 @@ func TestLedgerGet(t *testing.T) {
 			`payment.rejected is published again`,
 		},
 		"parked": {`decision +parked\n`, `reason +undecided\n`, `detail +nobody knows\n`, `tries +5\n`, `waits for an operator`},
-		"young":  {`decision +undecided\n`, `open attempt +yes`, `account +main\n`, `called for again under the same key`},
+		"young":  {`decision +undecided\n`, `open attempt +yes`, `account +main\n`, `called again under the same key`},
 		"aged":   {`decision +undecided\n`, `looked up at the API first, because it was first attempted 2h`},
 		"old":    {`decision +undecided\n`, `parked if that does not decide`, `IDEMPOTENCY_KEY_HORIZON \(24h0m0s\)`},
 	}

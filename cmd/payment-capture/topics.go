@@ -74,7 +74,7 @@ func topicSpecs(c config.Config, partitions int32, replication int16) []kafka.To
 	return specs
 }
 
-// ledgerSettings makes settings those of the ledger's topic.
+// ledgerSettings changes settings to those of the ledger's topic.
 func ledgerSettings(conf map[string]string) {
 	// The newest entry of each key stays for ever; no policy may delete one for
 	// its age.

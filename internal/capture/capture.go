@@ -88,7 +88,7 @@ func (e *AbandonedError) Error() string { return "left to the next owner: " + e.
 
 func (e *AbandonedError) Unwrap() error { return e.Cause }
 
-// Capturer takes events to their decisions.
+// Capturer captures events: it calls the API until there is a decision.
 type Capturer struct {
 	conf    Config
 	api     API
@@ -96,7 +96,7 @@ type Capturer struct {
 	known   *known
 }
 
-// New makes a Capturer.
+// New returns a Capturer.
 func New(conf Config, api API, calls *limiter.Limiter) *Capturer {
 	return &Capturer{conf: conf, api: api, limiter: calls, known: newKnown()}
 }

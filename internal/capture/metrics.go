@@ -16,7 +16,7 @@ type Metrics struct {
 	seconds  prometheus.Histogram
 }
 
-// NewMetrics makes the metrics and registers them.
+// NewMetrics returns the metrics and registers them.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -168,7 +168,7 @@ func (r *RangeReader) advance(fetches kgo.Fetches) []*kgo.Record {
 	return records
 }
 
-// moveTo notes up to which offset a range was read.
+// moveTo records up to which offset a range was read.
 func (r *RangeReader) moveTo(part *Range, next int64) {
 	next = min(next, part.To)
 	r.left -= next - part.From
@@ -317,7 +317,7 @@ func ReadRecord(
 	}
 }
 
-// fetchOnce asks the leader of a partition for its batches from an offset on.
+// fetchOnce fetches batches of a partition from its leader, from an offset on.
 func fetchOnce(ctx context.Context, client *kgo.Client, topic string, partition int32, offset int64, level kgo.IsolationLevel) (
 	*kmsg.FetchResponseTopicPartition, error,
 ) {

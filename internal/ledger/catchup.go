@@ -17,7 +17,7 @@ import (
 
 // CatchUp returns when the store holds all that was in the topic when it was
 // called, up to the high watermark of every partition. Only ctx ends it early,
-// and then its error is ctx's: what keeps it is in Health.
+// and then its error is ctx's. Health reports the reason of a long wait.
 func (l *Ledger) CatchUp(ctx context.Context) error {
 	if l.stop == nil {
 		return errClosed
@@ -84,7 +84,7 @@ func (l *Ledger) listEnds(ctx context.Context) (map[int32]int64, error) {
 	return ends, nil
 }
 
-// bounds asks where a partition starts and ends.
+// bounds returns the start and end offsets of a partition.
 func (l *Ledger) bounds(ctx context.Context, partition int32) (start, end int64, err error) {
 	starts, err := l.admin.ListStartOffsets(ctx, l.conf.Topic)
 	if err != nil {
@@ -103,7 +103,7 @@ func (l *Ledger) bounds(ctx context.Context, partition int32) (start, end int64,
 }
 
 // stalled is how long a partition that has more to read may deliver nothing
-// before it is asked why.
+// before reach requests the reason.
 const stalled = time.Second
 
 // reach waits until all is read up to these ends. The error is ctx's.
@@ -138,9 +138,9 @@ func (l *Ledger) reach(ctx context.Context, ends map[int32]int64) error {
 	}
 }
 
-// stepOver notes that there is nothing left to read below an end, when the
-// broker shows it: the last records were compacted away. It reports whether a
-// transaction is open where the partition was read to.
+// stepOver records that there is nothing left to read below an end, if the broker
+// confirms it, because the last records were compacted away. It reports whether a
+// transaction is open at the next offset to read.
 func (l *Ledger) stepOver(ctx context.Context, partition int32, at, end int64) (isOpen bool) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -158,7 +158,7 @@ func (l *Ledger) stepOver(ctx context.Context, partition int32, at, end int64) (
 }
 
 // nothingFrom fetches by hand, and returns the offset below which there is nothing
-// from an offset on; the same offset where there is a record, or where a
+// from an offset on. It returns the same offset if there is a record, or if a
 // transaction is still open.
 func (l *Ledger) nothingFrom(ctx context.Context, partition int32, at int64) (next int64, isOpen bool, err error) {
 	leader, err := l.leader(ctx, partition)
@@ -202,8 +202,7 @@ func (l *Ledger) nothingFrom(ctx context.Context, partition int32, at int64) (ne
 	return next, false, nil
 }
 
-// endHanging has a transaction ended that the broker does not end. What keeps it
-// is shown until then.
+// endHanging completes a hanging transaction. Health reports the reason until then.
 func (l *Ledger) endHanging(ctx context.Context, partition int32, at int64, openFor time.Duration) {
 	if !l.ending.TryLock() {
 		return // who waits for the same, or another partition, is at it

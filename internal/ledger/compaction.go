@@ -58,8 +58,8 @@ func (s *compactionScheduler) TrySchedule() (bool, pebble.CompactionGrantHandle)
 	return true, s
 }
 
-// UpdateGetAllowedWithoutPermission implements [pebble.CompactionScheduler]. What is
-// allowed does not change.
+// UpdateGetAllowedWithoutPermission implements [pebble.CompactionScheduler]. The limit
+// does not change.
 func (s *compactionScheduler) UpdateGetAllowedWithoutPermission() {}
 
 // Done implements [pebble.CompactionGrantHandle]: a compaction has ended, and one that

@@ -30,7 +30,7 @@ const (
 // diskLogEvery is how often a disk that stays full is logged.
 const diskLogEvery = time.Minute
 
-// diskState is what is known of the disk under the local store. It outlives the
+// diskState tracks failures of the disk under the local store. It outlives the
 // stores of a ledger.
 type diskState struct {
 	log *slog.Logger
@@ -49,7 +49,7 @@ func newDiskState(log *slog.Logger) *diskState {
 	return &diskState{log: log}
 }
 
-// failed notes a failed write and returns how long to wait before the next one.
+// failed records a failed write and returns how long to wait before the next one.
 func (s *diskState) failed(text string) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +72,7 @@ func (s *diskState) failed(text string) time.Duration {
 	return wait
 }
 
-// succeeded notes that a write succeeded that shows that there is room again.
+// succeeded records a write that shows that the disk has room again.
 func (s *diskState) succeeded() {
 	if !s.failing.Load() {
 		return
@@ -159,7 +159,7 @@ func (d *disk) describe(err error) string {
 	return fmt.Sprintf("write local store of the ledger in %s: %v, %s; %s, the service then continues by itself", d.dir, err, room, remedy)
 }
 
-// pause notes a failed write and waits before the next one. It reports false if
+// pause records a failed write and waits before the next one. It reports false if
 // the disk is frozen now.
 func (d *disk) pause(err error) bool {
 	wait := d.state.failed(d.describe(err))

@@ -122,7 +122,7 @@ func (w *cborWriter) parking(p *event.ParkInfo) {
 // and so their number is, too.
 type cborWriter struct{ out []byte }
 
-// mapAt is where a map's head lies, which counts its keys.
+// mapAt is the position of a map's head, which counts its keys.
 type mapAt int
 
 func (w *cborWriter) begin() mapAt {
@@ -166,8 +166,8 @@ func (w *cborWriter) numberIf(m mapAt, key byte, n int64) {
 	}
 }
 
-// string writes a text. What is no valid UTF-8, which CBOR demands, is replaced as in
-// the outcome.
+// string writes a text. CBOR requires UTF-8, so invalid bytes are replaced as in the
+// outcome.
 func (w *cborWriter) string(text string) {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	w.head(cborText, uint64(len(text)))

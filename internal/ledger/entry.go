@@ -1,6 +1,6 @@
-// Package ledger keeps what was attempted and decided, by event id: a compacted
-// topic, and on each instance a local store that follows it. It is what
-// recognises an event that comes again after the payment API has forgotten it.
+// Package ledger keeps attempts and decisions by event id: a compacted topic, and on
+// each instance a local store that follows it. With it the service recognises an event
+// that comes again after the payment API has forgotten its key.
 //
 // An attempt is written before the first call, a decision in the transaction that
 // carries the outcome. The two have different keys, so that compaction never
@@ -19,7 +19,7 @@ import (
 	"payment-capture/internal/money"
 )
 
-// Kind is what an entry of the ledger is about.
+// Kind is the kind of an entry of the ledger.
 type Kind uint8
 
 // The kinds of entry.
@@ -39,8 +39,8 @@ func (k Kind) Key(id string) []byte {
 }
 
 // ErrUnreadable reports that this version cannot read a record of the ledger: a
-// newer one wrote it, or something that is no ledger. It is never passed over,
-// for it may say that an event was charged.
+// newer version or another program wrote it. Such a record is never skipped, because
+// it may be the decision on a charged event.
 var ErrUnreadable = errors.New("a record of the ledger cannot be read")
 
 // ParseKey reads a record's key.
@@ -66,7 +66,7 @@ type wireAttempt struct {
 	Encoding  int    `cbor:"4,keyasint,omitempty"`
 	Account   string `cbor:"5,keyasint,omitempty"`
 	Reference string `cbor:"6,keyasint,omitempty"` // left out if an outcome repeats it, like the following
-	OrderID   string `cbor:"7,keyasint,omitempty"` // left out where it is the reference
+	OrderID   string `cbor:"7,keyasint,omitempty"` // left out if it is the reference
 	Amount    string `cbor:"8,keyasint,omitempty"`
 	Currency  string `cbor:"9,keyasint,omitempty"`
 }
@@ -82,8 +82,8 @@ type wireDecision struct {
 	Superseded []byte `cbor:"6,keyasint,omitempty"`
 }
 
-// wireOutcome leaves out what follows from the rest: the event id is the key,
-// the subject the order id, and the reference where it is the order id as well.
+// wireOutcome leaves out redundant fields: the event id is the key, the subject is the
+// order id, and the reference is left out if it equals the order id.
 type wireOutcome struct {
 	Captured         bool              `cbor:"0,keyasint,omitempty"`
 	OrderID          string            `cbor:"1,keyasint"`

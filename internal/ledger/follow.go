@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// pollRecords is how many records are put into the store at once, at most.
+// pollRecords bounds the records that are written into the store at once.
 const pollRecords = 20_000
 
 // session is one time of reading, from opening the store until it is damaged or
@@ -53,8 +53,8 @@ func (s *session) read(partition int32) (isNew bool) {
 	return true
 }
 
-// startOf is where a partition is read from. There is no reset: below its start
-// or above its end a ledger has lost records.
+// startOf returns the offset from which a partition is read. There is no reset: if the
+// offset is below the start or above the end, the ledger has lost records.
 func startOf(p position) kgo.Offset { return kgo.NoResetOffset().At(p.next).WithEpoch(p.epoch) }
 
 // haltError ends a session for good.
@@ -252,8 +252,8 @@ func (l *Ledger) apply(w *writer, fetches kgo.Fetches) error {
 	return nil
 }
 
-// readErrors handles fetch errors. What is likely to pass is
-// waited out, and shown meanwhile; the error ends the session.
+// readErrors handles fetch errors. Temporary ones are reported in Health; the returned
+// error ends the session.
 func (l *Ledger) readErrors(ctx context.Context, fetches kgo.Fetches) error {
 	for _, e := range fetches.Errors() {
 		if e.Err == nil || errors.Is(e.Err, context.Canceled) {
@@ -271,14 +271,14 @@ func (l *Ledger) readErrors(ctx context.Context, fetches kgo.Fetches) error {
 	return nil
 }
 
-// lost is the halt of a ledger that lost records.
+// lost returns the error that halts a ledger that lost records.
 func (l *Ledger) lost(what string) error {
 	return &haltError{causeLost, fmt.Sprintf("%v: topic %q: %s: events that were charged would be taken for new: "+
 		"see ledger_missing in docs/runbook.md", ErrMissing, l.conf.Topic, what)}
 }
 
-// outOfRange returns which records are lost if a partition cannot be read where
-// it was read to. It waits for the broker to say it.
+// outOfRange returns which records are lost if the next offset of a partition cannot be
+// read. It waits for the answer of the broker.
 func (l *Ledger) outOfRange(ctx context.Context, partition int32) error {
 	at := l.watermarks.at()[partition]
 	for ctx.Err() == nil {

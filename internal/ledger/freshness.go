@@ -45,8 +45,8 @@ func (f *freshness) age() time.Duration {
 	return max(now.Sub(*t), now.Round(0).Sub(t.Round(0)))
 }
 
-// keepFresh asks again and again how far the topic goes, and notes when that was
-// read, until ctx ends.
+// keepFresh polls the end of the topic, and records when the store reached it, until
+// ctx ends.
 func (l *Ledger) keepFresh(ctx context.Context) {
 	for ctx.Err() == nil {
 		asked := time.Now()

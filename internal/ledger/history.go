@@ -35,7 +35,7 @@ func (k *historyBuilder) addShared(s slot) error {
 	return nil
 }
 
-// addExcept is add, but for the attempts of partitions where they are withdrawn.
+// addExcept is like add, without the attempts of partitions in which they are withdrawn.
 func (k *historyBuilder) addExcept(withdrawn []int32) func(slot) error {
 	if len(withdrawn) == 0 {
 		return k.add

@@ -26,16 +26,16 @@ var ErrMissing = errors.New("ledger_missing")
 type Config struct {
 	Kafka kafka.Config
 	Topic string
-	// Dir is where the local store lies; made where it is missing. The store is
-	// in a directory of its own in it, and what is in that may be removed.
+	// Dir is the parent of the local store's directory; it is created if it is
+	// missing. The ledger may remove everything in the store's directory.
 	Dir string
-	// FS is what Dir lies in; nil: the operating system's files.
+	// FS is the file system of Dir; nil: the operating system's.
 	FS      vfs.FS
 	Log     *slog.Logger
 	Metrics *Metrics // nil: none
-	// EndHanging ends a transaction that a producer id has had open for so long, if
-	// the broker has forgotten it. The error is why it is still open, and what to
-	// do. nil: none is ended from here.
+	// EndHanging completes a hanging transaction of a producer id that was open for a
+	// duration. The error names why it is still open, and the remedy. nil: the
+	// ledger completes none.
 	EndHanging func(ctx context.Context, producer int64, openFor time.Duration) error
 }
 
@@ -44,7 +44,7 @@ const storeDir = "store"
 
 // Ledger is the ledger as one instance sees it: the topic, the local store that
 // follows all of its partitions, and what this process wrote and has not read
-// back. It is safe for use by many goroutines.
+// back. It is safe for concurrent use.
 type Ledger struct {
 	conf         Config
 	log          *slog.Logger
@@ -59,8 +59,8 @@ type Ledger struct {
 	ending       sync.Mutex // a transaction that hangs
 	fresh        freshness
 
-	// Since Start.
-	client     *kgo.Client // asks
+	// Set by Start.
+	client     *kgo.Client // for metadata requests
 	admin      *kadm.Client
 	tags       tags
 	partitions int32
@@ -74,7 +74,7 @@ type Ledger struct {
 	ended bool         // it is closed for good
 }
 
-// New makes a Ledger; nothing is contacted or opened before Start.
+// New returns a Ledger. It contacts and opens nothing before Start.
 func New(conf Config) *Ledger {
 	if conf.FS == nil {
 		conf.FS = vfs.Default
@@ -91,8 +91,8 @@ func New(conf Config) *Ledger {
 }
 
 // Start checks the topic and begins to open the local store and to follow. After
-// an error it can be called again. The errors: what [kafka.Inspect] returns if the
-// topic is not there, [ErrMissing] where its policy deletes records.
+// an error it can be called again. The error is that of [kafka.Inspect] if the topic
+// does not exist, or [ErrMissing] if its policy deletes records.
 func (l *Ledger) Start(ctx context.Context) (err error) {
 	if l.client, err = l.conf.Kafka.NewClient(); err != nil {
 		return err
@@ -172,15 +172,15 @@ func (l *Ledger) Close() error {
 // TopicID is the topic's id at Start.
 func (l *Ledger) TopicID() [16]byte { return l.tags.topicID }
 
-// Partition returns the ledger's partition for what belongs to a partition of the
+// Partition returns the ledger's partition for the events of a partition of the
 // input: its number modulo the ledger's count at Start.
 func (l *Ledger) Partition(input int32) int32 { return input % l.partitions }
 
-// errClosed is the answer of a ledger that is closed, or was not started.
+// errClosed is the error of a ledger that is closed, or was not started.
 var errClosed = errors.New("the ledger is closed")
 
-// Lookup returns what is known of an event: by the store, and by what this process
-// wrote since. It waits while the store is being read again, and while the
+// Lookup returns the history of an event: from the store, and from the pending writes
+// of this process. It waits while the store is being read again, and while the
 // ledger is halted.
 func (l *Ledger) Lookup(ctx context.Context, id string) (event.History, error) {
 	return withStore(ctx, l, func(s *store) (event.History, error) { return l.lookup(s, id) })
@@ -195,9 +195,8 @@ func (l *Ledger) lookup(s *store, id string) (event.History, error) {
 	return k.history(id)
 }
 
-// All returns every event that the store knows of to a function, in the order of
-// their ids, until it returns an error. What this process wrote and has not read
-// back is not among them.
+// All calls a function with every event in the store, in the order of their ids,
+// until the function returns an error. Pending writes are not included.
 func (l *Ledger) All(ctx context.Context, use func(id string, h event.History) error) error {
 	if err := l.availability.await(ctx); err != nil {
 		return err
@@ -252,8 +251,8 @@ type Health struct {
 	State  string    `json:"state"`            // restoring, following or halted
 	Reason string    `json:"reason,omitempty"` // why it does not follow, or cannot be written, and what to do
 	Since  time.Time `json:"since,omitzero"`
-	// DiskFailing is true while the local store cannot be written, because its
-	// disk is full for one.
+	// DiskFailing is true while the local store cannot be written, for
+	// example because its disk is full.
 	DiskFailing bool    `json:"disk_failing,omitempty"`
 	Read        int64   `json:"read"`     // records read since the start
 	Behind      int64   `json:"behind"`   // records of the topic that are not read yet

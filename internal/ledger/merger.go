@@ -7,7 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// newMerger makes the store merge changes by [merge]. Its name changes with the
+// newMerger returns a merger that applies [merge]. Its name changes with the
 // form of the slots.
 func newMerger() *pebble.Merger {
 	return &pebble.Merger{

@@ -16,7 +16,7 @@ type Metrics struct {
 	withdrawn prometheus.Counter
 }
 
-// NewMetrics makes the metrics and registers them.
+// NewMetrics returns the metrics and registers them.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		records: prometheus.NewCounter(prometheus.CounterOpts{

@@ -17,12 +17,12 @@ const (
 	memTables     = 3
 )
 
-// options fix how the store lies on the disk.
+// options returns the configuration of Pebble.
 func (s *store) options() *pebble.Options {
 	log := storeLog{log: s.conf.log, fail: s.fail}
 	o := &pebble.Options{
 		FS: s.disk, Lock: s.lock, Merger: newMerger(), FormatMajorVersion: pebble.FormatNewest,
-		// What a crash takes is read again. Tables are written whole and in
+		// Records that a crash loses are read again. Tables are written whole and in
 		// order, each with the positions that belong to it, so what is on the
 		// disk is the store as it was at some moment.
 		DisableWAL: true,

@@ -61,7 +61,7 @@ func (o *pendingWrites) reset(read map[int32]position) {
 	}
 }
 
-// of returns the pending writes of an event, to add to.
+// of returns the pending writes of an event, creating them if needed.
 func (o *pendingWrites) of(id string) *pendingEvent {
 	p := o.byID[id]
 	if p == nil {
@@ -88,7 +88,7 @@ func (o *pendingWrites) dropIfEmpty(id string, p *pendingEvent) {
 	}
 }
 
-// index makes an event known under a reference; "": none.
+// index adds an event to the index under a reference; "": none.
 func (o *pendingWrites) index(reference, id string, p *pendingEvent) {
 	if reference != "" && !slices.Contains(p.references, reference) {
 		p.references = append(p.references, reference)
@@ -144,8 +144,8 @@ func (o *pendingWrites) failed(in *attemptWrite) {
 }
 
 // dropRepeated drops an attempt that failed right after another one of its
-// partition did: the first one covers it, and is the earlier one. So it does not
-// grow while a permission lacks.
+// partition did: the first one covers it, and is the earlier one. So the list does not
+// grow while a permission is missing.
 func (p *pendingEvent) dropRepeated(in *attemptWrite) {
 	at := slices.Index(p.writes, in)
 	if at < 1 {
@@ -228,8 +228,8 @@ func (o *pendingWrites) underReference(reference string) []string {
 	return slices.Clone(o.byReference[reference])
 }
 
-// readBack drops what came back with a batch that the store has, and notes how
-// far each partition was read.
+// readBack drops the pending writes that a written batch contains, and records how far
+// each partition was read.
 func (o *pendingWrites) readBack(entries []entry, read map[int32]position) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -30,8 +30,8 @@ func (l *Ledger) UnderReference(ctx context.Context, reference string) ([]event.
 	})
 }
 
-// under reports whether what is known of an event concerns a reference under
-// which it was found: that index keeps what was withdrawn.
+// under reports whether the history of an event concerns the reference under which the
+// index has it, because the index keeps withdrawn attempts.
 func under(reference string, h event.History) bool {
 	if d := h.Decision; d != nil && d.Outcome != nil {
 		return d.Outcome.ExternalReference == reference
@@ -41,8 +41,8 @@ func under(reference string, h event.History) bool {
 	return h != event.History{}
 }
 
-// referenceOf returns the reference under which a decision is to be found; "":
-// none, for it was not tried and has no payment.
+// referenceOf returns the reference of a decision in the index; "": none, because there
+// is neither an attempt nor a payment.
 func referenceOf(d *event.Decision) string {
 	switch o := d.Outcome; {
 	case o != nil && (o.PaymentID != "" || !d.Attempt.First.IsZero()):

@@ -87,9 +87,9 @@ func (l *Ledger) logProgress(ctx context.Context, start time.Time, first int64) 
 // that was replaced, and has not noticed it yet, does not know the new one.
 const epochUnknownFor = time.Minute
 
-// compareEpochs asks the leaders whether what was read before is still in the
-// log: another leader may have been elected that did not have it. The error
-// halts, or is ctx's; what is likely to pass is waited out.
+// compareEpochs checks with the leaders that the records that were read are still in
+// the log, because an elected leader may not have had them. The error halts the
+// ledger, or is ctx's; temporary errors are retried.
 func (l *Ledger) compareEpochs(ctx context.Context, read map[int32]position) error {
 	for began := time.Now(); ; {
 		var req kadm.OffsetForLeaderEpochRequest

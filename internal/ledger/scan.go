@@ -5,9 +5,9 @@ import (
 	"payment-capture/internal/money"
 )
 
-// readDecisionValue reads of a decision's value what the store needs, and under which
-// reference it is to be found; nil: none, for it was not tried and has no payment. They
-// point into the value. The error is [ErrUnreadable].
+// readDecisionValue reads the parts of a decision's value that the store needs, and the
+// reference of the index; nil: none, because there is neither an attempt nor a payment.
+// They point into the value. The error is [ErrUnreadable].
 func readDecisionValue(id, value []byte) (v decisionValue, reference []byte, err error) {
 	if g, ok := scanDecision(value); ok {
 		return decisionValue{rank: g.rank(), at: g.at, value: value}, g.reference(), nil
@@ -19,8 +19,8 @@ func readDecisionValue(id, value []byte) (v decisionValue, reference []byte, err
 	return decisionValue{rank: rankOf(d), at: milli(d.At), value: value}, []byte(referenceOf(d)), nil
 }
 
-// readAttempt reads of an attempt's value the reference under which it is to be
-// found, which points into the value; empty: none. The error is [ErrUnreadable].
+// readAttempt returns the reference of the index from an attempt's value, and points
+// into the value; empty: none. The error is [ErrUnreadable].
 func readAttempt(value []byte) (reference []byte, err error) {
 	if a, ok := scanAttempt(value); ok {
 		return a.reference, nil
@@ -38,7 +38,7 @@ type scannedAttempt[T string | []byte] struct {
 	event, body        event.Fingerprint
 	encoding           int64
 	account, reference T
-	order              T // the reference, where it is left out
+	order              T // the reference, if it is left out
 	amount, currency   T // empty: not known
 }
 
@@ -205,7 +205,7 @@ func (p *scanner[T]) transactions(o *scannedOutcome[T]) {
 	o.transactions, o.transactionCount = from[:len(from)-len(p.rest)], int(n) //nolint:gosec // G115: no more than bytes
 }
 
-// mostTransactions is more than the service notes, and less than the library reads.
+// mostTransactions is more than the service writes, and less than the library reads.
 const mostTransactions = 1 << 10
 
 func (p *scanner[T]) transaction() (texts [5]T) {
@@ -325,7 +325,7 @@ func (g *scannedOutcome[T]) outcome(id string) (*event.Outcome, bool) {
 	return o, true
 }
 
-// plainAmount reports whether an amount is surely one that [money.Parse] takes.
+// plainAmount reports whether [money.Parse] certainly accepts an amount.
 func plainAmount[T string | []byte](text, currency T) bool {
 	site, ok := money.SiteOf(money.Currency(currency))
 	if !ok {

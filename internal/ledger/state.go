@@ -9,7 +9,7 @@ import (
 	"payment-capture/internal/event"
 )
 
-// What the store keeps of an event is a row of slots, one for each partition of
+// The store keeps a row of slots for each event, one for each partition of
 // the ledger that has entries of it, in the order of the partitions. An entry of
 // the topic is the change of one slot. A change and a state have the same form,
 // so that changes can be merged before their state is known, which is what lets
@@ -62,7 +62,7 @@ func (v decisionValue) supersedes(other decisionValue) bool {
 	return bytes.Compare(v.value, other.value) >= 0
 }
 
-// slot is what one partition holds on an event, or a change of that.
+// slot is the state of an event in one partition, or a change of that state.
 type slot struct {
 	partition int32
 	flags     slotFlags
@@ -152,7 +152,7 @@ func nextSlot(state []byte) (s slot, rest []byte, err error) {
 	return s, r.rest, nil
 }
 
-// reader takes a state apart; failed is set if it ended too soon.
+// reader decodes a state; failed is set if the state ends too early.
 type reader struct {
 	rest   []byte
 	failed bool
@@ -200,7 +200,7 @@ func (r *reader) skip(n int) {
 	r.rest = r.rest[n:]
 }
 
-// merge appends what two changes make together, the older one first.
+// merge appends the combination of two changes, the older one first.
 func merge(to, newer, older []byte) ([]byte, error) {
 	var n, o slot
 	var err error

@@ -13,9 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// store is the local copy of the topic: what is known of each event, and how far
-// each partition was read. It is a cache: whatever is wrong with it, it is
-// removed and read again.
+// store is the local copy of the topic: the history of each event, and the next offset
+// of each partition. A damaged store is removed and read again from the topic.
 type store struct {
 	db   *pebble.DB
 	lock *pebble.Lock
@@ -39,27 +38,26 @@ type storeConfig struct {
 	failed func(error)
 	// disk records writes that fail, and those that succeed again.
 	disk *diskState
-	// memTable is how many bytes are gathered before they are written to the
-	// disk; 0: the default.
+	// memTable is the size in bytes of a table in memory; 0: the default.
 	memTable uint64
 }
 
-// tags say what a store was read from. One with other tags is of no use.
+// tags identify the topic of a store. A store with other tags is replaced.
 type tags struct {
 	clusterID string
 	topicID   [16]byte
 }
 
-// storeFormat changes when what the store holds is laid out otherwise.
+// storeFormat is the version of the store's layout.
 const storeFormat = 2
 
 func (t tags) String() string {
 	return fmt.Sprintf("format %d, cluster %s, topic %x", storeFormat, t.clusterID, t.topicID)
 }
 
-// openStore opens the store in the directory, or an empty one in its place when
-// it is of no use: damaged, or of another topic. Where the directory cannot be
-// had, because another process holds it for one, a temporary one takes its place.
+// openStore opens the store in the directory. A store that is damaged or of another
+// topic is replaced by an empty one. If the directory cannot be used, for example
+// because another process holds it, a temporary one takes its place.
 // It waits while the disk is full, until ctx ends. The end of ctx also ends every
 // later waiting for the disk, and nothing else.
 func openStore(ctx context.Context, conf storeConfig) (*store, error) {

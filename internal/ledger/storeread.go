@@ -15,7 +15,7 @@ import (
 const (
 	eventPrefix     = 'e' // and the event id: its state
 	referencePrefix = 'r' // and the external reference, a zero byte, and the event id: nothing
-	positionPrefix  = 'p' // and the partition in four bytes: where it is to be read on
+	positionPrefix  = 'p' // and the partition in four bytes: the next offset to read
 )
 
 // tagsKey is the key of the tags, before all others.
@@ -35,7 +35,7 @@ func positionKey(partition int32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{positionPrefix}, uint32(partition)) //nolint:gosec // G115: no partition is negative
 }
 
-// position is where a partition is to be read on.
+// position is the next offset to read of a partition.
 type position struct {
 	next  int64 // the offset
 	epoch int32 // the leader epoch of the record before it; -1: not known
@@ -113,7 +113,7 @@ func (s *store) underReference(reference string) (ids []string, err error) {
 	return ids, errors.Join(it.Error(), it.Close())
 }
 
-// all returns what is known of every event, in the order of the ids, until use
+// all calls use with the history of every event, in the order of the ids, until use
 // returns an error.
 func (s *store) all(ctx context.Context, use func(id string, h event.History) error) error {
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: []byte{eventPrefix}, UpperBound: []byte{eventPrefix + 1}})

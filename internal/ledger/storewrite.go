@@ -14,8 +14,8 @@ type entry struct {
 	key, value []byte // value nil: a tombstone
 }
 
-// writer puts what was read into the store. It is of one goroutine, and keeps its memory
-// from one batch to the next.
+// writer writes the records that were read into the store. It is used by one goroutine,
+// and reuses its memory for the next batch.
 type writer struct {
 	s     *store
 	batch *pebble.Batch
@@ -37,8 +37,8 @@ type row struct {
 
 func (s *store) newWriter() *writer { return &writer{s: s, byID: make(map[string]int)} }
 
-// begin begins a batch. What is put into it must not be changed until it is
-// written.
+// begin begins a batch. The caller must not change the entries that it adds until the
+// batch is written.
 func (w *writer) begin() {
 	w.batch = w.s.db.NewBatch()
 	clear(w.byID)
@@ -100,7 +100,7 @@ func (r *row) merge(next *row) bool {
 	return true
 }
 
-// commit writes the batch, and with it how far was read.
+// commit writes the batch together with the next offsets to read.
 func (w *writer) commit(read map[int32]position) error {
 	for _, r := range w.rows {
 		w.key = append(append(w.key[:0], eventPrefix), r.id...)

@@ -14,8 +14,8 @@ import (
 	"payment-capture/internal/kafka"
 )
 
-// How often the topic is looked at: whether it is there and how far it goes, and
-// whether its policy is the right one.
+// How often the ledger checks that the topic exists and how far it goes, and how
+// often it checks the topic's policy.
 const (
 	watchEvery  = 10 * time.Second
 	policyEvery = time.Minute
@@ -134,7 +134,7 @@ func (l *Ledger) halt(c cause, reason string) {
 	l.showState()
 }
 
-// fault notes that something failed that is tried again.
+// fault records an operation that failed and will be repeated.
 func (l *Ledger) fault(what string, err error) {
 	text := fmt.Sprintf("%s: %v", what, err)
 	if l.faults.set(what, text) {
@@ -142,7 +142,7 @@ func (l *Ledger) fault(what string, err error) {
 	}
 }
 
-// faults is the last thing that failed and is tried again.
+// faults holds the last failed operation that will be repeated.
 type faults struct {
 	mu     sync.Mutex
 	what   string // of what kind it is
@@ -155,7 +155,7 @@ type faults struct {
 // one that goes on is logged.
 const faultShown = 15 * time.Second
 
-// set notes a fault of a kind, and reports whether it is worth logging. Its text
+// set records a fault of a kind, and reports whether it is worth logging. Its text
 // may differ each time, by the name of a file for example.
 func (f *faults) set(what, text string) (isNews bool) {
 	f.mu.Lock()

@@ -129,11 +129,11 @@ type Scope uint8
 // The scopes.
 const (
 	ScopeEvent       Scope = iota + 1 // the event: the result may decide it
-	ScopeService                      // the service as a whole: the event has to be called for again
+	ScopeService                      // the service as a whole: the event has to be called again
 	ScopeUnconfirmed                  // either of them: Confirm waits until it is known
 )
 
-// New makes a Limiter.
+// New returns a Limiter.
 func New(conf Config) *Limiter {
 	l := &Limiter{
 		credential: conf.Credential,

@@ -10,7 +10,7 @@ type Metrics struct {
 	halts    *prometheus.GaugeVec
 }
 
-// NewMetrics makes the metrics and registers them.
+// NewMetrics returns the metrics and registers them.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{

@@ -39,7 +39,7 @@ type credential struct {
 	scrub         *scrubber
 }
 
-// New makes a Client. It calls token before each call, so a new access token needs
+// New returns a Client. It calls token before each call, so a new access token needs
 // no restart. The error names the field that is wrong.
 func New(cfg Config, token func() secret.Text) (*Client, error) {
 	if token == nil {

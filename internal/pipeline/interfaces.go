@@ -8,7 +8,7 @@ import (
 	"payment-capture/internal/event"
 )
 
-// Capturer takes one event to its decision.
+// Capturer captures one event: it calls the API until there is a decision.
 type Capturer interface {
 	// Capture calls the API as often as needed and returns the decision. It blocks; it
 	// is called from many goroutines at once, for one event id and one order at a time.

@@ -70,7 +70,7 @@ func (b *book) UnderReference(_ context.Context, reference string) ([]event.Know
 	return b.under[reference], nil
 }
 
-// decide notes a decision on an event.
+// decide stores a decision on an event.
 func (b *book) decide(e *event.ReadyToCapture, outcome string, at time.Time) {
 	d := &event.Decision{At: at, Attempt: event.Attempt{First: at.Add(-time.Second), Event: e.Fingerprint()}}
 	d.Outcome = &event.Outcome{
@@ -80,7 +80,7 @@ func (b *book) decide(e *event.ReadyToCapture, outcome string, at time.Time) {
 	b.under[e.ExternalReference] = append(b.under[e.ExternalReference], event.Known{EventID: e.ID, History: b.known[e.ID]})
 }
 
-// park notes that an event was parked.
+// park stores the decision to park an event.
 func (b *book) park(id string, content event.Fingerprint, reason event.ParkReason, at, first time.Time) {
 	b.known[id] = event.History{Decision: &event.Decision{
 		At: at, Attempt: event.Attempt{First: first, Event: content},

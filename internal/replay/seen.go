@@ -80,8 +80,8 @@ func (s seen) claim(reference, id string) (first string, err error) {
 	return id, s.Set(key, id)
 }
 
-// place is where a record of the parked topic lies, and its time. The later one
-// of two is the newer.
+// place is the position of a record in the parked topic, and its time. Of two places
+// the later one is newer.
 type place struct {
 	_         struct{} `cbor:",toarray"`
 	At        int64    // Unix milliseconds
@@ -103,7 +103,7 @@ func newestKey(id string, content event.Fingerprint) []byte {
 	return seenKey(seenNewest, id, string(content[:]))
 }
 
-// parkedAt notes that an event was parked in a place.
+// parkedAt stores the place where an event was parked, if it is newer.
 func (s seen) parkedAt(id string, content event.Fingerprint, p place) error {
 	known, err := s.newest(id, content)
 	if err != nil || (known != place{} && !p.newerThan(known)) {

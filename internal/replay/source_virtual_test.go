@@ -190,7 +190,7 @@ func TestOtherPartitions(t *testing.T) {
 	})
 }
 
-// TestLogAppendTime: where the topic gives records another time, those of which
+// TestLogAppendTime: if the topic replaces the time of records, those of which
 // it matters are not sent: a younger copy of an old event would be charged.
 func TestLogAppendTime(t *testing.T) {
 	inWorld(t, func(w *world) {

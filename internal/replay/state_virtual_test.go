@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestResumeIsRefused where the run would be another one, and a new one where an
+// TestResumeIsRefused if the run would be another one. A new run is refused if an
 // unfinished one would be lost.
 func TestResumeIsRefused(t *testing.T) {
 	inWorld(t, func(w *world) {

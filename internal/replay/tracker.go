@@ -29,14 +29,14 @@ func newTracker(spans []span, sent int64) *tracker {
 	return t
 }
 
-// leaveOut notes a record that is not sent.
+// leaveOut marks a record as not sent.
 func (t *tracker) leaveOut(partition int32, offset int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.parts[partition].next = offset + 1
 }
 
-// begin notes a record that is sent. The caller calls end once the record is
+// begin adds a record that is sent. The caller calls end once the record is
 // acknowledged, or will never be.
 func (t *tracker) begin(partition int32, offset int64) (end func(acked bool)) {
 	t.mu.Lock()

@@ -7,7 +7,7 @@ import (
 	"payment-capture/internal/event"
 )
 
-// Identity is what an event is compared with its history by.
+// Identity has the fingerprints that are compared with the history of an event.
 type Identity interface {
 	// Fingerprint covers what was charged for: see [event.ReadyToCapture.Fingerprint].
 	Fingerprint() event.Fingerprint
@@ -15,13 +15,13 @@ type Identity interface {
 	Content() event.Fingerprint
 }
 
-// Respond returns what happens to an event by what is known of its id: Republish,
+// Respond returns what happens to an event according to the history of its id: Republish,
 // LeaveParked, LeaveSuperseded, Park (it conflicts with the history), or Evaluate.
 // resend is the mark that its record carries; nil: none.
 //
-// A call binds the id to what was called for: another order, amount, currency,
-// reference or payer under it is a conflict. Before any call nothing is bound, so an
-// event that was parked without one and comes with other content was corrected, and
+// A call binds the id to its order, amount, currency, reference and payer; another one
+// under the same id is a conflict. Before any call nothing is bound, so an event that
+// was parked without a call and comes with other content was corrected, and
 // is evaluated again. Otherwise a parked event stays parked, unless an operator
 // resent it. The resend undoes this park decision only, because the resent record
 // may be replayed as well.
@@ -52,8 +52,8 @@ func respond(e *event.ReadyToCapture, as Identity, resend *event.Resend, h event
 }
 
 // respondToUncalled is Respond for an event that was parked without a call. An
-// attempt that is open beside the parking is that of a corrected event, or of the
-// same one after an operator resent it.
+// open attempt beside the park decision belongs to a corrected event, or to the same
+// event after an operator resent it.
 func respondToUncalled(e *event.ReadyToCapture, as Identity, resend *event.Resend, h event.History) Disposition {
 	d := h.Decision
 	same := sameContent(d, as)
@@ -75,18 +75,18 @@ func evaluate(as Identity, resend *event.Resend, d *event.Decision, prior *event
 	if resend != nil { // it may know of attempts from before there was a ledger
 		prior = event.Earlier(prior, event.Attempt{First: resend.FirstAttempt}.Made())
 	}
-	// Without the parking that it answers to, a mark says nothing about the time of the
-	// event: the record may be as old as a topic that is read from its start.
+	// The mark proves that an operator accepted the event's time only beside the park
+	// decision that it names: otherwise the record may be read from an old topic.
 	resent := d != nil && resend.Undoes(d) && !contradicts(d.Attempt, as)
 	return Disposition{Action: Evaluate, Prior: prior, Resent: resent}
 }
 
-// contradicts reports whether an attempt was for something else than the event.
+// contradicts reports whether an attempt was for another charge than the event's.
 func contradicts(a event.Attempt, as Identity) bool {
 	return !a.Event.IsZero() && a.Event != as.Fingerprint()
 }
 
-// sameContent reports whether an uncalled decision is on the event as it is.
+// sameContent reports whether an uncalled decision is on the event with this content.
 func sameContent(d *event.Decision, as Identity) bool {
 	if d.Content.IsZero() {
 		return !contradicts(d.Attempt, as)
@@ -131,7 +131,7 @@ func Conclude(d *event.Decision, e *event.ReadyToCapture, h event.History) {
 	if before.Uncalled() && !before.Content.IsZero() && before.Content != content {
 		d.Superseded = append(d.Superseded, before.Content)
 	}
-	// Of two parkings the later one counts, and times are kept in milliseconds.
+	// Of two park decisions the later one counts, and times are kept in milliseconds.
 	if next := before.At.Add(time.Millisecond); d.At.Before(next) {
 		d.At = next
 	}

@@ -2,9 +2,9 @@
 // event, without I/O and without a clock of their own.
 //
 // [Rules.Decide] is the whole book. The service applies its two parts one after
-// the other, because it reads what they need at different times: [Respond] looks
-// at what the ledger knows of the event id, and [Rules.Evaluate] at the event
-// itself, at earlier attempts and at other events of its reference. The service
+// the other, because it reads what they need at different times: [Respond] uses
+// the history of the event id; [Rules.Evaluate] uses the event itself, earlier
+// attempts and other events of its reference. The service
 // evaluates again right before each call. replay --dry-run and ledger get report
 // what the same functions return, so the three cannot disagree.
 package rules
@@ -38,9 +38,9 @@ type Action string
 const (
 	Republish        Action = "republish"           // publish the recorded outcome again, without a call
 	LeaveParked      Action = "leave_parked"        // nothing: the event is parked
-	LeaveSuperseded  Action = "leave_superseded"    // nothing: it was parked, and a corrected event took its place
+	LeaveSuperseded  Action = "leave_superseded"    // nothing: the event was parked, and a corrected event replaced it
 	Park             Action = "park"                // park the record, without a call
-	Wait             Action = "wait"                // charge when the event's time has come
+	Wait             Action = "wait"                // charge once the event's time is reached
 	LookUpThenPark   Action = "look_up_then_park"   // search for a payment of earlier calls; park if that does not decide
 	LookUpThenCharge Action = "look_up_then_charge" // search likewise; charge under the same key if that does not decide
 	Charge           Action = "charge"              // call the API
@@ -48,14 +48,14 @@ const (
 	Evaluate Action = "evaluate"
 )
 
-// Calls reports whether the API may be called to charge: money may move.
+// Calls reports whether the service may call the API to charge, so money may move.
 func (a Action) Calls() bool { return a == Wait || a == LookUpThenCharge || a == Charge }
 
 // Disposition is what happens to an event.
 type Disposition struct {
 	Action Action
 	Why    *event.ParkInfo // of Park and LookUpThenPark
-	// Prior is the attempt to go on from; nil: no call is known.
+	// Prior is the earliest known attempt; nil: none.
 	Prior *event.Attempt
 	// Resent reports whether an operator accepted the time of the event.
 	Resent bool
@@ -80,7 +80,7 @@ type Case struct {
 	Captured *event.Outcome
 }
 
-// Decide returns what happens to a record at now.
+// Decide returns what happens to a record that is read at now.
 func (r Rules) Decide(c Case, now time.Time) Disposition {
 	if c.Event == nil {
 		return ParkOnce(&event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: c.Invalid}, c.Resend, c.Record)
@@ -99,8 +99,8 @@ func (r Rules) Decide(c Case, now time.Time) Disposition {
 	return d
 }
 
-// ParkOnce parks a record that has no event id of its own to be known by, unless a
-// copy of it was parked before and was not resent since. record is the decision on
+// ParkOnce parks a record that cannot be identified by an event id, unless a copy of
+// it was parked before and was not resent since. record is the decision on
 // the record by its [event.RecordID]; nil: none.
 func ParkOnce(why *event.ParkInfo, resend *event.Resend, record *event.Decision) Disposition {
 	if record != nil && !resend.Undoes(record) {
@@ -109,17 +109,17 @@ func ParkOnce(why *event.ParkInfo, resend *event.Resend, record *event.Decision)
 	return Disposition{Action: Park, Why: why}
 }
 
-// LookUpAfter is the age of an attempt above which its payment is looked up before
-// the call is repeated.
+// LookUpAfter is the age of an attempt above which the service looks up its payment
+// before it repeats the call.
 const LookUpAfter = time.Hour
 
 // Evaluate returns what happens to an event that its history does not decide. body
-// is the fingerprint of the request that would be sent; so is what d returns of
+// is the fingerprint of the request that would be sent, and d is the result of
 // [Respond]. captured is the outcome of another event of its reference; nil: none.
 //
 // Without an attempt the event itself decides. After an attempt the buyer may have
-// paid, so nothing of the event matters any more but whether the API would take the
-// call for the same one: the same key, not forgotten, with the same body.
+// paid, so only one question matters: whether the API would recognise the call as the
+// same one, because it remembers the key and the body is the same.
 func (r Rules) Evaluate(e *event.ReadyToCapture, body event.Fingerprint, d Disposition, captured *event.Outcome,
 	now time.Time,
 ) Disposition {
@@ -227,7 +227,7 @@ func referenceCaptured(o *event.Outcome) *event.ParkInfo {
 }
 
 // CapturedByAnother returns the outcome of an event other than id that was captured,
-// of those known under a reference; nil: none was.
+// among the events under a reference; nil: there is none.
 func CapturedByAnother(id string, known []event.Known) *event.Outcome {
 	for _, k := range known {
 		if o := k.Captured(); o != nil && k.EventID != id {

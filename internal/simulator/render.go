@@ -66,7 +66,7 @@ func dateText(t time.Time) string {
 	return t.In(accountZone()).Format("2006-01-02T15:04:05.000-07:00")
 }
 
-// use says what a body is for, since the same payment is shown in several ways.
+// use is the purpose of a body, because the same payment is rendered in several ways.
 type use int
 
 const (

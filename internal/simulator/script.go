@@ -68,7 +68,7 @@ type Rule struct {
 	Headers map[string]string `json:"headers,omitempty"`
 	Body    string            `json:"body,omitempty"`
 	// Code and Message are the cause of action error; CodeStyle says how the code
-	// is written, and is that of the switches where empty.
+	// is written, and is that of the switches if empty.
 	Code      string    `json:"code,omitempty"`
 	Message   string    `json:"message,omitempty"`
 	CodeStyle CodeStyle `json:"code_style,omitempty"`

@@ -27,12 +27,12 @@ type Switches struct {
 	// Replay is the body of a known key: "stored" (default), as first answered, or
 	// "current", the payment as it is now.
 	Replay string `json:"replay,omitempty"`
-	// IDs says how advanced payment ids are written: "number" (default) or "string".
+	// IDs selects how advanced payment ids are written: "number" (default) or "string".
 	IDs string `json:"ids,omitempty"`
 	// GetShape is the body of GET by id: "full" (default), or "documented": without
 	// status at top and child, as in the guide's sample.
 	GetShape string `json:"get_shape,omitempty"`
-	// SearchBy says which reference filter of the advanced search finds wallet
+	// SearchBy selects which reference filter of the advanced search finds wallet
 	// payments: "both" (default), "inner" (payment.external_reference), "outer"
 	// (external_reference) or "none".
 	SearchBy string `json:"search_by,omitempty"`
@@ -40,7 +40,7 @@ type Switches struct {
 	JSON string `json:"json,omitempty"`
 }
 
-// CodeStyle says how the code of a cause is written. Both forms occur.
+// CodeStyle selects how the code of a cause is written. Both forms occur.
 type CodeStyle string
 
 // The ways to write a cause.

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// validate says which field is wrong, by its path in the JSON. It never prints
+// validate returns which field is wrong, by its path in the JSON. It never prints
 // a payer token.
 func (script Script) validate() error {
 	tokens, agreements := map[string]bool{}, map[string]bool{}
@@ -142,7 +142,7 @@ func (m Match) validate() error {
 	return nil
 }
 
-// oneOf says that field has a value it cannot have.
+// oneOf returns the error of a field with a value that it cannot have.
 func oneOf[T comparable](field string, value T, allowed ...T) error {
 	if slices.Contains(allowed, value) {
 		return nil

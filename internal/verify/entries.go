@@ -104,7 +104,7 @@ type parkedEntry struct {
 	_ struct{} `cbor:",toarray"`
 	marked
 	At      int64
-	Content event.Fingerprint // of the event in it; zero where that is not known
+	Content event.Fingerprint // of the event in it; zero if that is not known
 	Whole   digest            // likewise, of all that decides about the event
 	First   int64             // its first attempt, Unix milliseconds; 0: none
 	Reason  string

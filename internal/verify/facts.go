@@ -20,7 +20,7 @@ type facts struct {
 	attempts  []attempt  // likewise
 	outcomes  []*outcome
 	parked    []*parkedRecords
-	more      bool // parts were left out, for there were too many
+	more      bool // parts were left out, because there were too many
 	// elsewhere: a parked record names this id and belongs to another event.
 	elsewhere bool
 }

@@ -2,5 +2,5 @@
 
 package verify_test
 
-// raceDetector says that memory is the race detector's, mostly.
+// raceDetector reports whether the race detector uses most of the memory.
 const raceDetector = true

@@ -59,7 +59,7 @@ func newSummary(conf Config) *Summary {
 	}
 }
 
-// decided notes the time of a decision of the ledger.
+// decided records the time of a decision of the ledger.
 func (s *Summary) decided(at int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

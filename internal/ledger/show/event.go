@@ -10,7 +10,7 @@ import (
 	"payment-capture/internal/rules"
 )
 
-// Event is what the ledger knows of one event. Its fields are those of the JSON
+// Event describes an event in the ledger. Its fields are those of the JSON
 // that `payment-capture ledger get` writes.
 type Event struct {
 	ID        string    `json:"event_id"`
@@ -18,13 +18,13 @@ type Event struct {
 	DecidedAt time.Time `json:"decided_at,omitzero"`
 	Outcome   *Outcome  `json:"outcome,omitempty"`
 	ParkInfo  *ParkInfo `json:"parking,omitempty"`
-	// Attempt is what the decision rests on; nil: no call was made, or the record
-	// is no event, or there is no decision.
+	// Attempt is the attempt of the decision; nil: there was no call, the record is
+	// not a valid event, or there is no decision.
 	Attempt *Attempt `json:"attempt,omitempty"`
 	// Superseded counts the contents under the id that were parked without a call and
 	// corrected since.
 	Superseded int `json:"superseded,omitempty"`
-	// OpenAttempt is one whose effect is not known.
+	// OpenAttempt is an attempt whose effect is unknown.
 	OpenAttempt *Attempt `json:"open_attempt,omitempty"`
 	Next        Next     `json:"next"`
 }
@@ -59,7 +59,7 @@ type Outcome struct {
 	Retry             event.Retry         `json:"retry,omitempty"`
 }
 
-// ParkInfo is why an event waits for an operator.
+// ParkInfo describes why an event waits for an operator.
 type ParkInfo struct {
 	Reason       event.ParkReason `json:"reason"`
 	Detail       string           `json:"detail"`
@@ -76,7 +76,7 @@ type Attempt struct {
 	Body     string    `json:"body_fingerprint,omitempty"`
 	Encoding int       `json:"body_encoding,omitempty"` // the version of the layout that the body was written in
 	Account  string    `json:"account,omitempty"`
-	// These are the event's; absent beside an outcome, which says them.
+	// These are the event's; absent beside an outcome, which has them.
 	Reference string `json:"external_reference,omitempty"`
 	OrderID   string `json:"order_id,omitempty"`
 	Amount    string `json:"amount,omitempty"`
@@ -89,8 +89,8 @@ type Ledger interface {
 	UnderReference(ctx context.Context, reference string) ([]event.Known, error)
 }
 
-// Lookup returns what the ledger knows of an event, and what the service would do
-// if its record came at now.
+// Lookup returns the history of an event, and what the service would do if it read the
+// event's record at now.
 func Lookup(ctx context.Context, l Ledger, id string, r Rules, now time.Time) (Event, error) {
 	h, err := l.Lookup(ctx, id)
 	if err != nil {
@@ -107,7 +107,7 @@ func Lookup(ctx context.Context, l Ledger, id string, r Rules, now time.Time) (E
 	return Of(id, h, captured, r, now), nil
 }
 
-// Of returns the history of an event in a form to be shown. captured is the outcome
+// Of converts the history of an event for display. captured is the outcome
 // of another event of its reference; nil: none was captured.
 func Of(id string, h event.History, captured *event.Outcome, r Rules, now time.Time) Event {
 	e := Event{ID: id, Decision: DecisionOf(h), Next: r.next(h, captured, now)}

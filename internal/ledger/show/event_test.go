@@ -179,7 +179,7 @@ func TestPrintShowsEverythingKnown(t *testing.T) {
 			"reference": "ref-1",
 			"payment":   "10458724", "transaction": "77, approved (accredited), visa, 700.50", "captured": "2026-11-24T11:58:00.000Z",
 			"outcome":     event.TypeCaptured + " " + event.OutcomeID("e1", event.TypeCaptured).String(),
-			"answered by": "the API's memory of the key: an earlier try had reached it", "first attempt": "2026-11-24T11:57:00.000Z",
+			"answered by": "the API's memory of the key: an earlier call had reached it", "first attempt": "2026-11-24T11:57:00.000Z",
 			"account": "main", "fingerprints": fingerprints, "body's layout": "version 3", "open attempt": "no",
 			"if it came now": "answered from the ledger: payment.captured is published again, with the same id and replayed: true, without a call",
 		}},
@@ -198,7 +198,7 @@ func TestPrintShowsEverythingKnown(t *testing.T) {
 			"decision": "undecided", "open attempt": "yes: it is being tried, or was and the effect is not known",
 			"opened":  "2026-11-24T11:59:00.000Z",
 			"account": "main", "reference": "ref-1", "fingerprints": fingerprints,
-			"if it came now": "called for again under the same key: it was first attempted 1m ago",
+			"if it came now": "called again under the same key: it was first attempted 1m ago",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

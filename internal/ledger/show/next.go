@@ -99,10 +99,10 @@ func (r Rules) describe(d rules.Disposition, h event.History, now time.Time) Nex
 	case rules.LookUpThenPark:
 		next.Detail = "looked up at the API, and parked if that does not decide, without a call: " + d.Why.Detail
 	case rules.LookUpThenCharge:
-		next.Detail = fmt.Sprintf("looked up at the API first, because it was first attempted %s ago (over %s); then called for again under "+
+		next.Detail = fmt.Sprintf("looked up at the API first, because it was first attempted %s ago (over %s); then called again under "+
 			"the same key", ago, short(rules.LookUpAfter))
 	case rules.Charge, rules.Wait:
-		next.Detail = fmt.Sprintf("called for again under the same key: it was first attempted %s ago", ago)
+		next.Detail = fmt.Sprintf("called again under the same key: it was first attempted %s ago", ago)
 	case rules.Park, rules.Evaluate:
 		next.Detail = "parked: " + d.Why.Detail
 	}

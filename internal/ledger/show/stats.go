@@ -16,8 +16,7 @@ import (
 	"payment-capture/internal/rules"
 )
 
-// Stats are counts over all events of a ledger. They take the same memory
-// however many there are.
+// Stats counts all events of a ledger. Its memory does not depend on their number.
 type Stats struct {
 	Events    int64              `json:"events"`
 	Decisions map[Decision]int64 `json:"decisions"`
@@ -25,7 +24,7 @@ type Stats struct {
 	Parked map[event.ParkReason]int64 `json:"parked"`
 	// Open counts attempts whose effect is not known, by the age of the first.
 	Open map[Age]int64 `json:"open_attempts"`
-	// Sums are those of the captured, by currency, as decimals.
+	// Sums has the captured money by currency, as decimals.
 	Sums map[money.Currency]Sum `json:"captured_sums"`
 	// Oldest and Newest are the times of the first and last decision; zero: none.
 	Oldest time.Time `json:"oldest_decision,omitzero"`
@@ -35,7 +34,7 @@ type Stats struct {
 	now   time.Time
 }
 
-// NewStats begins to count; the ages of attempts are those at a time.
+// NewStats returns empty Stats; now is the time for the ages of attempts.
 func NewStats(r Rules, now time.Time) *Stats {
 	return &Stats{
 		Decisions: map[Decision]int64{Captured: 0, Rejected: 0, Parked: 0, Undecided: 0},
@@ -81,7 +80,7 @@ type Age string
 
 // The ages.
 const (
-	Young       Age = "young"        // called for again
+	Young       Age = "young"        // called again
 	Aged        Age = "aged"         // looked up first
 	PastHorizon Age = "past_horizon" // looked up, and then parked
 	Future      Age = "future"       // likewise: a clock is wrong

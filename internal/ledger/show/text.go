@@ -11,7 +11,7 @@ import (
 	"unicode"
 )
 
-// JSON writes a value for programs.
+// JSON writes a value as JSON.
 func JSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
@@ -38,7 +38,7 @@ func (e Event) Print(w io.Writer) error {
 		e.Attempt.print(out, "first attempt")
 	}
 	if e.Superseded > 0 {
-		out.add("corrected", fmt.Sprintf("%d times: earlier contents under this id were parked without a call, and are answered by nothing",
+		out.add("corrected", fmt.Sprintf("%d times: earlier contents under this id were parked without a call, and are ignored",
 			e.Superseded))
 	}
 	switch {
@@ -54,8 +54,7 @@ func (e Event) Print(w io.Writer) error {
 	return out.flush()
 }
 
-// otherFirst says when the first call was made, of a decision that notes no
-// attempt.
+// otherFirst describes the time of the first call, for a decision without an attempt.
 func (e Event) otherFirst() string {
 	if e.ParkInfo != nil && !e.ParkInfo.FirstAttempt.IsZero() {
 		return format(e.ParkInfo.FirstAttempt)
@@ -80,7 +79,7 @@ func (o *Outcome) print(out *lines) {
 		out.add("reason", fmt.Sprintf("%s (category %s, retry %s)", o.Reason, o.Category, o.Retry))
 	}
 	if o.ProviderReplayed {
-		out.add("answered by", "the API's memory of the key: an earlier try had reached it")
+		out.add("answered by", "the API's memory of the key: an earlier call had reached it")
 	}
 	out.add("outcome", o.Type+" "+o.ID)
 }
@@ -110,7 +109,7 @@ func (a *Attempt) print(out *lines, when string) {
 	}
 }
 
-// lines are names with their values. Empty values are left out.
+// lines writes names with their values. It leaves out empty values.
 type lines struct {
 	w   *tabwriter.Writer
 	err error
@@ -130,7 +129,7 @@ func (l *lines) flush() error {
 	return l.w.Flush()
 }
 
-// plain takes out what a terminal would obey: some texts are the API's.
+// plain replaces control characters, because some texts come from the API.
 func plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
