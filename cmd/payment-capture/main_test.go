@@ -55,7 +55,7 @@ func TestUsageErrors(t *testing.T) {
 		"broker elsewhere":         {[]string{"demo", "--broker", "example.com:9092"}, "--broker"},
 		"broker without a port":    {[]string{"demo", "--broker", "localhost"}, "--broker"},
 		"broker's port":            {[]string{"demo", "--broker", "localhost:70000"}, "--broker"},
-		"no partitions":            {[]string{"topics", "--partitions", "0"}, "--partitions"},
+		"no partitions":            {[]string{"topics", "--partitions", "-1"}, "--partitions"},
 		"no range":                 {[]string{"verify", "--since", "2026-01-02T00:00:00Z", "--until", "2026-01-01T00:00:00Z"}, "--until"},
 		"since when":               {[]string{"verify", "--since", "yesterday"}, "--since"},
 		"search without the API":   {[]string{"verify", "--api-search"}, "--api-search"},
