@@ -70,7 +70,7 @@ func (l *Ledger) listEnds(ctx context.Context) (map[int32]int64, error) {
 	for _, o := range listed[l.conf.Topic] {
 		ends[o.Partition] = o.Offset
 		if l.session.read(o.Partition) {
-			l.log.InfoContext(ctx, "the ledger has a new partition", slog.Int64("partition", int64(o.Partition)))
+			l.log.InfoContext(ctx, "ledger has a new partition", slog.Int64("partition", int64(o.Partition)))
 		}
 	}
 	for partition, at := range l.watermarks.at() {

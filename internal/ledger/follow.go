@@ -82,7 +82,7 @@ func (l *Ledger) run(ctx context.Context) {
 			return
 		}
 		if !errors.Is(err, errAgain) {
-			l.log.WarnContext(ctx, "the ledger's local store is damaged: it is removed, and read again from the topic", slog.Any("error", err))
+			l.log.WarnContext(ctx, "rebuilding damaged local store from the ledger's topic", slog.Any("error", err))
 			l.reopen(ctx)
 		}
 		pause(ctx, retryPause)
@@ -107,7 +107,7 @@ func (l *Ledger) reopen(ctx context.Context) {
 	l.mu.Lock()
 	if l.store != nil {
 		if err := l.store.discard(); err != nil {
-			l.log.WarnContext(ctx, "the ledger's local store cannot be removed", slog.Any("error", err))
+			l.log.WarnContext(ctx, "removing local store of the ledger failed", slog.Any("error", err))
 		}
 		l.store = nil
 	}

@@ -75,7 +75,7 @@ func (storeLog) Infof(string, ...any) {}
 
 // Errorf implements [pebble.Logger].
 func (l storeLog) Errorf(format string, args ...any) {
-	l.log.Warn("the ledger's local store reports a fault", slog.String("fault", fmt.Sprintf(format, args...)))
+	l.log.Warn("local store of the ledger reports a fault", slog.String("fault", fmt.Sprintf(format, args...)))
 }
 
 // Fatalf implements [pebble.Logger]. Pebble expects it to end the process.

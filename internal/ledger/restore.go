@@ -24,7 +24,7 @@ func (l *Ledger) restore(ctx context.Context, read map[int32]position, end conte
 		return // ctx ended
 	}
 	if behind := l.watermarks.progress().behind; behind > 0 {
-		l.log.InfoContext(ctx, "the ledger is being read", slog.String("topic", l.conf.Topic), slog.Int64("behind", behind))
+		l.log.InfoContext(ctx, "reading the ledger", slog.String("topic", l.conf.Topic), slog.Int64("behind", behind))
 	}
 	logged := make(chan struct{})
 	go func() {
@@ -38,7 +38,7 @@ func (l *Ledger) restore(ctx context.Context, read map[int32]position, end conte
 		}
 		l.fresh.set(asked)
 		l.availability.restored()
-		l.log.InfoContext(ctx, "the ledger is read", slog.String("topic", l.conf.Topic),
+		l.log.InfoContext(ctx, "ledger read", slog.String("topic", l.conf.Topic),
 			slog.Int64("records", l.watermarks.progress().records-first), slog.Duration("took", time.Since(start)))
 	}
 	<-logged
@@ -79,7 +79,7 @@ func (l *Ledger) logProgress(ctx context.Context, start time.Time, first int64) 
 		if rate > 0 {
 			attrs = append(attrs, slog.Duration("left", time.Duration(float64(now.behind)/rate*float64(time.Second)).Round(time.Second)))
 		}
-		l.log.InfoContext(ctx, "the ledger is being read", attrs...)
+		l.log.InfoContext(ctx, "reading the ledger", attrs...)
 	}
 }
 

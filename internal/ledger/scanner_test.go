@@ -173,7 +173,7 @@ func FuzzPeek(f *testing.F) {
 	})
 }
 
-func BenchmarkReadVerdict(b *testing.B) {
+func BenchmarkReadDecisionValue(b *testing.B) {
 	value, err := EncodeDecision(decisionsForTest(b)["captured"])
 	if err != nil {
 		b.Fatal(err)

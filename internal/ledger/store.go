@@ -65,9 +65,9 @@ func openStore(ctx context.Context, conf storeConfig) (*store, error) {
 	if err == nil || ctx.Err() != nil {
 		return s, err
 	}
-	conf.log.WarnContext(ctx, "LEDGER_DIR cannot be used; a temporary directory takes its place, and all of the ledger is read into it. "+
-		"Is another process using it? Each instance needs one of its own",
-		slog.String("dir", conf.dir), slog.Any("error", err))
+	conf.log.WarnContext(ctx, "LEDGER_DIR unusable; using a temporary directory",
+		slog.String("dir", conf.dir), slog.Any("error", err),
+		slog.String("remedy", "the whole ledger is read into it; give each instance a directory of its own that it can write"))
 	conf.dir = conf.fs.PathJoin(os.TempDir(), "payment-capture-ledger-"+rand.Text())
 	if s, err = openIn(ctx, conf); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ledger's local store in a temporary directory: %w: set LEDGER_DIR to a directory that "+
@@ -101,7 +101,7 @@ func openIn(ctx context.Context, conf storeConfig) (_ *store, err error) {
 	s := &store{lock: lock, conf: conf, disk: d}
 	err = s.open()
 	if err != nil && !d.frozen.Load() {
-		conf.log.WarnContext(ctx, "the ledger's local store is of no use: it is removed, and read again from the topic",
+		conf.log.WarnContext(ctx, "rebuilding unusable local store from the ledger's topic",
 			slog.String("dir", conf.dir), slog.Any("reason", err))
 		if err = s.wipe(); err == nil {
 			err = s.open()

@@ -129,7 +129,7 @@ func unfitPolicy(topic string, config map[string]string) string {
 // halt makes the ledger unavailable, for good unless the cause is one that can recover.
 func (l *Ledger) halt(c cause, reason string) {
 	if l.availability.halt(c, reason) {
-		l.log.Error("the ledger is halted: nothing is captured", slog.String("reason", reason))
+		l.log.Error("ledger halted", slog.String("reason", reason))
 	}
 	l.showState()
 }
@@ -138,7 +138,7 @@ func (l *Ledger) halt(c cause, reason string) {
 func (l *Ledger) fault(what string, err error) {
 	text := fmt.Sprintf("%s: %v", what, err)
 	if l.faults.set(what, text) {
-		l.log.Warn("the ledger cannot be followed just now; it is tried again", slog.String("fault", text))
+		l.log.Warn("following the ledger failed; retrying", slog.String("fault", text))
 	}
 }
 

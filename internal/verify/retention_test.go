@@ -130,7 +130,7 @@ func TestParkedRecordOfADeletedCopy(t *testing.T) {
 }
 
 // A recreated topic has no records from before.
-func TestInputThatWasMadeAnew(t *testing.T) {
+func TestRecreatedInput(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clean(3)

@@ -84,7 +84,7 @@ func TestRecordsBehindTheEndsAreNotRead(t *testing.T) {
 	}
 }
 
-func TestAbortedVerdictsDoNotCount(t *testing.T) {
+func TestAbortedDecisionsDoNotCount(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clean(3)
