@@ -93,7 +93,8 @@ func (c *Capturer) awaitLedger(ctx context.Context, a *captureState, lease Lease
 }
 
 // harmless reports whether no call can have had an effect: the last one was refused
-// before the API looked at the order, or was not sent, and so was each before it.
+// before the API looked at the order, or was not sent, and no earlier one may have
+// charged.
 func (a *captureState) harmless() bool {
 	return !a.mayHaveCharged && !a.inherited && a.pollID == "" && a.last.Payment == nil && a.last.RefusedUnseen()
 }

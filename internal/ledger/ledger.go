@@ -128,7 +128,7 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// open opens the store, and sets the watermarks to what it holds.
+// open opens the store.
 func (l *Ledger) open(ctx context.Context) error {
 	s, err := openStore(ctx, storeConfig{
 		fs: l.conf.FS, dir: l.conf.FS.PathJoin(l.conf.Dir, storeDir), tags: l.tags, log: l.log, damaged: l.session.end, disk: l.disk,

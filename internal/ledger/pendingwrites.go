@@ -24,8 +24,8 @@ type pendingWrites struct {
 	read        map[int32]int64 // by partition: what is below is in the store
 }
 
-// pending is what is not read back of one event, each in the order in which it
-// was written.
+// pendingEvent has the pending writes of one event, in the order in which they were
+// written.
 type pendingEvent struct {
 	writes     []*attemptWrite
 	decisions  []*event.Decision

@@ -40,7 +40,7 @@ func rankOf(d *event.Decision) rank {
 	return rankRejected
 }
 
-// decision is a decision as far as decisions are compared.
+// decisionValue is what decisions are compared by, and the encoded decision.
 type decisionValue struct {
 	rank  rank
 	at    int64 // Unix milliseconds

@@ -7,8 +7,8 @@
 //
 // The circuit breaker stops calls while nearly none of them is answered. Then one
 // call at a time, a probe, finds out whether the API is back. Probes are real
-// charges, each of another event, so an event for which the API always fails does
-// not keep the circuit open.
+// charges, or reads if no charge waits, each of another event, so an event for which
+// the API always fails does not keep the circuit open.
 //
 // The service is halted while our own credential or configuration is wrong, because
 // then no event can be captured. Single calls probe this too, at growing intervals.

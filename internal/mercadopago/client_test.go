@@ -83,7 +83,7 @@ func TestGetReadsThePayment(t *testing.T) {
 	})
 	c := newClient(t, Config{URL: s.URL})
 	check(t, c.Get(t.Context(), r, "10458724"), want{meaning: Captured, cause: CauseApproved})
-	// Of another payment, even one with our reference and amount, nothing is downgrade.
+	// Of another payment, even one with our reference and amount, nothing is trusted.
 	check(t, c.Get(t.Context(), r, "10458725"), want{meaning: Park, cause: CauseContradiction, park: event.ParkContradictory})
 	for _, id := range []string{"", "..", "1/refunds", "1?x", "1\n"} {
 		if a := c.Get(t.Context(), r, id); a.Meaning != Park || a.Sent {

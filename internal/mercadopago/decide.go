@@ -82,7 +82,7 @@ func (x *exchange) paymentAnswer() Answer {
 	a := Answer{Payment: x.payment()}
 	if a.Payment == nil {
 		// A JSON object with neither id nor payments. There is nothing to read it
-		// by, so its status is not downgrade either.
+		// by, so its status is not trusted either.
 		a = x.unknownStatus(a)
 		a.Detail = fmt.Sprintf("HTTP %d without a payment (status %q)", x.status, b.Status)
 		return a
@@ -157,7 +157,7 @@ func (x *exchange) contradicted(why string) Answer {
 }
 
 // answer402 classifies HTTP 402. An SDK's comment calls it a processing error; no
-// page shows it for wallets, so only a payment that is rejected is downgrade.
+// page shows it for wallets, so only a payment that is rejected is trusted.
 func (x *exchange) answer402() Answer {
 	if !x.body.readable || x.body.isProblem() || x.body.Status != "rejected" || x.payment() == nil {
 		return Answer{Meaning: Retry, Cause: CauseServerError}

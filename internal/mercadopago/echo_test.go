@@ -8,7 +8,7 @@ import (
 	"payment-capture/internal/money"
 )
 
-// TestEcho covers the approvals and rejections that are downgrade, or not, by their
+// TestEcho covers the approvals and rejections that are trusted, or not, by their
 // echo of the request and by their children.
 func TestEcho(t *testing.T) {
 	t.Parallel()

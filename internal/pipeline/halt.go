@@ -88,7 +88,8 @@ func (o *owner) fetchFailed(part polledPartition) {
 		o.halt(pt, haltRecordsLost, fmt.Sprintf("records from offset %d on are not in the topic any more (%v)", next, err))
 		o.captures.Go(func() { o.p.findLostRange(pt, next) })
 	case pt != nil && pt.tracker != nil && part.unreadable:
-		o.halt(pt, haltUnreadable, fmt.Sprintf("the records from offset %d on cannot be read (%v)", pt.tracker.next, err))
+		o.halt(pt, haltUnreadable, fmt.Sprintf("the records from offset %d on cannot be read (%v); see \"Halted partitions\" in docs/runbook.md",
+			pt.tracker.next, err))
 	default:
 		o.p.conf.Metrics.fetchFailed()
 		if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.UnknownTopicID) { // of all partitions
