@@ -36,7 +36,7 @@ type captureState struct {
 	written   bool            // the attempt is in the ledger for this owner's calls
 	uncalled  bool            // it is, and no call was made since
 	counted   bool            // the last call counted against the budget
-	late      *event.ParkInfo // why no further call may be made; nil: one may
+	noCall    *event.ParkInfo // why no further call may be made; nil: one may
 	// mayHaveCharged: one of the calls may have charged without the answer showing it. From
 	// then on an error does not decide, only an answer with a payment does.
 	mayHaveCharged       bool
@@ -74,7 +74,7 @@ func (c *Capturer) begin(e *event.ReadyToCapture, lease Lease) (*captureState, *
 	if a.prior != nil {
 		a.inherited, a.mayHaveCharged, a.mayHaveChargedBefore = true, true, true
 		a.entry.First = a.prior.First
-	} else if unfit := c.overdue(a); unfit != nil {
+	} else if unfit := c.whyNoCall(a); unfit != nil {
 		return a, unfit
 	}
 	var err error
@@ -92,10 +92,10 @@ func (c *Capturer) begin(e *event.ReadyToCapture, lease Lease) (*captureState, *
 // untried reports whether the attempt is in the ledger and no owner can have called.
 func (a *captureState) untried() bool { return a.uncalled && !a.inherited }
 
-// overdue returns why no call may be made for an event any more, or nil if one may.
+// whyNoCall returns why no call may be made for an event any more, or nil if one may.
 // It is checked right before each call, because the event grows older and the API may
 // forget its key.
-func (c *Capturer) overdue(a *captureState) *event.ParkInfo {
+func (c *Capturer) whyNoCall(a *captureState) *event.ParkInfo {
 	d := rules.Disposition{Resent: a.resent}
 	if !a.entry.First.IsZero() && !a.untried() {
 		d.Prior = &a.entry

@@ -125,8 +125,8 @@ func (c *Capturer) capture(ctx context.Context, a *captureState, lease Lease) (e
 		switch {
 		case err != nil:
 			return event.Result{}, err
-		case a.late != nil:
-			return c.lookUp(ctx, a, lease, a.late.Reason, a.late.Detail)
+		case a.noCall != nil:
+			return c.lookUp(ctx, a, lease, a.noCall.Reason, a.noCall.Detail)
 		case scope == limiter.ScopeService:
 			continue
 		}
@@ -175,10 +175,10 @@ func (c *Capturer) resume(ctx context.Context, a *captureState, lease Lease) (_ 
 }
 
 // call makes one call, as soon as it is allowed, and returns what its answer is
-// about. If no call may be made any more, a.late is set.
+// about. If no call may be made any more, a.noCall is set.
 func (c *Capturer) call(ctx context.Context, a *captureState, lease Lease) (limiter.Scope, error) {
 	p, err := c.acquire(ctx, a, lease)
-	if err != nil || a.late != nil {
+	if err != nil || a.noCall != nil {
 		return 0, err
 	}
 	began := time.Now()

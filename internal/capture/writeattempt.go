@@ -14,7 +14,7 @@ import (
 const rewriteAfter = time.Minute
 
 // acquire waits for a permit to make a call, and has the attempt written by then. If
-// no call may be made any more, it sets a.late and returns no permit.
+// no call may be made any more, it sets a.noCall and returns no permit.
 //
 // While calls are allowed, it writes the attempt before it waits for the permit, so
 // that the write does not take the time of a call. While they are not, it writes the
@@ -24,7 +24,7 @@ func (c *Capturer) acquire(ctx context.Context, a *captureState, lease Lease) (*
 		if err := c.awaitLease(ctx, a, lease); err != nil {
 			return nil, err
 		}
-		if a.late = c.overdue(a); a.late != nil {
+		if a.noCall = c.whyNoCall(a); a.noCall != nil {
 			return nil, nil
 		}
 		if c.limiter.Blocked() == "" && a.needsWrite() {
@@ -36,14 +36,14 @@ func (c *Capturer) acquire(ctx context.Context, a *captureState, lease Lease) (*
 		if err != nil {
 			return nil, err
 		}
-		if a.late = c.overdue(a); a.late == nil && a.needsWrite() {
+		if a.noCall = c.whyNoCall(a); a.noCall == nil && a.needsWrite() {
 			err = lease.Attempt(ctx, a.toWrite())
 			a.uncalled = a.uncalled || err == nil
 			// That may have taken as long as the ledger's brokers were away.
-			if a.late = c.overdue(a); err == nil && a.late == nil && lease.Current() && stopped(ctx, lease.GiveUp()) == nil {
+			if a.noCall = c.whyNoCall(a); err == nil && a.noCall == nil && lease.Current() && stopped(ctx, lease.GiveUp()) == nil {
 				return p, nil
 			}
-		} else if a.late == nil {
+		} else if a.noCall == nil {
 			return p, nil
 		}
 		c.limiter.Cancel(p)

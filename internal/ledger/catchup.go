@@ -69,7 +69,7 @@ func (l *Ledger) listEnds(ctx context.Context) (map[int32]int64, error) {
 	ends := make(map[int32]int64)
 	for _, o := range listed[l.conf.Topic] {
 		ends[o.Partition] = o.Offset
-		if l.session.read(o.Partition) {
+		if l.session.addPartition(o.Partition) {
 			l.log.InfoContext(ctx, "ledger has a new partition", slog.Int64("partition", int64(o.Partition)))
 		}
 	}

@@ -41,8 +41,9 @@ func (s *session) end(why error) {
 	}
 }
 
-// read reads a partition from its start, if it is not read.
-func (s *session) read(partition int32) (isNew bool) {
+// addPartition reads a partition from its start, unless it is read already. It reports
+// whether it is new.
+func (s *session) addPartition(partition int32) (isNew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.client == nil || s.known[partition] {

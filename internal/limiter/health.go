@@ -40,7 +40,7 @@ func (l *Limiter) Health() Health {
 func (l *Limiter) Blocked() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.stoppedLocked() {
+	if !l.probesOnlyLocked() {
 		return ""
 	}
 	return l.healthLocked().Reason
@@ -104,7 +104,7 @@ func (l *Limiter) healthLocked() Health {
 // updateLocked brings all that depends on the state up to date, and grants the free
 // permits.
 func (l *Limiter) updateLocked() {
-	if l.stoppedLocked() {
+	if l.probesOnlyLocked() {
 		l.calls -= l.charges.revoke() + l.reads.revoke()
 	}
 	if state, cause := l.stateLocked(); state != l.shown.state || cause != l.shown.cause {

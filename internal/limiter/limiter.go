@@ -208,19 +208,19 @@ func (l *Limiter) Acquire(ctx context.Context, giveUp <-chan struct{}, about Sub
 	}
 }
 
-// stoppedLocked reports whether the API is down or the service halted, so that
+// probesOnlyLocked reports whether the API is down or the service halted, so that
 // only probes are allowed.
-func (l *Limiter) stoppedLocked() bool { return l.halt != nil || !l.breaker.IsClosed() }
+func (l *Limiter) probesOnlyLocked() bool { return l.halt != nil || !l.breaker.IsClosed() }
 
 // freeLocked reports whether callers wait only for each other.
-func (l *Limiter) freeLocked() bool { return l.pace == nil && !l.stoppedLocked() }
+func (l *Limiter) freeLocked() bool { return l.pace == nil && !l.probesOnlyLocked() }
 
 // tryAcquire returns a permit if it is w's turn and a call is allowed. If only time
 // is missing, it returns how much.
 func (l *Limiter) tryAcquire(w *waiter, credential uint64) (p *Permit, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	stopped := l.stoppedLocked()
+	stopped := l.probesOnlyLocked()
 	switch {
 	case w.granted:
 		w.leave()

@@ -48,7 +48,7 @@ func (o *owner) makeReady(items []*item) {
 		switch {
 		case it.released:
 		case !it.part.ledgerRead:
-			it.part.unread = append(it.part.unread, it)
+			it.part.untilLedgerRead = append(it.part.untilLedgerRead, it)
 		default:
 			o.ready = append(o.ready, it)
 		}
@@ -59,7 +59,7 @@ func (o *owner) makeReady(items []*item) {
 // busy, and no more, because each takes memory.
 func (o *owner) room() int {
 	calls := o.p.conf.MaxInFlight
-	ready := o.inFlight - o.p.capturer.Busy() - int(o.p.unread.Load())
+	ready := o.inFlight - o.p.capturer.Busy() - int(o.p.awaitingReadBack.Load())
 	return min(max(calls/2, minReady)-ready, max(captureFactor*calls, minInFlight)-o.inFlight)
 }
 
@@ -103,7 +103,7 @@ func (o *owner) start(it *item) {
 	it.part.inFlight++
 	o.inFlight++
 	it.lease = o.p.newLease(it.part)
-	o.captures.Add(1)
+	o.background.Add(1)
 	select {
 	case o.idle <- it:
 	default:
@@ -117,8 +117,8 @@ func (o *owner) start(it *item) {
 func (o *owner) capture(it *item) {
 	for next, ok := it, true; ok; next, ok = <-o.idle {
 		c, err := o.p.respond(next)
-		o.p.send(func(o *owner) { o.captured(next, c, err) })
-		o.captures.Done()
+		o.p.send(func(o *owner) { o.captureEnded(next, c, err) })
+		o.background.Done()
 	}
 }
 
@@ -182,9 +182,9 @@ func (p *Pipeline) lookup(ctx context.Context, id string, snapshot event.Snapsho
 		if err != nil || !h.Pending {
 			return h, err
 		}
-		p.unread.Add(1)
+		p.awaitingReadBack.Add(1)
 		err = pause(ctx, unreadPause)
-		p.unread.Add(-1)
+		p.awaitingReadBack.Add(-1)
 		if err != nil {
 			return h, err
 		}
@@ -208,8 +208,8 @@ func (p *Pipeline) parkOnce(it *item, info *event.ParkInfo) (completion, error) 
 	return p.encode(it.part.ctx, it, id, &event.Decision{Result: event.Result{ParkInfo: info}, At: event.Now()})
 }
 
-// captured handles the end of a capture.
-func (o *owner) captured(it *item, c completion, err error) {
+// captureEnded handles the end of a capture.
+func (o *owner) captureEnded(it *item, c completion, err error) {
 	pt := it.part
 	o.inFlight--
 	pt.inFlight--

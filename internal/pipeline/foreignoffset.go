@@ -71,7 +71,7 @@ func (o *owner) checkOffset(pt *partition, offset int64) {
 	pt.check, pt.foreign = check, true
 	o.log.WarnContext(o.work, "committed offset is not by this service",
 		slog.Int64("partition", int64(pt.number)), slog.Int64("offset", offset))
-	o.captures.Go(func() {
+	o.background.Go(func() {
 		defer cancel()
 		if skipped, err := o.p.skippedBelow(ctx, pt.number, check); err == nil {
 			o.p.send(func(o *owner) { o.offsetChecked(pt, skipped) })

@@ -86,7 +86,7 @@ func (o *owner) fetchFailed(part polledPartition) {
 	case pt != nil && pt.tracker != nil && lost:
 		next := pt.tracker.next
 		o.halt(pt, haltRecordsLost, fmt.Sprintf("records from offset %d on are not in the topic any more (%v)", next, err))
-		o.captures.Go(func() { o.p.findLostRange(pt, next) })
+		o.background.Go(func() { o.p.findLostRange(pt, next) })
 	case pt != nil && pt.tracker != nil && part.unreadable:
 		o.halt(pt, haltUnreadable, fmt.Sprintf("the records from offset %d on cannot be read (%v); see \"Halted partitions\" in docs/runbook.md",
 			pt.tracker.next, err))

@@ -204,7 +204,7 @@ func (o *owner) offsetsFetched(starts map[int32]startOffset) {
 		o.resumeRun(pt, start.run)
 		// No earlier owner adds entries any more: its offsets are stable, so the
 		// transaction that carried them is in the ledger.
-		o.captures.Go(func() {
+		o.background.Go(func() {
 			if o.p.ledger.CatchUp(pt.calls) == nil {
 				o.p.send(func(o *owner) { o.ledgerRead(pt) })
 			}
@@ -216,9 +216,9 @@ func (o *owner) offsetsFetched(starts map[int32]startOffset) {
 // the assignment is known.
 func (o *owner) ledgerRead(pt *partition) {
 	pt.ledgerRead = true
-	unread := pt.unread
-	pt.unread = nil
-	o.makeReady(unread)
+	waiting := pt.untilLedgerRead
+	pt.untilLedgerRead = nil
+	o.makeReady(waiting)
 }
 
 // stopState is how the pipeline stops.
@@ -383,7 +383,7 @@ func (p *Pipeline) leave(o *owner, cancelWork func()) {
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
-		o.captures.Wait()
+		o.background.Wait()
 		cancelWork()
 		p.consumer.Close()
 	}()

@@ -19,12 +19,12 @@ type owner struct {
 	parts  map[int32]*partition
 	joined bool // partitions were assigned at least once
 
-	keys     *orderingKeys
-	ready    []*item // may start as soon as there is room
-	waiting  []*item // until the time of their event, the earliest first
-	inFlight int     // captures under way
-	captures sync.WaitGroup
-	idle     chan *item // to capture goroutines that wait for an item
+	keys       *orderingKeys
+	ready      []*item        // may start as soon as there is room
+	waiting    []*item        // until the time of their event, the earliest first
+	inFlight   int            // captures under way
+	background sync.WaitGroup // captures, ledger catch-ups and checks of offsets
+	idle       chan *item     // to capture goroutines that wait for an item
 
 	commits    commitState
 	fetch      fetchFault

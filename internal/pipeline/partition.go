@@ -35,11 +35,11 @@ type item struct {
 type partition struct {
 	ownership
 
-	tracker    *offsetTracker // nil until the committed offset is known
-	check      *offsetCheck   // of a foreign committed offset, under way; nil: none
-	foreign    bool           // the committed offset is foreign and not confirmed: nothing is committed
-	ledgerRead bool           // the ledger was read up to its end at the assignment
-	unread     []*item        // wait for that
+	tracker         *offsetTracker // nil until the committed offset is known
+	check           *offsetCheck   // of a foreign committed offset, under way; nil: none
+	foreign         bool           // the committed offset is foreign and not confirmed: nothing is committed
+	ledgerRead      bool           // the ledger was read up to its end at the assignment
+	untilLedgerRead []*item        // wait for that
 
 	buffered       []polledRecord // polled, not admitted yet
 	polledTo       int64          // one past the highest offset that was polled

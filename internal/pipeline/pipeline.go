@@ -86,16 +86,16 @@ type Pipeline struct {
 	ledgerMissing string
 	// startOffsets are the committed offsets of a group that has never worked: an
 	// operator set them to choose where it begins.
-	startOffsets kafka.AcceptedOffsets
-	checks       chan struct{} // bounds the checks of foreign offsets under way
-	skipped      *skippedRecords
-	scout        *scout
-	messages     chan message
-	flushes      chan flush
-	contact      groupContact
-	unread       atomic.Int64  // captures that wait until a decision is read back
-	started      chan struct{} // closed when the owner reads messages
-	ended        chan struct{} // closed when the owner reads no more messages
+	startOffsets     kafka.AcceptedOffsets
+	checks           chan struct{} // bounds the checks of foreign offsets under way
+	skipped          *skippedRecords
+	scout            *scout
+	messages         chan message
+	flushes          chan flush
+	contact          groupContact
+	awaitingReadBack atomic.Int64  // captures that wait until a decision is read back
+	started          chan struct{} // closed when the owner reads messages
+	ended            chan struct{} // closed when the owner reads no more messages
 }
 
 // New creates a pipeline; it contacts nothing before Run.
@@ -172,7 +172,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	// first: the next ones are for the same orders.
 	p.leave(o, cancelWork)
 	running.Wait()
-	o.captures.Wait()
+	o.background.Wait()
 	close(o.idle)
 	if cause != nil {
 		return &StoppedError{Cause: cause}

@@ -36,7 +36,7 @@ func respond(e *event.ReadyToCapture, as Identity, resend *event.Resend, h event
 		if h.Attempt != nil && contradicts(*h.Attempt, as) {
 			return conflict(e, h)
 		}
-		return evaluate(as, resend, nil, h.Attempt)
+		return undecided(as, resend, nil, h.Attempt)
 	case len(d.Superseded) > 0 && slices.Contains(d.Superseded, as.Content()):
 		return Disposition{Action: LeaveSuperseded}
 	case d.Uncalled():
@@ -48,7 +48,7 @@ func respond(e *event.ReadyToCapture, as Identity, resend *event.Resend, h event
 	case !resend.Undoes(d):
 		return Disposition{Action: LeaveParked}
 	}
-	return evaluate(as, resend, d, event.Earlier(h.Attempt, d.Attempt.Made()))
+	return undecided(as, resend, d, event.Earlier(h.Attempt, d.Attempt.Made()))
 }
 
 // respondToUncalled is Respond for an event that was parked without a call. An
@@ -68,10 +68,11 @@ func respondToUncalled(e *event.ReadyToCapture, as Identity, resend *event.Resen
 	case !same && len(d.Superseded) >= event.MaxSuperseded:
 		return conflict(e, h)
 	}
-	return evaluate(as, resend, d, h.Attempt)
+	return undecided(as, resend, d, h.Attempt)
 }
 
-func evaluate(as Identity, resend *event.Resend, d *event.Decision, prior *event.Attempt) Disposition {
+// undecided returns that the history does not decide, and what to go on from.
+func undecided(as Identity, resend *event.Resend, d *event.Decision, prior *event.Attempt) Disposition {
 	if resend != nil { // it may know of attempts from before there was a ledger
 		prior = event.Earlier(prior, event.Attempt{First: resend.FirstAttempt}.Made())
 	}

@@ -63,7 +63,7 @@ func pipelineBugs() []bug {
 		}}},
 		{"stale decisions are flushed", []edit{{
 			in:   dir,
-			fn:   "captured",
+			fn:   "captureEnded",
 			find: `case !$o.owns($pt):`,
 			put: `case $o.parts[$pt.number] == nil:
 					$o.p.conf.Metrics.stale()
