@@ -35,9 +35,9 @@ type API interface {
 	Find(ctx context.Context, r mercadopago.Request, since time.Time) mercadopago.Found
 }
 
-// Lease is the right to call the API for an event.
+// Lease is the right to call the API for an event, and what the ledger has of it,
+// from this owner and earlier ones.
 type Lease interface {
-	Journal
 	// GiveUp returns a channel that is closed when no further call may begin; the
 	// call in flight is finished.
 	GiveUp() <-chan struct{}
@@ -47,10 +47,6 @@ type Lease interface {
 	// SetWaiting sets what the event waits for, in words for an operator, and the
 	// number of its calls so far.
 	SetWaiting(waitsFor string, calls int)
-}
-
-// Journal is what the ledger has of an event, from this owner and earlier ones.
-type Journal interface {
 	// PriorAttempt returns the earliest attempt without a decision from an earlier
 	// owner; nil: there is none.
 	PriorAttempt() *event.Attempt
