@@ -115,15 +115,15 @@ func (e *DeletedError) Error() string {
 	return fmt.Sprintf("read %s/%d: records from offset %d to %d were deleted", e.Topic, e.Partition, e.Offset, e.Start-1)
 }
 
-// ErrBeyondEnd is the error of a range that the partition does not reach: it
+// errBeyondEnd is the error of a range that the partition does not reach: it
 // lost records, or its topic was recreated.
-var ErrBeyondEnd = errors.New("the partition ends before this offset")
+var errBeyondEnd = errors.New("the partition ends before this offset")
 
 // Read returns the next records of the ranges, at least one; those of a partition
 // are in ascending order of their offsets. It returns [io.EOF] when no committed
-// record is left. Other errors are the context's, a [*DeletedError],
-// [ErrBeyondEnd], a transaction that stays open, or what only an operator can
-// change; the reader is of no use after one of these.
+// record is left. Other errors are the context's, a [*DeletedError], a range beyond
+// the end of its partition, a transaction that stays open, or what only an operator
+// can change; the reader is of no use after one of these.
 func (r *RangeReader) Read(ctx context.Context) ([]*kgo.Record, error) {
 	r.heard = time.Now() // the caller may have taken long
 	for r.left > 0 {
@@ -233,7 +233,7 @@ func outOfRange(ctx context.Context, client *kgo.Client, part Range, cause error
 	if ok && s.Err == nil && s.Offset > part.From {
 		return &DeletedError{Topic: part.Topic, Partition: part.Partition, Offset: part.From, Start: s.Offset}
 	}
-	return fmt.Errorf("read %s: %w (%w)", &part, ErrBeyondEnd, cause)
+	return fmt.Errorf("read %s: %w (%w)", &part, errBeyondEnd, cause)
 }
 
 // stepOver ends the ranges in which no record is left. The consumer cannot tell:

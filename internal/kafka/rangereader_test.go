@@ -91,7 +91,7 @@ func TestRangeReader(t *testing.T) {
 		"markers at the end":            {9, 11, []int64{9}, nil},
 		"a marker alone":                {10, 11, nil, nil},
 		"the end of the partition":      {11, 11, nil, nil},
-		"from beyond the partition":     {12, 13, nil, func(err error) bool { return errors.Is(err, ErrBeyondEnd) }},
+		"from beyond the partition":     {12, 13, nil, func(err error) bool { return errors.Is(err, errBeyondEnd) }},
 		"the partition does not get so": {9, 12, []int64{9}, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -111,7 +111,7 @@ func (p *Pipeline) encode(ctx context.Context, it *item, id string, d *event.Dec
 	case d.ParkInfo != nil:
 		first = p.parkedRecord(ctx, it, id, d.ParkInfo)
 		if wireSize(first) > kafka.LeastRecordBytes { // the request limit may be lowered to below it
-			c.digest = p.encodeParked(it, event.Digest(messageOf(it.record)), id, d.ParkInfo)
+			c.digest = p.encodeParked(it, event.Digest(kafka.MessageOf(it.record)), id, d.ParkInfo)
 		}
 	case d.Outcome != nil:
 		first, err = p.outcomeRecord(it.record, d.Outcome)
@@ -154,7 +154,7 @@ const parkedHeaders = 4096
 // for the topic, its size and digest replace its content, which stays in the input.
 func (p *Pipeline) parkedRecord(ctx context.Context, it *item, id string, info *event.ParkInfo) *kgo.Record {
 	r, at := it.record, parkedPosition(it, id)
-	content := messageOf(r)
+	content := kafka.MessageOf(r)
 	if wireSize(r)+parkedHeaders > int(p.commitConf.MaxBatchBytes[p.conf.Topics.Parked]) {
 		content = event.Digest(content)
 	}

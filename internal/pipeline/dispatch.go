@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 	"payment-capture/internal/rules"
 )
 
@@ -196,7 +197,7 @@ func (p *Pipeline) lookup(ctx context.Context, id string, snapshot event.Snapsho
 func (p *Pipeline) parkOnce(it *item, info *event.ParkInfo) (completion, error) {
 	id, snapshot := it.id, it.snapshot
 	if it.invalid == nil { // its event id belongs to another event
-		id, snapshot = event.RecordID(messageOf(it.record)), event.Snapshot{}
+		id, snapshot = event.RecordID(kafka.MessageOf(it.record)), event.Snapshot{}
 	}
 	h, err := p.lookup(it.part.calls, id, snapshot)
 	if err != nil {

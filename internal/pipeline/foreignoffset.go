@@ -172,7 +172,7 @@ func (p *Pipeline) decided(ctx context.Context, r *kgo.Record) (bool, error) {
 		}
 		// Its id belongs to another event: the ledger has it by the substitute id.
 	}
-	h, err := p.ledger.Lookup(ctx, event.RecordID(messageOf(r)))
+	h, err := p.ledger.Lookup(ctx, event.RecordID(kafka.MessageOf(r)))
 	return h.Decision != nil, err
 }
 

@@ -66,9 +66,9 @@ func TestDecided(t *testing.T) {
 				r.Value = nil
 			}
 			ledger := &ledgerStub{}
-			e, err := event.Decode(messageOf(r))
+			e, err := event.Decode(kafka.MessageOf(r))
 			if test.known != nil {
-				ledger.history = test.known(messageOf(r), e)
+				ledger.history = test.known(kafka.MessageOf(r), e)
 			}
 			p := newTestPipeline(Config{Account: "main"}, ledger)
 			if decided, lookErr := p.decided(t.Context(), r); lookErr != nil || decided == test.skipped {

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 	"payment-capture/internal/rules"
 )
 
@@ -144,7 +145,7 @@ func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 	if r.Attrs.IsControl() {
 		return polledRecord{record: r, skip: true}
 	}
-	m := messageOf(r)
+	m := kafka.MessageOf(r)
 	e, err := p.conf.Decoder.Decode(m)
 	if err == nil {
 		if e.Account != "" && e.Account != p.conf.Account {
@@ -227,7 +228,7 @@ func (p *Pipeline) assess(r *polledRecord, now time.Time) {
 // parkedBefore reports whether a copy of a record was parked whose event id belongs to
 // another event: the ledger has it by the substitute id.
 func (p *Pipeline) parkedBefore(r *polledRecord) bool {
-	known := p.ledger.Snapshot([]string{event.RecordID(messageOf(r.record))})
+	known := p.ledger.Snapshot([]string{event.RecordID(kafka.MessageOf(r.record))})
 	return len(known) == 1 && known[0].Decision != nil
 }
 
@@ -368,17 +369,6 @@ func detached(r *kgo.Record) *kgo.Record {
 		c.Headers[i] = kgo.RecordHeader{Key: h.Key, Value: keep(h.Value)}
 	}
 	return &c
-}
-
-func messageOf(r *kgo.Record) event.Message {
-	m := event.Message{Key: r.Key, Value: r.Value, Headers: make([]event.Header, 0, len(r.Headers))}
-	for _, h := range r.Headers {
-		m.Headers = append(m.Headers, event.Header{Key: h.Key, Value: h.Value})
-	}
-	if r.Timestamp.UnixMilli() >= 0 {
-		m.Timestamp = r.Timestamp
-	}
-	return m
 }
 
 // unreadable reports whether a broker sent records that the client cannot read, such as

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 	"payment-capture/internal/money"
 	"payment-capture/internal/offsetmeta"
 	"payment-capture/internal/rules"
@@ -54,7 +55,7 @@ func TestAssess(t *testing.T) {
 	fresh, seen := &kgo.Record{Value: []byte("fresh")}, &kgo.Record{Value: []byte("seen")}
 	p := &Pipeline{
 		conf:   Config{Rules: rules.Rules{Currency: "MXN", MaxEventAge: time.Hour}, SuppressReplayed: true},
-		ledger: parkedRecords{ids: []string{event.RecordID(messageOf(seen))}},
+		ledger: parkedRecords{ids: []string{event.RecordID(kafka.MessageOf(seen))}},
 	}
 	of := func(currency money.Currency, at time.Time) *event.ReadyToCapture {
 		amount, err := money.Parse("10", currency)

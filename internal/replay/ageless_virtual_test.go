@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 )
 
 // TestAParkedRecordWithoutAnyTimeIsNotSent: an event without a time whose record had
@@ -21,8 +22,8 @@ func TestAParkedRecordWithoutAnyTimeIsNotSent(t *testing.T) {
 		none := time.UnixMilli(-1)
 		park := func(r *kgo.Record) string {
 			p := &event.ParkInfo{Reason: event.ParkInvalidEvent}
-			id := event.RecordID(messageOf(r))
-			out := event.EncodeParked(messageOf(r), event.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, ID: id}, p)
+			id := event.RecordID(kafka.MessageOf(r))
+			out := event.EncodeParked(kafka.MessageOf(r), event.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, ID: id}, p)
 			parked := &kgo.Record{Topic: parkedInto, Key: out.Key, Value: out.Value}
 			for _, h := range out.Headers {
 				parked.Headers = append(parked.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})

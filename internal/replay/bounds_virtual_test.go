@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 )
 
 // TestDeletedAtTheBounds: retention takes one record, or records up to and beyond the
@@ -58,7 +59,7 @@ func TestDigestOfAMarker(t *testing.T) {
 		}
 		from := *behind
 		from.Offset = 1
-		w.parkMessage(0, event.Digest(messageOf(behind)), &from, &event.ParkInfo{Reason: event.ParkTooOld})
+		w.parkMessage(0, event.Digest(kafka.MessageOf(behind)), &from, &event.ParkInfo{Reason: event.ParkTooOld})
 		time.Sleep(time.Second)
 		plan, result := w.replay(w.config(Selection{All: true, Parked: true}))
 		w.rows(plan, map[Class]string{DigestGone: "1/0/1"})

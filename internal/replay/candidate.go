@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 	"payment-capture/internal/rules"
 )
 
@@ -37,7 +38,7 @@ func (r *Run) candidate(ctx context.Context, rec *kgo.Record) (*candidate, error
 	if r.state.Selection.Parked {
 		return r.parkedCandidate(ctx, rec)
 	}
-	j := &candidate{subject: look(messageOf(rec), &r.conf.Rules), origin: rec.Partition}
+	j := &candidate{subject: look(kafka.MessageOf(rec), &r.conf.Rules), origin: rec.Partition}
 	if !r.chosen(j) {
 		return nil, nil //nolint:nilnil // likewise
 	}

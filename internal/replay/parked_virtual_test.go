@@ -10,10 +10,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 )
 
 // markOn returns the mark of a record that was sent; nil: it has none.
-func markOn(r *kgo.Record) *event.Resend { return event.ResendOf(messageOf(r)) }
+func markOn(r *kgo.Record) *event.Resend { return event.ResendOf(kafka.MessageOf(r)) }
 
 // onlyMarked compares a record that was sent with the one that was parked: it is
 // the same but for its mark.
@@ -23,7 +24,7 @@ func onlyMarked(t *testing.T, sent, from *kgo.Record, want event.Resend) {
 	if got == nil || !got.ParkedAt.Equal(want.ParkedAt) || !got.FirstAttempt.Equal(want.FirstAttempt) {
 		t.Errorf("%s is marked %+v, want %+v", sent.Key, got, want)
 	}
-	if !sameRecord(withoutMarks(messageOf(sent)), withoutMarks(messageOf(from))) || sent.Partition != from.Partition {
+	if !sameRecord(withoutMarks(kafka.MessageOf(sent)), withoutMarks(kafka.MessageOf(from))) || sent.Partition != from.Partition {
 		t.Errorf("%s was sent as %s %v in %d", from.Key, sent.Value, sent.Headers, sent.Partition)
 	}
 }
@@ -223,7 +224,7 @@ func TestDigestIsFetched(t *testing.T) {
 		rs := []*kgo.Record{fresh(0, "gone"), fresh(0, "there"), fresh(1, "other"), fresh(2, "no-topic"), fresh(2, "beyond")}
 		for i, r := range rs {
 			w.produce(r)
-			m := messageOf(r)
+			m := kafka.MessageOf(r)
 			if i == 2 {
 				m.Value = bytes.ToUpper(m.Value)
 			}
@@ -270,7 +271,7 @@ func TestRecordsThatWouldBeParkedAgain(t *testing.T) {
 		} {
 			w.parkRecord(0, r, &event.ParkInfo{Reason: reason})
 			if r != euros {
-				w.book.park(event.RecordID(messageOf(r)), event.Fingerprint{}, reason, parkedAt, time.Time{})
+				w.book.park(event.RecordID(kafka.MessageOf(r)), event.Fingerprint{}, reason, parkedAt, time.Time{})
 			}
 		}
 		w.book.decide(decoded(t, order{id: "conflicting", amount: "11.00"}), event.TypeCaptured, time.Now())
@@ -299,8 +300,8 @@ func TestRecordsThatWouldBeParkedAgain(t *testing.T) {
 		w.replay(c)
 		for _, r := range w.sent(before)[0] {
 			// It is the same record to the ledger, so the mark undoes its parking.
-			if got := event.RecordID(messageOf(r)); got != event.RecordID(messageOf(invalid)) || !r.Timestamp.Equal(ms(invalid.Timestamp)) {
-				t.Errorf("it is %s of %s, and was %s of %s", got, r.Timestamp, event.RecordID(messageOf(invalid)), invalid.Timestamp)
+			if got := event.RecordID(kafka.MessageOf(r)); got != event.RecordID(kafka.MessageOf(invalid)) || !r.Timestamp.Equal(ms(invalid.Timestamp)) {
+				t.Errorf("it is %s of %s, and was %s of %s", got, r.Timestamp, event.RecordID(kafka.MessageOf(invalid)), invalid.Timestamp)
 			}
 			onlyMarked(t, r, invalid, event.Resend{ParkedAt: parkedAt})
 		}

@@ -9,13 +9,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 	"payment-capture/internal/rules"
 )
 
 // parkedCandidate returns the candidate of a record of the parked topic; nil: the
 // record is not selected.
 func (r *Run) parkedCandidate(ctx context.Context, rec *kgo.Record) (*candidate, error) {
-	p, ok := restore(messageOf(rec))
+	p, ok := restore(kafka.MessageOf(rec))
 	if !ok {
 		// The record is not a parked record, or is a damaged one. The plan lists it
 		// unless the selection excludes it.
@@ -73,7 +74,7 @@ func (r *Run) complete(ctx context.Context, p *parked) (Class, error) {
 		case !p.digest.Matches(original.Value):
 			return DigestDiffers, nil
 		}
-		p.message = withoutMarks(messageOf(original))
+		p.message = withoutMarks(kafka.MessageOf(original))
 		return "", nil
 	}
 	if p.untimed() {
@@ -88,8 +89,8 @@ func (r *Run) complete(ctx context.Context, p *parked) (Class, error) {
 	if err != nil {
 		return "", err
 	}
-	if original != nil && sameRecord(withoutMarks(messageOf(original)), p.message) {
-		p.message.Timestamp = messageOf(original).Timestamp
+	if original != nil && sameRecord(withoutMarks(kafka.MessageOf(original)), p.message) {
+		p.message.Timestamp = kafka.MessageOf(original).Timestamp
 	} else if !p.first.IsZero() && p.first.Before(p.message.Timestamp) {
 		p.message.Timestamp = p.first // it is at least that old
 	}

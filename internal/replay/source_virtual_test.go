@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 )
 
 // transaction writes records in a transaction and ends it; without an end it
@@ -179,7 +180,7 @@ func TestOtherPartitions(t *testing.T) {
 		for _, r := range rs {
 			from := *r
 			from.Partition += partitions // of which one is the first that is not there
-			w.parkMessage(0, messageOf(r), &from, &event.ParkInfo{Reason: event.ParkTooOld})
+			w.parkMessage(0, kafka.MessageOf(r), &from, &event.ParkInfo{Reason: event.ParkTooOld})
 		}
 		before = w.all(input)
 		plan, _ = w.replay(w.config(Selection{All: true, Parked: true}))

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
 )
@@ -86,16 +84,4 @@ func (s *subject) identity() event.Fingerprint {
 		return event.Fingerprint{}
 	}
 	return s.event.Fingerprint()
-}
-
-// messageOf returns a record as the event package decodes it.
-func messageOf(r *kgo.Record) event.Message {
-	m := event.Message{Key: r.Key, Value: r.Value, Headers: make([]event.Header, 0, len(r.Headers))}
-	for _, h := range r.Headers {
-		m.Headers = append(m.Headers, event.Header{Key: h.Key, Value: h.Value})
-	}
-	if timed(r) {
-		m.Timestamp = r.Timestamp
-	}
-	return m
 }

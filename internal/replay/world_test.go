@@ -117,7 +117,7 @@ func (w *world) produce(rs ...*kgo.Record) {
 // partition of the parked topic, as the service does, and returns that one.
 func (w *world) parkRecord(partition int32, r *kgo.Record, p *event.ParkInfo) *kgo.Record {
 	w.t.Helper()
-	return w.parkMessage(partition, messageOf(r), r, p)
+	return w.parkMessage(partition, kafka.MessageOf(r), r, p)
 }
 
 func (w *world) parkMessage(partition int32, m event.Message, from *kgo.Record, p *event.ParkInfo) *kgo.Record {

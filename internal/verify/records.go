@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 	"payment-capture/internal/ledger"
 	"payment-capture/internal/money"
 )
@@ -16,7 +17,7 @@ import (
 // storeRecord stores what a record says. It is safe for concurrent use.
 func (v *verifier) storeRecord(b batch, t *topic, r *kgo.Record) {
 	at := position{topic: t.number, partition: r.Partition, offset: r.Offset}
-	m := messageOf(r)
+	m := kafka.MessageOf(r)
 	if t.has(roleLedger) {
 		v.storeLedger(b, t, at, r)
 		return
@@ -36,18 +37,6 @@ func (v *verifier) storeRecord(b batch, t *topic, r *kgo.Record) {
 	case t.has(roleParked):
 		v.sum.skipped.noParking.Add(1)
 	}
-}
-
-// messageOf returns the record as the service sees it.
-func messageOf(r *kgo.Record) event.Message {
-	m := event.Message{Key: r.Key, Value: r.Value, Headers: make([]event.Header, 0, len(r.Headers))}
-	for _, h := range r.Headers {
-		m.Headers = append(m.Headers, event.Header{Key: h.Key, Value: h.Value})
-	}
-	if r.Timestamp.UnixMilli() >= 0 {
-		m.Timestamp = r.Timestamp
-	}
-	return m
 }
 
 func (v *verifier) storeInput(b batch, at position, m event.Message) {
