@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"payment-capture/internal/money"
-	"payment-capture/internal/secret"
 )
 
 // Fingerprint is the first half of a SHA-256: texts with the same fingerprint are
@@ -38,11 +37,17 @@ func FingerprintOf(texts ...[]byte) Fingerprint {
 // currency, reference and payer. A second event of the same id that differs in
 // one of them contradicts the first.
 func (e *ReadyToCapture) Fingerprint() Fingerprint {
-	return fingerprintOf(e.OrderID, e.Amount, e.ExternalReference, e.PayerToken)
+	return ChargeFingerprint(e.OrderID, e.Amount, e.ExternalReference, e.Payer())
 }
 
-func fingerprintOf(order string, amount money.Amount, reference string, payer secret.Text) Fingerprint {
-	return FingerprintOf([]byte(order), []byte(amount.String()), []byte(amount.Currency()), []byte(reference), []byte(payer.Reveal()))
+// Payer returns the fingerprint of the payer token. The token belongs to the agreement
+// between a buyer and the seller, so it stays the same from event to event.
+func (e *ReadyToCapture) Payer() Fingerprint { return FingerprintOf([]byte(e.PayerToken.Reveal())) }
+
+// ChargeFingerprint returns the fingerprint of an event with these values: see
+// [ReadyToCapture.Fingerprint]. payer is that of [ReadyToCapture.Payer].
+func ChargeFingerprint(order string, amount money.Amount, reference string, payer Fingerprint) Fingerprint {
+	return FingerprintOf([]byte(order), []byte(amount.String()), []byte(amount.Currency()), []byte(reference), payer[:])
 }
 
 // Content returns the fingerprint of everything that the decision on the event depends
@@ -95,7 +100,7 @@ func (e *ReadyToCapture) Differences(before Attempt) string {
 			all = append(all, fmt.Sprintf("%s was %s and is %s here", f.name, Printable(f.before, shownValue), Printable(f.now, shownValue)))
 		}
 	}
-	if fingerprintOf(before.OrderID, before.Amount, before.Reference, e.PayerToken) != before.Event {
+	if ChargeFingerprint(before.OrderID, before.Amount, before.Reference, e.Payer()) != before.Event {
 		all = append(all, "the payer differs")
 	}
 	return strings.Join(all, "; ")

@@ -76,11 +76,17 @@ type Attempt struct {
 	// are zero if they are unknown.
 	OrderID string
 	Amount  money.Amount
+	Payer   Fingerprint // by [ReadyToCapture.Payer]
+	// Input is the partition of the input that the attempt's event was read from. Who
+	// owns that partition may resume the attempt.
+	Input int32
 }
 
 // AttemptOf returns an attempt on the event that was not made yet.
 func AttemptOf(e *ReadyToCapture) Attempt {
-	return Attempt{Event: e.Fingerprint(), Reference: e.ExternalReference, OrderID: e.OrderID, Amount: e.Amount}
+	return Attempt{
+		Event: e.Fingerprint(), Reference: e.ExternalReference, OrderID: e.OrderID, Amount: e.Amount, Payer: e.Payer(),
+	}
 }
 
 // Made returns the attempt if it was made, else nil.
