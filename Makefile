@@ -22,7 +22,9 @@ UNIT_TAGS := synctests
 INTEGRATION_TAGS := integration,synctests
 ALL_TAGS := $(INTEGRATION_TAGS),chaos
 # The packages with a budget of allocations per event. The race detector allocates too, so their budgets hold without it only.
-BUDGETED := ./internal/event ./internal/ledger ./internal/mercadopago
+BUDGETED := ./internal/event ./internal/ledger ./internal/ledger/entry ./internal/mercadopago
+PROTOGEN := go -C internal/tools run ./protogen ../../schemas/ledger.proto
+LEDGERPB := internal/ledger/ledgerpb/ledger.pb.go
 # The race detector needs cgo and a C compiler; without them "make race" runs the tests without it.
 RACE = $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $(firstword $(shell go env CC)) >/dev/null && echo -race)
 
@@ -71,8 +73,14 @@ bench: ## Measure the service beside plain loops on a real broker: MIX=base,late
 	CGO_ENABLED=0 go -C bench build -trimpath -o ../bin/bench .
 	bin/bench -mix '$(MIX)' -rounds $(ROUNDS) -results bin/bench.jsonl -plots bin $(BENCH_FLAGS)
 
+.PHONY: generate
+generate: ## Generate the Go code of schemas/ledger.proto
+	$(PROTOGEN) > $(LEDGERPB).new
+	mv $(LEDGERPB).new $(LEDGERPB)
+
 .PHONY: check
-check: ## Check formatting, vet, go fix, lint and modules; change nothing
+check: ## Check generated code, formatting, vet, go fix, lint and modules; change nothing
+	$(PROTOGEN) | diff -u $(LEDGERPB) -
 	$(TOOL) golangci-lint config verify
 	$(TOOL) golangci-lint fmt --diff
 	go vet ./...
@@ -82,6 +90,8 @@ check: ## Check formatting, vet, go fix, lint and modules; change nothing
 	$(TOOL) golangci-lint run
 	go mod tidy -diff
 	go mod verify
+	go -C internal/tools vet ./...
+	go -C internal/tools mod tidy -diff
 	go -C bench vet .
 	go -C bench mod tidy -diff
 

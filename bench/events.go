@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
-	"payment-capture/internal/ledger"
+	"payment-capture/internal/ledger/entry"
 )
 
 const currency = "MXN"
@@ -142,16 +142,16 @@ func (b *broker) fillDecided(ctx context.Context, t topics, n int, o orders) err
 		if err != nil {
 			return nil, err
 		}
-		value, err := ledger.EncodeDecision(decisionOn(e, o.first+i))
+		value, err := entry.EncodeDecision(decisionOn(e, o.first+i))
 		if err != nil {
 			return nil, err
 		}
-		entry := &kgo.Record{Topic: t.Ledger, Key: ledger.KindDecision.Key(e.ID), Value: value}
+		decision := &kgo.Record{Topic: t.Ledger, Key: entry.DecisionKey(e.ID), Value: value}
 		if t.Input == "" {
-			return []*kgo.Record{entry}, nil
+			return []*kgo.Record{decision}, nil
 		}
 		r.Topic = t.Input
-		return []*kgo.Record{r, entry}, nil
+		return []*kgo.Record{r, decision}, nil
 	})
 }
 

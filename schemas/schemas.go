@@ -1,6 +1,7 @@
 // Package schemas holds the JSON Schemas (2020-12) of the events, examples of
 // each, and the AsyncAPI description of the topics. It embeds them, so that
-// the service and its tests read the very files that integrators do.
+// the service and its tests read the very files that integrators do. The values of
+// the ledger are in ledger.proto.
 package schemas
 
 import "embed"
@@ -20,11 +21,7 @@ const (
 	Common        = "common.schema.json"         // definitions that the others refer to
 	ParkedHeaders = "parked.headers.schema.json" // the parked_* headers, as an object of strings
 	ResendHeaders = "resend.headers.schema.json" // those of a parked record that is sent again, likewise
-	// Of the ledger's entries, whose integer keys are texts in the schemas, and
-	// their byte strings hexadecimal.
-	LedgerAttempt  = "ledger.attempt.schema.json"
-	LedgerDecision = "ledger.decision.schema.json"
-	AsyncAPI       = "asyncapi.yaml"
+	AsyncAPI      = "asyncapi.yaml"
 )
 
 // Envelope names the schema of an event type's whole document, as structured

@@ -78,8 +78,6 @@ func TestExamples(t *testing.T) {
 		schemas.Envelope("payment.rejected"):       5,
 		schemas.ParkedHeaders:                      3,
 		schemas.ResendHeaders:                      3,
-		schemas.LedgerAttempt:                      3,
-		schemas.LedgerDecision:                     5,
 	} {
 		schema, err := c.Compile(schemas.BaseURI + file)
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
-	"payment-capture/internal/ledger"
+	"payment-capture/internal/ledger/entry"
 	"payment-capture/internal/money"
 )
 
@@ -66,21 +66,21 @@ func (w *ledgerWorld) write(partition int32, key, value []byte) {
 
 func (w *ledgerWorld) attempted(partition int32, id string, ago time.Duration) {
 	w.t.Helper()
-	value := ledger.EncodeAttempt(event.Attempt{
+	value := entry.EncodeAttempt(event.Attempt{
 		First: time.Now().Add(-ago), Event: event.FingerprintOf([]byte("e")), Body: event.FingerprintOf([]byte("b")), Encoding: 1,
 		Account: "main",
 	})
-	w.write(partition, ledger.KindAttempt.Key(id), value)
+	w.write(partition, entry.AttemptKey(id, "owner"), value)
 }
 
 func (w *ledgerWorld) decided(partition int32, id string, v event.Result) {
 	w.t.Helper()
-	value, err := ledger.EncodeDecision(&event.Decision{Result: v, At: time.Now(), Attempt: event.Attempt{First: time.Now(), Account: "main"}})
+	value, err := entry.EncodeDecision(&event.Decision{Result: v, At: time.Now(), Attempt: event.Attempt{First: time.Now(), Account: "main"}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.write(partition, ledger.KindDecision.Key(id), value)
-	w.write(partition, ledger.KindAttempt.Key(id), nil)
+	w.write(partition, entry.DecisionKey(id), value)
+	w.write(partition, entry.AttemptKey(id, "owner"), nil)
 }
 
 func outcomeOf(t *testing.T, eventType, id, amount string, currency money.Currency) event.Result {
@@ -112,7 +112,7 @@ func (w *ledgerWorld) fill() {
 	w.attempted(0, "aged", 2*time.Hour)
 	w.attempted(0, "old", 48*time.Hour)
 	w.attempted(0, "withdrawn", time.Minute)
-	w.write(0, ledger.KindAttempt.Key("withdrawn"), nil)
+	w.write(0, entry.AttemptKey("withdrawn", "owner"), nil)
 }
 
 // leavesNothing checks that the commands removed their stores.

@@ -18,7 +18,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafkatest"
-	"payment-capture/internal/ledger"
+	"payment-capture/internal/ledger/entry"
 	"payment-capture/internal/simulator"
 	"payment-capture/internal/verify"
 )
@@ -67,11 +67,11 @@ func publishOutcome(t *testing.T, client *kgo.Client, o *event.Outcome) {
 
 func publishDecision(t *testing.T, client *kgo.Client, o *event.Outcome) {
 	t.Helper()
-	value, err := ledger.EncodeDecision(&event.Decision{Result: event.Result{Outcome: o}, At: o.Time})
+	value, err := entry.EncodeDecision(&event.Decision{Result: event.Result{Outcome: o}, At: o.Time})
 	if err != nil {
 		t.Fatal(err)
 	}
-	produce(t, client, ledgerTopic, ledger.KindDecision.Key(o.EventID), value)
+	produce(t, client, ledgerTopic, entry.DecisionKey(o.EventID), value)
 }
 
 // commitAll commits the end of the input for the service's group, as the service

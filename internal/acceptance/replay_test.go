@@ -14,7 +14,7 @@ import (
 
 	"payment-capture/internal/config"
 	"payment-capture/internal/event"
-	"payment-capture/internal/ledger"
+	"payment-capture/internal/ledger/entry"
 )
 
 // outcomesByEvent returns the outcomes in the order of their production, by event.
@@ -272,12 +272,12 @@ func resent(w *world) {
 func (w *world) parkedAt(id string) time.Time {
 	w.t.Helper()
 	for _, r := range slices.Backward(w.readAll(w.topics.ledger)) {
-		kind, of, err := ledger.ParseKey(r.Key)
+		kind, of, _, err := entry.ParseKey(r.Key)
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if kind == ledger.KindDecision && of == id {
-			d, err := ledger.DecodeDecision(id, r.Value)
+		if kind == entry.KindDecision && of == id {
+			d, err := entry.DecodeDecision(id, r.Value)
 			if err != nil {
 				w.t.Fatal(err)
 			}

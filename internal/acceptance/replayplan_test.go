@@ -16,6 +16,7 @@ import (
 	"payment-capture/internal/config"
 	"payment-capture/internal/event"
 	"payment-capture/internal/ledger"
+	"payment-capture/internal/ledger/entry"
 	"payment-capture/internal/mercadopago"
 	"payment-capture/internal/replay"
 	"payment-capture/internal/simulator"
@@ -125,8 +126,8 @@ func (w *world) attempted(attempts map[string]func(*event.ReadyToCapture) event.
 		if err != nil || attempts[e.ID] == nil {
 			continue
 		}
-		value := ledger.EncodeAttempt(attempts[e.ID](e))
-		w.produce(&kgo.Record{Topic: w.topics.ledger, Key: ledger.KindAttempt.Key(e.ID), Value: value})
+		value := entry.EncodeAttempt(attempts[e.ID](e))
+		w.produce(&kgo.Record{Topic: w.topics.ledger, Key: entry.AttemptKey(e.ID, "owner"), Value: value})
 	}
 }
 

@@ -117,6 +117,7 @@ func New(opts Options) (*Service, error) {
 		},
 		Account: c.MercadoPagoAccount, Decoder: Decoder(c), Mode: event.Mode(c.CloudEventsMode), MaxInFlight: c.MaxInFlight,
 		Rules: Rules(c), InvalidRun: c.InvalidEventRun, InvalidHold: c.InvalidEventHold,
+		ClaimWait:        c.CaptureDeadline + claimReserve,
 		SuppressReplayed: c.ReplayedOutcomes == config.ReplayedSuppress,
 		FlushInterval:    c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
 		Log: opts.Log, Metrics: pipeline.NewMetrics(s.registry),
@@ -132,7 +133,7 @@ func New(opts Options) (*Service, error) {
 }
 
 func (s *Service) newPipeline() *pipeline.Pipeline {
-	var known pipeline.Ledger = s.ledger
+	var known pipeline.Ledger = claimer{s.ledger}
 	if s.opts.WrapLedger != nil {
 		known = s.opts.WrapLedger(known)
 	}
@@ -443,3 +444,15 @@ func (s *Service) HaltedPartitions(ctx context.Context) map[int32]string {
 
 // InFlight returns how many captures are under way.
 func (s *Service) InFlight(ctx context.Context) int { return s.pipeline.Load().Status(ctx).InFlight }
+
+// claimReserve is how much longer than CAPTURE_DEADLINE an event waits for the attempt of
+// another instance: it covers the session timeout of one that died, and the lookup.
+const claimReserve = 5 * time.Minute
+
+// claimer is the ledger as the pipeline sees it.
+type claimer struct{ *ledger.Ledger }
+
+// Claim implements [pipeline.Ledger].
+func (l claimer) Claim(e *event.ReadyToCapture, resumes func(int32) bool, rival func(event.Attempt) bool) pipeline.Claim {
+	return l.Ledger.Claim(e.ID, e.ExternalReference, ledger.ClaimConfig{Resumes: resumes, Rival: rival})
+}

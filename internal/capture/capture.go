@@ -52,7 +52,11 @@ type Lease interface {
 	PriorAttempt() *event.Attempt
 	// Resent reports whether an operator sent the event again after it was parked.
 	Resent() bool
+	// Bar returns why the event must not be charged, whatever the rules say; nil: nothing
+	// bars it.
+	Bar() *event.ParkInfo
 	// Attempt writes an attempt durably. After an error it may be written or not.
+	// [event.ErrStartOver] means that the event must be looked up again.
 	Attempt(ctx context.Context, a event.Attempt) error
 	// Withdraw removes the attempt, because it had no effect for certain. It waits for
 	// that, some seconds at most.
@@ -97,8 +101,8 @@ func New(conf Config, api API, calls *limiter.Limiter) *Capturer {
 	return &Capturer{conf: conf, api: api, limiter: calls, known: newKnown()}
 }
 
-// Capture returns the decision of an event, or an [*AbandonedError] if ctx ended or
-// the lease was given up. While the API is down or the service halted it waits.
+// Capture returns the decision of an event, an [*AbandonedError] if ctx ended or
+// the lease was given up, or [event.ErrStartOver]. While the API is down or the service halted it waits.
 func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, lease Lease) (*event.Decision, error) {
 	a, parking := c.begin(e, lease)
 	result := event.Result{ParkInfo: parking}
@@ -155,7 +159,8 @@ func (c *Capturer) resume(ctx context.Context, a *captureState, lease Lease) (_ 
 		}
 		captured = rules.CapturedByAnother(a.event.ID, known)
 	}
-	d := c.conf.Evaluate(a.event, a.entry.Body, rules.Disposition{Prior: a.prior, Resent: a.resent}, captured, time.Now())
+	d := rules.Disposition{Prior: a.prior, Resent: a.resent, Bar: lease.Bar()}
+	d = c.conf.Evaluate(a.event, a.entry.Body, d, captured, time.Now())
 	switch {
 	case d.Why != nil:
 		result, err := c.lookUp(ctx, a, lease, d.Why.Reason, d.Why.Detail)

@@ -67,6 +67,7 @@ type lease struct {
 	// What the ledger has of the event, from earlier owners and from this one.
 	tried       *event.Attempt
 	resent      bool
+	bar         *event.ParkInfo
 	under       []event.Known // the reference
 	notSeen     []event.Known // written by others, not read until CatchUp
 	caughtUp    int
@@ -79,6 +80,8 @@ type lease struct {
 func (h *lease) PriorAttempt() *event.Attempt { return h.tried }
 
 func (h *lease) Resent() bool { return h.resent }
+
+func (h *lease) Bar() *event.ParkInfo { return h.bar }
 
 func (h *lease) Attempt(_ context.Context, a event.Attempt) error {
 	if time.Now().Before(h.refuseUntil) {

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,9 +10,9 @@ import (
 	"payment-capture/internal/limiter"
 )
 
-// rewriteAfter is how long an attempt may wait for its call. After that it is
-// written again with the present time, because no key is in use before the call.
-const rewriteAfter = time.Minute
+// unusedAfter is how long an attempt may wait for its call. After that the event starts
+// over, and its attempt gets the present time, because no key is in use before the call.
+const unusedAfter = time.Minute
 
 // acquire waits for a permit to make a call, and has the attempt written by then. If
 // no call may be made any more, it sets a.noCall and returns no permit.
@@ -32,13 +33,15 @@ func (c *Capturer) acquire(ctx context.Context, a *captureState, lease Lease) (*
 				return nil, err
 			}
 		}
+		if a.unused() {
+			return nil, event.ErrStartOver
+		}
 		p, err := c.acquirePermit(ctx, a, lease, a.pollID != "")
 		if err != nil {
 			return nil, err
 		}
 		if a.noCall = c.whyNoCall(a); a.noCall == nil && a.needsWrite() {
-			err = lease.Attempt(ctx, a.toWrite())
-			a.uncalled = a.uncalled || err == nil
+			err = a.write(ctx, lease)
 			// That may have taken as long as the ledger's brokers were away.
 			if a.noCall = c.whyNoCall(a); err == nil && a.noCall == nil && lease.Current() && stopped(ctx, lease.GiveUp()) == nil {
 				return p, nil
@@ -55,28 +58,29 @@ func (c *Capturer) acquire(ctx context.Context, a *captureState, lease Lease) (*
 	}
 }
 
-// needsWrite reports whether the attempt has to be written before the next call: it
-// is not, or it waited so long for the call that its time is wrong.
-func (a *captureState) needsWrite() bool {
-	return a.entry.First.IsZero() || !a.written || (a.untried() && passed(a.entry.First) > rewriteAfter)
-}
+// needsWrite reports whether the attempt has to be written before the next call.
+func (a *captureState) needsWrite() bool { return a.entry.First.IsZero() || !a.written }
 
-// toWrite returns the attempt to write. Its time is that of the first owner.
-func (a *captureState) toWrite() event.Attempt {
+// unused reports whether the attempt waited so long for its call that its time is wrong.
+func (a *captureState) unused() bool { return a.untried() && passed(a.entry.First) > unusedAfter }
+
+// write writes the attempt once. Its time is that of the first owner.
+func (a *captureState) write(ctx context.Context, lease Lease) error {
 	if !a.inherited {
 		a.entry.First = event.Now()
 	}
 	// From here on it may be in the ledger, whatever the result of the write.
 	a.written = true
-	return a.entry
+	err := lease.Attempt(ctx, a.entry)
+	a.uncalled = a.uncalled || err == nil || errors.Is(err, event.ErrStartOver)
+	return err
 }
 
 // writeAttempt writes the attempt, however long that takes.
 func (c *Capturer) writeAttempt(ctx context.Context, a *captureState, lease Lease) error {
 	for failures := 1; ; failures++ {
-		err := lease.Attempt(ctx, a.toWrite())
+		err := a.write(ctx, lease)
 		if err == nil {
-			a.uncalled = true
 			return nil
 		}
 		if err := c.awaitLedger(ctx, a, lease, failures, err); err != nil {
@@ -85,8 +89,12 @@ func (c *Capturer) writeAttempt(ctx context.Context, a *captureState, lease Leas
 	}
 }
 
-// awaitLedger waits before an attempt is written again.
+// awaitLedger waits before an attempt is written again. It returns
+// [event.ErrStartOver] if it must not be.
 func (c *Capturer) awaitLedger(ctx context.Context, a *captureState, lease Lease, failures int, cause error) error {
+	if errors.Is(cause, event.ErrStartOver) {
+		return cause
+	}
 	a.written = false
 	lease.SetWaiting(fmt.Sprintf("waits for the ledger to accept its attempt: %v", cause), a.calls)
 	return c.rest(ctx, lease, backoff(failures, 0))
@@ -109,7 +117,7 @@ func (a *captureState) uncharged() bool {
 // is written again before the next call.
 func (c *Capturer) withdraw(ctx context.Context, a *captureState, lease Lease) {
 	if !a.written || !lease.Current() || ctx.Err() != nil {
-		return // if the partition was handed over, the attempt may be another owner's
+		return // in doubt the next owner may rely on it
 	}
 	a.written = false
 	if lease.Withdraw(ctx) == nil { // otherwise the ledger has logged the error

@@ -180,6 +180,7 @@ const (
 	ParkTriedOtherwise    ParkReason = "tried_otherwise"      // the attempt had another body or account
 	ParkConflicting       ParkReason = "conflicting_event"    // the attempt was for another event with this id
 	ParkBlocked           ParkReason = "blocked"              // the calls of this event alone are refused, by a proxy or in another way that no payer explains
+	ParkCompeting         ParkReason = "competing_attempt"    // another event of its order was attempted first, with no known result
 	// ParkReferenceCaptured is for a reference under which another event was captured, if CAPTURE_ONCE_PER is reference.
 	ParkReferenceCaptured ParkReason = "reference_already_captured"
 )
@@ -190,5 +191,6 @@ func ParkReasons() []ParkReason {
 		ParkInvalidEvent, ParkWrongCurrency, ParkTooOld, ParkTimeInFuture, ParkUndecided, ParkErrorAfterUnknown,
 		ParkKeyUsed, ParkContradictory, ParkUnexpectedStatus, ParkRefusedRequest, ParkDuplicateRefer,
 		ParkKeyExpired, ParkTriedOtherwise, ParkConflicting, ParkReferenceCaptured, ParkBlocked,
+		ParkCompeting,
 	}
 }

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"errors"
 	"time"
 
 	"payment-capture/internal/money"
@@ -146,3 +147,8 @@ func (d *Decision) Parked() bool { return d.ParkInfo != nil }
 func (d *Decision) Uncalled() bool {
 	return d.Parked() && d.Attempt.First.IsZero() && d.ParkInfo.FirstAttempt.IsZero()
 }
+
+// ErrStartOver reports that an event must be looked up again before it may be called
+// for: another instance attempted or decided it, or another event of its order, or its
+// attempt became too old to be used.
+var ErrStartOver = errors.New("the event must be looked up again")

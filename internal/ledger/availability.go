@@ -45,6 +45,7 @@ const (
 	causeLost cause = iota
 	causeUnreadable
 	causePolicy
+	causePartitions
 	causeStale
 )
 
@@ -108,6 +109,17 @@ func (g *availability) current() (state, reason string, since time.Time) {
 		reason = g.halts[0].reason
 	}
 	return g.state(), reason, g.since
+}
+
+// halted returns why the ledger is halted, or "", and a channel that is closed at the
+// next change.
+func (g *availability) halted() (reason string, changed <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.halts) > 0 {
+		reason = g.halts[0].reason
+	}
+	return reason, g.changed
 }
 
 // await waits until the ledger is available. The error is ctx's.

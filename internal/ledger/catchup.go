@@ -13,6 +13,7 @@ import (
 
 	"payment-capture/internal/kafka"
 	"payment-capture/internal/kafka/txnrecovery"
+	"payment-capture/internal/ledger/store"
 )
 
 // CatchUp returns when the store holds all that was in the topic when it was
@@ -40,7 +41,7 @@ func (l *Ledger) CatchUp(ctx context.Context) error {
 	}
 }
 
-// ends returns the high watermarks of all partitions. It repeats until it succeeds. Partitions that are new are read from then on.
+// ends returns the high watermarks of all partitions. It repeats until it succeeds.
 func (l *Ledger) ends(ctx context.Context) (map[int32]int64, error) {
 	for {
 		ends, err := l.listEnds(ctx)
@@ -56,7 +57,7 @@ func (l *Ledger) ends(ctx context.Context) (map[int32]int64, error) {
 }
 
 func (l *Ledger) listEnds(ctx context.Context) (map[int32]int64, error) {
-	if err := kafka.CheckTopic(ctx, l.client, l.conf.Topic, l.tags.topicID); err != nil {
+	if err := kafka.CheckTopic(ctx, l.client, l.conf.Topic, l.topicID); err != nil {
 		return nil, err
 	}
 	listed, err := l.admin.ListEndOffsets(ctx, l.conf.Topic)
@@ -69,9 +70,11 @@ func (l *Ledger) listEnds(ctx context.Context) (map[int32]int64, error) {
 	ends := make(map[int32]int64)
 	for _, o := range listed[l.conf.Topic] {
 		ends[o.Partition] = o.Offset
-		if l.session.addPartition(o.Partition) {
-			l.log.InfoContext(ctx, "ledger has a new partition", slog.Int64("partition", int64(o.Partition)))
-		}
+	}
+	if n := len(ends); n > 0 && n != int(l.partitions) {
+		l.halt(causePartitions, fmt.Sprintf("topic %q has %d partitions, and had %d at the start: instances that count differently do not see each "+
+			"other's attempts: stop all instances, then start them", l.conf.Topic, n, l.partitions))
+		return nil, errors.New("the number of partitions changed")
 	}
 	for partition, at := range l.watermarks.at() {
 		// A leader that is new may not know the end yet. If the records are
@@ -152,7 +155,7 @@ func (l *Ledger) stepOver(ctx context.Context, partition int32, at, end int64) (
 	if next > at {
 		l.log.DebugContext(ctx, "the ledger has no records here any more",
 			slog.Int64("partition", int64(partition)), slog.Int64("from", at), slog.Int64("to", min(next, end)-1))
-		l.watermarks.advance(map[int32]position{partition: {next: min(next, end)}}, 0)
+		l.watermarks.advance(map[int32]store.Position{partition: {From: min(next, end)}}, 0)
 	}
 	return isOpen
 }
@@ -168,7 +171,7 @@ func (l *Ledger) nothingFrom(ctx context.Context, partition int32, at int64) (ne
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MaxBytes, req.IsolationLevel, req.SessionEpoch = 0, 1<<20, 1, -1
 	t := kmsg.NewFetchRequestTopic()
-	t.Topic, t.TopicID = l.conf.Topic, l.tags.topicID
+	t.Topic, t.TopicID = l.conf.Topic, l.topicID
 	p := kmsg.NewFetchRequestTopicPartition()
 	p.Partition, p.FetchOffset, p.PartitionMaxBytes = partition, at, 1<<20
 	t.Partitions = append(t.Partitions, p)

@@ -10,6 +10,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/ledger/entry"
+	"payment-capture/internal/ledger/store"
 )
 
 // pollRecords bounds the records that are written into the store at once.
@@ -20,16 +23,13 @@ const pollRecords = 20_000
 type session struct {
 	mu     sync.Mutex
 	cancel context.CancelCauseFunc
-	client *kgo.Client
-	topic  string
-	known  map[int32]bool // the partitions that are read
 }
 
-// begin begins a session.
-func (s *session) begin(cancel context.CancelCauseFunc, client *kgo.Client, topic string, known map[int32]bool) {
+// begin begins a session; nil: none goes on.
+func (s *session) begin(cancel context.CancelCauseFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cancel, s.client, s.topic, s.known = cancel, client, topic, known
+	s.cancel = cancel
 }
 
 // end ends the session for a reason; it does not wait.
@@ -41,22 +41,14 @@ func (s *session) end(why error) {
 	}
 }
 
-// addPartition reads a partition from its start, unless it is read already. It reports
-// whether it is new.
-func (s *session) addPartition(partition int32) (isNew bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.client == nil || s.known[partition] {
-		return false
-	}
-	s.known[partition] = true
-	s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{s.topic: {partition: startOf(position{epoch: -1})}})
-	return true
-}
-
 // startOf returns the offset from which a partition is read. There is no reset: if the
 // offset is below the start or above the end, the ledger has lost records.
-func startOf(p position) kgo.Offset { return kgo.NoResetOffset().At(p.next).WithEpoch(p.epoch) }
+func startOf(p store.Position) kgo.Offset {
+	if p.From < p.Next {
+		p.Epoch = -1 // that of the record before is not known
+	}
+	return kgo.NoResetOffset().At(p.From).WithEpoch(p.Epoch)
+}
 
 // haltError ends a session for good.
 type haltError struct {
@@ -107,7 +99,7 @@ func (l *Ledger) reopen(ctx context.Context) {
 	defer l.changes.bumpAll()
 	l.mu.Lock()
 	if l.store != nil {
-		if err := l.store.discard(); err != nil {
+		if err := l.store.Discard(); err != nil {
 			l.log.WarnContext(ctx, "removing local store of the ledger failed", slog.Any("error", err))
 		}
 		l.store = nil
@@ -128,29 +120,31 @@ func (l *Ledger) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s := l.store // only this goroutine changes it
-	read, err := s.positions()
+	read, err := s.Positions()
 	if err != nil {
 		return err
 	}
-	l.pending.reset(read)
-	l.watermarks.reset(read)
-	known, from := make(map[int32]bool), make(map[int32]kgo.Offset)
-	for partition := range l.partitions {
-		read[partition] = at(read, partition)
+	if err := l.resetClaims(s); err != nil {
+		return err
 	}
-	for partition, p := range read {
-		known[partition], from[partition] = true, startOf(p)
+	l.watermarks.reset(read)
+	from := make(map[int32]kgo.Offset)
+	for partition := range l.partitions {
+		p, ok := read[partition]
+		if !ok {
+			p.Epoch = -1
+			read[partition] = p
+		}
+		from[partition] = startOf(p)
 	}
 	client, err := l.conf.Kafka.NewClient(
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{l.conf.Topic: from}),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		// Markers count as records here: they show how far the topic was read.
+		// Attempts must be seen at once, whatever transactions are open: see applier.
+		kgo.FetchIsolationLevel(kgo.ReadUncommitted()),
 		kgo.KeepControlRecords(),
-		// Much is written here, little at a time; what this process wrote it knows
-		// before it is read back.
-		kgo.FetchMinBytes(512<<10),
-		kgo.FetchMaxWait(100*time.Millisecond),
+		kgo.FetchMinBytes(1),
+		kgo.FetchMaxWait(time.Second),
 		kgo.FetchMaxBytes(4<<20),
 		kgo.FetchMaxPartitionBytes(1<<20),
 		kgo.MaxDecompressBatchBytes(64<<20),
@@ -159,17 +153,35 @@ func (l *Ledger) follow(ctx context.Context) error {
 		return &haltError{causeLost, fmt.Sprintf("the ledger cannot be read: %v", err)}
 	}
 	defer client.Close()
-	l.session.begin(cancel, client, l.conf.Topic, known)
-	defer l.session.begin(nil, nil, "", nil)
+	l.session.begin(cancel)
+	defer l.session.begin(nil)
 	var restoring sync.WaitGroup
 	defer restoring.Wait()
 	defer cancel(nil)
 	restoring.Go(func() { l.restore(ctx, read, cancel) })
-	return l.applyAll(ctx, s.newWriter(), client)
+	return l.applyAll(ctx, newApplier(l, s, read), client)
+}
+
+// resetClaims takes the open attempts from the store.
+func (l *Ledger) resetClaims(s *store.Store) error {
+	stored, err := s.Attempts()
+	if err != nil {
+		return err
+	}
+	open := make([]*openAttempt, len(stored))
+	for i, a := range stored {
+		attempt, err := entry.DecodeAttempt(a.Value)
+		if err != nil {
+			return err
+		}
+		open[i] = &openAttempt{id: a.ID, owner: a.Owner, partition: a.Partition, offset: a.Offset, attempt: &attempt}
+	}
+	l.claims.reset(open)
+	return nil
 }
 
 // applyAll puts what is fetched into the store, and fetches more meanwhile.
-func (l *Ledger) applyAll(ctx context.Context, w *writer, client *kgo.Client) error {
+func (l *Ledger) applyAll(ctx context.Context, a *applier, client *kgo.Client) error {
 	polled := make(chan kgo.Fetches)
 	var polling sync.WaitGroup
 	defer polling.Wait()
@@ -188,7 +200,7 @@ func (l *Ledger) applyAll(ctx context.Context, w *writer, client *kgo.Client) er
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case fetches := <-polled:
-			if err := l.apply(w, fetches); err != nil {
+			if err := a.apply(fetches); err != nil {
 				return err
 			}
 			if err := l.readErrors(ctx, fetches); err != nil {
@@ -196,61 +208,6 @@ func (l *Ledger) applyAll(ctx context.Context, w *writer, client *kgo.Client) er
 			}
 		}
 	}
-}
-
-func at(read map[int32]position, partition int32) position {
-	if p, ok := read[partition]; ok {
-		return p
-	}
-	return position{epoch: -1}
-}
-
-// apply puts what was fetched into the store. The error halts, or is the
-// store's.
-func (l *Ledger) apply(w *writer, fetches kgo.Fetches) error {
-	// What this process wrote was in the pendingWrites before it was in the topic.
-	ours := l.pending.events.Load() > 0
-	read := make(map[int32]position)
-	records := 0
-	w.begin()
-	defer w.drop()
-	for it := fetches.RecordIter(); !it.Done(); {
-		r := it.Next()
-		records++
-		read[r.Partition] = position{next: r.Offset + 1, epoch: r.LeaderEpoch}
-		if r.Attrs.IsControl() {
-			continue
-		}
-		e := entry{partition: r.Partition, offset: r.Offset, key: r.Key, value: r.Value}
-		if err := w.add(e); err != nil {
-			if errors.Is(err, ErrUnreadable) {
-				return &haltError{causeUnreadable, fmt.Sprintf("ledger_unreadable: offset %d of partition %d of topic %q: %v", r.Offset, r.Partition,
-					l.conf.Topic, err)}
-			}
-			return err
-		}
-		if ours {
-			w.entries = append(w.entries, e)
-		}
-	}
-	if records == 0 {
-		return nil
-	}
-	if err := w.commit(read); err != nil {
-		return err
-	}
-	for _, r := range w.rows {
-		l.changes.bumpKey(r.id)
-	}
-	if err := l.pending.readBack(w.entries, read); err != nil {
-		return err
-	}
-	ends := make(map[int32]int64)
-	fetches.EachPartition(func(p kgo.FetchTopicPartition) { ends[p.Partition] = p.HighWatermark })
-	l.watermarks.saw(ends)
-	l.watermarks.advance(read, records)
-	l.conf.Metrics.read(records, l.watermarks.progress().behind)
-	return nil
 }
 
 // readErrors handles fetch errors. Temporary ones are reported in Health; the returned

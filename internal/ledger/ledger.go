@@ -1,7 +1,17 @@
+// Package ledger keeps attempts and decisions by event id: a compacted topic, and on
+// each instance a local store that follows it. With it the service recognises an event
+// that comes again after the payment API has forgotten its key, and several instances
+// agree on who may call the API for an event or an order: see claims.go.
+//
+// An attempt is written before the first call, a decision in the transaction that
+// carries the outcome. All entries of one external reference lie in one partition of
+// the topic. The keys of attempts name the process that wrote them, so that nobody
+// erases the attempt of another one.
 package ledger
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +25,8 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/ledger/entry"
+	"payment-capture/internal/ledger/store"
 )
 
 // ErrMissing reports that the ledger is not what it was: another topic under its
@@ -43,18 +55,20 @@ type Config struct {
 const storeDir = "store"
 
 // Ledger is the ledger as one instance sees it: the topic, the local store that
-// follows all of its partitions, and what this process wrote and has not read
-// back. It is safe for concurrent use.
+// follows all of its partitions, and the claims and pending decisions of this process.
+// It is safe for concurrent use.
 type Ledger struct {
 	conf         Config
 	log          *slog.Logger
+	owner        string // of this process's attempts
 	availability *availability
 	watermarks   *watermarks
-	pending      *pendingWrites
-	changes      *changes // the pendingWrites's
-	writes       *attemptWriter
+	changes      *changes
+	pending      *pendingDecisions
+	claims       *claims
+	writer       *writer
 	faults       faults
-	disk         *diskState
+	disk         *store.DiskState
 	memTable     uint64     // bytes of the store's tables in memory; 0: the default
 	ending       sync.Mutex // a transaction that hangs
 	fresh        freshness
@@ -62,7 +76,8 @@ type Ledger struct {
 	// Set by Start.
 	client     *kgo.Client // for metadata requests
 	admin      *kadm.Client
-	tags       tags
+	clusterID  string
+	topicID    [16]byte
 	partitions int32
 	stop       context.CancelFunc
 	work       sync.WaitGroup
@@ -70,7 +85,7 @@ type Ledger struct {
 	session session
 
 	mu    sync.RWMutex // held for reading while the store is used
-	store *store       // nil: not open
+	store *store.Store // nil: not open
 	ended bool         // it is closed for good
 }
 
@@ -83,10 +98,12 @@ func New(conf Config) *Ledger {
 		conf.Log = slog.New(slog.DiscardHandler)
 	}
 	l := &Ledger{
-		conf: conf, log: conf.Log, availability: newAvailability(), watermarks: newWatermarks(), pending: newPendingWrites(),
-		disk: newDiskState(conf.Log),
+		conf: conf, log: conf.Log, owner: rand.Text(), availability: newAvailability(), watermarks: newWatermarks(),
+		changes: newChanges(), disk: store.NewDiskState(conf.Log),
 	}
-	l.changes, l.writes = l.pending.changes, newAttemptWriter(l)
+	l.pending = newPendingDecisions(l.changes)
+	l.claims = newClaims(l.owner, l.pending, l.changes)
+	l.writer = newWriter(l)
 	return l
 }
 
@@ -118,7 +135,7 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("ask for the cluster's id: %w", err)
 	}
-	l.tags = tags{clusterID: meta.Cluster, topicID: t.ID}
+	l.clusterID, l.topicID = meta.Cluster, t.ID
 	l.partitions = int32(t.Partitions) //nolint:gosec // G115: it was an int32
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop = stop
@@ -128,13 +145,13 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// open opens the store.
+// open opens the store, and takes the open attempts from it.
 func (l *Ledger) open(ctx context.Context) error {
-	s, err := openStore(ctx, storeConfig{
-		fs: l.conf.FS, dir: l.conf.FS.PathJoin(l.conf.Dir, storeDir), tags: l.tags, log: l.log, damaged: l.session.end, disk: l.disk,
-		memTable: l.memTable,
-		failed: func(err error) {
-			if l.disk.reason() == "" { // else it was logged already
+	s, err := store.Open(ctx, store.Config{
+		FS: l.conf.FS, Dir: l.conf.FS.PathJoin(l.conf.Dir, storeDir), Tags: fmt.Sprintf("cluster %s, topic %x", l.clusterID, l.topicID),
+		Log: l.log, Damaged: l.session.end, Disk: l.disk, MemTable: l.memTable,
+		Failed: func(err error) {
+			if l.disk.Reason() == "" { // else it was logged already
 				l.fault("the local store of the ledger fails", err)
 			}
 		},
@@ -156,7 +173,7 @@ func (l *Ledger) Close() error {
 	}
 	l.stop()
 	l.work.Wait()
-	l.writes.close()
+	l.writer.close()
 	l.client.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -164,50 +181,22 @@ func (l *Ledger) Close() error {
 	if l.store == nil {
 		return nil
 	}
-	err := l.store.close()
+	err := l.store.Close()
 	l.store = nil
 	return err
 }
 
 // TopicID is the topic's id at Start.
-func (l *Ledger) TopicID() [16]byte { return l.tags.topicID }
+func (l *Ledger) TopicID() [16]byte { return l.topicID }
 
-// Partition returns the ledger's partition for the events of a partition of the
-// input: its number modulo the ledger's count at Start.
-func (l *Ledger) Partition(input int32) int32 { return input % l.partitions }
+// partition returns the partition of the entries of an event under a reference; "":
+// none. It depends on the count at Start, which must not change while instances run.
+func (l *Ledger) partition(reference, id string) int32 {
+	return entry.Partition(reference, id, l.partitions)
+}
 
 // errClosed is the error of a ledger that is closed, or was not started.
 var errClosed = errors.New("the ledger is closed")
-
-// Lookup returns the history of an event: from the store, and from the pending writes
-// of this process. It waits while the store is being read again, and while the
-// ledger is halted.
-func (l *Ledger) Lookup(ctx context.Context, id string) (event.History, error) {
-	return withStore(ctx, l, func(s *store) (event.History, error) { return l.lookup(s, id) })
-}
-
-func (l *Ledger) lookup(s *store, id string) (event.History, error) {
-	var k historyBuilder
-	withdrawn := l.pending.addTo(id, &k) // before the store: see pendingWrites
-	if err := s.get(id, k.addExcept(withdrawn)); err != nil {
-		return event.History{}, err
-	}
-	return k.history(id)
-}
-
-// All calls a function with every event in the store, in the order of their ids,
-// until the function returns an error. Pending writes are not included.
-func (l *Ledger) All(ctx context.Context, use func(id string, h event.History) error) error {
-	if err := l.availability.await(ctx); err != nil {
-		return err
-	}
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if l.store == nil {
-		return errClosed
-	}
-	return errors.Join(l.store.all(ctx, use), l.store.usable())
-}
 
 // replacing is the polling interval while the store is being replaced.
 const replacing = 10 * time.Millisecond
@@ -215,7 +204,7 @@ const replacing = 10 * time.Millisecond
 // withStore waits until the store is complete, and calls question with it. If the
 // store turns out to be damaged, it is rebuilt from the topic, and question is called
 // again.
-func withStore[T any](ctx context.Context, l *Ledger, question func(*store) (T, error)) (T, error) {
+func withStore[T any](ctx context.Context, l *Ledger, question func(*store.Store) (T, error)) (T, error) {
 	for {
 		var answer T
 		if err := l.availability.await(ctx); err != nil {
@@ -225,7 +214,7 @@ func withStore[T any](ctx context.Context, l *Ledger, question func(*store) (T, 
 		s, ended, err := l.store, l.ended, errClosed
 		if s != nil {
 			if answer, err = question(s); err == nil {
-				err = s.usable()
+				err = s.Usable()
 			}
 		}
 		l.mu.RUnlock()
@@ -237,7 +226,7 @@ func withStore[T any](ctx context.Context, l *Ledger, question func(*store) (T, 
 			}
 		case err == nil, errors.Is(err, errClosed):
 			return answer, err
-		case errors.Is(err, ErrUnreadable):
+		case errors.Is(err, entry.ErrUnreadable):
 			l.halt(causeUnreadable, fmt.Sprintf("ledger_unreadable: %v", err))
 		default:
 			l.availability.restore()
@@ -259,20 +248,44 @@ type Health struct {
 	Restore     float64 `json:"restored"` // how much of what there was to read at the start is read, 0 to 1
 }
 
+// Following reports whether the store holds what it must.
+func (h Health) Following() bool { return h.State == stateFollowing }
+
 // Health returns the state.
 func (l *Ledger) Health() Health {
 	p := l.watermarks.progress()
 	h := Health{Read: p.records, Behind: p.behind, Restore: p.part}
 	h.State, h.Reason, h.Since = l.availability.current()
-	disk := l.disk.reason()
+	disk := l.disk.Reason()
 	h.DiskFailing = disk != ""
 	if h.Reason == "" {
 		h.Reason = disk
 	}
-	for _, reason := range []func() string{l.writes.problem, l.faults.reason} {
+	for _, reason := range []func() string{l.writer.problem, l.faults.reason} {
 		if h.Reason == "" {
 			h.Reason = reason()
 		}
 	}
 	return h
+}
+
+// Records returns the records that a decision adds to its flush: the decision, and
+// tombstones for the attempts on the event that it ends.
+func (l *Ledger) Records(id string, d *event.Decision) ([]*kgo.Record, error) {
+	value, err := entry.EncodeDecision(d)
+	if err != nil {
+		return nil, err
+	}
+	reference := d.Attempt.Reference
+	if d.Outcome != nil {
+		reference = d.Outcome.ExternalReference
+	}
+	at := l.partition(reference, id)
+	records := []*kgo.Record{{Topic: l.conf.Topic, Partition: at, Key: entry.DecisionKey(id), Value: value}}
+	for _, a := range l.claims.of(id) {
+		if a.partition == at {
+			records = append(records, &kgo.Record{Topic: l.conf.Topic, Partition: at, Key: entry.AttemptKey(id, a.owner)})
+		}
+	}
+	return records, nil
 }

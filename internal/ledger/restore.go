@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"payment-capture/internal/ledger/store"
 )
 
 // restore makes the ledger available when everything is read that is in the topic now.
-func (l *Ledger) restore(ctx context.Context, read map[int32]position, end context.CancelCauseFunc) {
+func (l *Ledger) restore(ctx context.Context, read map[int32]store.Position, end context.CancelCauseFunc) {
 	start, first := time.Now(), l.watermarks.progress().records
 	if err := l.compareEpochs(ctx, read); err != nil {
 		end(err)
@@ -90,13 +92,13 @@ const epochUnknownFor = time.Minute
 // compareEpochs checks with the leaders that the records that were read are still in
 // the log, because an elected leader may not have had them. The error halts the
 // ledger, or is ctx's; temporary errors are retried.
-func (l *Ledger) compareEpochs(ctx context.Context, read map[int32]position) error {
+func (l *Ledger) compareEpochs(ctx context.Context, read map[int32]store.Position) error {
 	for began := time.Now(); ; {
 		var req kadm.OffsetForLeaderEpochRequest
 		known := false
 		for partition, p := range read {
-			if p.epoch >= 0 {
-				req.Add(l.conf.Topic, partition, p.epoch)
+			if p.Epoch >= 0 {
+				req.Add(l.conf.Topic, partition, p.Epoch)
 				known = true
 			}
 		}
@@ -104,24 +106,31 @@ func (l *Ledger) compareEpochs(ctx context.Context, read map[int32]position) err
 			return nil
 		}
 		answers, err := l.admin.OffsetForLeaderEpoch(ctx, req)
-		for partition, a := range answers[l.conf.Topic] {
+		for partition, p := range read {
+			if p.Epoch < 0 {
+				continue
+			}
+			a, ok := answers[l.conf.Topic][partition]
+			if !ok {
+				err = errors.Join(err, fmt.Errorf("partition %d is missing in the answer", partition))
+				continue
+			}
 			if a.Err != nil {
 				err = errors.Join(err, a.Err)
 				continue
 			}
-			p := read[partition]
 			if a.EndOffset < 0 {
-				what := fmt.Sprintf("partition %d was read up to offset %d in leader epoch %d, which its leader does not know", partition, p.next-1,
-					p.epoch)
+				what := fmt.Sprintf("partition %d was read up to offset %d in leader epoch %d, which its leader does not know", partition, p.Next-1,
+					p.Epoch)
 				if time.Since(began) >= epochUnknownFor {
 					return l.lost(what)
 				}
 				err = errors.Join(err, errors.New(what))
 				continue
 			}
-			if a.EndOffset < p.next {
+			if a.EndOffset < p.Next {
 				return l.lost(fmt.Sprintf("partition %d was read up to offset %d, and now diverges at %d: a leader was elected that did not have all",
-					partition, p.next-1, a.EndOffset))
+					partition, p.Next-1, a.EndOffset))
 			}
 		}
 		if ctx.Err() != nil {

@@ -2,11 +2,7 @@ package ledger
 
 import (
 	"hash/maphash"
-	"slices"
-	"strings"
 	"sync/atomic"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"payment-capture/internal/event"
 )
@@ -35,8 +31,6 @@ func (c *changes) group(hash uint64) *atomic.Uint32 { return &c.groups[hash%chan
 // be seen, and before anyone waiting for it is woken.
 func (c *changes) bump(id string) { c.group(maphash.String(c.seed, id)).Add(1) }
 
-func (c *changes) bumpKey(id []byte) { c.group(maphash.Bytes(c.seed, id)).Add(1) }
-
 // bumpAll records that everything may have changed.
 func (c *changes) bumpAll() { c.all.Add(1) }
 
@@ -59,12 +53,25 @@ func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 		return nil
 	}
 	seen := make([]event.Snapshot, len(ids))
-	order := make([]int, len(ids))
+	memory := make([]inMemory, len(ids))
 	for i, id := range ids {
-		order[i], seen[i].Version = i, l.changes.version(id)
+		version := l.changes.version(id)
+		if memory[i] = l.inMemory(id); len(memory[i].pending) == 0 {
+			seen[i].Version = version
+		}
 	}
-	l.pending.hide(ids, seen) // before the store: see pendingWrites
-	if err := l.store.snapshots(ids, order, seen); err != nil {
+	found := make([]bool, len(ids))
+	err := l.store.Decisions(ids, func(i int, d decision) (err error) {
+		found[i] = true
+		seen[i].History, err = memory[i].history(ids[i], d)
+		return err
+	})
+	for i := range ids {
+		if err == nil && !found[i] {
+			seen[i].History, err = memory[i].history(ids[i], decision{})
+		}
+	}
+	if err != nil {
 		return nil // Lookup returns the error
 	}
 	return seen
@@ -73,58 +80,4 @@ func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 // IsCurrent reports whether a snapshot of an event still holds.
 func (l *Ledger) IsCurrent(id string, g event.Snapshot) bool {
 	return g.Version != 0 && g.Version == l.changes.version(id) && l.availability.open.Load()
-}
-
-// hide empties the snapshots of events with pending writes.
-func (o *pendingWrites) hide(ids []string, seen []event.Snapshot) {
-	if o.events.Load() == 0 {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for i, id := range ids {
-		if o.byID[id] != nil {
-			seen[i].Version = 0
-		}
-	}
-}
-
-// snapshots fills the snapshots that have a version. It sorts order, the indexes of the
-// ids, by id.
-func (s *store) snapshots(ids []string, order []int, seen []event.Snapshot) (err error) {
-	slices.SortFunc(order, func(a, b int) int { return strings.Compare(ids[a], ids[b]) })
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{eventPrefix}, UpperBound: []byte{eventPrefix + 1}})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if e := it.Close(); err == nil {
-			err = e
-		}
-	}()
-	var key []byte
-	for _, i := range order {
-		if seen[i].Version == 0 {
-			continue
-		}
-		key = eventKey(key[:0], ids[i])
-		if !it.SeekPrefixGE(key) {
-			if err := it.Error(); err != nil {
-				return err
-			}
-			continue // nothing is known of it
-		}
-		state, err := it.ValueAndErr()
-		if err != nil {
-			return err
-		}
-		var k historyBuilder
-		if err := eachSlot(state, k.addShared); err != nil {
-			return err
-		}
-		if seen[i].History, err = k.history(ids[i]); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -39,7 +39,6 @@ func (l *Ledger) watch(ctx context.Context) {
 			policy = time.Now()
 			l.checkPolicy(ctx)
 		}
-		l.pending.sweep()
 	}
 }
 
@@ -56,11 +55,11 @@ const (
 	lookPause = time.Second
 )
 
-// checkTopic halts when the topic is gone or another one; else it notices new
-// partitions, and how far the topic goes.
+// checkTopic halts when the topic is gone or another one; else it notices
+// how far the topic goes.
 func (l *Ledger) checkTopic(ctx context.Context) {
 	for check := 1; ; check++ {
-		err := kafka.CheckTopic(ctx, l.client, l.conf.Topic, l.tags.topicID)
+		err := kafka.CheckTopic(ctx, l.client, l.conf.Topic, l.topicID)
 		recreated := errors.Is(err, kafka.ErrRecreated)
 		switch {
 		case err == nil:

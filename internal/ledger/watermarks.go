@@ -4,9 +4,12 @@ import (
 	"context"
 	"maps"
 	"sync"
+
+	"payment-capture/internal/ledger/store"
 )
 
-// watermarks are the offsets up to which each partition was read, and its end.
+// watermarks are the offsets below which everything in each partition is in the store,
+// and the end of the partition. An open transaction keeps the offset back.
 type watermarks struct {
 	mu      sync.Mutex
 	read    map[int32]int64
@@ -21,23 +24,23 @@ func newWatermarks() *watermarks {
 }
 
 // reset records that reading begins at these positions.
-func (m *watermarks) reset(read map[int32]position) {
+func (m *watermarks) reset(read map[int32]store.Position) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.read)
 	for partition, p := range read {
-		m.read[partition] = p.next
+		m.read[partition] = p.From
 	}
 	m.first = 0
 	m.wake()
 }
 
 // advance records that the store holds everything below these positions.
-func (m *watermarks) advance(read map[int32]position, records int) {
+func (m *watermarks) advance(read map[int32]store.Position, records int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for partition, p := range read {
-		m.read[partition] = max(m.read[partition], p.next)
+		m.read[partition] = max(m.read[partition], p.From)
 	}
 	m.records += int64(records)
 	m.wake()

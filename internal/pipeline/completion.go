@@ -121,7 +121,7 @@ func (p *Pipeline) encode(ctx context.Context, it *item, id string, d *event.Dec
 	if err != nil {
 		return completion{}, &encodeError{err}
 	}
-	entries, err := p.ledger.Records(it.part.number, id, d)
+	entries, err := p.ledger.Records(id, d)
 	if err != nil {
 		return completion{}, &encodeError{err}
 	}

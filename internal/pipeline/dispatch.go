@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -31,6 +32,9 @@ const (
 	minReady = 64
 	// unreadPause is the time between two lookups of a decision that is not read back.
 	unreadPause = 10 * time.Millisecond
+	// ownershipCheck is how often an event that waits for the attempt of another instance
+	// is looked up again without a change in the ledger.
+	ownershipCheck = time.Second
 )
 
 // enqueue puts an item into the queues of its ordering keys.
@@ -60,7 +64,7 @@ func (o *owner) makeReady(items []*item) {
 // busy, and no more, because each takes memory.
 func (o *owner) room() int {
 	calls := o.p.conf.MaxInFlight
-	ready := o.inFlight - o.p.capturer.Busy() - int(o.p.awaitingReadBack.Load())
+	ready := o.inFlight - o.p.capturer.Busy() - int(o.p.awaitingLedger.Load())
 	return min(max(calls/2, minReady)-ready, max(captureFactor*calls, minInFlight)-o.inFlight)
 }
 
@@ -129,7 +133,24 @@ func (p *Pipeline) respond(it *item) (completion, error) {
 	if it.invalid != nil {
 		return p.parkOnce(it, &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: it.invalid.Error()})
 	}
+	w := wait{}
+	for {
+		c, err := p.decide(it, &w)
+		if !errors.Is(err, event.ErrStartOver) {
+			return c, err
+		}
+	}
+}
+
+// wait is how long an event has waited for attempts of other instances.
+type wait struct{ since time.Time }
+
+// decide takes an event to its completion. [event.ErrStartOver] means that it must be
+// repeated, because another instance was first.
+func (p *Pipeline) decide(it *item, waiting *wait) (completion, error) {
 	e := it.event
+	claim := p.ledger.Claim(e, p.ownsInput, func(other event.Attempt) bool { return p.conf.Rules.Rivals(e, other) })
+	defer claim.Close()
 	h, err := p.lookup(it.part.calls, e.ID, it.snapshot)
 	if err != nil {
 		return completion{}, err
@@ -143,12 +164,56 @@ func (p *Pipeline) respond(it *item) (completion, error) {
 	case rules.Park:
 		return p.parkOnce(it, r.Why)
 	}
+	if r.Bar, err = p.awaitOthers(it, claim, waiting); err != nil {
+		return completion{}, err
+	}
+	it.lease.claim = claim
 	d, waitUntil, err := p.evaluate(it, r)
 	if err != nil || !waitUntil.IsZero() {
 		return completion{waitUntil: waitUntil}, err
 	}
 	rules.Conclude(d, e, h)
 	return p.encode(it.part.ctx, it, e.ID, d)
+}
+
+// ownsInput reports whether a partition of the input is owned now.
+func (p *Pipeline) ownsInput(number int32) bool {
+	_, owned := p.inputs.Load(number)
+	return owned
+}
+
+// awaitOthers waits while an attempt of another instance goes first, and then returns
+// [event.ErrStartOver]. After ClaimWait it waits no longer: attempts on the event are
+// resumed, because a call has the same idempotency key. Behind another event it returns
+// why this one must not be charged.
+func (p *Pipeline) awaitOthers(it *item, claim Claim, w *wait) (*event.ParkInfo, error) {
+	id, changed := claim.Ahead()
+	if id == "" {
+		return nil, nil
+	}
+	if w.since.IsZero() {
+		w.since = time.Now()
+	}
+	left := p.conf.ClaimWait - time.Since(w.since)
+	if left <= 0 {
+		claim.TakeOver()
+		if id, _ = claim.Ahead(); id == "" {
+			return nil, nil
+		}
+		return rules.Competing(id, p.conf.ClaimWait), nil
+	}
+	it.lease.SetWaiting(fmt.Sprintf("waits for event %s, which another instance attempted first", id), 0)
+	p.awaitingLedger.Add(1)
+	defer p.awaitingLedger.Add(-1)
+	select {
+	case <-changed:
+	case <-it.part.calls.Done():
+	case <-time.After(min(left, ownershipCheck)): // this instance may own the other one's partition by now
+	}
+	if err := it.part.calls.Err(); err != nil {
+		return nil, err
+	}
+	return nil, event.ErrStartOver
 }
 
 // evaluate takes an event to its decision, or returns until when it has to wait for its
@@ -160,7 +225,7 @@ func (p *Pipeline) evaluate(it *item, r rules.Disposition) (_ *event.Decision, w
 	}
 	switch {
 	case waitUntil.IsZero():
-		it.lease.event, it.lease.prior, it.lease.resent = e, r.Prior, r.Resent
+		it.lease.event, it.lease.prior, it.lease.resent, it.lease.bar = e, r.Prior, r.Resent, r.Bar
 		d, err := p.capturer.Capture(it.part.ctx, e, it.lease)
 		return d, time.Time{}, err
 	case it.crowded > 0:
@@ -183,9 +248,9 @@ func (p *Pipeline) lookup(ctx context.Context, id string, snapshot event.Snapsho
 		if err != nil || !h.Pending {
 			return h, err
 		}
-		p.awaitingReadBack.Add(1)
+		p.awaitingLedger.Add(1)
 		err = pause(ctx, unreadPause)
-		p.awaitingReadBack.Add(-1)
+		p.awaitingLedger.Add(-1)
 		if err != nil {
 			return h, err
 		}

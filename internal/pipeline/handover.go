@@ -77,6 +77,7 @@ func (o *owner) assigned(numbers []int32) {
 			o.drop([]*partition{pt})
 		}
 		o.parts[n] = &partition{ownership: newOwnership(o.work, n, member)}
+		o.p.inputs.Store(n, true)
 		o.p.conf.Metrics.holding(n, 0)
 	}
 	o.p.conf.Metrics.owned(len(o.parts))
@@ -316,6 +317,7 @@ func (o *owner) drop(parts []*partition) {
 			continue
 		}
 		delete(o.parts, pt.number)
+		o.p.inputs.Delete(pt.number)
 		numbers = append(numbers, pt.number)
 		pt.giveUp()
 		o.p.dropPending(pt.pending)

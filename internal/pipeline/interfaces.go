@@ -42,7 +42,11 @@ type Lease interface {
 	PriorAttempt() *event.Attempt
 	// Resent reports whether an operator sent the parked event again.
 	Resent() bool
+	// Bar returns why the event must not be charged, whatever the rules say; nil: nothing
+	// bars it.
+	Bar() *event.ParkInfo
 	// Attempt writes an attempt to the ledger and waits for it; Withdraw undoes that.
+	// [event.ErrStartOver] means that the event must be looked up again.
 	Attempt(ctx context.Context, a event.Attempt) error
 	Withdraw(ctx context.Context) error
 	// UnderReference returns what is known of every event with the event's reference.
@@ -69,14 +73,30 @@ type Ledger interface {
 	IsCurrent(id string, s event.Snapshot) bool
 	// UnderReference returns what is known of every event with an external reference.
 	UnderReference(ctx context.Context, reference string) ([]event.Known, error)
-	// Attempt writes an attempt and waits for it; Withdraw undoes that.
-	Attempt(ctx context.Context, partition int32, id string, a event.Attempt) error
-	Withdraw(ctx context.Context, partition int32, id string) error
+	// Claim claims an event before it is looked up. resumes reports whether attempts of a
+	// partition of the input are this instance's to resume; rival, whether another event
+	// of the same reference with this attempt must be decided first.
+	Claim(e *event.ReadyToCapture, resumes func(partition int32) bool, rival func(event.Attempt) bool) Claim
 	// Records returns the ledger entries of a decision, which go into its flush: the
-	// decision itself, and the end of its attempt.
-	Records(partition int32, id string, d *event.Decision) ([]*kgo.Record, error)
+	// decision itself, and the end of the attempts on its event.
+	Records(id string, d *event.Decision) ([]*kgo.Record, error)
 	// AddPending remembers a decision until it is read back; DropPending forgets one
 	// that will not be committed.
 	AddPending(id string, d *event.Decision)
 	DropPending(id string)
+}
+
+// Claim is this instance's claim on an event among all instances.
+type Claim interface {
+	// Ahead returns an event with an attempt that goes before this claim, and a channel
+	// that is closed when that may have changed; "": there is none.
+	Ahead() (id string, changed <-chan struct{})
+	// TakeOver makes all attempts on the event this instance's to resume.
+	TakeOver()
+	// Attempt writes an attempt and waits until everything before it is known. Withdraw
+	// undoes that. [event.ErrStartOver] means that something came before it.
+	Attempt(ctx context.Context, a event.Attempt) error
+	Withdraw(ctx context.Context) error
+	// Close gives the claim up; an attempt stays.
+	Close()
 }

@@ -26,8 +26,10 @@ type lease struct {
 	partition int32
 	calls     context.Context //nolint:containedctx // ends when no further call may begin
 	event     *event.ReadyToCapture
+	claim     Claim
 	prior     *event.Attempt
 	resent    bool
+	bar       *event.ParkInfo
 
 	waiting atomic.Pointer[waitReason]
 }
@@ -49,8 +51,7 @@ func (p *Pipeline) newLease(pt *partition) *lease {
 func (l *lease) GiveUp() <-chan struct{} { return l.calls.Done() }
 
 // Current implements [Lease]. Another member id means that the group expelled this
-// instance since. Others may have had the partition, and the attempts that they wrote
-// must not be withdrawn.
+// instance since. Others may have had the partition.
 func (l *lease) Current() bool { return l.contact.within(l.timeout) && l.member() == l.assigned }
 
 // SetWaiting implements [Lease].
@@ -73,14 +74,18 @@ func (l *lease) PriorAttempt() *event.Attempt { return l.prior }
 // Resent implements [Lease].
 func (l *lease) Resent() bool { return l.resent }
 
+// Bar implements [Lease].
+func (l *lease) Bar() *event.ParkInfo { return l.bar }
+
 // Attempt implements [Lease].
 func (l *lease) Attempt(_ context.Context, a event.Attempt) error {
-	return l.ledger.Attempt(l.calls, l.partition, l.event.ID, a) //nolint:contextcheck // calls is of the same partition, and ends sooner
+	a.Input = l.partition
+	return l.claim.Attempt(l.calls, a) //nolint:contextcheck // calls is of the same partition, and ends sooner
 }
 
 // Withdraw implements [Lease].
 func (l *lease) Withdraw(ctx context.Context) error {
-	return l.ledger.Withdraw(ctx, l.partition, l.event.ID)
+	return l.claim.Withdraw(ctx)
 }
 
 // UnderReference implements [Lease].

@@ -52,6 +52,7 @@ type Config struct {
 	SuppressReplayed bool
 	InvalidRun       int           // hold invalid events from so many in a row on; 0 disables
 	InvalidHold      time.Duration // how long they are held; 0 disables
+	ClaimWait        time.Duration // how long an event waits for an attempt of another instance
 	FlushInterval    time.Duration // the least time between two transactions under load
 	ShutdownTimeout  time.Duration // how long a stop may take
 	Log              *slog.Logger
@@ -86,16 +87,17 @@ type Pipeline struct {
 	ledgerMissing string
 	// startOffsets are the committed offsets of a group that has never worked: an
 	// operator set them to choose where it begins.
-	startOffsets     kafka.AcceptedOffsets
-	checks           chan struct{} // bounds the checks of foreign offsets under way
-	skipped          *skippedRecords
-	scout            *scout
-	messages         chan message
-	flushes          chan flush
-	contact          groupContact
-	awaitingReadBack atomic.Int64  // captures that wait until a decision is read back
-	started          chan struct{} // closed when the owner reads messages
-	ended            chan struct{} // closed when the owner reads no more messages
+	startOffsets   kafka.AcceptedOffsets
+	checks         chan struct{} // bounds the checks of foreign offsets under way
+	skipped        *skippedRecords
+	scout          *scout
+	messages       chan message
+	flushes        chan flush
+	contact        groupContact
+	awaitingLedger atomic.Int64  // captures that wait for a decision of this or another instance
+	inputs         sync.Map      // the numbers of the owned partitions, for captures
+	started        chan struct{} // closed when the owner reads messages
+	ended          chan struct{} // closed when the owner reads no more messages
 }
 
 // New creates a pipeline; it contacts nothing before Run.

@@ -60,6 +60,9 @@ type Disposition struct {
 	// Resent reports whether an operator accepted the time of the event.
 	Resent bool
 	Until  time.Time // of Wait
+	// Bar is why the event must not be charged, whatever else is known: another event of its
+	// order has an attempt whose result stays unknown. nil: nothing bars it.
+	Bar *event.ParkInfo
 }
 
 // Case is a record and what is known about it.
@@ -132,6 +135,8 @@ func (r Rules) Evaluate(e *event.ReadyToCapture, body event.Fingerprint, d Dispo
 	switch why := r.bars(e, body, *d.Prior, now); {
 	case captured != nil:
 		d.Action, d.Why = LookUpThenPark, referenceCaptured(captured)
+	case d.Bar != nil:
+		d.Action, d.Why = LookUpThenPark, d.Bar
 	case why != nil:
 		d.Action, d.Why = LookUpThenPark, why
 	case now.Sub(d.Prior.First) > LookUpAfter:
@@ -150,6 +155,8 @@ func (r Rules) first(e *event.ReadyToCapture, d Disposition, captured *event.Out
 		d.Action, d.Why = Park, unfit
 	case captured != nil:
 		d.Action, d.Why = Park, referenceCaptured(captured)
+	case d.Bar != nil:
+		d.Action, d.Why = Park, d.Bar
 	case !d.Resent && e.Time.Sub(now) > event.ClockTolerance:
 		d.Action, d.Until = Wait, e.Time
 	}
@@ -235,6 +242,18 @@ func CapturedByAnother(id string, known []event.Known) *event.Outcome {
 		}
 	}
 	return nil
+}
+
+// Rivals reports whether an open attempt of another event under the same reference must
+// be decided before an event may be charged.
+func (r Rules) Rivals(_ *event.ReadyToCapture, _ event.Attempt) bool { return r.OncePerReference }
+
+// Competing returns why an event is parked that waited too long for another event of its
+// order.
+func Competing(other string, waited time.Duration) *event.ParkInfo {
+	return &event.ParkInfo{Reason: event.ParkCompeting, Detail: fmt.Sprintf(
+		"event %s of the same external_reference was attempted before, and its result was still not known after %s: the buyer may have paid for it",
+		other, waited)}
 }
 
 // Crowded returns why an event is parked that would have to wait for its time

@@ -12,7 +12,7 @@ import (
 
 	"payment-capture/internal/config"
 	"payment-capture/internal/event"
-	"payment-capture/internal/ledger"
+	ledgerentry "payment-capture/internal/ledger/entry"
 	"payment-capture/internal/simulator"
 )
 
@@ -221,7 +221,7 @@ func (h *harness) mayBeParked(j *eventDecisions, v decision, captured []string) 
 	case "parked key_expired":
 		// The next owner cannot know whether the call was made after the attempt was written.
 		return slices.ContainsFunc(h.entries, func(a ledgerEntry) bool {
-			return a.id == e.id && a.kind == ledger.KindAttempt && !a.gone && v.written.Sub(a.written) > h.plan.horizon
+			return a.id == e.id && a.kind == ledgerentry.KindAttempt && !a.gone && v.written.Sub(a.written) > h.plan.horizon
 		})
 	case "parked too_old":
 		return h.plan.maxEventAge > 0 && v.written.Sub(e.at) > h.plan.maxEventAge

@@ -12,13 +12,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
-	"payment-capture/internal/ledger"
+	ledgerentry "payment-capture/internal/ledger/entry"
 )
 
 // ledgerEntry is a committed record of the ledger topic.
 type ledgerEntry struct {
-	kind     ledger.Kind
+	kind     ledgerentry.Kind
 	id       string
+	owner    string // of an attempt
 	at       position
 	written  time.Time
 	gone     bool            // a tombstone
@@ -31,12 +32,12 @@ func (h *harness) readLedger(ctx context.Context) {
 	for _, r := range h.read(ctx, topicLedger) {
 		e := ledgerEntry{at: position{r.Partition, r.Offset}, written: r.Timestamp, gone: r.Value == nil}
 		var err error
-		if e.kind, e.id, err = ledger.ParseKey(r.Key); err == nil && !e.gone {
+		if e.kind, e.id, e.owner, err = ledgerentry.ParseKey(r.Key); err == nil && !e.gone {
 			switch e.kind {
-			case ledger.KindAttempt:
-				_, err = ledger.DecodeAttempt(r.Value)
-			case ledger.KindDecision:
-				e.decision, err = ledger.DecodeDecision(e.id, r.Value)
+			case ledgerentry.KindAttempt:
+				_, err = ledgerentry.DecodeAttempt(r.Value)
+			case ledgerentry.KindDecision:
+				e.decision, err = ledgerentry.DecodeDecision(e.id, r.Value)
 			}
 		}
 		if err != nil {
@@ -50,7 +51,7 @@ func (h *harness) readLedger(ctx context.Context) {
 func (e ledgerEntry) String() string {
 	what := "attempt"
 	switch {
-	case e.kind == ledger.KindDecision && e.gone:
+	case e.kind == ledgerentry.KindDecision && e.gone:
 		what = "no decision"
 	case e.gone:
 		what = "no attempt"
@@ -130,7 +131,7 @@ func attemptKnown(entries []ledgerEntry, ends []int64, shared bool) bool {
 			continue
 		}
 		switch {
-		case e.kind == ledger.KindDecision:
+		case e.kind == ledgerentry.KindDecision:
 			return true
 		case !e.gone:
 			open[e.at.partition], last[e.at.partition] = true, e.written
@@ -215,11 +216,11 @@ func (e ledgerEntry) agreesWith(v decision) bool {
 func leftOpen(before, after []ledgerEntry, partition int32) bool {
 	open := false
 	for _, e := range before {
-		if e.kind == ledger.KindAttempt && e.at.partition == partition {
+		if e.kind == ledgerentry.KindAttempt && e.at.partition == partition {
 			open = !e.gone
 		}
 	}
 	return open && !slices.ContainsFunc(after, func(e ledgerEntry) bool {
-		return e.kind == ledger.KindAttempt && e.at.partition == partition && e.gone
+		return e.kind == ledgerentry.KindAttempt && e.at.partition == partition && e.gone
 	})
 }

@@ -131,6 +131,7 @@ type attemptEntry struct {
 	_ struct{} `cbor:",toarray"`
 	marked
 	First int64
+	Owner string // who wrote it
 }
 
 func milli(t time.Time) int64 {

@@ -17,7 +17,7 @@ type facts struct {
 	foreign   bool       // a record of another account's event has this id
 	contents  []*content // of its records in the input; one, but for conflicting events
 	decisions []decision // the last one of each of the ledger's partitions
-	attempts  []attempt  // likewise
+	attempts  []attempt  // the last one of each owner
 	outcomes  []*outcome
 	parked    []*parkedRecords
 	more      bool // parts were left out, because there were too many
@@ -99,10 +99,18 @@ func (e *decision) supersedes(other *decision) bool {
 	return e.At > other.At
 }
 
-// attempt returns the earliest open attempt; nil: there is none.
+// attempt returns the earliest open attempt; nil: there is none. A decision ends those
+// before it in its partition.
 func (d *facts) attempt() *attempt {
 	var first *attempt
 	for i := range d.attempts {
+		ended := slices.ContainsFunc(d.decisions, func(by decision) bool {
+			at := d.attempts[i].where
+			return by.where.partition == at.partition && by.where.offset > at.offset
+		})
+		if ended {
+			continue
+		}
 		if first == nil || d.attempts[i].First < first.First {
 			first = &d.attempts[i]
 		}
@@ -319,7 +327,7 @@ func (d *facts) addAttempt(at position, value scratch.Value) error {
 	if err != nil {
 		return err
 	}
-	d.attempts = slices.DeleteFunc(d.attempts, func(have attempt) bool { return have.where.partition == at.partition })
+	d.attempts = slices.DeleteFunc(d.attempts, func(have attempt) bool { return have.Owner == e.Owner })
 	if !e.has(flagGone) {
 		d.attempts = append(d.attempts, attempt{e, at})
 	}

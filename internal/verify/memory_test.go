@@ -19,7 +19,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
-	"payment-capture/internal/ledger"
+	"payment-capture/internal/ledger/entry"
 	"payment-capture/internal/verify"
 )
 
@@ -133,11 +133,11 @@ func fill(t *testing.T, broker, prefix string, events int) {
 		}
 		m := o.Encode(key, event.Structured)
 		send(topics.Captured, key, m.Value)
-		value, err := ledger.EncodeDecision(&event.Decision{Result: event.Result{Outcome: o}, At: noon.Add(-2 * time.Hour)})
+		value, err := entry.EncodeDecision(&event.Decision{Result: event.Result{Outcome: o}, At: noon.Add(-2 * time.Hour)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		send(topics.Ledger, ledger.KindDecision.Key(id), value)
+		send(topics.Ledger, entry.DecisionKey(id), value)
 	}
 	if err := client.Flush(t.Context()); err != nil || failed != nil {
 		t.Fatal(err, failed)

@@ -10,7 +10,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
-	"payment-capture/internal/ledger"
+	"payment-capture/internal/ledger/entry"
 	"payment-capture/internal/money"
 )
 
@@ -46,42 +46,42 @@ func (v *verifier) storeInput(b batch, at position, m event.Message) {
 		v.sum.input.Add(skipped.Reason, skipped.Type)
 		return
 	}
-	entry := inputEntry{At: milli(m.Timestamp)}
+	in := inputEntry{At: milli(m.Timestamp)}
 	if v.snap.completed(at.partition, at.offset) {
-		entry.Flags |= flagCompleted
+		in.Flags |= flagCompleted
 	}
 	if v.inRange(m.Timestamp) {
-		entry.Flags |= flagInRange
+		in.Flags |= flagInRange
 	}
 	if resend := event.ResendOf(m); resend != nil {
-		entry.ParkedAt = milli(resend.ParkedAt)
+		in.ParkedAt = milli(resend.ParkedAt)
 	}
 	var id string
 	switch {
 	case broken:
 		id = event.RecordID(m)
-		entry.Flags |= flagInvalid
-		entry.Plain, entry.Order = plainDigest(m), invalid.Error()
+		in.Flags |= flagInvalid
+		in.Plain, in.Order = plainDigest(m), invalid.Error()
 	case e.Account != "" && e.Account != v.conf.Account:
 		v.sum.input.Add(event.SkipOtherAccount, e.Account)
 		id = e.ID
-		entry.Flags |= flagForeign
+		in.Flags |= flagForeign
 	default:
 		id = e.ID
-		entry.Content, entry.Amount, entry.Order, entry.Reference = e.Fingerprint(), storedAmount{e.Amount}, e.OrderID, e.ExternalReference
-		entry.Payer, entry.Whole = digestOfText(e.PayerToken.Reveal()), wholeOf(e.Content())
+		in.Content, in.Amount, in.Order, in.Reference = e.Fingerprint(), storedAmount{e.Amount}, e.OrderID, e.ExternalReference
+		in.Payer, in.Whole = digestOfText(e.PayerToken.Reveal()), wholeOf(e.Content())
 	}
-	b.entry(id, tagInput, at, entry)
-	if !entry.has(flagForeign) && entry.has(flagInRange) {
+	b.entry(id, tagInput, at, in)
+	if !in.has(flagForeign) && in.has(flagInRange) {
 		v.events[at.partition].Add(1)
 	}
-	if !entry.has(flagForeign) && entry.has(flagCompleted) && v.snap.input.partitions[at.partition].foreign != "" {
-		b.below(at, id, &entry)
+	if !in.has(flagForeign) && in.has(flagCompleted) && v.snap.input.partitions[at.partition].foreign != "" {
+		b.below(at, id, &in)
 	}
 	// A parked record names the event by what is in it, if that can be read;
 	// else only by where the event's record lay.
 	if broken || sizeOf(m) > int(v.snap.smallestParked())/2 {
-		b.place(at, tagInput, at, placedInput{ID: id, Content: entry.Content, Plain: entry.Plain, Whole: entry.Whole})
+		b.place(at, tagInput, at, placedInput{ID: id, Content: in.Content, Plain: in.Plain, Whole: in.Whole})
 	}
 }
 
@@ -240,7 +240,7 @@ func (v *verifier) storeParked(b batch, t *topic, at position, r *kgo.Record, p 
 }
 
 func (v *verifier) storeLedger(b batch, t *topic, at position, r *kgo.Record) {
-	kind, id, err := ledger.ParseKey(r.Key)
+	kind, id, owner, err := entry.ParseKey(r.Key)
 	sure := flags(0)
 	if at.offset < t.partitions[at.partition].sure {
 		sure = flagSure
@@ -248,9 +248,9 @@ func (v *verifier) storeLedger(b batch, t *topic, at position, r *kgo.Record) {
 	switch {
 	case err != nil:
 	case !plainID(id):
-		err = fmt.Errorf("%w: the key has no event id", ledger.ErrUnreadable)
-	case kind == ledger.KindAttempt:
-		err = v.storeAttempt(b, at, r, id, sure)
+		err = fmt.Errorf("%w: the key has no event id", entry.ErrUnreadable)
+	case kind == entry.KindAttempt:
+		err = v.storeAttempt(b, at, r, id, owner, sure)
 	default:
 		err = v.storeDecision(b, at, r, id, sure)
 	}
@@ -273,12 +273,12 @@ func plainID(id string) bool {
 	return id != "" && len(id) <= 80
 }
 
-func (v *verifier) storeAttempt(b batch, at position, r *kgo.Record, id string, sure flags) error {
-	e := attemptEntry{marked: marked{sure}}
+func (v *verifier) storeAttempt(b batch, at position, r *kgo.Record, id, owner string, sure flags) error {
+	e := attemptEntry{marked: marked{sure}, Owner: owner}
 	if r.Value == nil {
 		e.Flags |= flagGone
 	} else {
-		a, err := ledger.DecodeAttempt(r.Value)
+		a, err := entry.DecodeAttempt(r.Value)
 		if err != nil {
 			return err
 		}
@@ -294,7 +294,7 @@ func (v *verifier) storeDecision(b batch, at position, r *kgo.Record, id string,
 	if r.Value == nil {
 		return errErased
 	}
-	d, err := ledger.DecodeDecision(id, r.Value)
+	d, err := entry.DecodeDecision(id, r.Value)
 	if err != nil {
 		return err
 	}

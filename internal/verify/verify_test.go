@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
-	"payment-capture/internal/ledger"
+	"payment-capture/internal/ledger/entry"
 	"payment-capture/internal/verify"
 )
 
@@ -316,8 +316,8 @@ func TestFaultsOfTheLedger(t *testing.T) {
 		"two attempts": {func(w *world) {
 			w.send(order{id: "e1"})
 			w.attempt("e1")
-			earlier := ledger.EncodeAttempt(event.Attempt{First: noon.Add(-time.Hour), Encoding: 1})
-			w.produce(&kgo.Record{Topic: ledgers, Partition: 1, Key: ledger.KindAttempt.Key("e1"), Value: earlier})
+			earlier := entry.EncodeAttempt(event.Attempt{First: noon.Add(-time.Hour), Encoding: 1})
+			w.produce(&kgo.Record{Topic: ledgers, Partition: 1, Key: entry.AttemptKey("e1", "owner"), Value: earlier})
 		}, []want{{verify.UndecidedAttempt, "e1"}}, []string{"attempted at 2026-11-23T11:00:00Z"}},
 		"a decision without an event": {func(w *world) {
 			other := *w.send(order{id: "e1"}).event

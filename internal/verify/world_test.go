@@ -15,7 +15,7 @@ import (
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
 	"payment-capture/internal/kafkatest"
-	"payment-capture/internal/ledger"
+	"payment-capture/internal/ledger/entry"
 	"payment-capture/internal/money"
 	"payment-capture/internal/verify"
 )
@@ -236,11 +236,11 @@ func (w *world) decide(id string, d event.Decision, changes ...func(*kgo.Record)
 	if d.At.IsZero() {
 		d.At = noon.Add(time.Second)
 	}
-	value, err := ledger.EncodeDecision(&d)
+	value, err := entry.EncodeDecision(&d)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r := &kgo.Record{Topic: w.conf.Topics.Ledger, Key: ledger.KindDecision.Key(id), Value: value}
+	r := &kgo.Record{Topic: w.conf.Topics.Ledger, Key: entry.DecisionKey(id), Value: value}
 	for _, change := range changes {
 		change(r)
 	}
@@ -262,8 +262,8 @@ func (w *world) decideParked(id string, p event.ParkInfo, at time.Time) {
 // attempt writes an attempt into the ledger.
 func (w *world) attempt(id string) {
 	w.t.Helper()
-	value := ledger.EncodeAttempt(event.Attempt{First: noon, Encoding: 1})
-	w.produce(&kgo.Record{Topic: w.conf.Topics.Ledger, Key: ledger.KindAttempt.Key(id), Value: value})
+	value := entry.EncodeAttempt(event.Attempt{First: noon, Encoding: 1})
+	w.produce(&kgo.Record{Topic: w.conf.Topics.Ledger, Key: entry.AttemptKey(id, "owner"), Value: value})
 }
 
 // process publishes the outcome of an event and writes the decision, as the service does.

@@ -1,0 +1,191 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"payment-capture/internal/ledger/entry"
+	"payment-capture/internal/ledger/store"
+)
+
+// applier puts the records of the topic into the store. It reads what is not committed:
+// an attempt counts as soon as it is there, and the records of a transaction wait here
+// for its end. So an open transaction delays no attempt.
+type applier struct {
+	l     *Ledger
+	batch *store.Batch
+	read  map[int32]store.Position
+	open  map[int32]map[int64]*transaction // by partition and producer id
+
+	// Of the present batch:
+	changes []change
+	added   map[string][]change // the attempts that were added, by event id
+}
+
+// transaction has the records of an open transaction in one partition.
+type transaction struct {
+	start   int64
+	records []*kgo.Record
+}
+
+func newApplier(l *Ledger, s *store.Store, read map[int32]store.Position) *applier {
+	return &applier{
+		l: l, batch: s.NewBatch(), read: make(map[int32]store.Position), open: make(map[int32]map[int64]*transaction),
+		added: make(map[string][]change),
+	}
+}
+
+// apply puts what was fetched into the store. The error halts, or is the store's.
+func (a *applier) apply(fetches kgo.Fetches) error {
+	a.batch.Reset()
+	clear(a.changes) // they hold on to what was read
+	a.changes = a.changes[:0]
+	clear(a.added)
+	clear(a.read)
+	records := 0
+	for it := fetches.RecordIter(); !it.Done(); {
+		r := it.Next()
+		records++
+		if err := a.add(r); err != nil {
+			if errors.Is(err, entry.ErrUnreadable) {
+				return &haltError{causeUnreadable, fmt.Sprintf("ledger_unreadable: offset %d of partition %d of topic %q: %v", r.Offset, r.Partition,
+					a.l.conf.Topic, err)}
+			}
+			return err
+		}
+		a.read[r.Partition] = store.Position{Next: r.Offset + 1, Epoch: r.LeaderEpoch}
+	}
+	if records == 0 {
+		return nil
+	}
+	for partition, p := range a.read {
+		p.From = p.Next
+		for _, t := range a.open[partition] {
+			p.From = min(p.From, t.start)
+		}
+		a.read[partition] = p
+		a.batch.SetPosition(partition, p)
+	}
+	if err := a.batch.Commit(); err != nil {
+		return err
+	}
+	a.publish(fetches, records)
+	return nil
+}
+
+// publish shows what the store has now.
+func (a *applier) publish(fetches kgo.Fetches, records int) {
+	l := a.l
+	l.claims.apply(a.changes)
+	for i := range a.changes {
+		if c := &a.changes[i]; c.owner == "" {
+			l.pending.readBack(c.id, c.decision)
+		}
+	}
+	ends := make(map[int32]int64)
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) { ends[p.Partition] = p.HighWatermark })
+	l.watermarks.saw(ends)
+	l.watermarks.advance(a.read, records)
+	l.conf.Metrics.read(records, l.watermarks.progress().behind)
+}
+
+// add adds a record, or keeps it for the end of its transaction.
+func (a *applier) add(r *kgo.Record) error {
+	switch {
+	case r.Attrs.IsControl():
+		return a.end(r)
+	case !r.Attrs.IsTransactional():
+		return a.entry(r)
+	}
+	open := a.open[r.Partition]
+	if open == nil {
+		open = make(map[int64]*transaction)
+		a.open[r.Partition] = open
+	}
+	t := open[r.ProducerID]
+	if t == nil {
+		t = &transaction{start: r.Offset}
+		open[r.ProducerID] = t
+	}
+	t.records = append(t.records, r)
+	return nil
+}
+
+// The types of a control record that end a transaction: the second of two 16-bit numbers
+// in its key.
+const (
+	controlAbort  = 0
+	controlCommit = 1
+)
+
+// end ends the transaction of a marker.
+func (a *applier) end(marker *kgo.Record) error {
+	if len(marker.Key) < 4 {
+		return nil
+	}
+	kind := binary.BigEndian.Uint16(marker.Key[2:])
+	t := a.open[marker.Partition][marker.ProducerID]
+	if t == nil || (kind != controlAbort && kind != controlCommit) {
+		return nil
+	}
+	delete(a.open[marker.Partition], marker.ProducerID)
+	if kind == controlAbort {
+		return nil
+	}
+	for _, r := range t.records {
+		if err := a.entry(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry adds an entry of the ledger to the batch.
+func (a *applier) entry(r *kgo.Record) error {
+	kind, id, owner, err := entry.ParseKey(r.Key)
+	if err != nil {
+		return err
+	}
+	c := change{id: id, owner: owner, partition: r.Partition, offset: r.Offset}
+	switch {
+	case kind == entry.KindAttempt && r.Value == nil:
+		a.batch.DeleteAttempt(id, owner)
+	case kind == entry.KindAttempt:
+		attempt, err := entry.DecodeAttempt(r.Value)
+		if err != nil {
+			return err
+		}
+		c.attempt = &attempt
+		a.batch.PutAttempt(store.Attempt{ID: id, Owner: owner, Partition: r.Partition, Offset: r.Offset, Value: r.Value})
+		a.added[id] = append(a.added[id], c)
+	case r.Value == nil:
+		a.batch.DeleteDecision(id)
+	default:
+		rank, at, reference, err := entry.Summary(r.Value)
+		if err != nil {
+			return err
+		}
+		c.reference, c.decision = reference, store.Decision{Rank: store.Rank(rank), At: at, Value: r.Value}
+		a.batch.PutDecision(id, reference, c.decision)
+		a.endAttempts(&c)
+	}
+	a.changes = append(a.changes, c)
+	return nil
+}
+
+// endAttempts removes the attempts that lie before a decision on their event.
+func (a *applier) endAttempts(c *change) {
+	for _, added := range a.added[c.id] {
+		if added.partition == c.partition && added.offset < c.offset {
+			a.batch.DeleteAttempt(c.id, added.owner)
+		}
+	}
+	for _, open := range a.l.claims.of(c.id) {
+		if open.partition == c.partition && open.offset < c.offset {
+			a.batch.DeleteAttempt(c.id, open.owner)
+		}
+	}
+}

@@ -1,0 +1,328 @@
+package ledger
+
+import (
+	"math"
+	"slices"
+	"sync"
+
+	"payment-capture/internal/event"
+)
+
+// Claims decide which of several instances may call the API first. Two instances can
+// have copies of one event, or two events of one order, at the same time, because
+// producers with different partitioners put them into different partitions of the
+// input. All attempts under an external reference lie in one partition of the ledger,
+// so their offsets put them into one order that all instances see.
+//
+// An instance claims an event before it looks the event up. Then it writes its attempt,
+// and waits until its own follower delivers it: now it has seen everything that lies
+// before. If nothing that matters has come since it looked, it is the first and may
+// call. Otherwise it withdraws the attempt, looks again, and waits for those ahead of it.
+
+// ClaimConfig says which attempts matter to a claim. Its functions must not wait.
+type ClaimConfig struct {
+	// Resumes reports whether attempts of an input partition are this instance's to
+	// resume, because it owns the partition now.
+	Resumes func(input int32) bool
+	// Rival reports whether another event of the same reference with this attempt must be
+	// decided first; nil: none must.
+	Rival func(event.Attempt) bool
+}
+
+// Claim is this instance's claim on an event. Only one goroutine may use it.
+type Claim struct {
+	l             *Ledger
+	id, reference string
+	conf          ClaimConfig
+
+	// The following are guarded by claims.mu.
+	takeOver bool
+	// position is the offset of the earliest attempt that is this instance's to resume.
+	// Attempts behind it wait for this claim.
+	position  int64
+	disturbed bool          // something that matters has come since the claim was made
+	changed   chan struct{} // closed at the next change of what may be ahead; nil: nobody waits
+	write     *write        // under way; nil: none
+}
+
+// noPosition is the position of a claim without an attempt: all others are ahead.
+const noPosition = math.MaxInt64
+
+// openAttempt is an attempt without a decision.
+type openAttempt struct {
+	id, owner string
+	partition int32
+	offset    int64
+	attempt   *event.Attempt
+}
+
+// index is a list of values for each text.
+type index[T comparable] map[string][]T
+
+func (x index[T]) add(key string, value T) { x[key] = append(x[key], value) }
+
+func (x index[T]) remove(key string, value T) {
+	rest := slices.DeleteFunc(x[key], func(other T) bool { return other == value })
+	if len(rest) == 0 {
+		delete(x, key)
+		return
+	}
+	x[key] = rest
+}
+
+// claims has the open attempts of all instances as the topic has them, and the claims
+// of this one.
+type claims struct {
+	owner   string // of this process's attempts
+	changes *changes
+	pending *pendingDecisions
+
+	mu          sync.Mutex
+	byID        index[*openAttempt]
+	byReference index[*openAttempt]
+	held        index[*Claim] // by event id
+	heldUnder   index[*Claim] // by reference
+}
+
+func newClaims(owner string, pending *pendingDecisions, changes *changes) *claims {
+	c := &claims{owner: owner, pending: pending, changes: changes, held: make(index[*Claim]), heldUnder: make(index[*Claim])}
+	c.clearLocked()
+	return c
+}
+
+func (c *claims) clearLocked() {
+	c.byID, c.byReference = make(index[*openAttempt]), make(index[*openAttempt])
+}
+
+// Claim claims an event. Make the claim before the event is looked up, and close it.
+func (l *Ledger) Claim(id, reference string, conf ClaimConfig) *Claim {
+	c := &Claim{l: l, id: id, reference: reference, conf: conf}
+	l.claims.mu.Lock()
+	defer l.claims.mu.Unlock()
+	l.claims.held.add(id, c)
+	l.claims.heldUnder.add(reference, c)
+	c.aheadLocked()
+	return c
+}
+
+// Close gives the claim up. The attempt stays.
+func (c *Claim) Close() {
+	c.l.claims.mu.Lock()
+	defer c.l.claims.mu.Unlock()
+	c.l.claims.held.remove(c.id, c)
+	c.l.claims.heldUnder.remove(c.reference, c)
+}
+
+// Ahead returns an event with an attempt that goes before this claim, and a channel
+// that is closed when that may have changed; "": there is none.
+func (c *Claim) Ahead() (id string, changed <-chan struct{}) {
+	c.l.claims.mu.Lock()
+	defer c.l.claims.mu.Unlock()
+	first := c.aheadLocked()
+	if first == nil {
+		return "", nil
+	}
+	if c.changed == nil {
+		c.changed = make(chan struct{})
+	}
+	return first.id, c.changed
+}
+
+// TakeOver makes all attempts on the event this instance's to resume, because nobody
+// else has resumed them for too long.
+func (c *Claim) TakeOver() {
+	c.l.claims.mu.Lock()
+	defer c.l.claims.mu.Unlock()
+	c.takeOver = true
+	c.aheadLocked()
+}
+
+// aheadLocked returns the earliest attempt ahead of the claim; nil: none. It sets the
+// claim's position.
+func (c *Claim) aheadLocked() (first *openAttempt) {
+	k := c.l.claims
+	c.position = noPosition
+	for _, a := range k.byID[c.id] {
+		if c.resumes(a) {
+			c.position = min(c.position, a.offset)
+		}
+	}
+	for _, attempts := range [][]*openAttempt{k.byID[c.id], k.byReference[c.reference]} {
+		for _, a := range attempts {
+			if c.behind(a) && (first == nil || a.offset < first.offset) && !k.pending.decided(a) {
+				first = a
+			}
+		}
+	}
+	return first
+}
+
+func (c *Claim) resumes(a *openAttempt) bool { return c.takeOver || c.conf.Resumes(a.attempt.Input) }
+
+// behind reports whether an attempt goes before this claim.
+func (c *Claim) behind(a *openAttempt) bool {
+	if a.offset >= c.position {
+		return false
+	}
+	if a.id == c.id {
+		return !c.resumes(a)
+	}
+	return c.conf.Rival != nil && c.conf.Rival(*a.attempt)
+}
+
+// change is what a record of the topic does to the open attempts.
+type change struct {
+	id, owner, reference string // no owner: a decision
+	partition            int32
+	offset               int64
+	attempt              *event.Attempt // nil: it was withdrawn, or decided
+	decision             decision       // no rank: it was taken back
+}
+
+// apply applies records in their order, after the store has them.
+func (c *claims) apply(all []change) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range all {
+		switch r := &all[i]; {
+		case r.owner == "":
+			c.decidedLocked(r)
+		case r.attempt == nil:
+			c.withdrawnLocked(r)
+		default:
+			c.attemptedLocked(r)
+		}
+		c.changes.bump(all[i].id)
+	}
+}
+
+// reset replaces the open attempts by those of a store that was opened.
+func (c *claims) reset(attempts []*openAttempt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.clearLocked()
+	for _, a := range attempts {
+		c.byID.add(a.id, a)
+		c.byReference.add(a.attempt.Reference, a)
+	}
+	for _, held := range c.held {
+		for _, claim := range held {
+			claim.disturbed = true
+			claim.wakeLocked()
+		}
+	}
+	c.changes.bumpAll()
+}
+
+func (c *claims) attemptedLocked(r *change) {
+	a := &openAttempt{id: r.id, owner: r.owner, partition: r.partition, offset: r.offset, attempt: r.attempt}
+	c.removeLocked(r.id, func(older *openAttempt) bool {
+		if older.owner != a.owner {
+			return false
+		}
+		a.offset = min(a.offset, older.offset) // written twice: the first one counts for the order
+		return true
+	})
+	c.byID.add(a.id, a)
+	c.byReference.add(a.attempt.Reference, a)
+	for _, claim := range c.held[a.id] {
+		if a.owner == c.owner && claim.write.delivered(r, claim.disturbed) {
+			claim.position = min(claim.position, a.offset)
+		} else if claim.behind(a) {
+			claim.disturbed = true
+		}
+	}
+	for _, claim := range c.heldUnder[a.attempt.Reference] {
+		if claim.id != a.id && claim.behind(a) {
+			claim.disturbed = true
+		}
+	}
+	c.wakeLocked(a.id, a.attempt.Reference)
+}
+
+func (c *claims) withdrawnLocked(r *change) {
+	for _, a := range c.removeLocked(r.id, func(a *openAttempt) bool { return a.owner == r.owner }) {
+		c.wakeLocked(a.id, a.attempt.Reference)
+	}
+	for _, claim := range c.held[r.id] {
+		if r.owner == c.owner {
+			claim.write.delivered(r, false)
+		}
+		// Those that waited behind the attempt are ahead now.
+		claim.disturbed = claim.disturbed || claim.aheadLocked() != nil
+	}
+}
+
+// decidedLocked ends the attempts on an event that lie before its decision. Only a
+// decision of this process was known to its claims before.
+func (c *claims) decidedLocked(r *change) {
+	if r.decision.Rank != 0 {
+		c.removeLocked(r.id, func(a *openAttempt) bool { return a.partition == r.partition && a.offset < r.offset })
+	}
+	if !c.pending.has(r.id, r.decision.At) {
+		for _, claim := range c.held[r.id] {
+			claim.disturbed = true
+		}
+		for _, claim := range c.heldUnder[r.reference] {
+			claim.disturbed = claim.disturbed || claim.conf.Rival != nil
+		}
+	}
+	c.wakeLocked(r.id, r.reference)
+}
+
+func (c *claims) removeLocked(id string, which func(*openAttempt) bool) (removed []*openAttempt) {
+	for _, a := range slices.Clone(c.byID[id]) {
+		if which(a) {
+			c.byID.remove(id, a)
+			c.byReference.remove(a.attempt.Reference, a)
+			removed = append(removed, a)
+		}
+	}
+	return removed
+}
+
+func (c *claims) wakeLocked(id, reference string) {
+	for _, claims := range [][]*Claim{c.held[id], c.heldUnder[reference]} {
+		for _, claim := range claims {
+			claim.wakeLocked()
+		}
+	}
+}
+
+func (c *Claim) wakeLocked() {
+	if c.changed != nil {
+		close(c.changed)
+		c.changed = nil
+	}
+}
+
+// of returns the open attempts on an event.
+func (c *claims) of(id string) []openAttempt {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []openAttempt
+	for _, a := range c.byID[id] {
+		all = append(all, *a)
+	}
+	return all
+}
+
+// under returns the ids of the events with an open attempt under a reference.
+func (c *claims) under(reference string) (ids []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range c.byReference[reference] {
+		ids = append(ids, a.id)
+	}
+	return ids
+}
+
+// undecided returns the ids of the events with an open attempt.
+func (c *claims) undecided() (ids []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range c.byID {
+		ids = append(ids, id)
+	}
+	return ids
+}

@@ -1,0 +1,358 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Pebble ends the process if it cannot write its manifest, repeats a failed
+// flush at once and for ever, and does not release a writer that waits for one.
+// So a full disk is handled below Pebble: a write that finds no room waits for
+// room, and Pebble does not learn of it.
+
+// The pauses after a write that failed: doubled with each failure in a row.
+const (
+	diskPauseFirst = time.Second
+	diskPauseMost  = 5 * time.Second
+)
+
+// diskLogEvery is how often a disk that stays full is logged.
+const diskLogEvery = time.Minute
+
+// DiskState tracks failures of the disk under the local store. It outlives the
+// stores of a ledger.
+type DiskState struct {
+	log *slog.Logger
+
+	failing atomic.Bool // fails > 0, for reading without the lock
+
+	mu     sync.Mutex
+	fails  int       // failed writes in a row; guarded by mu
+	text   string    // what failed, its cause and the remedy; guarded by mu
+	since  time.Time // when the first of them failed; guarded by mu
+	logged time.Time // when this was logged last; guarded by mu
+	warned bool      // a failure was logged, so recovery is logged too; guarded by mu
+}
+
+// NewDiskState returns the state of a disk that did not fail.
+func NewDiskState(log *slog.Logger) *DiskState {
+	return &DiskState{log: log}
+}
+
+// failed records a failed write and returns how long to wait before the next one.
+func (s *DiskState) failed(text string) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.fails++
+	s.text = text
+	if s.fails == 1 {
+		s.since = now
+		s.failing.Store(true)
+	}
+	wait := diskPauseMost
+	if s.fails < 4 {
+		wait = min(wait, diskPauseFirst<<(s.fails-1))
+	}
+	if s.logged.IsZero() || now.Sub(s.logged) >= diskLogEvery {
+		s.logged, s.warned = now, true
+		s.log.Warn("local store of the ledger cannot be written", slog.String("error", text),
+			slog.Int("failures", s.fails), slog.Float64("retry_seconds", wait.Seconds()))
+	}
+	return wait
+}
+
+// succeeded records a write that shows that the disk has room again.
+func (s *DiskState) succeeded() {
+	if !s.failing.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fails == 0 {
+		return
+	}
+	s.fails, s.text = 0, ""
+	s.failing.Store(false)
+	if s.warned {
+		s.warned = false
+		s.log.Info("local store of the ledger can be written again", slog.Float64("failed_seconds", time.Since(s.since).Seconds()))
+	}
+}
+
+// Reason returns why the store cannot be written now, or "".
+func (s *DiskState) Reason() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text
+}
+
+// disk is the file system of one store. A write that fails because the disk is
+// full is repeated until there is room, and once the store is open so is one that
+// fails otherwise. The write of a table fails after a pause instead, because
+// Pebble then removes the unfinished table, which makes room, and writes it again.
+//
+// After freeze nothing is written any more, and every write succeeds: what is on
+// the disk is what a crash at that moment leaves. So a store on a full disk can
+// be closed.
+type disk struct {
+	vfs.FS
+	dir   string // shown, and asked for its free space
+	state *DiskState
+
+	end    sync.Once
+	ending chan struct{} // closed by close
+	frozen atomic.Bool
+	// opened: the store is open. Before, the caller of an operation that fails for
+	// another reason than a full disk has another directory to turn to.
+	opened atomic.Bool
+}
+
+func newDisk(fs vfs.FS, dir string, state *DiskState) *disk {
+	return &disk{FS: fs, dir: dir, state: state, ending: make(chan struct{})}
+}
+
+// close ends the waiting for room: from now on a write that fails freezes the
+// disk.
+func (d *disk) close() { d.end.Do(func() { close(d.ending) }) }
+
+// freeze drops all later writes.
+func (d *disk) freeze() {
+	d.frozen.Store(true)
+	d.close()
+}
+
+// Unwrap implements [vfs.FS].
+func (d *disk) Unwrap() vfs.FS { return d.FS }
+
+// isFull reports whether an error means that the disk is full.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// describe names the store's directory, the cause, the free space and the remedy.
+func (d *disk) describe(err error) string {
+	if no, ok := errors.AsType[syscall.Errno](err); ok {
+		err = no // without the name of a file that changes with every try
+	}
+	room := "free space unknown"
+	for at, dir := "", d.dir; at != dir; at, dir = dir, d.PathDir(dir) { // it may not be made yet
+		if usage, usageErr := d.GetDiskUsage(dir); usageErr == nil {
+			room = fmt.Sprintf("%d bytes free", usage.AvailBytes)
+			break
+		}
+	}
+	remedy := "check the volume"
+	if isFull(err) {
+		remedy = "free space or enlarge the volume"
+	}
+	return fmt.Sprintf("write local store of the ledger in %s: %v, %s; %s, the service then continues by itself", d.dir, err, room, remedy)
+}
+
+// pause records a failed write and waits before the next one. It reports false if
+// the disk is frozen now.
+func (d *disk) pause(err error) bool {
+	wait := d.state.failed(d.describe(err))
+	select {
+	case <-d.ending:
+	case <-time.After(wait):
+		return true
+	}
+	d.frozen.Store(true)
+	return false
+}
+
+// do runs a write until it does not fail any more. A frozen disk drops it.
+func (d *disk) do(write func() error) error {
+	failed := false
+	for {
+		if d.frozen.Load() {
+			return nil
+		}
+		err := write()
+		if err == nil || (!isFull(err) && !d.opened.Load()) {
+			if err == nil && failed {
+				d.state.succeeded()
+			}
+			return err
+		}
+		failed = true
+		d.pause(err)
+	}
+}
+
+// table runs the write of a table. Pebble repeats a table that failed at once,
+// whatever the cause is, so every failure waits here.
+func (d *disk) table(write func() error) error {
+	if d.frozen.Load() {
+		return nil
+	}
+	err := write()
+	if err == nil || d.pause(err) {
+		return err
+	}
+	return nil
+}
+
+func (d *disk) of(name string) func(func() error) error {
+	if strings.HasSuffix(name, ".sst") {
+		return d.table
+	}
+	return d.do
+}
+
+// open runs what opens a file for writing. Of a frozen disk the file is none
+// that lasts.
+func (d *disk) open(name string, open func() (vfs.File, error)) (vfs.File, error) {
+	write := d.of(name)
+	var f vfs.File
+	err := write(func() (err error) {
+		f, err = open()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if f == nil { // frozen
+		if f, err = vfs.NewMem().Create("dropped", vfs.WriteCategoryUnspecified); err != nil {
+			return nil, err
+		}
+	}
+	return &diskFile{File: f, disk: d, write: write, isTable: strings.HasSuffix(name, ".sst")}, nil
+}
+
+// Create implements [vfs.FS].
+func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.open(name, func() (vfs.File, error) { return d.FS.Create(name, category) })
+}
+
+// OpenReadWrite implements [vfs.FS].
+func (d *disk) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return d.open(name, func() (vfs.File, error) { return d.FS.OpenReadWrite(name, category, opts...) })
+}
+
+// ReuseForWrite implements [vfs.FS].
+func (d *disk) ReuseForWrite(oldName, newName string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.open(newName, func() (vfs.File, error) { return d.FS.ReuseForWrite(oldName, newName, category) })
+}
+
+// OpenDir implements [vfs.FS].
+func (d *disk) OpenDir(name string) (vfs.File, error) {
+	f, err := d.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &diskFile{File: f, disk: d, write: d.do}, nil
+}
+
+// Link implements [vfs.FS].
+func (d *disk) Link(oldName, newName string) error {
+	return d.do(func() error { return d.FS.Link(oldName, newName) })
+}
+
+// Remove implements [vfs.FS].
+func (d *disk) Remove(name string) error {
+	if d.frozen.Load() {
+		return nil
+	}
+	return d.FS.Remove(name)
+}
+
+// RemoveAll implements [vfs.FS].
+func (d *disk) RemoveAll(name string) error {
+	if d.frozen.Load() {
+		return nil
+	}
+	return d.FS.RemoveAll(name)
+}
+
+// Rename implements [vfs.FS].
+func (d *disk) Rename(oldName, newName string) error {
+	return d.do(func() error { return d.FS.Rename(oldName, newName) })
+}
+
+// MkdirAll implements [vfs.FS].
+func (d *disk) MkdirAll(dir string, perm os.FileMode) error {
+	return d.do(func() error { return d.FS.MkdirAll(dir, perm) })
+}
+
+// Lock implements [vfs.FS]. A frozen disk refuses it.
+func (d *disk) Lock(name string) (lock io.Closer, err error) {
+	err = d.do(func() error {
+		lock, err = d.FS.Lock(name)
+		return err
+	})
+	if err == nil && lock == nil {
+		err = context.Canceled
+	}
+	return lock, err
+}
+
+// diskFile is a file that is written.
+type diskFile struct {
+	vfs.File
+	disk    *disk
+	write   func(func() error) error
+	isTable bool
+}
+
+// Write implements [vfs.File].
+func (f *diskFile) Write(p []byte) (int, error) {
+	n := 0
+	err := f.write(func() error {
+		more, err := f.File.Write(p[n:])
+		n += more
+		return err
+	})
+	if err == nil {
+		n = len(p)
+	}
+	return n, err
+}
+
+// WriteAt implements [vfs.File].
+func (f *diskFile) WriteAt(p []byte, at int64) (int, error) {
+	n := 0
+	err := f.write(func() error {
+		more, err := f.File.WriteAt(p[n:], at+int64(n))
+		n += more
+		return err
+	})
+	if err == nil {
+		n = len(p)
+	}
+	return n, err
+}
+
+// Sync implements [vfs.File].
+func (f *diskFile) Sync() error { return f.write(f.File.Sync) }
+
+// SyncTo implements [vfs.File].
+func (f *diskFile) SyncTo(length int64) (full bool, err error) {
+	err = f.write(func() error {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
+}
+
+// SyncData implements [vfs.File]. It is the last write of a table: one that is
+// on the disk shows that there is room.
+func (f *diskFile) SyncData() error {
+	err := f.write(f.File.SyncData)
+	if err == nil && f.isTable && !f.disk.frozen.Load() {
+		f.disk.state.succeeded()
+	}
+	return err
+}

@@ -1,0 +1,207 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Position states how far a partition was read.
+type Position struct {
+	Next  int64 // the offset after the last record that was read
+	Epoch int32 // the leader epoch of that record; -1: not known
+	// From is where reading continues: the start of the earliest transaction that was open,
+	// or Next.
+	From int64
+}
+
+func (p Position) append(to []byte) []byte {
+	for _, n := range [...]int64{p.Next, int64(p.Epoch), p.From} {
+		to = binary.AppendVarint(to, n)
+	}
+	return to
+}
+
+func readPosition(value []byte) (Position, error) {
+	var ns [3]int64
+	for i := range ns {
+		v, n := binary.Varint(value)
+		if n <= 0 {
+			return Position{}, fmt.Errorf("%w: a position", errDamaged)
+		}
+		ns[i], value = v, value[n:]
+	}
+	return Position{Next: ns[0], Epoch: int32(ns[1]), From: ns[2]}, nil //nolint:gosec // G115: append wrote it
+}
+
+// each calls a function with the keys and values in the range of an iterator. They are
+// good until it returns.
+func (s *Store) each(ctx context.Context, opts *pebble.IterOptions, use func(key, value []byte) error) error {
+	it, err := s.db.NewIterWithContext(ctx, opts)
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		var value []byte
+		if value, err = it.ValueAndErr(); err == nil {
+			err = use(it.Key(), value)
+		}
+	}
+	return errors.Join(err, it.Error(), it.Close())
+}
+
+// Positions returns how far each partition was read; a partition that was never read is
+// missing.
+func (s *Store) Positions() (map[int32]Position, error) {
+	found := make(map[int32]Position)
+	return found, s.each(context.Background(), bounds(positionPrefix), func(key, value []byte) error {
+		if len(key) != 5 {
+			return fmt.Errorf("%w: a partition", errDamaged)
+		}
+		p, err := readPosition(value)
+		found[int32(binary.BigEndian.Uint32(key[1:]))] = p //nolint:gosec // G115: positionKey wrote it
+		return err
+	})
+}
+
+// Attempt is an open attempt on an event.
+type Attempt struct {
+	ID, Owner string
+	Partition int32
+	Offset    int64
+	Value     []byte
+}
+
+func (a Attempt) append(to []byte) []byte {
+	to = binary.AppendVarint(binary.AppendVarint(to, int64(a.Partition)), a.Offset)
+	return append(to, a.Value...)
+}
+
+func readAttempt(key, value []byte) (Attempt, error) {
+	length, n := binary.Uvarint(key[1:])
+	partition, m := binary.Varint(value)
+	if n > 0 && m > 0 && length <= uint64(len(key)-1-n) {
+		id, owner := key[1+n:][:length], key[1+n:][length:]
+		if offset, o := binary.Varint(value[m:]); o > 0 {
+			return Attempt{
+				ID: string(id), Owner: string(owner), Partition: int32(partition), //nolint:gosec // G115: append wrote it
+				Offset: offset, Value: slices.Clone(value[m+o:]),
+			}, nil
+		}
+	}
+	return Attempt{}, fmt.Errorf("%w: an attempt", errDamaged)
+}
+
+// Attempts returns all open attempts.
+func (s *Store) Attempts() (as []Attempt, err error) {
+	err = s.each(context.Background(), bounds(attemptPrefix), func(key, value []byte) error {
+		a, err := readAttempt(key, value)
+		as = append(as, a)
+		return err
+	})
+	return as, err
+}
+
+// Decision returns the decision on an event.
+func (s *Store) Decision(id string) (d Decision, found bool, err error) {
+	var room [72]byte // more than an event id needs
+	row, closer, err := s.db.Get(decisionKey(room[:0], id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return Decision{}, false, nil
+	}
+	if err != nil {
+		return Decision{}, false, err
+	}
+	d, err = readDecision(slices.Clone(row))
+	return d, err == nil, errors.Join(err, closer.Close())
+}
+
+// Decisions calls a function with the decision on each event that has one, and the index
+// of its id. One iterator visits the events in the order of the store, which costs a third
+// of looking up each. The value is good until the function returns.
+func (s *Store) Decisions(ids []string, use func(i int, d Decision) error) (err error) {
+	if len(ids) == 0 {
+		return nil
+	}
+	type lookup struct {
+		key []byte
+		i   int
+	}
+	sorted := make([]lookup, len(ids))
+	room := make([]byte, 0, 20*len(ids))
+	for i, id := range ids {
+		n := len(room)
+		room = decisionKey(room, id)
+		sorted[i] = lookup{key: room[n:], i: i}
+	}
+	slices.SortFunc(sorted, func(a, b lookup) int { return slices.Compare(a.key, b.key) })
+	it, err := s.db.NewIter(bounds(decisionPrefix))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := it.Close(); err == nil {
+			err = e
+		}
+	}()
+	for _, l := range sorted {
+		if !it.SeekPrefixGE(l.key) {
+			if err := it.Error(); err != nil {
+				return err
+			}
+			continue // not decided
+		}
+		row, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		d, err := readDecision(row)
+		if err != nil {
+			return err
+		}
+		if err := use(l.i, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Under returns the ids of the decided events that were indexed under a reference. It may
+// return others, because the index has a hash of the reference and keeps entries of
+// decisions that were superseded: the caller compares the reference of each.
+func (s *Store) Under(reference string) (ids []string, err error) {
+	prefix := appendReference(nil, reference)
+	it, err := s.db.NewIter(bounds(referencePrefix))
+	if err != nil {
+		return nil, err
+	}
+	for ok := it.SeekPrefixGE(prefix); ok && err == nil; ok = it.Next() {
+		var id string
+		id, err = readID(it.Key()[len(prefix):])
+		ids = append(ids, id)
+	}
+	return ids, errors.Join(err, it.Error(), it.Close())
+}
+
+// All calls a function with every decision, in no particular order, until the function
+// returns an error. The value is good until the function returns.
+func (s *Store) All(ctx context.Context, use func(id string, d Decision) error) error {
+	return s.each(ctx, bounds(decisionPrefix), func(key, row []byte) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		id, err := readID(key[1:])
+		if err != nil {
+			return err
+		}
+		d, err := readDecision(row)
+		if err != nil {
+			return err
+		}
+		return use(id, d)
+	})
+}
