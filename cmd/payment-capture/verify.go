@@ -127,7 +127,7 @@ func (f *verifyFlags) config(c config.Config, log *slog.Logger) (verify.Config, 
 		Topics: verify.Topics{
 			Input: c.TopicInput, Captured: c.TopicCaptured, Rejected: c.TopicRejected, Parked: c.TopicParked, Ledger: c.TopicLedger,
 		},
-		OncePerReference: c.CaptureOncePer == config.OncePerReference,
+		Guard: app.Rules(c).Guard, DuplicateWindow: c.DuplicateWindow,
 	}
 	if f.noLedger {
 		conf.Topics.Ledger = ""

@@ -25,14 +25,14 @@ type captureState struct {
 	event   *event.ReadyToCapture
 	request mercadopago.Request
 	subject limiter.Subject
-	entry   event.Attempt  // as in the ledger; its First is zero while the ledger has none
-	prior   *event.Attempt // of an earlier owner; nil: none
-	began   time.Time      // when the event arrived
+	entry   event.Attempt   // as in the ledger; its First is zero while the ledger has none
+	prior   *event.Attempt  // of an earlier owner; nil: none
+	resent  *event.ParkInfo // why it was parked before an operator resent it; nil: it was not resent
+	began   time.Time       // when the event arrived
 	budget  budget
 
 	calls     int             // made so far
 	inherited bool            // an earlier owner wrote the attempt: it may have called
-	resent    bool            // by an operator, after it was parked
 	written   bool            // the attempt is in the ledger for this owner's calls
 	uncalled  bool            // it is, and no call was made since
 	counted   bool            // the last call counted against the budget
@@ -100,7 +100,7 @@ func (c *Capturer) whyNoCall(a *captureState) *event.ParkInfo {
 	if !a.entry.First.IsZero() && !a.untried() {
 		d.Prior = &a.entry
 	}
-	return c.conf.Evaluate(a.event, a.entry.Body, d, nil, time.Now()).Why
+	return c.conf.Evaluate(rules.Case{Event: a.event, Body: a.entry.Body}, d, time.Now()).Why
 }
 
 // passed returns the time since t by the clock that shows more: while a machine is

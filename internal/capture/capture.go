@@ -50,8 +50,9 @@ type Lease interface {
 	// PriorAttempt returns the earliest attempt without a decision from an earlier
 	// owner; nil: there is none.
 	PriorAttempt() *event.Attempt
-	// Resent reports whether an operator sent the event again after it was parked.
-	Resent() bool
+	// Resent returns why the event was parked before an operator resent it; nil: it was
+	// not resent.
+	Resent() *event.ParkInfo
 	// Bar returns why the event must not be charged, whatever the rules say; nil: nothing
 	// bars it.
 	Bar() *event.ParkInfo
@@ -151,16 +152,13 @@ func (c *Capturer) capture(ctx context.Context, a *captureState, lease Lease) (e
 // resume applies the rules to an event before its first call by this owner. They
 // may decide it, or have its payment looked up first.
 func (c *Capturer) resume(ctx context.Context, a *captureState, lease Lease) (_ event.Result, decided bool, err error) {
-	var captured *event.Outcome
-	if c.conf.OncePerReference {
-		known, err := lease.UnderReference(ctx)
-		if err != nil {
+	under := rules.Case{Event: a.event, Body: a.entry.Body}
+	if c.conf.Guard.ByReference() {
+		if under.Known, err = lease.UnderReference(ctx); err != nil {
 			return event.Result{}, false, &AbandonedError{Cause: err}
 		}
-		captured = rules.CapturedByAnother(a.event.ID, known)
 	}
-	d := rules.Disposition{Prior: a.prior, Resent: a.resent, Bar: lease.Bar()}
-	d = c.conf.Evaluate(a.event, a.entry.Body, d, captured, time.Now())
+	d := c.conf.Evaluate(under, rules.Disposition{Prior: a.prior, Resent: a.resent, Bar: lease.Bar()}, time.Now())
 	switch {
 	case d.Why != nil:
 		result, err := c.lookUp(ctx, a, lease, d.Why.Reason, d.Why.Detail)

@@ -9,6 +9,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/rules"
 )
 
 // competingLease is a lease with another content of the ledger at each read; the
@@ -151,7 +152,7 @@ func TestCompetingAttemptThatWasNotReadYet(t *testing.T) {
 		h.notSeen = []event.Known{openCompeting()}
 		a := newAPI(noAnswer())
 		a.found = []mercadopago.Found{find(seen(captured(), "7", time.Now()))}
-		c := newCapturer(a, func(c *config) { c.MaxTries, c.OncePerReference = 1, true })
+		c := newCapturer(a, func(c *config) { c.MaxTries, c.Guard = 1, rules.GuardReference })
 		d, err := c.Capture(t.Context(), newEvent(t), h)
 		if err != nil || ending(d) != "parked undecided" || !strings.Contains(d.ParkInfo.Detail, "event competing-1") {
 			t.Errorf("got %q, %v: %+v", ending(d), err, d)
@@ -167,7 +168,7 @@ func TestOnlyAttributionWaitsForTheLedger(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newLease(nil)
-		c := newCapturer(newAPI(noAnswer()), func(c *config) { c.MaxTries, c.OncePerReference = 1, true })
+		c := newCapturer(newAPI(noAnswer()), func(c *config) { c.MaxTries, c.Guard = 1, rules.GuardReference })
 		if d, err := c.Capture(t.Context(), newEvent(t), h); err != nil || ending(d) != "parked undecided" || h.caughtUp != 0 {
 			t.Errorf("got %q, %v; waited %d times", ending(d), err, h.caughtUp)
 		}

@@ -66,7 +66,7 @@ type lease struct {
 	waits  []string
 	// What the ledger has of the event, from earlier owners and from this one.
 	tried       *event.Attempt
-	resent      bool
+	resent      *event.ParkInfo
 	bar         *event.ParkInfo
 	under       []event.Known // the reference
 	notSeen     []event.Known // written by others, not read until CatchUp
@@ -79,7 +79,7 @@ type lease struct {
 
 func (h *lease) PriorAttempt() *event.Attempt { return h.tried }
 
-func (h *lease) Resent() bool { return h.resent }
+func (h *lease) Resent() *event.ParkInfo { return h.resent }
 
 func (h *lease) Bar() *event.ParkInfo { return h.bar }
 

@@ -13,13 +13,14 @@ import (
 	"payment-capture/internal/money"
 	"payment-capture/internal/replay"
 	"payment-capture/internal/rules"
+	"payment-capture/internal/secret"
 )
 
 // TestOneRuleBook generates records with their histories, and asserts that what the
 // service does with each is what replay plans and what ledger get reports.
 func TestOneRuleBook(t *testing.T) {
 	const cases = 3000
-	seen := make(map[rules.Action]int)
+	seen, duplicates := make(map[rules.Action]int), make(map[event.ParkReason]int)
 	shown := 0
 	for seed := range uint64(cases) {
 		synctest.Test(t, func(t *testing.T) {
@@ -27,6 +28,7 @@ func TestOneRuleBook(t *testing.T) {
 			book, c, now := g.rules(), g.recordCase(), time.Now()
 			want := g.serve(book, c)
 			seen[want.Action]++
+			duplicates[reason(want)]++
 			if got := book.Decide(c, now); got.Action != want.Action || reason(got) != reason(want) {
 				t.Errorf("case %d: the rules say %s %q, the service does %s %q: %+v", seed, got.Action, reason(got), want.Action, reason(want), c)
 			}
@@ -37,7 +39,7 @@ func TestOneRuleBook(t *testing.T) {
 				return
 			}
 			shown++
-			got := show.Of(c.Event.ID, c.History, c.Captured, show.Rules{Rules: book}, now).Next
+			got := show.Of(c.Event.ID, c.History, c.Known, show.Rules{Rules: book}, now).Next
 			if got.Action != want.Action || got.Reason != reason(want) {
 				t.Errorf("case %d: ledger get reports %s %q, the service does %s %q: %+v", seed, got.Action, got.Reason, want.Action, reason(want), c)
 			}
@@ -49,6 +51,11 @@ func TestOneRuleBook(t *testing.T) {
 	} {
 		if seen[a] < cases/200 {
 			t.Errorf("only %d of the cases end as %s", seen[a], a)
+		}
+	}
+	for _, r := range []event.ParkReason{event.ParkPossibleDuplicate, event.ParkReferenceCaptured} {
+		if duplicates[r] < cases/100 {
+			t.Errorf("only %d of the cases are parked as %s", duplicates[r], r)
 		}
 	}
 	if shown < cases/10 {
@@ -95,7 +102,7 @@ func pick[T any](g *generator, of ...T) T { return of[g.IntN(len(of))] }
 func (g *generator) rules() rules.Rules {
 	return rules.Rules{
 		Currency: "MXN", MaxEventAge: pick(g, 0, 24*time.Hour), MaxEventLead: pick(g, 0, time.Hour), KeyRetention: 24 * time.Hour,
-		OncePerReference: pick(g, true, false), Account: "main", Encoding: mercadopago.EncodingVersion,
+		Guard: pick(g, rules.GuardEvent, rules.GuardPayment, rules.GuardReference), DuplicateWindow: 168 * time.Hour, Account: "main", Encoding: mercadopago.EncodingVersion,
 	}
 }
 
@@ -122,9 +129,13 @@ func (g *generator) recordCase() rules.Case {
 			ExternalReference: of.ExternalReference,
 		}}, true)
 	case 5:
-		c.History.Decision = g.decision(of, event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkUndecided}}, true)
+		c.History.Decision = g.decision(of, event.Result{ParkInfo: &event.ParkInfo{
+			Reason: pick(g, event.ParkUndecided, event.ParkPossibleDuplicate),
+		}}, true)
 	default:
-		c.History.Decision = g.decision(of, event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkTooOld}}, false)
+		c.History.Decision = g.decision(of, event.Result{ParkInfo: &event.ParkInfo{
+			Reason: pick(g, event.ParkTooOld, event.ParkPossibleDuplicate),
+		}}, false)
 		if g.IntN(3) == 0 {
 			c.History.Attempt = g.attempt(pick(g, e, &other))
 		}
@@ -136,12 +147,32 @@ func (g *generator) recordCase() rules.Case {
 		}
 	}
 	if g.IntN(3) == 0 {
-		c.Captured = &event.Outcome{Type: event.TypeCaptured, EventID: "other-event", ExternalReference: e.ExternalReference, Amount: e.Amount}
+		c.Known = []event.Known{g.another(e)}
 	}
 	if g.IntN(3) == 0 {
 		c.Record = g.decision(e, event.Result{ParkInfo: &event.ParkInfo{Reason: event.ParkConflicting}}, false)
 	}
 	return c
+}
+
+// another returns another event of the reference that is decided, for the same payment or
+// another one.
+func (g *generator) another(e *event.ReadyToCapture) event.Known {
+	other := *e
+	other.ID = "other-event"
+	switch g.IntN(4) {
+	case 0:
+		other.PayerToken = secret.New("another-token")
+	case 1:
+		var err error
+		if other.Amount, err = money.Parse("1.00", "MXN"); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	return event.Known{EventID: other.ID, History: event.History{Decision: g.decision(&other, event.Result{Outcome: &event.Outcome{
+		Type: pick(g, event.TypeCaptured, event.TypeCaptured, event.TypeRejected), EventID: other.ID, ExternalReference: e.ExternalReference,
+		Amount: other.Amount, CapturedAt: time.Now().Add(-pick(g, time.Hour, 200*time.Hour)),
+	}}, true)}}
 }
 
 // attempt returns an attempt on an event, some of them not as this service would
@@ -216,18 +247,12 @@ func (g *generator) serve(book rules.Rules, c rules.Case) rules.Disposition {
 	case d.Action != rules.Evaluate:
 		return d
 	}
-	waits := d.Prior == nil && !book.Evaluate(c.Event, event.Fingerprint{}, d, nil, time.Now()).Until.IsZero()
+	waits := d.Prior == nil && !book.Evaluate(rules.Case{Event: c.Event}, d, time.Now()).Until.IsZero()
 	if waits {
 		time.Sleep(time.Until(c.Event.Time)) // as the pipeline does
 	}
 	a, h := newAPI(captured()), newLease(nil)
-	h.tried, h.resent = d.Prior, d.Resent
-	if c.Captured != nil {
-		h.under = []event.Known{{
-			EventID: c.Captured.EventID,
-			History: event.History{Decision: &event.Decision{Result: event.Result{Outcome: c.Captured}}},
-		}}
-	}
+	h.tried, h.resent, h.under = d.Prior, d.Resent, c.Known
 	decided, err := newCapturer(a, func(conf *config) { conf.Rules, conf.ReconcileFor = book, 0 }).Capture(g.t.Context(), c.Event, h)
 	if err != nil {
 		g.t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/rules"
 )
 
 // The attempt is in the ledger before the first call.
@@ -255,19 +256,24 @@ func TestPaymentOfAnotherEventIsNotFound(t *testing.T) {
 func TestOncePerReference(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		once bool
-		paid event.Outcome
-		want string
+		guard rules.Guard
+		paid  event.Outcome
+		want  string
 	}{
 		"captured for another event": {
-			true,
+			rules.GuardReference,
 			event.Outcome{Type: event.TypeCaptured, EventID: "first", PaymentID: "1"},
 			"parked reference_already_captured",
 		},
-		"rejected for another event":       {true, event.Outcome{Type: event.TypeRejected, EventID: "first", PaymentID: "1"}, isCaptured},
-		"captured for the event itself":    {true, event.Outcome{Type: event.TypeCaptured, EventID: "event-1", PaymentID: "1"}, isCaptured},
-		"captured, and once per event":     {false, event.Outcome{Type: event.TypeCaptured, EventID: "first", PaymentID: "1"}, isCaptured},
-		"captured for a reference of none": {true, event.Outcome{}, isCaptured},
+		"captured for the same payment": {
+			rules.GuardPayment,
+			event.Outcome{Type: event.TypeCaptured, EventID: "first", PaymentID: "1", CapturedAt: time.Now()},
+			"parked possible_duplicate",
+		},
+		"rejected for another event":       {rules.GuardReference, event.Outcome{Type: event.TypeRejected, EventID: "first", PaymentID: "1"}, isCaptured},
+		"captured for the event itself":    {rules.GuardReference, event.Outcome{Type: event.TypeCaptured, EventID: "event-1", PaymentID: "1"}, isCaptured},
+		"captured, and once per event":     {rules.GuardEvent, event.Outcome{Type: event.TypeCaptured, EventID: "first", PaymentID: "1"}, isCaptured},
+		"captured for a reference of none": {rules.GuardReference, event.Outcome{}, isCaptured},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -275,7 +281,7 @@ func TestOncePerReference(t *testing.T) {
 				h := newLease(nil)
 				h.under = []event.Known{knownOutcome(test.paid)}
 				a := newAPI(captured())
-				d, err := newCapturer(a, func(c *config) { c.OncePerReference = test.once }).Capture(t.Context(), newEvent(t), h)
+				d, err := newCapturer(a, func(c *config) { c.Guard, c.DuplicateWindow = test.guard, time.Hour }).Capture(t.Context(), newEvent(t), h)
 				if err != nil || ending(d) != test.want {
 					t.Fatalf("got %q, %v; want %q", ending(d), err, test.want)
 				}
@@ -295,9 +301,9 @@ func TestResentEventsAreNotTooOld(t *testing.T) {
 			e := newEvent(t)
 			e.Time = time.Now().Add(-48 * time.Hour)
 			h := newLease(nil)
-			h.resent = resent
 			want := "parked too_old"
 			if resent {
+				h.resent = &event.ParkInfo{Reason: event.ParkTooOld}
 				want = isCaptured
 			}
 			if d, err := newCapturer(newAPI(captured())).Capture(t.Context(), e, h); err != nil || ending(d) != want {

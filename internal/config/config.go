@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
@@ -17,6 +19,7 @@ import (
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
 	"payment-capture/internal/money"
+	"payment-capture/internal/rules"
 	"payment-capture/internal/secret"
 )
 
@@ -63,7 +66,8 @@ type Config struct {
 	CaptureMaxEventAge    time.Duration `envconfig:"CAPTURE_MAX_EVENT_AGE" default:"168h" desc:"maximum age of an event that the ledger does not know; older ones are parked, not charged; 0 disables"`
 	CaptureMaxEventLead   time.Duration `envconfig:"CAPTURE_MAX_EVENT_LEAD" default:"1h" desc:"maximum distance of an event time in the future; events more than 5m ahead wait for their time, events beyond this are parked; 0: none waits"`
 	EventTimeRequired     bool          `envconfig:"EVENT_TIME_REQUIRED" default:"false" desc:"park events without a time attribute as invalid, instead of using the record timestamp"`
-	CaptureOncePer        string        `envconfig:"CAPTURE_ONCE_PER" default:"event" desc:"charge at most once per event id (event) or also per external reference (reference)"`
+	CaptureOncePer        string        `envconfig:"CAPTURE_ONCE_PER" default:"payment" desc:"charge at most once per event id (event); also per external reference, amount, currency and payer within CAPTURE_DUPLICATE_WINDOW (payment); or also per external reference (reference)"`
+	DuplicateWindow       time.Duration `envconfig:"CAPTURE_DUPLICATE_WINDOW" default:"168h" desc:"with CAPTURE_ONCE_PER=payment: time after a capture in which another event for the same payment is parked"`
 	ReplayedOutcomes      string        `envconfig:"REPLAYED_OUTCOMES" default:"emit" desc:"outcomes of events that were decided before: emit publishes them again, marked replayed; suppress does not"`
 	IdempotencyKeyHorizon time.Duration `envconfig:"IDEMPOTENCY_KEY_HORIZON" default:"24h" desc:"assumed key retention of the API; an event first attempted longer ago is looked up, not charged again"`
 	CaptureReconcileFor   time.Duration `envconfig:"CAPTURE_RECONCILE_FOR" default:"3m" desc:"time to look up a payment of unknown result before the record is parked"`
@@ -173,8 +177,9 @@ const AdminOff = "off"
 
 // The values of CAPTURE_ONCE_PER.
 const (
-	OncePerEvent     = "event"
-	OncePerReference = "reference"
+	OncePerEvent     = string(rules.GuardEvent)
+	OncePerPayment   = string(rules.GuardPayment)
+	OncePerReference = string(rules.GuardReference)
 )
 
 // The values of REPLAYED_OUTCOMES.
@@ -321,7 +326,10 @@ func (c Config) checkRules(wrong report) {
 		wrong("CAPTURE_MAX_EVENT_LEAD", "is %s: must be over %s and at most 24h, or 0 if no event may wait for its time", lead,
 			event.ClockTolerance)
 	}
-	if c.CaptureOncePer != OncePerEvent && c.CaptureOncePer != OncePerReference {
-		wrong("CAPTURE_ONCE_PER", "%q is neither %s nor %s", c.CaptureOncePer, OncePerEvent, OncePerReference)
+	if once := []string{OncePerEvent, OncePerPayment, OncePerReference}; !slices.Contains(once, c.CaptureOncePer) {
+		wrong("CAPTURE_ONCE_PER", "%q is not one of %s", c.CaptureOncePer, strings.Join(once, ", "))
+	}
+	if c.DuplicateWindow <= 0 {
+		wrong("CAPTURE_DUPLICATE_WINDOW", "is %s: must be over zero; CAPTURE_ONCE_PER=%s disables the check", c.DuplicateWindow, OncePerEvent)
 	}
 }

@@ -48,7 +48,7 @@ func TestDefaultsAreGood(t *testing.T) {
 	if len(c.KafkaBrokers) != 1 || c.KafkaBrokers[0] != "localhost:9092" || c.CaptureDeadline != 15*time.Minute ||
 		c.MaxInFlight != 256 || c.TopicInput != "order.ready_to_capture" || c.CloudEventsMode != "structured" ||
 		c.TopicLedger != "payment-capture.ledger" || c.LedgerDir != "" || c.CaptureMaxEventAge != 7*24*time.Hour ||
-		c.CaptureOncePer != config.OncePerEvent || c.ReplayedOutcomes != config.ReplayedEmit {
+		c.CaptureOncePer != config.OncePerPayment || c.DuplicateWindow != 7*24*time.Hour || c.ReplayedOutcomes != config.ReplayedEmit {
 		t.Errorf("the defaults are %+v", c)
 	}
 }
@@ -146,6 +146,7 @@ func TestProblems(t *testing.T) {
 		"no horizon":               {[]string{"IDEMPOTENCY_KEY_HORIZON=0s"}, []string{"IDEMPOTENCY_KEY_HORIZON"}},
 		"once per what":            {[]string{"CAPTURE_ONCE_PER=order"}, []string{"CAPTURE_ONCE_PER"}},
 		"once per nothing":         {[]string{"CAPTURE_ONCE_PER="}, []string{"CAPTURE_ONCE_PER"}},
+		"no duplicate window":      {[]string{"CAPTURE_DUPLICATE_WINDOW=0"}, []string{"CAPTURE_DUPLICATE_WINDOW"}},
 		"replayed what":            {[]string{"REPLAYED_OUTCOMES=drop"}, []string{"REPLAYED_OUTCOMES"}},
 		"once per reference":       {[]string{"CAPTURE_ONCE_PER=reference", "REPLAYED_OUTCOMES=suppress"}, nil},
 		"flush interval":           {[]string{"FLUSH_INTERVAL=11s"}, []string{"FLUSH_INTERVAL"}},

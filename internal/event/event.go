@@ -183,6 +183,9 @@ const (
 	ParkCompeting         ParkReason = "competing_attempt"    // another event of its order was attempted first, with no known result
 	// ParkReferenceCaptured is for a reference under which another event was captured, if CAPTURE_ONCE_PER is reference.
 	ParkReferenceCaptured ParkReason = "reference_already_captured"
+	// ParkPossibleDuplicate is for an event that repeats the reference, amount, currency and payer of one that was
+	// captured within CAPTURE_DUPLICATE_WINDOW, if CAPTURE_ONCE_PER is payment.
+	ParkPossibleDuplicate ParkReason = "possible_duplicate"
 )
 
 // ParkReasons lists every reason for parking.
@@ -190,7 +193,7 @@ func ParkReasons() []ParkReason {
 	return []ParkReason{
 		ParkInvalidEvent, ParkWrongCurrency, ParkTooOld, ParkTimeInFuture, ParkUndecided, ParkErrorAfterUnknown,
 		ParkKeyUsed, ParkContradictory, ParkUnexpectedStatus, ParkRefusedRequest, ParkDuplicateRefer,
-		ParkKeyExpired, ParkTriedOtherwise, ParkConflicting, ParkReferenceCaptured, ParkBlocked,
+		ParkKeyExpired, ParkTriedOtherwise, ParkConflicting, ParkReferenceCaptured, ParkPossibleDuplicate, ParkBlocked,
 		ParkCompeting,
 	}
 }

@@ -221,7 +221,7 @@ func (p *Pipeline) awaitOthers(it *item, claim Claim, w *wait) (*event.ParkInfo,
 func (p *Pipeline) evaluate(it *item, r rules.Disposition) (_ *event.Decision, waitUntil time.Time, _ error) {
 	e := it.event
 	if r.Prior == nil {
-		waitUntil = p.conf.Rules.Evaluate(e, event.Fingerprint{}, r, nil, time.Now()).Until
+		waitUntil = p.conf.Rules.Evaluate(rules.Case{Event: e}, r, time.Now()).Until
 	}
 	switch {
 	case waitUntil.IsZero():

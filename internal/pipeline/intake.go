@@ -213,7 +213,7 @@ func (p *Pipeline) assess(r *polledRecord, now time.Time) {
 			r.suspicious = response.Why
 		}
 	case rules.Evaluate:
-		unfit := p.conf.Rules.Unfit(r.event, response.Resent, now)
+		unfit := p.conf.Rules.Unfit(r.event, response.Resent != nil, now)
 		switch {
 		case r.snapshot.Version == 0 && (unfit == nil || unfit.Reason != event.ParkWrongCurrency):
 			// The ledger is not available: the event may have a decision.

@@ -40,8 +40,9 @@ type Lease interface {
 	SetWaiting(waitsFor string, calls int)
 	// PriorAttempt returns the earliest attempt without a decision; nil: there is none.
 	PriorAttempt() *event.Attempt
-	// Resent reports whether an operator sent the parked event again.
-	Resent() bool
+	// Resent returns why the event was parked before an operator resent it; nil: it was
+	// not resent.
+	Resent() *event.ParkInfo
 	// Bar returns why the event must not be charged, whatever the rules say; nil: nothing
 	// bars it.
 	Bar() *event.ParkInfo

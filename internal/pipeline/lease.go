@@ -28,7 +28,7 @@ type lease struct {
 	event     *event.ReadyToCapture
 	claim     Claim
 	prior     *event.Attempt
-	resent    bool
+	resent    *event.ParkInfo
 	bar       *event.ParkInfo
 
 	waiting atomic.Pointer[waitReason]
@@ -72,7 +72,7 @@ func (l *lease) waitReason() waitReason {
 func (l *lease) PriorAttempt() *event.Attempt { return l.prior }
 
 // Resent implements [Lease].
-func (l *lease) Resent() bool { return l.resent }
+func (l *lease) Resent() *event.ParkInfo { return l.resent }
 
 // Bar implements [Lease].
 func (l *lease) Bar() *event.ParkInfo { return l.bar }

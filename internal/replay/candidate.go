@@ -24,9 +24,10 @@ type candidate struct {
 	// byRecord: the service identifies the record by its RecordID, which depends on
 	// the record's time.
 	byRecord bool
-	// ageExempt: the service ignores the event's age.
-	ageExempt bool
-	send      bool
+	// resent is why the event was parked, if the mark undoes that: the service ignores its
+	// age then.
+	resent *event.ParkInfo
+	send   bool
 }
 
 // candidate returns the candidate of a record of the source; nil: the record is not
@@ -91,10 +92,18 @@ func (r *Run) classifyAfter(ctx context.Context, j *candidate, before metBefore)
 		j.class, j.send = Timeless, false
 	case r.state.Selection.Parked && j.class == Corrected:
 		j.send = false
+	case j.releases() && !r.state.Selection.namesDuplicates():
+		j.class, j.send = Duplicate, false
 	case r.state.Selection.Parked && j.class.parkedAtOnce():
 		j.send = r.state.Selection.ParkedAgain
 	}
 	return nil
+}
+
+// releases reports whether the service would charge an event because it was resent
+// although it is a possible duplicate.
+func (j *candidate) releases() bool {
+	return j.mark != nil && j.class.Calls() && j.resent != nil && j.resent.Reason == event.ParkPossibleDuplicate
 }
 
 // caseOf looks up a record in the ledger. If second is set, an earlier event of the
@@ -117,13 +126,11 @@ func (r *Run) caseOf(ctx context.Context, j *candidate, second bool) (c rules.Ca
 			c.History.Attempt = &event.Attempt{First: time.Now(), Event: other}
 			d = rules.Respond(s.event, j.resend, c.History)
 		}
-		j.byRecord, j.ageExempt = d.Action == rules.Park, d.Resent
-		if d.Action == rules.Evaluate && r.conf.Rules.OncePerReference {
-			known, err := r.conf.Ledger.UnderReference(ctx, s.event.ExternalReference)
-			if err != nil {
+		j.byRecord, j.resent = d.Action == rules.Park, d.Resent
+		if d.Action == rules.Evaluate && r.conf.Rules.Guard.ByReference() {
+			if c.Known, err = r.conf.Ledger.UnderReference(ctx, s.event.ExternalReference); err != nil {
 				return c, err
 			}
-			c.Captured = rules.CapturedByAnother(s.id, known)
 		}
 	}
 	if j.byRecord {
@@ -145,7 +152,7 @@ func (r *Run) timeless(j *candidate, now time.Time) bool {
 	if !j.send || r.limits.keep(j.subject.message.Timestamp, now) {
 		return false
 	}
-	byAge := !j.ageExempt && slices.Contains([]Class{First, Waits, ParkTooOld, ParkInFuture}, j.class)
+	byAge := j.resent == nil && slices.Contains([]Class{First, Waits, ParkTooOld, ParkInFuture}, j.class)
 	return (j.byRecord && !r.state.Selection.Parked) || (byAge && !j.subject.ownTime()) || j.subject.ageless(now)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/rules"
 )
 
 // countsOf returns a row in short: records/sent/events and the money.
@@ -266,7 +267,7 @@ func TestOncePerReference(t *testing.T) {
 		w.book.known["c2"] = event.History{Attempt: &event.Attempt{First: time.Now()}}
 		c := w.config(Selection{All: true})
 		w.rows(w.plan(c), map[Class]string{AnsweredCaptured: "1/1/1 MXN 10.00", First: "4/4/3 MXN 30.00", Again: "2/2/2 MXN 20.00"})
-		c.Rules.OncePerReference = true
+		c.Rules.Guard = rules.GuardReference
 		w.rows(w.plan(c), map[Class]string{
 			AnsweredCaptured: "1/1/1 MXN 10.00", First: "2/2/1 MXN 10.00", Again: "1/1/1 MXN 10.00",
 			ParkReference: "2/2/2 MXN 20.00", LookUpThenPark: "1/1/1 MXN 10.00",

@@ -28,6 +28,7 @@ const (
 	ParkInFuture      Class = "parked_time_in_future"     //
 	ParkWrongCurrency Class = "parked_wrong_currency"     //
 	ParkReference     Class = "parked_reference_captured" // another event was captured for its reference
+	ParkDuplicate     Class = "parked_possible_duplicate" // another event was captured for the same payment
 	ParkConflicting   Class = "parked_conflicting_event"  //
 	ParkInvalid       Class = "parked_invalid_event"      //
 
@@ -39,6 +40,7 @@ const (
 // Classes of records that are not sent, whatever the service would do with them.
 const (
 	DecidedSince  Class = "decided_since"       // of parked: it was decided since, or parked again
+	Duplicate     Class = "possible_duplicate"  // of parked: it would be charged, and the selection does not name it
 	Superseded    Class = "superseded"          // of parked: the event was parked again, and the later parked record is sent
 	DigestGone    Class = "digest_gone"         // of parked: only its digest was parked, and the input no longer has the record
 	DigestDiffers Class = "digest_differs"      // of parked: likewise, and the input has another record at its offset
@@ -50,8 +52,8 @@ const (
 func Classes() []Class {
 	return []Class{
 		AnsweredCaptured, AnsweredRejected, StaysParked, Corrected, First, Waits, Again, LookUpFirst, LookUpThenPark,
-		ParkTooOld, ParkInFuture, ParkWrongCurrency, ParkReference, ParkConflicting, ParkInvalid,
-		OtherType, OtherAccount, Tombstone, DecidedSince, Superseded, DigestGone, DigestDiffers, NotParked, Timeless,
+		ParkTooOld, ParkInFuture, ParkWrongCurrency, ParkReference, ParkDuplicate, ParkConflicting, ParkInvalid,
+		OtherType, OtherAccount, Tombstone, DecidedSince, Duplicate, Superseded, DigestGone, DigestDiffers, NotParked, Timeless,
 	}
 }
 
@@ -68,7 +70,7 @@ func (c Class) binds() bool {
 
 // parkedAtOnce reports whether the service would only park the record again.
 func (c Class) parkedAtOnce() bool {
-	return slices.Contains([]Class{ParkInFuture, ParkWrongCurrency, ParkReference, ParkConflicting, ParkInvalid}, c)
+	return slices.Contains([]Class{ParkInFuture, ParkWrongCurrency, ParkReference, ParkDuplicate, ParkConflicting, ParkInvalid}, c)
 }
 
 // Rules configures the decisions that do not depend on the ledger.
@@ -117,6 +119,8 @@ func parkedAs(reason event.ParkReason) Class {
 		return ParkInFuture
 	case event.ParkReferenceCaptured:
 		return ParkReference
+	case event.ParkPossibleDuplicate:
+		return ParkDuplicate
 	case event.ParkConflicting:
 		return ParkConflicting
 	}

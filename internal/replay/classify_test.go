@@ -85,10 +85,14 @@ func TestClassify(t *testing.T) {
 	}
 	onRecord := &event.Decision{At: at, Result: event.Result{ParkInfo: &event.ParkInfo{}}}
 	once := rulesForTest()
-	once.OncePerReference = true
+	once.Guard = rules.GuardReference
+	payment := rulesForTest()
+	payment.Guard, payment.DuplicateWindow = rules.GuardPayment, 2*day
 	noAge := rulesForTest()
 	noAge.MaxEventAge = 0
-	another := &event.Outcome{Type: event.TypeCaptured, EventID: "e0"}
+	another := []event.Known{{EventID: "e0", History: event.History{Decision: &event.Decision{
+		At: now().Add(-day), Result: event.Result{Outcome: &event.Outcome{Type: event.TypeCaptured, EventID: "e0"}},
+	}}}}
 	patient := rulesForTest()
 	patient.MaxEventLead = time.Hour
 	var none time.Time
@@ -169,8 +173,8 @@ func TestClassify(t *testing.T) {
 		"waits for its time":    {c: rules.Case{Event: aged(-time.Hour)}, rules: patient, want: Waits},
 		"too far ahead to wait": {c: rules.Case{Event: aged(-time.Hour - time.Second)}, rules: patient, want: ParkInFuture},
 		"waits, and a rival": {
-			c:     rules.Case{Event: aged(-time.Hour), Captured: another},
-			rules: func() Rules { r := patient; r.OncePerReference = true; return r }(), want: ParkReference,
+			c:     rules.Case{Event: aged(-time.Hour), Known: another},
+			rules: func() Rules { r := patient; r.Guard = rules.GuardReference; return r }(), want: ParkReference,
 		},
 		"ahead, and tried": {
 			c:     rules.Case{Event: aged(-time.Hour), Body: body, History: event.History{Attempt: &event.Attempt{First: now()}}},
@@ -191,13 +195,14 @@ func TestClassify(t *testing.T) {
 			c:    rules.Case{Event: fresh(func(o *order) { o.currency, o.time = "BRL", "2020-01-01T00:00:00Z" })},
 			want: ParkWrongCurrency,
 		},
-		"a rival":                      {c: rules.Case{Event: e, Captured: another}, rules: once, want: ParkReference},
-		"a rival that does not matter": {c: rules.Case{Event: e, Captured: another}, want: First},
+		"a rival":                       {c: rules.Case{Event: e, Known: another}, rules: once, want: ParkReference},
+		"a rival, for the same payment": {c: rules.Case{Event: e, Known: another}, rules: payment, want: ParkDuplicate},
+		"a rival that does not matter":  {c: rules.Case{Event: e, Known: another}, want: First},
 		"a rival of one that was tried": {c: rules.Case{
 			Event: e, Body: body, History: event.History{Attempt: tried(time.Minute)},
-			Captured: another,
+			Known: another,
 		}, rules: once, want: LookUpThenPark},
-		"a rival of one that is too old": {c: rules.Case{Event: aged(8 * day), Captured: another}, rules: once, want: ParkTooOld},
+		"a rival of one that is too old": {c: rules.Case{Event: aged(8 * day), Known: another}, rules: once, want: ParkTooOld},
 
 		"tried": {c: rules.Case{Event: e, Body: body, History: event.History{Attempt: tried(time.Hour)}}, want: Again},
 		"tried, too old by its age": {c: rules.Case{
@@ -288,7 +293,7 @@ func TestClassesAreListed(t *testing.T) {
 			t.Errorf("%s calls and is parked at once", string(c))
 		}
 	}
-	if len(texts) != 24 {
+	if len(texts) != 26 {
 		t.Errorf("%d classes", len(texts))
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/money"
+	"payment-capture/internal/rules"
 	"payment-capture/internal/skips"
 )
 
@@ -145,18 +146,28 @@ func (r *Run) planRecord(ctx context.Context, t *tally, rec *kgo.Record) error {
 	return nil
 }
 
-// claim changes the class of an event if another event of its reference comes before
-// it: the first is captured, as far as the plan can tell, and the others are parked.
+// claim changes the class of an event if a duplicate of it comes before it: the first
+// is captured, as far as the plan can tell, and the others are parked.
 func (r *Run) claim(j *candidate) error {
-	if !r.conf.Rules.OncePerReference || !j.class.Calls() {
+	guard := r.conf.Rules.Guard
+	if !guard.ByReference() || !j.class.Calls() {
 		return nil
 	}
-	holder, err := r.seen.claim(j.subject.event.ExternalReference, j.subject.id)
-	if err != nil || holder == j.subject.id {
+	e := j.subject.event
+	of := []string{e.ExternalReference}
+	if guard == rules.GuardPayment {
+		payer := e.Payer()
+		of = append(of, e.Amount.String(), string(e.Amount.Currency()), string(payer[:]))
+	}
+	holder, err := r.seen.claim(j.subject.id, of...)
+	if err != nil || holder == j.subject.id || (guard == rules.GuardPayment && j.releases()) {
 		return err
 	}
 	if j.class == First || j.class == Waits {
 		j.class = ParkReference
+		if guard == rules.GuardPayment {
+			j.class = ParkDuplicate
+		}
 	} else {
 		j.class = LookUpThenPark
 	}

@@ -40,6 +40,8 @@ func (c Class) String() string {
 		return "parked: not in CURRENCY"
 	case ParkReference:
 		return "parked: another event is captured for its reference"
+	case ParkDuplicate:
+		return "parked: another event is captured for the same payment"
 	case ParkConflicting:
 		return "parked: another event has its id"
 	case ParkInvalid:
@@ -52,6 +54,8 @@ func (c Class) String() string {
 		return "skipped: a record without a value (tombstone)"
 	case DecidedSince:
 		return "not sent: decided, or parked again, since it was parked"
+	case Duplicate:
+		return "not sent: a possible duplicate, which would be charged; name it by --event, --order or --reason"
 	case Superseded:
 		return "not sent: the event was parked again, and the later parked record is sent"
 	case DigestGone:

@@ -14,7 +14,7 @@ type seen struct{ *scratch.Store }
 // The first byte of a key.
 const (
 	seenContents  = 'e' // then an event id: its contents in the order in which they came
-	seenReference = 'r' // then a reference: the id of the first event that would be called for under it
+	seenReference = 'r' // then what is charged once: the id of the first event that would be called for
 	seenNewest    = 'n' // then an event id, zero, and its content: where it was parked last
 )
 
@@ -70,10 +70,10 @@ func (s seen) note(id string, before metBefore, m contentMet) error {
 	return s.Set(seenKey(seenContents, id), append(before.all, m))
 }
 
-// claim returns the event that is called for first under a reference: this one, if
-// there was none before.
-func (s seen) claim(reference, id string) (first string, err error) {
-	key := seenKey(seenReference, reference)
+// claim returns the event that is called for first for what is charged once: this one,
+// if there was none before.
+func (s seen) claim(id string, of ...string) (first string, err error) {
+	key := seenKey(seenReference, of...)
 	if found, err := s.Get(key, &first); found || err != nil {
 		return first, err
 	}

@@ -100,6 +100,12 @@ func sortedSet[T int32 | string](items []T) []T {
 	return slices.Compact(sorted)
 }
 
+// namesDuplicates reports whether possible duplicates are selected by name: a resend
+// charges them, so a selection of everything or of a time does not include them.
+func (s *Selection) namesDuplicates() bool {
+	return len(s.Events) > 0 || len(s.Orders) > 0 || slices.Contains(s.Reasons, string(event.ParkPossibleDuplicate))
+}
+
 // inTime reports whether a record was written in the selected time. One without a
 // time is selected only if the time is not bounded.
 func (s *Selection) inTime(r *kgo.Record) bool {

@@ -13,6 +13,9 @@ type Identity interface {
 	Fingerprint() event.Fingerprint
 	// Content covers everything that decides: see [event.ReadyToCapture.Content].
 	Content() event.Fingerprint
+	// Payer covers who was charged: see [event.ReadyToCapture.Payer]. It is zero if the
+	// payer is not known.
+	Payer() event.Fingerprint
 }
 
 // Respond returns what happens to an event according to the history of its id: Republish,
@@ -76,9 +79,12 @@ func undecided(as Identity, resend *event.Resend, d *event.Decision, prior *even
 	if resend != nil { // it may know of attempts from before there was a ledger
 		prior = event.Earlier(prior, event.Attempt{First: resend.FirstAttempt}.Made())
 	}
-	// The mark proves that an operator accepted the event's time only beside the park
-	// decision that it names: otherwise the record may be read from an old topic.
-	resent := d != nil && resend.Undoes(d) && !contradicts(d.Attempt, as)
+	// The mark proves that an operator accepted the event only beside the park decision
+	// that it names: otherwise the record may be read from an old topic.
+	var resent *event.ParkInfo
+	if d != nil && resend.Undoes(d) && !contradicts(d.Attempt, as) {
+		resent = d.ParkInfo
+	}
 	return Disposition{Action: Evaluate, Prior: prior, Resent: resent}
 }
 

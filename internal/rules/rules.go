@@ -24,10 +24,11 @@ type Rules struct {
 	MaxEventLead time.Duration  // CAPTURE_MAX_EVENT_LEAD; 0: no event waits for its time
 	// KeyRetention is how long the API remembers an idempotency key
 	// (IDEMPOTENCY_KEY_HORIZON). It must be over zero.
-	KeyRetention     time.Duration
-	OncePerReference bool   // CAPTURE_ONCE_PER is reference
-	Account          string // MERCADOPAGO_ACCOUNT
-	Encoding         int    // the version of the request body's layout
+	KeyRetention    time.Duration
+	Guard           Guard         // CAPTURE_ONCE_PER
+	DuplicateWindow time.Duration // CAPTURE_DUPLICATE_WINDOW
+	Account         string        // MERCADOPAGO_ACCOUNT
+	Encoding        int           // the version of the request body's layout
 }
 
 // Action is what happens to an event: a closed list. Its texts are those of
@@ -57,8 +58,9 @@ type Disposition struct {
 	Why    *event.ParkInfo // of Park and LookUpThenPark
 	// Prior is the earliest known attempt; nil: none.
 	Prior *event.Attempt
-	// Resent reports whether an operator accepted the time of the event.
-	Resent bool
+	// Resent is why the event was parked before an operator resent it, which accepted its
+	// time, and if it was a possible duplicate the repetition; nil: it was not resent.
+	Resent *event.ParkInfo
 	Until  time.Time // of Wait
 	// Bar is why the event must not be charged, whatever else is known: another event of its
 	// order has an attempt whose result stays unknown. nil: nothing bars it.
@@ -78,9 +80,16 @@ type Case struct {
 	// Record is the decision on the record itself, by its [event.RecordID]. It counts
 	// for a record that is invalid or conflicts with its event's history. nil: none.
 	Record *event.Decision
-	// Captured is the outcome of another event that was captured under the event's
-	// reference; nil: none. It counts if OncePerReference is set.
-	Captured *event.Outcome
+	// Known are the histories of the events under the event's reference. They count if
+	// [Guard.ByReference].
+	Known []event.Known
+}
+
+func (c Case) identity() Identity {
+	if c.As != nil {
+		return c.As
+	}
+	return c.Event
 }
 
 // Decide returns what happens to a record that is read at now.
@@ -88,16 +97,12 @@ func (r Rules) Decide(c Case, now time.Time) Disposition {
 	if c.Event == nil {
 		return ParkOnce(&event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: c.Invalid}, c.Resend, c.Record)
 	}
-	var as Identity = c.Event
-	if c.As != nil {
-		as = c.As
-	}
-	d := respond(c.Event, as, c.Resend, c.History)
+	d := respond(c.Event, c.identity(), c.Resend, c.History)
 	switch d.Action { //nolint:exhaustive // the others are final
 	case Park:
 		return ParkOnce(d.Why, c.Resend, c.Record)
 	case Evaluate:
-		return r.Evaluate(c.Event, c.Body, d, c.Captured, now)
+		return r.Evaluate(c, d, now)
 	}
 	return d
 }
@@ -116,25 +121,21 @@ func ParkOnce(why *event.ParkInfo, resend *event.Resend, record *event.Decision)
 // before it repeats the call.
 const LookUpAfter = time.Hour
 
-// Evaluate returns what happens to an event that its history does not decide. body
-// is the fingerprint of the request that would be sent, and d is the result of
-// [Respond]. captured is the outcome of another event of its reference; nil: none.
+// Evaluate returns what happens to an event that its history does not decide. d is the
+// result of [Respond]. Of the case it uses the event, the body and what is known under
+// the reference.
 //
 // Without an attempt the event itself decides. After an attempt the buyer may have
 // paid, so only one question matters: whether the API would recognise the call as the
 // same one, because it remembers the key and the body is the same.
-func (r Rules) Evaluate(e *event.ReadyToCapture, body event.Fingerprint, d Disposition, captured *event.Outcome,
-	now time.Time,
-) Disposition {
-	if !r.OncePerReference {
-		captured = nil
-	}
+func (r Rules) Evaluate(c Case, d Disposition, now time.Time) Disposition {
+	duplicate := r.duplicate(c, d.Resent, now)
 	if d.Prior == nil {
-		return r.first(e, d, captured, now)
+		return r.first(c.Event, d, duplicate, now)
 	}
-	switch why := r.bars(e, body, *d.Prior, now); {
-	case captured != nil:
-		d.Action, d.Why = LookUpThenPark, referenceCaptured(captured)
+	switch why := r.bars(c.Event, c.Body, *d.Prior, now); {
+	case duplicate != nil:
+		d.Action, d.Why = LookUpThenPark, duplicate
 	case d.Bar != nil:
 		d.Action, d.Why = LookUpThenPark, d.Bar
 	case why != nil:
@@ -148,16 +149,17 @@ func (r Rules) Evaluate(e *event.ReadyToCapture, body event.Fingerprint, d Dispo
 }
 
 // first evaluates an event for which no call is known.
-func (r Rules) first(e *event.ReadyToCapture, d Disposition, captured *event.Outcome, now time.Time) Disposition {
+func (r Rules) first(e *event.ReadyToCapture, d Disposition, duplicate *event.ParkInfo, now time.Time) Disposition {
 	d.Action = Charge
-	switch unfit := r.Unfit(e, d.Resent, now); {
+	resent := d.Resent != nil
+	switch unfit := r.Unfit(e, resent, now); {
 	case unfit != nil:
 		d.Action, d.Why = Park, unfit
-	case captured != nil:
-		d.Action, d.Why = Park, referenceCaptured(captured)
+	case duplicate != nil:
+		d.Action, d.Why = Park, duplicate
 	case d.Bar != nil:
 		d.Action, d.Why = Park, d.Bar
-	case !d.Resent && e.Time.Sub(now) > event.ClockTolerance:
+	case !resent && e.Time.Sub(now) > event.ClockTolerance:
 		d.Action, d.Until = Wait, e.Time
 	}
 	return d
@@ -226,27 +228,6 @@ func (r Rules) bars(e *event.ReadyToCapture, body event.Fingerprint, prior event
 	}
 	return &event.ParkInfo{Reason: event.ParkTriedOtherwise, Detail: fmt.Sprintf("it was first attempted at %s %s", first, differs)}
 }
-
-func referenceCaptured(o *event.Outcome) *event.ParkInfo {
-	return &event.ParkInfo{Reason: event.ParkReferenceCaptured, Detail: fmt.Sprintf(
-		"event %s was captured for external_reference %s already (payment %s, %s %s), and CAPTURE_ONCE_PER is reference",
-		o.EventID, o.ExternalReference, o.PaymentID, o.Amount, o.Amount.Currency())}
-}
-
-// CapturedByAnother returns the outcome of an event other than id that was captured,
-// among the events under a reference; nil: there is none.
-func CapturedByAnother(id string, known []event.Known) *event.Outcome {
-	for _, k := range known {
-		if o := k.Captured(); o != nil && k.EventID != id {
-			return o
-		}
-	}
-	return nil
-}
-
-// Rivals reports whether an open attempt of another event under the same reference must
-// be decided before an event may be charged.
-func (r Rules) Rivals(_ *event.ReadyToCapture, _ event.Attempt) bool { return r.OncePerReference }
 
 // Competing returns why an event is parked that waited too long for another event of its
 // order.

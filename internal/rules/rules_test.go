@@ -82,7 +82,11 @@ func TestWaitUntil(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := &event.ReadyToCapture{Time: now.Add(c.ahead), Amount: amount(t, "10", c.currency)}
 			until := func(at time.Time) time.Time {
-				return c.rules.Evaluate(e, event.Fingerprint{}, rules.Disposition{Resent: c.resent}, nil, at).Until
+				var d rules.Disposition
+				if c.resent {
+					d.Resent = &event.ParkInfo{Reason: event.ParkTimeInFuture}
+				}
+				return c.rules.Evaluate(rules.Case{Event: e}, d, at).Until
 			}
 			got := until(now)
 			if want := e.Time; c.want != got.Equal(want) || c.want == got.IsZero() {

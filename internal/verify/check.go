@@ -74,7 +74,7 @@ func (j *checker) checkEvent(d *facts) error {
 
 // finding returns a finding with its kind and severity.
 func (v *verifier) finding(kind Kind, f Finding) Finding {
-	f.Kind, f.Severity = kind, kind.severity(v.conf.OncePerReference)
+	f.Kind, f.Severity = kind, kind.severity()
 	return f
 }
 

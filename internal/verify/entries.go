@@ -90,13 +90,14 @@ type inputEntry struct {
 type outcomeEntry struct {
 	_ struct{} `cbor:",toarray"`
 	marked
-	At        int64
-	Amount    storedAmount
-	Order     digest
-	Reference digest
-	Core      digest // what must be the same whenever it is produced
-	Whole     digest // what must be the same when it comes from the ledger: all but `replayed`
-	Payment   string
+	At         int64
+	CapturedAt int64 // Unix milliseconds; 0: it is a rejection
+	Amount     storedAmount
+	Order      digest
+	Reference  digest
+	Core       digest // what must be the same whenever it is produced
+	Whole      digest // what must be the same when it comes from the ledger: all but `replayed`
+	Payment    string
 }
 
 // parkedEntry is a record of the parked topic.

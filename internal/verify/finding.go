@@ -66,11 +66,9 @@ func Kinds() []Kind {
 	}
 }
 
-// severity is that of a kind. That of a shared reference depends on
-// what is charged once.
-func (k Kind) severity(oncePerReference bool) string {
-	warnings := []Kind{APIRefunded, ConflictingEvent, EventNotRetained, OnlyReplayed}
-	if slices.Contains(warnings, k) || (k == SharedReference && !oncePerReference) {
+// severity is that of a kind.
+func (k Kind) severity() string {
+	if slices.Contains([]Kind{APIRefunded, ConflictingEvent, EventNotRetained, OnlyReplayed}, k) {
 		return severityWarning
 	}
 	return severityDifference

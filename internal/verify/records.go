@@ -140,7 +140,7 @@ func (v *verifier) storeOutcome(b batch, t *topic, at position, m event.Message)
 	}
 	e := outcomeEntry{
 		At: milli(m.Timestamp), Amount: storedAmount{o.Amount}, Order: digestOfText(o.OrderID), Reference: digestOfText(o.ExternalReference),
-		Payment: o.PaymentID,
+		Payment: o.PaymentID, CapturedAt: milli(o.CapturedAt),
 	}
 	e.Core, e.Whole = digestsOf(o)
 	want := roleRejected

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"payment-capture/internal/event"
+	"payment-capture/internal/rules"
 	"payment-capture/internal/scratch"
 )
 
@@ -59,7 +62,11 @@ func (v *verifier) sharing(ctx context.Context, b batch, space byte, kind Kind, 
 			f.Reference = name
 			f.Detail += "; " + comparison(events)
 		}
-		b.finding(v.finding(kind, f))
+		f = v.finding(kind, f)
+		if kind == SharedReference && !v.duplicated(events) {
+			f.Severity = severityWarning
+		}
+		b.finding(f)
 		return ctx.Err()
 	}
 	err := v.each(space, func(key []byte, _ scratch.Value) error {
@@ -113,6 +120,45 @@ func (v *verifier) firstInRange(events []*facts) (f Finding, in bool) {
 		return f, true
 	}
 	return f, false
+}
+
+// duplicated reports whether the service's guard should have parked one of the events
+// that were captured for one reference.
+func (v *verifier) duplicated(events []*facts) bool {
+	if v.conf.Guard != rules.GuardPayment {
+		return v.conf.Guard == rules.GuardReference
+	}
+	for i, d := range events {
+		if slices.ContainsFunc(events[:i], func(other *facts) bool { return v.duplicates(d, other) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// duplicates reports whether two captured events are for the same payment, as far as the
+// input still has them, and neither was parked as a possible duplicate and released.
+func (v *verifier) duplicates(a, b *facts) bool {
+	one, other := a.main(), b.main()
+	if one == nil || other == nil || one.Amount != other.Amount || one.Payer != other.Payer || a.released() || b.released() {
+		return false
+	}
+	apart := time.Duration(a.capturedAt()-b.capturedAt()) * time.Millisecond
+	return apart.Abs() <= v.conf.DuplicateWindow
+}
+
+func (d *facts) released() bool {
+	return slices.ContainsFunc(d.parked, func(p *parkedRecords) bool { return p.Reason == string(event.ParkPossibleDuplicate) })
+}
+
+// capturedAt returns when an event was captured, in Unix milliseconds.
+func (d *facts) capturedAt() int64 {
+	for _, o := range d.outcomes {
+		if o.has(flagCaptured) {
+			return o.CapturedAt
+		}
+	}
+	return 0
 }
 
 // comparison describes whether events that were captured for one reference have the same

@@ -19,6 +19,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/rules"
 	"payment-capture/internal/scratch"
 )
 
@@ -33,9 +34,10 @@ type Config struct {
 	// Since and Until bound the events that are checked, by the times of their
 	// records in the input topic; zero: no bound. Until is not within.
 	Since, Until time.Time
-	// OncePerReference makes a reference that is captured twice a difference;
-	// otherwise it is a warning.
-	OncePerReference bool
+	// Guard and DuplicateWindow are those of the service. A reference that is captured
+	// twice is a difference if the guard should have prevented it, else a warning.
+	Guard           rules.Guard
+	DuplicateWindow time.Duration
 	// ScratchDir is the directory for a temporary store; "": the system's temporary
 	// directory.
 	ScratchDir string

@@ -10,6 +10,7 @@ import (
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/ledger/entry"
+	"payment-capture/internal/rules"
 	"payment-capture/internal/verify"
 )
 
@@ -362,7 +363,7 @@ func TestFaultsOfSeveralEvents(t *testing.T) {
 			[]string{"payment one is the payment of 3 events: e1, e2, e3"},
 		},
 		"one reference": {func(w *world) {
-			w.conf.OncePerReference = true // a difference then
+			w.conf.Guard = rules.GuardReference // a difference then
 			same(w, nothing, order{id: "e1", reference: "r"}, order{id: "e2", reference: "r"})
 		}, []want{{verify.SharedReference, "e1"}}, []string{"external_reference r is captured for 2 events: e1, e2"}},
 		"one reference, of one order twice": {
@@ -407,15 +408,41 @@ func TestFaultsOfSeveralEvents(t *testing.T) {
 
 func TestSharedReferenceIsAWarningOrADifference(t *testing.T) {
 	t.Parallel()
-	for once, want := range map[bool]int64{false: 0, true: 1} {
+	for name, test := range map[string]struct {
+		guard  rules.Guard
+		second order
+		later  time.Duration
+		parked event.ParkReason // before the second was captured
+		want   int64            // differences
+	}{
+		"once per event":                              {guard: rules.GuardEvent},
+		"once per reference":                          {guard: rules.GuardReference, second: order{amount: "1.00"}, later: 1000 * time.Hour, want: 1},
+		"once per payment":                            {guard: rules.GuardPayment, later: time.Hour, want: 1},
+		"once per payment, after the window":          {guard: rules.GuardPayment, later: time.Hour + time.Second},
+		"once per payment, another amount":            {guard: rules.GuardPayment, second: order{amount: "1.00"}},
+		"once per payment, another payer":             {guard: rules.GuardPayment, second: order{payer: "planted-other-token"}},
+		"once per payment, released by an operator":   {guard: rules.GuardPayment, parked: event.ParkPossibleDuplicate},
+		"once per payment, parked for another reason": {guard: rules.GuardPayment, parked: event.ParkTooOld, want: 1},
+	} {
 		w := newWorld(t)
 		w.process(w.send(order{id: "e1", reference: "r"}), event.TypeCaptured)
-		w.process(w.send(order{id: "e2", reference: "r"}), event.TypeCaptured)
+		test.second.id, test.second.reference = "e2", "r"
+		if test.parked != "" {
+			p, at := event.ParkInfo{Reason: test.parked, Detail: "d"}, noon.Add(time.Second)
+			w.park(w.send(test.second).record, p)
+			w.decideParked("e2", p, at)
+			test.second.resend = &event.Resend{ParkedAt: at}
+		}
+		s := w.send(test.second)
+		o := outcomeOf(s.event, event.TypeCaptured)
+		o.CapturedAt = o.CapturedAt.Add(test.later)
+		w.publish(o)
+		w.decideAs(s.event, o)
 		w.commit()
-		w.conf.OncePerReference = once
+		w.conf.Guard, w.conf.DuplicateWindow = test.guard, time.Hour
 		_, sum := w.run()
-		if sum.Differences() != want || sum.Warnings() != 1-want {
-			t.Errorf("once per reference %t: %d differences, %d warnings", once, sum.Differences(), sum.Warnings())
+		if sum.Differences() != test.want || sum.Warnings() != 1-test.want {
+			t.Errorf("%s: %d differences, %d warnings, want %d differences", name, sum.Differences(), sum.Warnings(), test.want)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"payment-capture/internal/event"
-	"payment-capture/internal/rules"
 )
 
 // Event describes an event in the ledger. Its fields are those of the JSON
@@ -96,21 +95,19 @@ func Lookup(ctx context.Context, l Ledger, id string, r Rules, now time.Time) (E
 	if err != nil {
 		return Event{}, err
 	}
-	var captured *event.Outcome
-	if a := h.Open(); a != nil && r.OncePerReference {
-		known, err := l.UnderReference(ctx, a.Reference)
-		if err != nil {
+	var known []event.Known
+	if a := h.Open(); a != nil && r.Guard.ByReference() {
+		if known, err = l.UnderReference(ctx, a.Reference); err != nil {
 			return Event{}, err
 		}
-		captured = rules.CapturedByAnother(id, known)
 	}
-	return Of(id, h, captured, r, now), nil
+	return Of(id, h, known, r, now), nil
 }
 
-// Of converts the history of an event for display. captured is the outcome
-// of another event of its reference; nil: none was captured.
-func Of(id string, h event.History, captured *event.Outcome, r Rules, now time.Time) Event {
-	e := Event{ID: id, Decision: DecisionOf(h), Next: r.next(h, captured, now)}
+// Of converts the history of an event for display. known is what the ledger has under
+// its reference.
+func Of(id string, h event.History, known []event.Known, r Rules, now time.Time) Event {
+	e := Event{ID: id, Decision: DecisionOf(h), Next: r.next(event.Known{EventID: id, History: h}, known, now)}
 	if h.Attempt != nil {
 		e.OpenAttempt = attemptOf(*h.Attempt)
 	}

@@ -27,7 +27,7 @@ type Next struct {
 }
 
 // asRecorded is an event of which only the ledger's fingerprints are known.
-type asRecorded struct{ fingerprint, content event.Fingerprint }
+type asRecorded struct{ fingerprint, content, payer event.Fingerprint }
 
 // Fingerprint implements [rules.Identity].
 func (a asRecorded) Fingerprint() event.Fingerprint { return a.fingerprint }
@@ -35,31 +35,32 @@ func (a asRecorded) Fingerprint() event.Fingerprint { return a.fingerprint }
 // Content implements [rules.Identity].
 func (a asRecorded) Content() event.Fingerprint { return a.content }
 
+// Payer implements [rules.Identity].
+func (a asRecorded) Payer() event.Fingerprint { return a.payer }
+
 // dispose returns what the rules decide on the event that an attempt was made for,
 // at now. content is the event's, if the ledger has it.
-func (r Rules) dispose(a event.Attempt, content event.Fingerprint, h event.History, captured *event.Outcome,
-	now time.Time,
-) rules.Disposition {
-	e := &event.ReadyToCapture{OrderID: a.OrderID, ExternalReference: a.Reference, Amount: a.Amount, Time: now}
+func (r Rules) dispose(a event.Attempt, content event.Fingerprint, k event.Known, known []event.Known, now time.Time) rules.Disposition {
+	e := &event.ReadyToCapture{ID: k.EventID, OrderID: a.OrderID, ExternalReference: a.Reference, Amount: a.Amount, Time: now}
 	if a.OrderID == "" { // an attempt whose event the ledger does not have: assume ours
 		e.Amount, _ = money.Parse("1", r.Currency) // zero if CURRENCY is not set, which equals it
 	}
 	return r.Decide(rules.Case{
-		Event: e, As: asRecorded{a.Event, content}, Body: a.Body, History: h, Captured: captured,
+		Event: e, As: asRecorded{a.Event, content, a.Payer}, Body: a.Body, History: k.History, Known: known,
 	}, now)
 }
 
-func (r Rules) next(h event.History, captured *event.Outcome, now time.Time) Next {
-	d := h.Decision
+func (r Rules) next(k event.Known, known []event.Known, now time.Time) Next {
+	h, d := k.History, k.Decision
 	if d == nil && h.Attempt == nil {
 		return r.unknown()
 	}
 	if d == nil {
-		return r.describe(r.dispose(*h.Attempt, event.Fingerprint{}, h, captured, now), h, now)
+		return r.describe(r.dispose(*h.Attempt, event.Fingerprint{}, k, known, now), h, now)
 	}
-	next := r.describe(r.dispose(d.Attempt, d.Content, h, captured, now), h, now)
+	next := r.describe(r.dispose(d.Attempt, d.Content, k, known, now), h, now)
 	if correctable(d) && h.Attempt != nil {
-		open := r.describe(r.dispose(*h.Attempt, event.Fingerprint{}, h, captured, now), h, now)
+		open := r.describe(r.dispose(*h.Attempt, event.Fingerprint{}, k, known, now), h, now)
 		open.Detail = "if it came as it was parked: nothing. The event of the open attempt, which was corrected or resent since, would be " +
 			open.Detail
 		return open

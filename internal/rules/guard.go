@@ -1,0 +1,95 @@
+package rules
+
+import (
+	"fmt"
+	"time"
+
+	"payment-capture/internal/event"
+)
+
+// Guard is which events are duplicates of each other although their ids differ: a
+// closed list. Its texts are the values of CAPTURE_ONCE_PER.
+type Guard string
+
+// The guards.
+const (
+	GuardEvent     Guard = "event"     // none are
+	GuardPayment   Guard = "payment"   // those with the same reference, amount, currency and payer, within DuplicateWindow
+	GuardReference Guard = "reference" // those with the same reference
+)
+
+// ByReference reports whether the guard needs what is known under an event's reference.
+func (g Guard) ByReference() bool { return g == GuardPayment || g == GuardReference }
+
+// Rivals reports whether an open attempt of another event under the same reference has
+// to be decided before the event may be charged: if it captures, the event is a
+// duplicate of it.
+func (r Rules) Rivals(e *event.ReadyToCapture, other event.Attempt) bool {
+	return r.Guard == GuardReference || (r.Guard == GuardPayment && maySharePayment(e, e, other))
+}
+
+// duplicate returns why an event must not be charged beside another one that was
+// captured, or nil if it may be. resent is why it was parked before an operator resent
+// it; nil: it was not resent.
+//
+// A resend of a possible duplicate accepts the repetition. It does not undo the guard
+// of a reference, which is a promise about the whole topic.
+func (r Rules) duplicate(c Case, resent *event.ParkInfo, now time.Time) *event.ParkInfo {
+	if r.Guard == GuardPayment && resent != nil && resent.Reason == event.ParkPossibleDuplicate {
+		return nil
+	}
+	var first *event.Known
+	for i, k := range c.Known {
+		if k.EventID == c.Event.ID || k.Captured() == nil || !r.duplicates(c, k, now) {
+			continue
+		}
+		if first == nil || capturedAt(k).Before(capturedAt(*first)) {
+			first = &c.Known[i]
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	o := first.Captured()
+	detail := fmt.Sprintf("event %s was captured for external_reference %s already (payment %s, %s %s, %s)", first.EventID,
+		o.ExternalReference, o.PaymentID, o.Amount, o.Amount.Currency(), capturedAt(*first).UTC().Format(time.RFC3339))
+	if r.Guard == GuardReference {
+		return &event.ParkInfo{Reason: event.ParkReferenceCaptured, Detail: detail + ", and CAPTURE_ONCE_PER is reference"}
+	}
+	return &event.ParkInfo{Reason: event.ParkPossibleDuplicate, Detail: detail + fmt.Sprintf(
+		", with the same amount, currency and payer and within CAPTURE_DUPLICATE_WINDOW (%s): it is probably the same order", r.DuplicateWindow)}
+}
+
+// duplicates reports whether an event is a duplicate of one that was captured.
+func (r Rules) duplicates(c Case, of event.Known, now time.Time) bool {
+	switch r.Guard {
+	case GuardReference:
+		return true
+	case GuardPayment:
+		attempt := of.Decision.Attempt
+		attempt.Amount = of.Captured().Amount
+		return now.Sub(capturedAt(of)) <= r.DuplicateWindow && maySharePayment(c.Event, c.identity(), attempt)
+	case GuardEvent:
+	}
+	return false
+}
+
+// maySharePayment reports whether an attempt has the event's amount, currency and
+// payer. A value that the ledger does not have counts as the same, because an operator
+// can release a parked event but cannot undo a second charge.
+func maySharePayment(e *event.ReadyToCapture, as Identity, other event.Attempt) bool {
+	if !other.Amount.IsZero() && other.Amount != e.Amount {
+		return false
+	}
+	payer := as.Payer()
+	return other.Payer.IsZero() || payer.IsZero() || other.Payer == payer
+}
+
+// capturedAt returns when a captured event was captured: by the API's clock, if its
+// answer had the time.
+func capturedAt(k event.Known) time.Time {
+	if at := k.Decision.Outcome.CapturedAt; !at.IsZero() {
+		return at
+	}
+	return k.Decision.At
+}
