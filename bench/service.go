@@ -28,7 +28,7 @@ func configuration(s spec) config.Config {
 		KafkaBrokers: s.Brokers, KafkaGroup: s.Group, KafkaStartAt: "earliest", KafkaSessionTimeout: 30 * time.Second, InstanceID: s.Instance,
 		TopicInput: s.Topics.Input, TopicCaptured: s.Topics.Captured, TopicRejected: s.Topics.Rejected,
 		TopicParked: s.Topics.Parked, TopicLedger: s.Topics.Ledger, LedgerDir: s.Dir, CloudEventsMode: string(event.Structured),
-		CaptureOncePer: config.OncePerEvent, ReplayedOutcomes: config.ReplayedEmit,
+		CaptureOncePer: config.OncePerPayment, DuplicateWindow: 7 * 24 * time.Hour, ReplayedOutcomes: config.ReplayedEmit,
 		MercadoPagoURL: "http://" + s.API, MercadoPagoAccessToken: secret.New(accessToken), MercadoPagoTimeout: 30 * time.Second,
 		Currency: currency, MaxInFlight: s.InFlight, CaptureDeadline: 15 * time.Minute, CaptureMaxTries: 100, CaptureRefusalRun: 20,
 		CaptureReconcileFor: 3 * time.Minute, IdempotencyKeyHorizon: 24 * time.Hour, InvalidEventRun: 100,

@@ -43,7 +43,7 @@ func longestWaiting(w *world) {
 	}}); err != nil {
 		w.t.Fatal(err)
 	}
-	in := w.start("a")
+	in := w.start("a", oncePerEvent)
 	w.send(append([]order{{id: "stuck", order: "o-stuck"}, {id: "behind", order: "o-stuck"}}, numbered(50, nil)...)...)
 	w.eventually("only the stuck order waits", func() bool {
 		longest := in.service.Status(w.t.Context()).Pipeline.Longest

@@ -122,7 +122,7 @@ func expiredOffsets(w *world) {
 		resp, err := w.admin.DeleteGroups(w.t.Context(), w.group)
 		return err == nil && resp.Error() == nil
 	})
-	w.send(numbered(3, func(_ int, o *order) { o.id = "new-" + o.id })...)
+	w.send(numbered(3, func(_ int, o *order) { o.id, o.order = "new-"+o.id, "new-"+o.order })...)
 	err := w.start("a", latest).wait()
 	if !errors.Is(err, kafka.ErrUnsafeStart) || !containsAll(err.Error(), w.group, w.topics.input, "KAFKA_START_AT", "earliest",
 		"RFC 3339", "offsets.retention.minutes") {

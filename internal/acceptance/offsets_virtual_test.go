@@ -40,7 +40,7 @@ func TestVirtualWithoutTopicIDs(t *testing.T) {
 			}
 			w.want(w.awaitDecisions(), map[string]int{"captured": n})
 			time.Sleep(time.Minute) // the service checks the topics meanwhile
-			w.send(order{id: id(n, 1), order: "later"})
+			w.send(order{id: id(n, 1), order: "o-" + id(n, 1)})
 			n++
 			w.want(w.awaitDecisions(), map[string]int{"captured": n})
 			w.wantOneCallPerEvent()

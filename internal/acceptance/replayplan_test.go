@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -209,6 +210,8 @@ func expected(c replay.Class) happened {
 		return happened{parked: "conflicting_event"}
 	case replay.ParkReference:
 		return happened{parked: "reference_already_captured"}
+	case replay.ParkDuplicate:
+		return happened{parked: "possible_duplicate"}
 	case replay.LookUpThenPark:
 		return happened{parked: lookedUp}
 	case replay.ParkInvalid:
@@ -237,6 +240,8 @@ func declining() simulator.Config {
 
 // planAgrees checks that the service does what a plan predicts, for each kind of event.
 func planAgrees(w *world) { replayAsPlanned(w, config.OncePerEvent) }
+
+func planAgreesOncePerPayment(w *world) { replayAsPlanned(w, config.OncePerPayment) }
 
 func planAgreesOncePerReference(w *world) { replayAsPlanned(w, config.OncePerReference) }
 
@@ -308,6 +313,9 @@ func replayAsPlanned(w *world, oncePer string) {
 	}
 	for id, class := range parked {
 		if class == replay.ParkWrongCurrency || class == replay.ParkConflicting || class == replay.ParkReference {
+			parked[id] = replay.StaysParked
+		}
+		if oncePer == config.OncePerPayment && strings.HasPrefix(id, "rival") { // only a selection that names them sends them
 			parked[id] = replay.StaysParked
 		}
 	}

@@ -81,6 +81,8 @@ func scenarios() []scenario {
 		{"replayed outcomes are suppressed", 2, simulator.Config{}, suppressed},
 		{"two different events have one id", 2, simulator.Config{}, conflicting},
 		{"a reference is captured once", 2, simulator.Config{}, oncePerReference},
+		{"an order that is published under a second id is parked, and released", 2, simulator.Config{}, republished},
+		{"a reference is charged again for another payment", 2, declining(), repetitions},
 		{"the ledger is recreated before the first commit of a partition", 2, simulator.Config{}, ledgerRecreatedBeforeACommit},
 		{"the ledger is recreated while the service is stopped", 2, simulator.Config{}, ledgerRecreatedWhileStopped},
 		{"the ledger is recreated while the service runs", 2, simulator.Config{}, ledgerRecreatedWhileRunning},
@@ -123,6 +125,7 @@ func scenarios() []scenario {
 		{"an emptied token file is logged and the last token stays in use", 1, simulator.Config{}, tokenFileEmptied},
 		{"a replay does what its plan says", 1, declining(), planAgrees},
 		{"a replay once per reference does what its plan says", 1, declining(), planAgreesOncePerReference},
+		{"a replay once per payment does what its plan says", 1, declining(), planAgreesOncePerPayment},
 	}, commitScenarios()...)
 }
 
@@ -240,7 +243,7 @@ func skipped(w *world) {
 }
 
 func keyOrder(w *world) {
-	w.start("a")
+	w.start("a", oncePerEvent)
 	w.send(numbered(120, func(i int, o *order) { o.order = fmt.Sprintf("o%d", i%12) })...)
 	w.want(w.awaitDecisions(), map[string]int{"captured": 120})
 	for reference, keys := range w.sim.Charges().KeysByReference {

@@ -27,7 +27,7 @@ func (in *instance) waitsForTime() map[string]pipeline.Waiting {
 // restart, and so do later events of its order. Other orders do not wait. An event too
 // far ahead is parked, and so is one with another problem.
 func slightlyAhead(w *world) {
-	in := w.start("a")
+	in := w.start("a", oncePerEvent)
 	at := time.Now().Add(5*time.Minute + 15*time.Second)
 	w.send(
 		order{id: "ahead", order: "o1", time: at}, order{id: "behind", order: "o1"}, order{id: "near", time: time.Now().Add(4 * time.Minute)},
@@ -48,7 +48,7 @@ func slightlyAhead(w *world) {
 	}
 	waits()
 	in.stop()
-	in = w.start("a")
+	in = w.start("a", oncePerEvent)
 	waits()
 	if calls := w.sim.Charges().Calls; calls != 2 {
 		w.t.Errorf("%d calls, want 2", calls)
@@ -77,7 +77,7 @@ func noWaiting(w *world) {
 // records that a partition may have in flight. The excess is parked with this reason,
 // and other events are not delayed.
 func manyWaiting(w *world) {
-	in := w.start("a")
+	in := w.start("a", oncePerEvent)
 	w.send(numbered(300, func(_ int, o *order) { o.time = time.Now().Add(30 * time.Minute) })...)
 	w.send(numbered(600, func(i int, o *order) { o.id, o.order = fmt.Sprintf("now%d", i), fmt.Sprintf("p%d", i) })...)
 	w.eventually("the others are captured", func() bool { return w.sim.Charges().Calls == 600 })
@@ -102,7 +102,7 @@ func manyBehindWaiting(w *world) {
 	ahead := func(of string) order { return order{id: of, order: of, time: time.Now().Add(30 * time.Minute)} }
 	// All are admitted before the first of them waits.
 	w.send(append([]order{ahead("a")}, crowd("a")...)...)
-	in := w.start("a")
+	in := w.start("a", oncePerEvent)
 	w.want(w.awaitDecisions(), map[string]int{"captured": 601, "parked time_in_future": 1})
 	// The first one waits when the others arrive.
 	w.send(ahead("b"))
@@ -114,7 +114,7 @@ func manyBehindWaiting(w *world) {
 // sharedKey has events of many orders with one record key. A waiting event delays only
 // its own order, also when another event of that order has arrived since.
 func sharedKey(w *world) {
-	in := w.start("a")
+	in := w.start("a", oncePerEvent)
 	shared := func(os ...order) {
 		for i := range os {
 			os[i].key = "a-tenant"

@@ -134,7 +134,8 @@ func (w *world) config(instance string) config.Config {
 		KafkaBrokers: w.broker.Addresses, KafkaGroup: w.group, KafkaStartAt: "earliest",
 		KafkaSessionTimeout: 6 * time.Second, InstanceID: w.name + "." + instance,
 		TopicInput: w.topics.input, TopicCaptured: w.topics.captured, TopicRejected: w.topics.rejected, TopicParked: w.topics.parked,
-		TopicLedger: w.topics.ledger, LedgerDir: w.stores.dir, CaptureOncePer: config.OncePerEvent, ReplayedOutcomes: config.ReplayedEmit,
+		TopicLedger: w.topics.ledger, LedgerDir: w.stores.dir, ReplayedOutcomes: config.ReplayedEmit,
+		CaptureOncePer: config.OncePerPayment, DuplicateWindow: 7 * 24 * time.Hour,
 		CloudEventsMode: "structured", MercadoPagoURL: w.apiURL, MercadoPagoAccessToken: secret.New(accessToken),
 		MercadoPagoTimeout: 5 * time.Second, Currency: "MXN", MercadoPagoAccount: "main",
 		MaxInFlight: 64, CaptureDeadline: 15 * time.Minute, CaptureMaxTries: 100, CaptureReconcileFor: 2 * time.Second,
@@ -143,6 +144,9 @@ func (w *world) config(instance string) config.Config {
 		FlushInterval: 25 * time.Millisecond, ShutdownTimeout: 20 * time.Second, AdminAddr: config.AdminOff,
 	}
 }
+
+// oncePerEvent is for tests in which one order has several events of the same amount.
+func oncePerEvent(c *config.Config) { c.CaptureOncePer = config.OncePerEvent }
 
 // instance is a running service.
 type instance struct {

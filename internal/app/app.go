@@ -161,7 +161,8 @@ func source(text secret.Text, variable, file string, log *slog.Logger) (*secret.
 func Rules(c config.Config) rules.Rules {
 	return rules.Rules{
 		Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge, MaxEventLead: c.CaptureMaxEventLead, KeyRetention: c.IdempotencyKeyHorizon,
-		Guard: rules.Guard(c.CaptureOncePer), DuplicateWindow: c.DuplicateWindow, Account: c.MercadoPagoAccount, Encoding: mercadopago.EncodingVersion,
+		Guard: rules.Guard(c.CaptureOncePer), DuplicateWindow: c.DuplicateWindow,
+		Account: c.MercadoPagoAccount, Encoding: mercadopago.EncodingVersion,
 	}
 }
 

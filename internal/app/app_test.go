@@ -39,7 +39,7 @@ func good(brokers []string, apiURL string) config.Config {
 		KafkaBrokers: brokers, KafkaGroup: "group", KafkaStartAt: "earliest", KafkaSessionTimeout: 10 * time.Second, InstanceID: "test",
 		TopicInput: "orders", TopicCaptured: "captured", TopicRejected: "rejected", TopicParked: "parked", TopicLedger: "ledger",
 		CloudEventsMode: "structured",
-		CaptureOncePer:  config.OncePerEvent, ReplayedOutcomes: config.ReplayedEmit,
+		CaptureOncePer:  config.OncePerPayment, DuplicateWindow: 7 * 24 * time.Hour, ReplayedOutcomes: config.ReplayedEmit,
 		MercadoPagoURL: apiURL, MercadoPagoAccessToken: secret.New(accessToken), MercadoPagoTimeout: 5 * time.Second, Currency: "MXN",
 		MaxInFlight: 16, CaptureDeadline: time.Minute, CaptureMaxTries: 10,
 		CaptureMaxEventAge: 24 * time.Hour, IdempotencyKeyHorizon: 24 * time.Hour,

@@ -102,7 +102,8 @@ func pick[T any](g *generator, of ...T) T { return of[g.IntN(len(of))] }
 func (g *generator) rules() rules.Rules {
 	return rules.Rules{
 		Currency: "MXN", MaxEventAge: pick(g, 0, 24*time.Hour), MaxEventLead: pick(g, 0, time.Hour), KeyRetention: 24 * time.Hour,
-		Guard: pick(g, rules.GuardEvent, rules.GuardPayment, rules.GuardReference), DuplicateWindow: 168 * time.Hour, Account: "main", Encoding: mercadopago.EncodingVersion,
+		Guard: pick(g, rules.GuardEvent, rules.GuardPayment, rules.GuardReference), DuplicateWindow: 168 * time.Hour,
+		Account: "main", Encoding: mercadopago.EncodingVersion,
 	}
 }
 
@@ -146,7 +147,7 @@ func (g *generator) recordCase() rules.Case {
 			FirstAttempt: pick(g, time.Time{}, time.Now().Add(-30*time.Minute)),
 		}
 	}
-	if g.IntN(3) == 0 {
+	if g.IntN(2) == 0 {
 		c.Known = []event.Known{g.another(e)}
 	}
 	if g.IntN(3) == 0 {
@@ -160,7 +161,7 @@ func (g *generator) recordCase() rules.Case {
 func (g *generator) another(e *event.ReadyToCapture) event.Known {
 	other := *e
 	other.ID = "other-event"
-	switch g.IntN(4) {
+	switch g.IntN(6) {
 	case 0:
 		other.PayerToken = secret.New("another-token")
 	case 1:

@@ -160,7 +160,7 @@ func setUp(ctx context.Context, opts Options) (*stage, error) {
 		KafkaGroup: "payment-capture", KafkaStartAt: "earliest", KafkaSessionTimeout: 30 * time.Second, InstanceID: "demo",
 		TopicInput: "order.ready_to_capture", TopicCaptured: "payment.captured", TopicRejected: "payment.rejected",
 		TopicParked: "payment-capture.parked", TopicLedger: "payment-capture.ledger", CloudEventsMode: "structured",
-		CaptureOncePer: config.OncePerEvent, ReplayedOutcomes: config.ReplayedEmit,
+		CaptureOncePer: config.OncePerPayment, DuplicateWindow: 7 * 24 * time.Hour, ReplayedOutcomes: config.ReplayedEmit,
 		MercadoPagoAccount: "demo", MercadoPagoAccessToken: secret.New("APP_USR-demo"), MercadoPagoTimeout: 2 * time.Second,
 		Currency: currency, MaxInFlight: 256, CaptureDeadline: 5 * time.Minute, CaptureMaxTries: 50,
 		CaptureMaxEventAge: 24 * time.Hour, IdempotencyKeyHorizon: 24 * time.Hour,

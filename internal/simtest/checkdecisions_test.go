@@ -71,10 +71,10 @@ func (h *harness) byID() map[string]*eventDecisions {
 // was sent, that the plan allows it, and that it agrees with the charges.
 func (h *harness) checkDecisions(charges simulator.Charges) {
 	all := h.byID()
-	captured := make(map[string][]string) // by order
+	captured := make(map[string][]*eventDecisions) // by order
 	for _, j := range all {
 		if slices.ContainsFunc(j.got, func(v decision) bool { return v.kind == topicCaptured }) {
-			captured[j.event.order] = append(captured[j.event.order], j.id)
+			captured[j.event.order] = append(captured[j.event.order], j)
 		}
 	}
 	for _, j := range all {
@@ -85,9 +85,7 @@ func (h *harness) checkDecisions(charges simulator.Charges) {
 		}
 		h.checkWhich(j, charges, captured[j.event.order])
 	}
-	if h.plan.oncePer == config.OncePerReference {
-		h.checkOnce(captured)
-	}
+	h.checkOnce(captured)
 }
 
 // concurrencyLimit is how long two instances may take to decide one event that is
@@ -133,7 +131,7 @@ func (h *harness) checkCount(j *eventDecisions) {
 	if j.got[0].kind == topicParked || h.plan.suppress {
 		want = first
 	}
-	if h.plan.oncePer == config.OncePerReference && first > 1 {
+	if h.plan.oncePer != config.OncePerEvent && first > 1 {
 		return // one copy may be parked, and the other have outcomes
 	}
 	if len(j.got) != want && (!h.halted || len(j.got) > want) {
@@ -167,22 +165,40 @@ func (h *harness) checkResent(j *eventDecisions) {
 	}
 }
 
-// checkOnce checks that one event per reference is captured, unless the events were
-// in several partitions, where two instances may have captured them at once.
-func (h *harness) checkOnce(captured map[string][]string) {
+// checkOnce checks that no event is captured beside a duplicate of it, unless the events
+// were in several partitions, where two instances may have captured them at once, or an
+// operator resent one.
+func (h *harness) checkOnce(captured map[string][]*eventDecisions) {
 	unordered := make(map[string]bool)
 	for _, s := range h.sent {
 		unordered[s.event.order] = unordered[s.event.order] || s.event.unordered
 	}
-	for order, ids := range captured {
-		if len(ids) > 1 && !unordered[order] {
-			h.violate("decision: events %[2]v of order %[1]s are captured although CAPTURE_ONCE_PER is reference", order, ids)
+	for order, events := range captured {
+		for i, j := range events {
+			for _, other := range events[:i] {
+				released := h.plan.oncePer == config.OncePerPayment && j.resent+other.resent > 0
+				if h.duplicates(j, other) && !unordered[order] && !released {
+					h.violate("decision: events %s and %s of order %s are captured although CAPTURE_ONCE_PER is %s",
+						other.id, j.id, order, h.plan.oncePer)
+				}
+			}
 		}
 	}
 }
 
+// duplicates reports whether two events of one order are duplicates of each other.
+func (h *harness) duplicates(j, other *eventDecisions) bool {
+	switch h.plan.oncePer {
+	case config.OncePerReference:
+		return j.id != other.id
+	case config.OncePerPayment:
+		return j.id != other.id && j.event.samePayment(other.event)
+	}
+	return false
+}
+
 // checkWhich checks that all decisions of an event are the same, and correct.
-func (h *harness) checkWhich(j *eventDecisions, charges simulator.Charges, captured []string) {
+func (h *harness) checkWhich(j *eventDecisions, charges simulator.Charges, captured []*eventDecisions) {
 	e := j.event
 	tally := charges.ByKey[e.id]
 	for _, v := range j.got {
@@ -191,7 +207,7 @@ func (h *harness) checkWhich(j *eventDecisions, charges simulator.Charges, captu
 			h.violate("guess: event %s is %s before its time without a resend", e.id, v.word())
 		case !slices.Contains(e.allowed, v.word()) && !h.mayBeParked(j, v, captured):
 			h.violate("decision: event %s (%s) is %s; its plan allows %v", j.id, e.kind, v.word(), e.allowed)
-		case h.plan.oncePer == config.OncePerReference && len(j.partitions) > 1: // another event was captured between its copies
+		case h.plan.oncePer != config.OncePerEvent && len(j.partitions) > 1: // another event was captured between its copies
 		case j.resent > 0 && (v.kind == topicParked || j.got[0].kind == topicParked): // one was made before the resend, the other after it
 		case v.word() != j.got[0].word() || v.outcomeID != j.got[0].outcomeID || v.content != j.got[0].content:
 			h.violate("decision: event %s has different ones: %v; %s and %s", j.id, j.got, j.got[0].content, v.content)
@@ -215,7 +231,7 @@ func (h *harness) checkWhich(j *eventDecisions, charges simulator.Charges, captu
 // mayBeParked reports whether an event may be parked because of what happened to it,
 // whatever its kind: its first attempt is older than the key retention; it was never
 // attempted and is too old; or another event was captured for its reference.
-func (h *harness) mayBeParked(j *eventDecisions, v decision, captured []string) bool {
+func (h *harness) mayBeParked(j *eventDecisions, v decision, captured []*eventDecisions) bool {
 	e := j.event
 	switch v.word() {
 	case "parked key_expired":
@@ -225,8 +241,9 @@ func (h *harness) mayBeParked(j *eventDecisions, v decision, captured []string) 
 		})
 	case "parked too_old":
 		return h.plan.maxEventAge > 0 && v.written.Sub(e.at) > h.plan.maxEventAge
-	case "parked reference_already_captured":
-		return h.plan.oncePer == config.OncePerReference && slices.ContainsFunc(captured, func(id string) bool { return id != j.id })
+	case "parked reference_already_captured", "parked possible_duplicate":
+		return (h.plan.oncePer == config.OncePerReference) == (v.reason == string(event.ParkReferenceCaptured)) &&
+			slices.ContainsFunc(captured, func(other *eventDecisions) bool { return h.duplicates(j, other) })
 	}
 	return false
 }

@@ -36,7 +36,9 @@ func (h *harness) findCorrections() {
 	for _, s := range h.sent {
 		at[position{s.partition, s.offset}] = s
 	}
-	uncalled := []event.ParkReason{event.ParkWrongCurrency, event.ParkTooOld, event.ParkTimeInFuture, event.ParkReferenceCaptured}
+	uncalled := []event.ParkReason{
+		event.ParkWrongCurrency, event.ParkTooOld, event.ParkTimeInFuture, event.ParkReferenceCaptured, event.ParkPossibleDuplicate,
+	}
 	parked := make(map[string]*plannedEvent) // the first ones, by event id
 	for _, v := range h.decisions {
 		if s := at[v.from]; v.kind == topicParked && s != nil && !s.event.conflicts && slices.Contains(uncalled, event.ParkReason(v.reason)) {

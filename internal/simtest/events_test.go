@@ -233,6 +233,22 @@ func (g *generator) twins() []*sentRecord {
 	return append(g.sends(first), g.sends(&second)...)
 }
 
+// duplicates generates two events for the same payment, as a publisher does that makes
+// an id per delivery.
+func (g *generator) duplicates() []*sentRecord {
+	first, second := g.event(plainKind), g.event(plainKind)
+	second.order, second.amount, second.token, second.home = first.order, first.amount, first.token, first.home
+	return append(g.sends(first), g.sends(second)...)
+}
+
+// samePayment reports whether two events are for the same payment.
+func (e *plannedEvent) samePayment(other *plannedEvent) bool {
+	return e.order == other.order && e.amount == other.amount && e.token == other.token
+}
+
+// duplicateWindow is longer than a run.
+const duplicateWindow = 1000 * time.Hour
+
 // movable reports whether copies of the event may be in other partitions. Two
 // instances may handle them at once, and would decide differently if the decision
 // depended on the result of a single call.

@@ -30,10 +30,8 @@ func newPlan(seed uint64, index int) *plan {
 	if g.chance(30) {
 		p.maxEventAge = 0
 	}
-	p.suppress, p.oncePer = g.chance(15), config.OncePerEvent
-	if g.chance(8) {
-		p.oncePer = config.OncePerReference
-	}
+	p.suppress = g.chance(15)
+	p.oncePer = []string{config.OncePerPayment, config.OncePerReference, config.OncePerEvent}[g.weighted(80, 10, 10)]
 	p.brokers = 1
 	if g.chance(10) {
 		p.brokers = 2
@@ -158,6 +156,9 @@ func (g *generator) mainPhase(twoParts bool) {
 	}
 	if g.chance(15) {
 		all = append(all, g.twins()...)
+	}
+	if g.chance(30) {
+		all = append(all, g.duplicates()...)
 	}
 	if g.chance(20) {
 		all = append(all, g.correction()...)

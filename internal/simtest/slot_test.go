@@ -39,7 +39,7 @@ func (h *harness) config(instance string) config.Config {
 		KafkaBrokers: h.cluster.ListenAddrs(), KafkaGroup: h.group, KafkaStartAt: "earliest", KafkaSessionTimeout: p.session,
 		KafkaStaticMembership: p.static, InstanceID: instance,
 		TopicInput: topicInput, TopicCaptured: topicCaptured, TopicRejected: topicRejected, TopicParked: topicParked,
-		TopicLedger: topicLedger, CaptureOncePer: p.oncePer, ReplayedOutcomes: replayed,
+		TopicLedger: topicLedger, CaptureOncePer: p.oncePer, DuplicateWindow: duplicateWindow, ReplayedOutcomes: replayed,
 		CloudEventsMode: "structured", MercadoPagoURL: "http://api.test", MercadoPagoAccessToken: secret.New(accessToken),
 		MercadoPagoTimeout: p.timeout, Currency: "MXN", MercadoPagoAccount: "main",
 		MaxInFlight: p.maxInFlight, CaptureDeadline: p.deadline, CaptureMaxTries: p.maxTries,
