@@ -270,9 +270,21 @@ func TestOncePerReference(t *testing.T) {
 			event.Outcome{Type: event.TypeCaptured, EventID: "first", PaymentID: "1", CapturedAt: time.Now()},
 			"parked possible_duplicate",
 		},
-		"rejected for another event":       {rules.GuardReference, event.Outcome{Type: event.TypeRejected, EventID: "first", PaymentID: "1"}, isCaptured},
-		"captured for the event itself":    {rules.GuardReference, event.Outcome{Type: event.TypeCaptured, EventID: "event-1", PaymentID: "1"}, isCaptured},
-		"captured, and once per event":     {rules.GuardEvent, event.Outcome{Type: event.TypeCaptured, EventID: "first", PaymentID: "1"}, isCaptured},
+		"rejected for another event": {
+			rules.GuardReference,
+			event.Outcome{Type: event.TypeRejected, EventID: "first", PaymentID: "1"},
+			isCaptured,
+		},
+		"captured for the event itself": {
+			rules.GuardReference,
+			event.Outcome{Type: event.TypeCaptured, EventID: "event-1", PaymentID: "1"},
+			isCaptured,
+		},
+		"captured, and once per event": {
+			rules.GuardEvent,
+			event.Outcome{Type: event.TypeCaptured, EventID: "first", PaymentID: "1"},
+			isCaptured,
+		},
 		"captured for a reference of none": {rules.GuardReference, event.Outcome{}, isCaptured},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -272,5 +272,10 @@ func TestOncePerReference(t *testing.T) {
 			AnsweredCaptured: "1/1/1 MXN 10.00", First: "2/2/1 MXN 10.00", Again: "1/1/1 MXN 10.00",
 			ParkReference: "2/2/2 MXN 20.00", LookUpThenPark: "1/1/1 MXN 10.00",
 		})
+		c.Rules.Guard, c.Rules.DuplicateWindow = rules.GuardPayment, time.Hour
+		w.rows(w.plan(c), map[Class]string{
+			AnsweredCaptured: "1/1/1 MXN 10.00", First: "2/2/1 MXN 10.00", Again: "1/1/1 MXN 10.00",
+			ParkDuplicate: "2/2/2 MXN 20.00", LookUpThenPark: "1/1/1 MXN 10.00",
+		})
 	})
 }

@@ -62,8 +62,10 @@ func TestGuard(t *testing.T) {
 		"captured as long ago as counts": {
 			known: of("e0", now.Add(-window), nil), payment: event.ParkPossibleDuplicate, reference: event.ParkReferenceCaptured,
 		},
-		"captured longer ago":               {known: of("e0", now.Add(-window-1), nil), reference: event.ParkReferenceCaptured},
-		"captured by a clock that is ahead": {known: of("e0", now.Add(time.Hour), nil), payment: event.ParkPossibleDuplicate, reference: event.ParkReferenceCaptured},
+		"captured longer ago": {known: of("e0", now.Add(-window-1), nil), reference: event.ParkReferenceCaptured},
+		"captured by a clock that is ahead": {
+			known: of("e0", now.Add(time.Hour), nil), payment: event.ParkPossibleDuplicate, reference: event.ParkReferenceCaptured,
+		},
 		"captured, and the answer had no time": {
 			known:   with(same, func(d *event.Decision) { d.Outcome.CapturedAt = time.Time{} }),
 			payment: event.ParkPossibleDuplicate, reference: event.ParkReferenceCaptured,
@@ -86,7 +88,9 @@ func TestGuard(t *testing.T) {
 		"rejected":              {known: rejected},
 		"attempted":             {known: open},
 		"resent as a duplicate": {known: same, d: resent(event.ParkPossibleDuplicate), reference: event.ParkReferenceCaptured},
-		"resent as too old":     {known: same, d: resent(event.ParkTooOld), payment: event.ParkPossibleDuplicate, reference: event.ParkReferenceCaptured},
+		"resent as too old": {
+			known: same, d: resent(event.ParkTooOld), payment: event.ParkPossibleDuplicate, reference: event.ParkReferenceCaptured,
+		},
 		"resent by its reference": {
 			known: same, d: resent(event.ParkReferenceCaptured), payment: event.ParkPossibleDuplicate, reference: event.ParkReferenceCaptured,
 		},
@@ -183,10 +187,12 @@ func TestReleasedDuplicate(t *testing.T) {
 		mark    *event.Resend
 		want    rules.Action
 	}{
-		"as it was":                         {event.History{Decision: uncalled}, nil, rules.LeaveParked},
-		"released":                          {event.History{Decision: uncalled}, &event.Resend{ParkedAt: hour(99)}, rules.Charge},
-		"another resend":                    {event.History{Decision: uncalled}, &event.Resend{ParkedAt: hour(98)}, rules.LeaveParked},
-		"released, and attempted since":     {event.History{Decision: uncalled, Attempt: &attempt}, &event.Resend{ParkedAt: hour(99)}, rules.Charge},
+		"as it was":      {event.History{Decision: uncalled}, nil, rules.LeaveParked},
+		"released":       {event.History{Decision: uncalled}, &event.Resend{ParkedAt: hour(99)}, rules.Charge},
+		"another resend": {event.History{Decision: uncalled}, &event.Resend{ParkedAt: hour(98)}, rules.LeaveParked},
+		"released, and attempted since": {
+			event.History{Decision: uncalled, Attempt: &attempt}, &event.Resend{ParkedAt: hour(99)}, rules.Charge,
+		},
 		"released, parked after an attempt": {event.History{Decision: called}, &event.Resend{ParkedAt: hour(99)}, rules.Charge},
 		"a resend without a ledger":         {event.History{}, &event.Resend{ParkedAt: hour(99)}, rules.Park},
 	} {

@@ -415,8 +415,10 @@ func TestSharedReferenceIsAWarningOrADifference(t *testing.T) {
 		parked event.ParkReason // before the second was captured
 		want   int64            // differences
 	}{
-		"once per event":                              {guard: rules.GuardEvent},
-		"once per reference":                          {guard: rules.GuardReference, second: order{amount: "1.00"}, later: 1000 * time.Hour, want: 1},
+		"once per event": {guard: rules.GuardEvent},
+		"once per reference": {
+			guard: rules.GuardReference, second: order{amount: "1.00"}, later: 1000 * time.Hour, want: 1,
+		},
 		"once per payment":                            {guard: rules.GuardPayment, later: time.Hour, want: 1},
 		"once per payment, after the window":          {guard: rules.GuardPayment, later: time.Hour + time.Second},
 		"once per payment, another amount":            {guard: rules.GuardPayment, second: order{amount: "1.00"}},

@@ -16,6 +16,11 @@ func captureBugs() []bug {
 				$a.last = $c.api.Capture($ctx, again)`,
 			needs: []string{"fmt"},
 		}}},
+		{"duplicates are charged", []edit{{
+			in:   "internal/rules",
+			find: `duplicate := $r.duplicate($c, $d.Resent, $now)`,
+			put:  `duplicate := $r.duplicate($c, $d.Resent, $now); duplicate = nil`,
+		}}},
 		{"each process has a key of its own", []edit{{
 			in:   capture,
 			find: `$a.entry.Body = event.FingerprintOf($a.request.Body)`,
