@@ -176,15 +176,15 @@ func (a *applier) entry(r *kgo.Record) error {
 	return nil
 }
 
-// endAttempts removes the attempts that lie before a decision on their event.
+// endAttempts removes the attempts on an event that a decision ends.
 func (a *applier) endAttempts(c *change) {
 	for _, added := range a.added[c.id] {
-		if added.partition == c.partition && added.offset < c.offset {
+		if c.ends(added.partition, added.offset) {
 			a.batch.DeleteAttempt(c.id, added.owner)
 		}
 	}
 	for _, open := range a.l.claims.of(c.id) {
-		if open.partition == c.partition && open.offset < c.offset {
+		if c.ends(open.partition, open.offset) {
 			a.batch.DeleteAttempt(c.id, open.owner)
 		}
 	}

@@ -1,11 +1,13 @@
 package ledger
 
 import (
+	"context"
 	"math"
 	"slices"
 	"sync"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/ledger/store"
 )
 
 // Claims decide which of several instances may call the API first. Two instances can
@@ -113,19 +115,37 @@ func (c *Claim) Close() {
 	c.l.claims.heldUnder.remove(c.reference, c)
 }
 
-// Ahead returns an event with an attempt that goes before this claim, and a channel
-// that is closed when that may have changed; "": there is none.
-func (c *Claim) Ahead() (id string, changed <-chan struct{}) {
+// Ahead returns the earliest attempt that goes before this claim, its event, and a
+// channel that is closed when that may have changed; "": there is none.
+func (c *Claim) Ahead(ctx context.Context) (id string, a event.Attempt, changed <-chan struct{}, err error) {
+	for {
+		first, changed := c.ahead()
+		if first == nil {
+			return "", event.Attempt{}, nil, nil
+		}
+		// An attempt that was written after the outcome of its event means nothing.
+		h, err := c.l.Lookup(ctx, first.id)
+		if err != nil || h.Decision == nil || h.Decision.Outcome == nil {
+			return first.id, *first.attempt, changed, err
+		}
+		c.l.claims.drop(first)
+	}
+}
+
+func (c *Claim) ahead() (first *openAttempt, changed <-chan struct{}) {
 	c.l.claims.mu.Lock()
 	defer c.l.claims.mu.Unlock()
-	first := c.aheadLocked()
-	if first == nil {
-		return "", nil
-	}
-	if c.changed == nil {
+	if first = c.aheadLocked(); first != nil && c.changed == nil {
 		c.changed = make(chan struct{})
 	}
-	return first.id, c.changed
+	return first, c.changed
+}
+
+// drop drops an attempt.
+func (c *claims) drop(a *openAttempt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.removeLocked(a.id, func(other *openAttempt) bool { return other == a })
 }
 
 // TakeOver makes all attempts on the event this instance's to resume, because nobody
@@ -177,6 +197,12 @@ type change struct {
 	offset               int64
 	attempt              *event.Attempt // nil: it was withdrawn, or decided
 	decision             decision       // no rank: it was taken back
+}
+
+// ends reports whether a decision ends an attempt on its event: every one if it is an
+// outcome, and those that lie before it if it parks the event.
+func (c *change) ends(partition int32, offset int64) bool {
+	return c.decision.Rank > store.Parked || (c.decision.Rank == store.Parked && partition == c.partition && offset < c.offset)
 }
 
 // apply applies records in their order, after the store has them.
@@ -253,12 +279,10 @@ func (c *claims) withdrawnLocked(r *change) {
 	}
 }
 
-// decidedLocked ends the attempts on an event that lie before its decision. Only a
-// decision of this process was known to its claims before.
+// decidedLocked ends attempts on an event. Only a decision of this process was known to
+// its claims before.
 func (c *claims) decidedLocked(r *change) {
-	if r.decision.Rank != 0 {
-		c.removeLocked(r.id, func(a *openAttempt) bool { return a.partition == r.partition && a.offset < r.offset })
-	}
+	c.removeLocked(r.id, func(a *openAttempt) bool { return r.ends(a.partition, a.offset) })
 	if !c.pending.has(r.id, r.decision.At) {
 		for _, claim := range c.held[r.id] {
 			claim.disturbed = true

@@ -33,6 +33,8 @@ type completion struct {
 	entry *event.Decision
 	// waitUntil: there is no decision yet, the event has to wait for its time.
 	waitUntil time.Time
+	// yields: there is no decision yet, another record that is queued goes first.
+	yields bool
 }
 
 // The decisions, as metrics name them.

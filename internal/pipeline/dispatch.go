@@ -35,6 +35,9 @@ const (
 	// ownershipCheck is how often an event that waits for the attempt of another instance
 	// is looked up again without a change in the ledger.
 	ownershipCheck = time.Second
+	// yieldPause is how long an event keeps its place in the queues in front of another one
+	// that goes first, which may not be read yet.
+	yieldPause = 50 * time.Millisecond
 )
 
 // enqueue puts an item into the queues of its ordering keys.
@@ -133,21 +136,17 @@ func (p *Pipeline) respond(it *item) (completion, error) {
 	if it.invalid != nil {
 		return p.parkOnce(it, &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: it.invalid.Error()})
 	}
-	w := wait{}
 	for {
-		c, err := p.decide(it, &w)
+		c, err := p.decide(it)
 		if !errors.Is(err, event.ErrStartOver) {
 			return c, err
 		}
 	}
 }
 
-// wait is how long an event has waited for attempts of other instances.
-type wait struct{ since time.Time }
-
 // decide takes an event to its completion. [event.ErrStartOver] means that it must be
 // repeated, because another instance was first.
-func (p *Pipeline) decide(it *item, waiting *wait) (completion, error) {
+func (p *Pipeline) decide(it *item) (completion, error) {
 	e := it.event
 	claim := p.ledger.Claim(e, p.ownsInput, func(other event.Attempt) bool { return p.conf.Rules.Rivals(e, other) })
 	defer claim.Close()
@@ -164,8 +163,9 @@ func (p *Pipeline) decide(it *item, waiting *wait) (completion, error) {
 	case rules.Park:
 		return p.parkOnce(it, r.Why)
 	}
-	if r.Bar, err = p.awaitOthers(it, claim, waiting); err != nil {
-		return completion{}, err
+	var yields bool
+	if r.Bar, yields, err = p.awaitOthers(it, claim); err != nil || yields {
+		return completion{yields: yields}, err
 	}
 	it.lease.claim = claim
 	d, waitUntil, err := p.evaluate(it, r)
@@ -186,34 +186,45 @@ func (p *Pipeline) ownsInput(number int32) bool {
 // [event.ErrStartOver]. After ClaimWait it waits no longer: attempts on the event are
 // resumed, because a call has the same idempotency key. Behind another event it returns
 // why this one must not be charged.
-func (p *Pipeline) awaitOthers(it *item, claim Claim, w *wait) (*event.ParkInfo, error) {
-	id, changed := claim.Ahead()
-	if id == "" {
-		return nil, nil
+//
+// Another event whose attempt is this instance's to resume may be behind this one in
+// the queues, so this one yields its place.
+func (p *Pipeline) awaitOthers(it *item, claim Claim) (bar *event.ParkInfo, yields bool, err error) {
+	calls := it.part.calls
+	id, first, changed, err := claim.Ahead(calls)
+	if id == "" || err != nil {
+		return nil, false, err
 	}
-	if w.since.IsZero() {
-		w.since = time.Now()
+	if it.behindSince.IsZero() {
+		it.behindSince = time.Now()
 	}
-	left := p.conf.ClaimWait - time.Since(w.since)
+	left := p.conf.ClaimWait - time.Since(it.behindSince)
 	if left <= 0 {
 		claim.TakeOver()
-		if id, _ = claim.Ahead(); id == "" {
-			return nil, nil
+		if id, _, _, err = claim.Ahead(calls); id == "" || err != nil {
+			return nil, false, err
 		}
-		return rules.Competing(id, p.conf.ClaimWait), nil
+		return rules.Competing(id, p.conf.ClaimWait), false, nil
 	}
-	it.lease.SetWaiting(fmt.Sprintf("waits for event %s, which another instance attempted first", id), 0)
+	wait := ownershipCheck
+	if yields = p.ownsInput(first.Input); yields {
+		wait = yieldPause
+	}
+	it.lease.SetWaiting(fmt.Sprintf("waits for event %s, which was attempted first", id), 0)
 	p.awaitingLedger.Add(1)
 	defer p.awaitingLedger.Add(-1)
 	select {
 	case <-changed:
-	case <-it.part.calls.Done():
-	case <-time.After(min(left, ownershipCheck)): // this instance may own the other one's partition by now
+	case <-calls.Done():
+	case <-time.After(min(left, wait)): // this instance may own the other one's partition by now
 	}
-	if err := it.part.calls.Err(); err != nil {
-		return nil, err
+	switch {
+	case calls.Err() != nil:
+		return nil, false, calls.Err()
+	case yields:
+		return nil, true, nil
 	}
-	return nil, event.ErrStartOver
+	return nil, false, event.ErrStartOver
 }
 
 // evaluate takes an event to its decision, or returns until when it has to wait for its
@@ -285,6 +296,13 @@ func (o *owner) captureEnded(it *item, c completion, err error) {
 		return
 	}
 	o.makeReady(o.keys.release(it))
+	if c.yields {
+		if o.owns(pt) && !pt.draining { // otherwise it is left to the next owner
+			it.released = false
+			o.enqueue(it)
+		}
+		return
+	}
 	_, unencodable := errors.AsType[*encodeError](err)
 	switch {
 	case !o.owns(pt):

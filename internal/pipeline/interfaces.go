@@ -89,9 +89,9 @@ type Ledger interface {
 
 // Claim is this instance's claim on an event among all instances.
 type Claim interface {
-	// Ahead returns an event with an attempt that goes before this claim, and a channel
-	// that is closed when that may have changed; "": there is none.
-	Ahead() (id string, changed <-chan struct{})
+	// Ahead returns the earliest attempt that goes before this claim, its event, and a
+	// channel that is closed when that may have changed; "": there is none.
+	Ahead(ctx context.Context) (id string, a event.Attempt, changed <-chan struct{}, err error)
 	// TakeOver makes all attempts on the event this instance's to resume.
 	TakeOver()
 	// Attempt writes an attempt and waits until everything before it is known. Withdraw

@@ -26,6 +26,7 @@ type item struct {
 	epochBefore int32 // leader epoch of the record before; -1: not known
 	inFlight    bool
 	held        bool      // as one of a run of invalid events
+	behindSince time.Time // when it first waited for an attempt that goes before it; zero: it did not
 	waitsUntil  time.Time // the time of its event; zero: it does not wait
 	crowded     int       // so many others wait that it must not; 0: it may
 	completed   bool

@@ -3,7 +3,6 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -48,7 +47,7 @@ func (b *Batch) PutDecision(id, reference string, d Decision) {
 		return
 	}
 	b.key = appendID(appendReference(b.key[:0], reference), id)
-	b.value = binary.BigEndian.AppendUint16(b.value[:0], day(d.At))
+	b.value = binary.BigEndian.AppendUint16(b.value[:0], epoch(d.At))
 	b.did(b.pebble().Merge(b.key, b.value, nil))
 }
 
@@ -110,9 +109,6 @@ func (b *Batch) did(err error) {
 	}
 }
 
-// day returns the day of a time in Unix milliseconds, from 1 on; the day before the
-// epoch, and those after the year 2149, are the nearest of these.
-func day(ms int64) uint16 {
-	const msPerDay = int64(24 * time.Hour / time.Millisecond)
-	return uint16(min(max(ms/msPerDay, 0), 1<<16-1)) //nolint:gosec // G115: it is in the range
-}
+// epoch returns the number of the period of 2^32 ms, which is 50 days, of a time in Unix
+// milliseconds.
+func epoch(ms int64) uint16 { return uint16(max(ms, 0) >> 32) } //nolint:gosec // G115: until the year 10889

@@ -141,23 +141,44 @@ func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// describe names the store's directory, the cause, the free space and the remedy.
+// describe names the store's directory, the cause of a failed write, the free space and
+// the remedy.
 func (d *disk) describe(err error) string {
 	if no, ok := errors.AsType[syscall.Errno](err); ok {
 		err = no // without the name of a file that changes with every try
 	}
-	room := "free space unknown"
-	for at, dir := "", d.dir; at != dir; at, dir = dir, d.PathDir(dir) { // it may not be made yet
-		if usage, usageErr := d.GetDiskUsage(dir); usageErr == nil {
-			room = fmt.Sprintf("%d bytes free", usage.AvailBytes)
-			break
+	return fmt.Sprintf("write local store of the ledger in %s: %v, %s; %s, the service then continues by itself",
+		d.dir, err, d.room(), remedy(err))
+}
+
+// room returns the free space in words.
+func (d *disk) room() string {
+	if free, err := d.free(); err == nil {
+		return fmt.Sprintf("%d bytes free", free)
+	}
+	return "free space unknown"
+}
+
+// free returns the bytes that are free where the directory is, or will be.
+func (d *disk) free() (free uint64, err error) {
+	for at, dir := "", d.dir; at != dir; at, dir = dir, d.PathDir(dir) {
+		var usage vfs.DiskUsage
+		if usage, err = d.GetDiskUsage(dir); err == nil {
+			return usage.AvailBytes, nil
 		}
 	}
-	remedy := "check the volume"
-	if isFull(err) {
-		remedy = "free space or enlarge the volume"
+	return 0, err
+}
+
+// remedy returns what to do about a write that failed.
+func remedy(err error) string {
+	switch {
+	case isFull(err):
+		return "free space or enlarge the volume"
+	case errors.Is(err, syscall.EROFS):
+		return "make the volume writable"
 	}
-	return fmt.Sprintf("write local store of the ledger in %s: %v, %s; %s, the service then continues by itself", d.dir, err, room, remedy)
+	return "check the volume"
 }
 
 // pause records a failed write and waits before the next one. It reports false if
@@ -235,6 +256,15 @@ func (d *disk) open(name string, open func() (vfs.File, error)) (vfs.File, error
 // Create implements [vfs.FS].
 func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	return d.open(name, func() (vfs.File, error) { return d.FS.Create(name, category) })
+}
+
+// Open implements [vfs.FS].
+func (d *disk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.Open(name, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return readFile{f}, nil
 }
 
 // OpenReadWrite implements [vfs.FS].
@@ -355,4 +385,30 @@ func (f *diskFile) SyncData() error {
 		f.disk.state.succeeded()
 	}
 	return err
+}
+
+// errRead reports that the disk did not return what is on it.
+var errRead = errors.New("read")
+
+// readFile is a file that is read. Its errors are told apart from those of writes, which
+// are repeated.
+type readFile struct{ vfs.File }
+
+// Read implements [vfs.File].
+func (f readFile) Read(p []byte) (int, error) {
+	n, err := f.File.Read(p)
+	return n, markRead(err)
+}
+
+// ReadAt implements [vfs.File].
+func (f readFile) ReadAt(p []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(p, at)
+	return n, markRead(err)
+}
+
+func markRead(err error) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errRead, err)
 }

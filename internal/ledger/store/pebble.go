@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -37,15 +38,15 @@ func (s *Store) options() *pebble.Options {
 			BackgroundError: func(err error) {
 				switch {
 				case s.disk.frozen.Load(): // a table that was dropped is missed
-				case pebble.IsCorruptionError(err):
-					s.conf.Damaged(err)
+				case pebble.IsCorruptionError(err), errors.Is(err, errRead):
+					s.conf.Damaged(s.damage(err))
 				default:
 					s.conf.Failed(err)
 				}
 			},
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				if !s.disk.frozen.Load() {
-					s.conf.Damaged(fmt.Errorf("%s: %w", info.Path, info.Details))
+					s.conf.Damaged(s.damage(fmt.Errorf("%s: %w", info.Path, info.Details)))
 				}
 			},
 		},
@@ -55,9 +56,13 @@ func (s *Store) options() *pebble.Options {
 		o.MemTableSize = s.conf.MemTable
 	}
 	for i := range o.Levels {
+		// Zstandard saves another 7 % of the disk, and doubles the CPU time of a lookup.
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.MinLZCompression }
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}
+	// The filters of the lowest level would not fit into the cache, and Pebble does not ask
+	// them.
+	o.Levels[len(o.Levels)-1].FilterPolicy = pebble.NoFilterPolicy
 	for i := range o.TargetFileSizes {
 		o.TargetFileSizes[i] = 16 << 20
 	}

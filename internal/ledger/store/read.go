@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -51,14 +52,22 @@ func (s *Store) each(ctx context.Context, opts *pebble.IterOptions, use func(key
 			err = use(it.Key(), value)
 		}
 	}
-	return errors.Join(err, it.Error(), it.Close())
+	return closed(it, err)
+}
+
+// closed closes an iterator, and returns its error unless there is another one.
+func closed(it *pebble.Iterator, err error) error {
+	if e := it.Close(); err == nil {
+		return e
+	}
+	return err
 }
 
 // Positions returns how far each partition was read; a partition that was never read is
 // missing.
 func (s *Store) Positions() (map[int32]Position, error) {
 	found := make(map[int32]Position)
-	return found, s.each(context.Background(), bounds(positionPrefix), func(key, value []byte) error {
+	err := s.each(context.Background(), bounds(positionPrefix), func(key, value []byte) error {
 		if len(key) != 5 {
 			return fmt.Errorf("%w: a partition", errDamaged)
 		}
@@ -66,6 +75,7 @@ func (s *Store) Positions() (map[int32]Position, error) {
 		found[int32(binary.BigEndian.Uint32(key[1:]))] = p //nolint:gosec // G115: positionKey wrote it
 		return err
 	})
+	return found, s.damage(err)
 }
 
 // Attempt is an open attempt on an event.
@@ -103,7 +113,7 @@ func (s *Store) Attempts() (as []Attempt, err error) {
 		as = append(as, a)
 		return err
 	})
-	return as, err
+	return as, s.damage(err)
 }
 
 // Decision returns the decision on an event.
@@ -114,10 +124,10 @@ func (s *Store) Decision(id string) (d Decision, found bool, err error) {
 		return Decision{}, false, nil
 	}
 	if err != nil {
-		return Decision{}, false, err
+		return Decision{}, false, s.damage(err)
 	}
 	d, err = readDecision(slices.Clone(row))
-	return d, err == nil, errors.Join(err, closer.Close())
+	return d, err == nil, s.damage(errors.Join(err, closer.Close()))
 }
 
 // Decisions calls a function with the decision on each event that has one, and the index
@@ -138,30 +148,30 @@ func (s *Store) Decisions(ids []string, use func(i int, d Decision) error) (err 
 		room = decisionKey(room, id)
 		sorted[i] = lookup{key: room[n:], i: i}
 	}
-	slices.SortFunc(sorted, func(a, b lookup) int { return slices.Compare(a.key, b.key) })
+	slices.SortFunc(sorted, func(a, b lookup) int { return bytes.Compare(a.key, b.key) })
 	it, err := s.db.NewIter(bounds(decisionPrefix))
 	if err != nil {
-		return err
+		return s.damage(err)
 	}
 	defer func() {
 		if e := it.Close(); err == nil {
-			err = e
+			err = s.damage(e)
 		}
 	}()
 	for _, l := range sorted {
 		if !it.SeekPrefixGE(l.key) {
 			if err := it.Error(); err != nil {
-				return err
+				return s.damage(err)
 			}
 			continue // not decided
 		}
 		row, err := it.ValueAndErr()
 		if err != nil {
-			return err
+			return s.damage(err)
 		}
 		d, err := readDecision(row)
 		if err != nil {
-			return err
+			return s.damage(err)
 		}
 		if err := use(l.i, d); err != nil {
 			return err
@@ -177,20 +187,21 @@ func (s *Store) Under(reference string) (ids []string, err error) {
 	prefix := appendReference(nil, reference)
 	it, err := s.db.NewIter(bounds(referencePrefix))
 	if err != nil {
-		return nil, err
+		return nil, s.damage(err)
 	}
 	for ok := it.SeekPrefixGE(prefix); ok && err == nil; ok = it.Next() {
 		var id string
 		id, err = readID(it.Key()[len(prefix):])
 		ids = append(ids, id)
 	}
-	return ids, errors.Join(err, it.Error(), it.Close())
+	return ids, s.damage(closed(it, err))
 }
 
 // All calls a function with every decision, in no particular order, until the function
 // returns an error. The value is good until the function returns.
 func (s *Store) All(ctx context.Context, use func(id string, d Decision) error) error {
-	return s.each(ctx, bounds(decisionPrefix), func(key, row []byte) error {
+	var ended error
+	err := s.each(ctx, bounds(decisionPrefix), func(key, row []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -202,6 +213,11 @@ func (s *Store) All(ctx context.Context, use func(id string, d Decision) error) 
 		if err != nil {
 			return err
 		}
-		return use(id, d)
+		ended = use(id, d)
+		return ended
 	})
+	if ended != nil {
+		return ended
+	}
+	return s.damage(err)
 }

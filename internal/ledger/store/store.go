@@ -62,7 +62,7 @@ func Open(ctx context.Context, conf Config) (*Store, error) {
 		return s, err
 	}
 	conf.Log.WarnContext(ctx, "LEDGER_DIR unusable; using a temporary directory",
-		slog.String("dir", conf.Dir), slog.Any("error", err),
+		slog.String("dir", conf.Dir), slog.Any("error", err), slog.String("room", newDisk(conf.FS, conf.Dir, conf.Disk).room()),
 		slog.String("remedy", "the whole ledger is read into it; give each instance a directory of its own that it can write"))
 	conf.Dir = conf.FS.PathJoin(os.TempDir(), "payment-capture-ledger-"+rand.Text())
 	if s, err = openIn(ctx, conf); err != nil {
@@ -98,7 +98,8 @@ func openIn(ctx context.Context, conf Config) (_ *Store, err error) {
 	err = s.open()
 	if err != nil && !d.frozen.Load() {
 		conf.Log.WarnContext(ctx, "rebuilding unusable local store from the ledger's topic",
-			slog.String("dir", conf.Dir), slog.Any("reason", err))
+			slog.String("dir", conf.Dir), slog.Any("reason", err), slog.String("room", d.room()),
+			slog.String("remedy", "none is needed, unless this is not the first time: then check the volume"))
 		if err = s.wipe(); err == nil {
 			err = s.open()
 		}
@@ -223,6 +224,15 @@ func (s *Store) Discard() error {
 
 // Usage returns the bytes that the store takes on the disk, and those that are free there.
 func (s *Store) Usage() (used, free uint64, err error) {
-	usage, err := s.disk.GetDiskUsage(s.conf.Dir)
-	return s.db.Metrics().DiskSpaceUsage(), usage.AvailBytes, err
+	free, err = s.disk.free()
+	return s.db.Metrics().DiskSpaceUsage(), free, err
+}
+
+// damage describes an error of reading. Its owner discards the store.
+func (s *Store) damage(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("read local store of the ledger in %s: %w, %s; it is rebuilt from the topic; if that repeats, check the volume",
+		s.conf.Dir, err, s.disk.room())
 }

@@ -32,10 +32,10 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) (removed int, err e
 			if len(value) != 2 {
 				return false, fmt.Errorf("%w: an index entry", errDamaged)
 			}
-			return binary.BigEndian.Uint16(value) < day(ms), nil
+			return binary.BigEndian.Uint16(value) < epoch(ms), nil
 		})
 	}
-	return removed, err
+	return removed, s.damage(err)
 }
 
 // sweep removes the keys with a prefix whose values are old.
@@ -57,7 +57,9 @@ var errEnough = errors.New("enough for one step")
 
 // old returns the next keys whose values are old, and where to continue; nil: there are no
 // more.
-func (s *Store) old(ctx context.Context, opts *pebble.IterOptions, isOld func([]byte) (bool, error)) (old [][]byte, next []byte, err error) {
+func (s *Store) old(
+	ctx context.Context, opts *pebble.IterOptions, isOld func(value []byte) (bool, error),
+) (old [][]byte, next []byte, err error) {
 	reads := 0
 	err = s.each(ctx, opts, func(key, value []byte) error {
 		if reads == sweepReads || len(old) == sweepRemoves {
