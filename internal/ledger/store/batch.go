@@ -47,7 +47,7 @@ func (b *Batch) PutDecision(id, reference string, d Decision) {
 		return
 	}
 	b.key = appendID(appendReference(b.key[:0], reference), id)
-	b.value = binary.BigEndian.AppendUint16(b.value[:0], epoch(d.At))
+	b.value = binary.BigEndian.AppendUint16(b.value[:0], period(d.At))
 	b.did(b.pebble().Merge(b.key, b.value, nil))
 }
 
@@ -109,6 +109,6 @@ func (b *Batch) did(err error) {
 	}
 }
 
-// epoch returns the number of the period of 2^32 ms, which is 50 days, of a time in Unix
+// period returns the number of the period of 2^32 ms, which is 50 days, of a time in Unix
 // milliseconds.
-func epoch(ms int64) uint16 { return uint16(max(ms, 0) >> 32) } //nolint:gosec // G115: until the year 10889
+func period(ms int64) uint16 { return uint16(max(ms, 0) >> 32) } //nolint:gosec // G115: until the year 10889

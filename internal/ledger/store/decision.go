@@ -65,7 +65,7 @@ func readDecision(row []byte) (Decision, error) {
 }
 
 // newMerger returns a merger that keeps one of the values that were written under a key:
-// the decision that supersedes the others, and the latest day of an index entry. The
+// the decision that supersedes the others, and the latest period of an index entry. The
 // result depends neither on their order nor on repetitions, so the partitions of the
 // topic can be read in any order, and a part of one again.
 func newMerger() *pebble.Merger {

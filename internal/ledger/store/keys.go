@@ -15,7 +15,7 @@ const (
 	attemptPrefix   = 'a' // and the length of the event id, the event id, the owner: the attempt
 	decisionPrefix  = 'd' // and the compact event id: the decision
 	positionPrefix  = 'p' // and the partition in four bytes: the position
-	referencePrefix = 'r' // and a hash of the reference, the compact event id: the day of the decision
+	referencePrefix = 'r' // and a hash of the reference, the compact event id: the period of the decision
 )
 
 // tagsKey is the key of the tags, before all others.

@@ -32,7 +32,7 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) (removed int, err e
 			if len(value) != 2 {
 				return false, fmt.Errorf("%w: an index entry", errDamaged)
 			}
-			return binary.BigEndian.Uint16(value) < epoch(ms), nil
+			return binary.BigEndian.Uint16(value) < period(ms), nil
 		})
 	}
 	return removed, s.damage(err)
