@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -46,9 +45,8 @@ func (b *Batch) PutDecision(id, reference string, d Decision) {
 	if reference == "" {
 		return
 	}
-	b.key = appendID(appendReference(b.key[:0], reference), id)
-	b.value = binary.BigEndian.AppendUint16(b.value[:0], period(d.At))
-	b.did(b.pebble().Merge(b.key, b.value, nil))
+	b.key = indexKey(b.key[:0], reference, id)
+	b.did(b.pebble().Set(b.key, nil, nil))
 }
 
 // DeleteDecision removes the decision on an event, if there is one. Its index entry stays:
@@ -58,11 +56,25 @@ func (b *Batch) DeleteDecision(id string) {
 	b.did(b.pebble().Delete(b.key, nil))
 }
 
+func (b *Batch) deleteIndex(id, reference string) {
+	if reference != "" {
+		b.key = indexKey(b.key[:0], reference, id)
+		b.did(b.pebble().Delete(b.key, nil))
+	}
+}
+
 // SetPosition records how far a partition was read, with this batch.
 func (b *Batch) SetPosition(partition int32, p Position) { b.positions[partition] = p }
 
 // Commit writes the batch and empties it.
 func (b *Batch) Commit() error {
+	b.s.writing.Lock()
+	defer b.s.writing.Unlock()
+	return b.commitLocked()
+}
+
+// commitLocked is Commit with the store's writing held.
+func (b *Batch) commitLocked() error {
 	defer b.Reset()
 	for key, value := range b.attempts {
 		b.key = append(b.key[:0], key...)
@@ -76,8 +88,6 @@ func (b *Batch) Commit() error {
 		b.did(b.pebble().Set(positionKey(partition), p.append(nil), nil))
 	}
 	if b.err == nil && b.batch != nil {
-		b.s.writing.Lock()
-		defer b.s.writing.Unlock()
 		b.err = b.batch.Commit(pebble.NoSync)
 	}
 	if b.err != nil {
@@ -108,7 +118,3 @@ func (b *Batch) did(err error) {
 		b.err = err
 	}
 }
-
-// period returns the number of the period of 2^32 ms, which is 50 days, of a time in Unix
-// milliseconds.
-func period(ms int64) uint16 { return uint16(max(ms, 0) >> 32) } //nolint:gosec // G115: until the year 10889

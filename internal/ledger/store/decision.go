@@ -64,48 +64,36 @@ func readDecision(row []byte) (Decision, error) {
 	return Decision{}, fmt.Errorf("%w: a decision of %d bytes", errDamaged, len(row))
 }
 
-// newMerger returns a merger that keeps one of the values that were written under a key:
-// the decision that supersedes the others, and the latest period of an index entry. The
+// newMerger returns a merger that keeps the decision that supersedes the others. The
 // result depends neither on their order nor on repetitions, so the partitions of the
 // topic can be read in any order, and a part of one again.
 func newMerger() *pebble.Merger {
 	return &pebble.Merger{
 		Name: "payment-capture.ledger.2",
-		Merge: func(key, value []byte) (pebble.ValueMerger, error) {
-			return &merging{isIndex: key[0] == referencePrefix, best: bytes.Clone(value)}, nil
+		Merge: func(_, row []byte) (pebble.ValueMerger, error) {
+			return &merging{best: bytes.Clone(row)}, nil
 		},
 	}
 }
 
-// merging is the best of the values that were merged so far.
-type merging struct {
-	isIndex bool
-	best    []byte
-}
+// merging is the best of the decisions on an event that were merged so far.
+type merging struct{ best []byte }
 
 // MergeNewer implements [pebble.ValueMerger].
-func (m *merging) MergeNewer(value []byte) error {
-	better, err := m.isBetter(value)
-	if better {
-		m.best = append(m.best[:0], value...)
+func (m *merging) MergeNewer(row []byte) error {
+	best, err := readDecision(m.best)
+	if err != nil {
+		return err
+	}
+	d, err := readDecision(row)
+	if err == nil && d.Supersedes(best) {
+		m.best = append(m.best[:0], row...)
 	}
 	return err
 }
 
 // MergeOlder implements [pebble.ValueMerger].
-func (m *merging) MergeOlder(value []byte) error { return m.MergeNewer(value) }
-
-func (m *merging) isBetter(value []byte) (bool, error) {
-	if m.isIndex {
-		return bytes.Compare(value, m.best) > 0, nil
-	}
-	best, err := readDecision(m.best)
-	if err != nil {
-		return false, err
-	}
-	d, err := readDecision(value)
-	return err == nil && d.Supersedes(best), err
-}
+func (m *merging) MergeOlder(row []byte) error { return m.MergeNewer(row) }
 
 // Finish implements [pebble.ValueMerger].
 func (m *merging) Finish(bool) ([]byte, io.Closer, error) { return m.best, nil, nil }

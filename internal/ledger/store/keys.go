@@ -15,7 +15,7 @@ const (
 	attemptPrefix   = 'a' // and the length of the event id, the event id, the owner: the attempt
 	decisionPrefix  = 'd' // and the compact event id: the decision
 	positionPrefix  = 'p' // and the partition in four bytes: the position
-	referencePrefix = 'r' // and a hash of the reference, the compact event id: the period of the decision
+	referencePrefix = 'r' // and a hash of the reference, the compact event id: nothing
 )
 
 // tagsKey is the key of the tags, before all others.
@@ -57,16 +57,20 @@ func readID(compact []byte) (string, error) {
 
 func decisionKey(to []byte, id string) []byte { return appendID(append(to, decisionPrefix), id) }
 
-// hashBytes is the size of the hash of a reference in a key. Of a billion references, one
-// lookup in a thousand finds an event of another reference, whose reference the reader
-// compares anyway.
-const hashBytes = 5
+// hashBytes is the size of the hash of a reference in a key. Of a hundred million
+// references, one lookup in forty finds an event of another reference, whose reference the
+// reader compares anyway.
+const hashBytes = 4
 
 // appendReference appends what all keys of a reference begin with.
 func appendReference(to []byte, reference string) []byte {
 	var hash [8]byte
 	binary.BigEndian.PutUint64(hash[:], xxhash.Sum64String(reference))
 	return append(append(to, referencePrefix), hash[:hashBytes]...)
+}
+
+func indexKey(to []byte, reference, id string) []byte {
+	return appendID(appendReference(to, reference), id)
 }
 
 func attemptKey(to []byte, id, owner string) []byte {

@@ -12,6 +12,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
+func o1(string, Decision) (string, error) { return "o1", nil }
+
 func TestSweep(t *testing.T) {
 	s := openForTest(t, configForTest(vfs.NewMem(), "dir"))
 	defer closeForTest(t, s)
@@ -29,11 +31,11 @@ func TestSweep(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if removed, err := s.Sweep(ctx, at(n)); !errors.Is(err, context.Canceled) {
+	if removed, err := s.Sweep(ctx, at(n), o1); !errors.Is(err, context.Canceled) {
 		t.Errorf("after ctx ended: %d, %v", removed, err)
 	}
 	const keep = 100
-	if _, err := s.Sweep(t.Context(), at(n-keep)); err != nil {
+	if _, err := s.Sweep(t.Context(), at(n-keep), o1); err != nil {
 		t.Fatal(err)
 	}
 	for i := range n {
@@ -41,9 +43,8 @@ func TestSweep(t *testing.T) {
 			t.Errorf("of day %d there is a decision: %v", i, i < n-keep)
 		}
 	}
-	// Index entries go when all of their period is old.
-	if got := len(under(t, s, "o1")); got < keep || got > keep+50 {
-		t.Errorf("%d index entries, want %d, and 50 more at most", got, keep)
+	if got := len(under(t, s, "o1")); got != keep {
+		t.Errorf("%d index entries, want %d", got, keep)
 	}
 	if as, err := s.Attempts(); err != nil || len(as) != 1 {
 		t.Errorf("attempts %v, %v", as, err)
@@ -51,10 +52,15 @@ func TestSweep(t *testing.T) {
 	if read, err := s.Positions(); err != nil || len(read) != 1 {
 		t.Errorf("positions %v, %v", read, err)
 	}
-	if removed, err := s.Sweep(t.Context(), at(n-keep)); removed != 0 || err != nil {
+	if removed, err := s.Sweep(t.Context(), at(n-keep), o1); removed != 0 || err != nil {
 		t.Errorf("again: %d, %v", removed, err)
 	}
-	if removed, err := s.Sweep(t.Context(), at(n+50)); removed != keep || err != nil || len(under(t, s, "o1")) > 0 {
+	unreadable := errors.New("unreadable")
+	if removed, err := s.Sweep(t.Context(), at(n), func(string, Decision) (string, error) { return "", unreadable }); removed != 0 ||
+		!errors.Is(err, unreadable) || err.Error() != "unreadable" {
+		t.Errorf("with a value that cannot be read: %d, %v", removed, err)
+	}
+	if removed, err := s.Sweep(t.Context(), at(n), o1); removed != keep || err != nil || len(under(t, s, "o1")) > 0 {
 		t.Errorf("all: %d, %v; index entries %v", removed, err, under(t, s, "o1"))
 	}
 }
@@ -82,7 +88,7 @@ func TestSweepLeavesWhatIsNew(t *testing.T) {
 		}
 	})
 	for range 20 {
-		if _, err := s.Sweep(t.Context(), time.UnixMilli(50)); err != nil {
+		if _, err := s.Sweep(t.Context(), time.UnixMilli(50), o1); err != nil {
 			t.Fatal(err)
 		}
 	}
