@@ -19,23 +19,23 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// An attempt that is refused is an error, is shown, and counts as attempted: it
-// may have been written.
+// An attempt that is refused is an error, and is shown.
 func TestRefusedAttempt(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		l := w.started("a")
+		claim := w.claims(l, "e1", "o1", alone())
 		fault := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed, Count: -1})
-		err := l.Attempt(t.Context(), 0, "e1", attemptAt(5))
+		err := claim.Attempt(t.Context(), attemptAt(5))
 		if !errors.Is(err, kerr.TopicAuthorizationFailed) || !strings.Contains(err.Error(), "e1") {
 			t.Errorf("got %v", err)
 		}
 		if h := l.Health(); h.State != stateFollowing || !strings.HasPrefix(h.Reason, "attempts cannot be written") {
 			t.Errorf("health %+v", h)
 		}
-		w.knows(l, "e1", known{attempted: 5})
+		w.knows(l, "e1", known{})
 		fault.Remove()
-		if err := l.Attempt(t.Context(), 0, "e1", attemptAt(5)); err != nil {
+		if err := claim.Attempt(t.Context(), attemptAt(5)); err != nil {
 			t.Fatal(err)
 		}
 		w.caughtUp(l)
@@ -43,41 +43,41 @@ func TestRefusedAttempt(t *testing.T) {
 			t.Errorf("health %+v", h)
 		}
 		w.knows(l, "e1", known{attempted: 5})
-		if n := l.pending.events.Load(); n != 0 {
-			t.Errorf("%d events are not read back", n)
-		}
 	})
 }
 
 // A caller that stops waiting gets an error; the attempt is written all the same when it
-// can be, and known meanwhile.
+// can be.
 func TestAttemptThatIsNotWaitedFor(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		l := w.started("a")
-		if err := l.Attempt(t.Context(), 0, "e0", attemptAt(1)); err != nil {
+		if err := w.claims(l, "e0", "o1", alone()).Attempt(t.Context(), attemptAt(1)); err != nil {
 			t.Fatal(err)
 		}
 		mend := w.cut(l)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := l.Attempt(ctx, 0, "e1", attemptAt(5)); !errors.Is(err, context.DeadlineExceeded) {
+		claim := w.claims(l, "e1", "o1", alone())
+		if err := claim.Attempt(ctx, attemptAt(5)); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "e1") {
 			t.Errorf("got %v", err)
 		}
-		w.knows(l, "e1", known{attempted: 5})
 		mend()
 		time.Sleep(time.Minute)
 		w.caughtUp(l)
+		w.knows(l, "e1", known{attempted: 5})
 		w.knows(w.started("b"), "e1", known{attempted: 5})
-		if n := l.pending.events.Load(); n != 0 {
-			t.Errorf("%d events are not read back", n)
+		// The same process goes on from it.
+		again := w.claims(l, "e1", "o1", ClaimConfig{Resumes: func(int32) bool { return true }})
+		if err := again.Attempt(t.Context(), attemptAt(5)); err != nil {
+			t.Error(err)
 		}
 	})
 }
 
-// A withdrawal that cannot be written in time never is: by then another instance
-// may have the event, and its attempt must not be erased.
-func TestLateWithdrawalIsGivenUp(t *testing.T) {
+// A withdrawal that cannot be written in time is an error and is counted. It may arrive
+// late, and erases nothing but this process's attempt.
+func TestLateWithdrawal(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		l := w.ledger("a")
@@ -86,38 +86,27 @@ func TestLateWithdrawalIsGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		other := w.started("b")
-		if err := l.Attempt(t.Context(), 0, "e1", attemptAt(1)); err != nil {
+		b := w.started("b")
+		claim := w.claims(l, "e1", "o1", alone())
+		if err := claim.Attempt(t.Context(), attemptAt(1)); err != nil {
 			t.Fatal(err)
 		}
-		w.caughtUp(l)
 		mend := w.cut(l)
 		began := time.Now()
-		if err := l.Withdraw(t.Context(), 0, "e1"); err == nil || time.Since(began) > withdrawFor+5*time.Second {
+		if err := claim.Withdraw(t.Context()); err == nil || time.Since(began) > withdrawFor+time.Second {
 			t.Errorf("a withdrawal that cannot be written gave %v after %s", err, time.Since(began))
 		}
 		w.knows(l, "e1", known{attempted: 1})
 		if n := testutil.ToFloat64(l.conf.Metrics.withdrawn); n != 1 {
 			t.Errorf("%v withdrawals are counted as lost", n)
 		}
-		w.plain(w.attempt(0, "e1", attemptAt(2))) // the other instance has it now
+		w.plain(w.attempt(partitionOf("o1"), "e1", attemptAt(2))) // another instance has it now
 		mend()
 		time.Sleep(time.Minute)
-		w.caughtUp(l)
-		w.caughtUp(other)
-		w.knows(l, "e1", known{attempted: 2})
-		w.knows(other, "e1", known{attempted: 2})
-		// What follows is written as ever.
-		if err := l.Attempt(t.Context(), 0, "e2", attemptAt(3)); err != nil {
-			t.Fatal(err)
+		for _, l := range []*Ledger{l, b} {
+			w.caughtUp(l)
+			w.knows(l, "e1", known{attempted: 2})
 		}
-		if err := l.Withdraw(t.Context(), 0, "e2"); err != nil {
-			t.Fatal(err)
-		}
-		w.caughtUp(l)
-		time.Sleep(time.Second)
-		w.caughtUp(other)
-		w.knows(other, "e2", known{})
 	})
 }
 
@@ -133,7 +122,7 @@ func TestMetrics(t *testing.T) {
 		}
 		defer l.Close()
 		w.caughtUp(l)
-		if err := l.Attempt(t.Context(), 0, "e9", attemptAt(3)); err != nil {
+		if err := w.claims(l, "e9", "o1", alone()).Attempt(t.Context(), attemptAt(3)); err != nil {
 			t.Fatal(err)
 		}
 		w.caughtUp(l)
@@ -151,35 +140,6 @@ func TestMetrics(t *testing.T) {
 		if n := testutil.CollectAndCount(m.seconds); n != 1 {
 			t.Errorf("%d histograms of attempts", n)
 		}
-	})
-}
-
-// A withdrawal that was given up may lie at a broker still: it must not erase the
-// event's next note, so that one waits.
-func TestNoNoteBeforeALostWithdrawalIsOver(t *testing.T) {
-	inWorld(t, func(w *world) {
-		t := w.t
-		l := w.started("a")
-		if err := l.Attempt(t.Context(), 0, "e1", attemptAt(1)); err != nil {
-			t.Fatal(err)
-		}
-		mend := w.cut(l)
-		if err := l.Withdraw(t.Context(), 0, "e1"); err == nil {
-			t.Fatal("a withdrawal that cannot be written is acknowledged")
-		}
-		mend()
-		if err := l.Attempt(t.Context(), 0, "e1", attemptAt(2)); err == nil || !strings.Contains(err.Error(), "e1") {
-			t.Errorf("the next note gave %v", err)
-		}
-		if err := l.Attempt(t.Context(), 0, "e2", attemptAt(2)); err != nil {
-			t.Errorf("another event's gave %v", err)
-		}
-		time.Sleep(arrivesWithin)
-		if err := l.Attempt(t.Context(), 0, "e1", attemptAt(3)); err != nil {
-			t.Errorf("after %s it gave %v", arrivesWithin, err)
-		}
-		w.caughtUp(l)
-		w.knows(l, "e1", known{attempted: 3})
 	})
 }
 
@@ -204,7 +164,8 @@ func TestAttemptsShareRequests(t *testing.T) {
 		failed := make([]error, attempts)
 		for i := range attempts {
 			time.Sleep(100 * time.Microsecond) // by the virtual clock
-			noted.Go(func() { failed[i] = l.Attempt(t.Context(), 0, fmt.Sprintf("e%d", i), attemptAt(5)) })
+			claim := w.claims(l, fmt.Sprintf("e%d", i), "o1", alone())
+			noted.Go(func() { failed[i] = claim.Attempt(t.Context(), attemptAt(5)) })
 		}
 		noted.Wait()
 		if at := slices.IndexFunc(failed, func(err error) bool { return err != nil }); at >= 0 {

@@ -1,12 +1,12 @@
 package ledger
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/rules"
@@ -14,10 +14,8 @@ import (
 )
 
 // TestCorrectedEventStays: an event was parked without a call, and captured when it
-// came corrected under its id, in the same partition of the input or, by another
-// instance, in another one. Whatever order the partitions are read in, whether the
-// topic was compacted before, and the store since, the ledger knows the capture and
-// that the first content is superseded.
+// came corrected under its id. Whether the topic was compacted before, and a part of it
+// is read again, the ledger knows the capture and that the first content is superseded.
 func TestCorrectedEventStays(t *testing.T) {
 	first := &event.ReadyToCapture{ID: "e1", OrderID: "o1", ExternalReference: "o1", Amount: amountOf(t, "1.00"), PayerToken: secret.New("t")}
 	second := *first
@@ -34,62 +32,32 @@ func TestCorrectedEventStays(t *testing.T) {
 	again.Attempt = event.AttemptOf(&second)
 	rules.Conclude(&again, &second, event.History{Decision: parked})
 
+	at := partitionOf("o1")
 	for outcome, decision := range map[string]*event.Decision{"captured": &captured, "parked": &again} {
-		for _, partition := range []int32{0, 1} {
-			topic := []entry{
-				{partition: 0, offset: 0, key: KindDecision.Key("e1"), value: valueOf(t, parked)},
-				{partition: partition, offset: 10, key: KindAttempt.Key("e1"), value: EncodeAttempt(decision.Attempt)},
-				{partition: partition, offset: 11, key: KindDecision.Key("e1"), value: valueOf(t, decision)},
-				{partition: partition, offset: 12, key: KindAttempt.Key("e1")},
-			}
-			compacted := topic[2:]
-			if partition != 0 {
-				compacted = []entry{topic[0], topic[2], topic[3]}
-			}
-			for how, entries := range map[string][]entry{
-				"as written": topic, "compacted": compacted, "read twice": slices.Concat(topic, topic), "the later partition first": laterFirst(topic),
-			} {
-				name := fmt.Sprintf("%s in partition %d, %s", outcome, partition, how)
-				s := openForTest(t, storeConfigForTest(vfs.NewMem(), "store"))
-				for i, e := range entries {
-					put(t, s, e)
-					if i == 0 {
-						compactForTest(t, s)
-					}
-				}
-				checkCorrected(t, name, has(t, s, "e1"), first, &second, decision)
-				compactForTest(t, s)
-				checkCorrected(t, name+", store compacted", has(t, s, "e1"), first, &second, decision)
-				closeForTest(t, s)
-			}
+		attempt := decision.Attempt
+		attempt.First = aTime(9)
+		topic := []*kgo.Record{
+			decisionRecord(t, at, "e1", parked), attemptRecord(at, "e1", "owner", &attempt),
+			decisionRecord(t, at, "e1", decision), attemptRecord(at, "e1", "owner", nil),
 		}
-	}
-}
-
-// laterFirst returns entries with those of the highest partition first; of one
-// partition they stay in order.
-func laterFirst(entries []entry) []entry {
-	sorted := slices.Clone(entries)
-	slices.SortStableFunc(sorted, func(a, b entry) int { return int(b.partition - a.partition) })
-	return sorted
-}
-
-func valueOf(t *testing.T, d *event.Decision) []byte {
-	t.Helper()
-	value, err := EncodeDecision(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return value
-}
-
-func compactForTest(t *testing.T, s *store) {
-	t.Helper()
-	if err := s.db.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false); err != nil {
-		t.Fatal(err)
+		for i, r := range topic {
+			r.Offset = int64(i)
+		}
+		for how, records := range map[string][]*kgo.Record{
+			"as written": topic, "compacted": topic[2:], "read twice": slices.Concat(topic, topic),
+		} {
+			l, a := offline(t, vfs.NewMem(), "dir")
+			for _, r := range records {
+				if err := a.apply(fetched(r)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h, err := l.Lookup(t.Context(), "e1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkCorrected(t, outcome+", "+how, h, first, &second, decision)
+		}
 	}
 }
 

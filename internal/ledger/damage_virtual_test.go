@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/ledger/store"
 )
 
 // Damage that shows while it runs is no answer: the store is read again, and
@@ -24,8 +24,10 @@ func TestDamageWhileRunning(t *testing.T) {
 		t := w.t
 		w.events(30)
 		l := w.started("a")
-		// What no slot looks like, in the place of an event's state.
-		if err := l.store.db.Set(eventKey(nil, "e7"), []byte{0, 0xff}, pebble.NoSync); err != nil {
+		b := l.store.NewBatch()
+		b.DeleteDecision("e7")
+		b.PutDecision("e7", "", store.Decision{Rank: 99}) // which the store does not read
+		if err := b.Commit(); err != nil {
 			t.Fatal(err)
 		}
 		before := l.Health().Read
@@ -46,7 +48,7 @@ func TestDamageInTheBackground(t *testing.T) {
 		w.events(3)
 		l := w.started("a")
 		before := l.Health().Read
-		l.store.conf.damaged(errors.New("a table cannot be read"))
+		l.session.end(errors.New("a table cannot be read"))
 		time.Sleep(10 * time.Second)
 		if h := l.Health(); h.State != stateFollowing || h.Read < 2*before {
 			t.Errorf("health %+v: it was not read again", h)
@@ -61,7 +63,6 @@ func TestNoMomentWithout(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		l := w.started("a")
-		ds := decisionsForTest(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		var asking, writing sync.WaitGroup
 		var mu sync.Mutex
@@ -114,27 +115,32 @@ func TestNoMomentWithout(t *testing.T) {
 			writing.Go(func() {
 				for i := range 25 {
 					id := fmt.Sprintf("%d-%d", g, i)
-					input := int32(g)
-					if err := l.Attempt(t.Context(), input, id, attemptAt(1)); err != nil {
+					reference := fmt.Sprint("order ", i)
+					claim := l.Claim(id, reference, alone())
+					defer claim.Close()
+					if err := claim.Attempt(t.Context(), attemptUnder(reference, 1, 0)); err != nil {
 						t.Error(err)
 					}
 					note(id, known{attempted: 1})
 					if i%5 == 0 {
 						note(id, known{}) // it may be either
-						if err := l.Withdraw(t.Context(), input, id); err != nil {
+						if err := claim.Withdraw(t.Context()); err != nil {
 							t.Error(err)
 						}
-						if err := l.Attempt(t.Context(), input, id, attemptAt(2)); err != nil {
+						if err := claim.Attempt(t.Context(), attemptUnder(reference, 2, 0)); err != nil {
 							t.Error(err)
 						}
 						note(id, known{attempted: 2})
 					}
-					d := *ds[[]string{"captured", "rejected", "parked"}[i%3]]
-					d.Result = withEventID(d.Result, id)
-					l.AddPending(id, &d)
+					d := decided(t, []string{"captured", "rejected", "parked"}[i%3], reference, id)
+					l.AddPending(id, d)
 					note(id, known{decided: "yes"})
+					records, err := l.Records(id, d)
+					if err != nil || len(records) != 2 {
+						t.Errorf("%d records, %v", len(records), err)
+					}
 					flushing <- struct{}{}
-					w.transaction(kgo.TryCommit, record(l.Partition(input), KindAttempt, id, nil), w.decision(l.Partition(input), id, &d))
+					w.transaction(kgo.TryCommit, records...)
 					<-flushing
 				}
 			})
@@ -160,13 +166,4 @@ func TestNoMomentWithout(t *testing.T) {
 			t.Errorf("it has %d events, %v", ids, err)
 		}
 	})
-}
-
-func withEventID(v event.Result, id string) event.Result {
-	if v.Outcome != nil {
-		o := *v.Outcome
-		o.EventID = id
-		v.Outcome = &o
-	}
-	return v
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"payment-capture/internal/ledger/store"
 )
 
 // epochs answers in the place of the leaders where an epoch ended, and keeps what
@@ -71,7 +73,7 @@ func (w *world) inEpochs() map[int32]int32 {
 	l := w.started("a")
 	last := make(map[int32]int32)
 	for partition, p := range positionsOf(t, l.store) {
-		last[partition] = p.epoch
+		last[partition] = p.Epoch
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -79,9 +81,9 @@ func (w *world) inEpochs() map[int32]int32 {
 	return last
 }
 
-func positionsOf(t *testing.T, s *store) map[int32]position {
+func positionsOf(t *testing.T, s *store.Store) map[int32]store.Position {
 	t.Helper()
-	read, err := s.positions()
+	read, err := s.Positions()
 	if err != nil {
 		t.Fatal(err)
 	}

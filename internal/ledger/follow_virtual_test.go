@@ -141,26 +141,6 @@ func TestTransactionThatStaysOpen(t *testing.T) {
 	})
 }
 
-// Entries of one event in several partitions count together.
-func TestEntriesInSeveralPartitions(t *testing.T) {
-	inWorld(t, func(w *world) {
-		t := w.t
-		ds := decisionsForTest(t)
-		w.plain(w.attempt(0, "e1", attemptAt(20)), w.attempt(1, "e1", attemptAt(10)), w.attempt(2, "e1", attemptAt(30)))
-		l := w.started("a")
-		w.knows(l, "e1", known{attempted: 10})
-		w.transaction(kgo.TryCommit, w.decision(2, "e1", ds["parked"]), record(1, KindAttempt, "e1", nil))
-		w.caughtUp(l)
-		w.knows(l, "e1", known{attempted: 20, decided: "parked"})
-		w.transaction(kgo.TryCommit, w.decision(1, "e1", ds["rejected"]))
-		w.caughtUp(l)
-		w.knows(l, "e1", known{decided: "rejected"})
-		w.transaction(kgo.TryCommit, w.decision(0, "e1", ds["captured"]), w.decision(2, "e1", ds["rejected"]))
-		w.caughtUp(l)
-		w.knows(l, "e1", known{decided: "captured"})
-	})
-}
-
 func TestUnderAReference(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
@@ -195,9 +175,7 @@ func TestUnderAReference(t *testing.T) {
 				t.Errorf("under %q, a reference of none: %s", none, got)
 			}
 		}
-		second := *ds["captured"]
-		second.Result = withEventID(second.Result, "e9")
-		l.AddPending("e9", &second)
+		l.AddPending("e9", decided(t, "captured", "o1", "e9"))
 		if got := find("o1"); got != inTopic+", e9 captured" {
 			t.Errorf("with what is remembered: %s", got)
 		}
@@ -206,7 +184,8 @@ func TestUnderAReference(t *testing.T) {
 			t.Errorf("after it was forgotten: %s", got)
 		}
 		other := w.started("b")
-		if err := other.Attempt(t.Context(), 0, "e4", attemptAt(1)); err != nil {
+		claim := w.claims(other, "e4", "o1", alone())
+		if err := claim.Attempt(t.Context(), attemptAt(1)); err != nil {
 			t.Fatal(err)
 		}
 		w.caughtUp(l)
@@ -216,7 +195,7 @@ func TestUnderAReference(t *testing.T) {
 				t.Errorf("with what another instance tried: %s", got)
 			}
 		}
-		if err := other.Withdraw(t.Context(), 0, "e4"); err != nil {
+		if err := claim.Withdraw(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		w.caughtUp(l)
@@ -247,8 +226,9 @@ func TestFollowsAtOnce(t *testing.T) {
 	})
 }
 
-// A partition that is added is read from its start.
-func TestNewPartitionIsFollowed(t *testing.T) {
+// Instances that count the partitions differently do not see each other's attempts: a
+// ledger whose topic gets more partitions halts, whether somebody asks or not.
+func TestPartitionsAreAdded(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		w.events(3)
@@ -256,20 +236,18 @@ func TestNewPartitionIsFollowed(t *testing.T) {
 		if _, err := w.admin.CreatePartitions(t.Context(), 2, testTopic); err != nil {
 			t.Fatal(err)
 		}
-		w.plain(w.attempt(4, "n1", attemptAt(7)), w.attempt(3, "n2", attemptAt(8)))
-		w.caughtUp(l)
-		w.knows(l, "n2", known{attempted: 8})
-		w.knows(l, "e1", known{decided: "captured"})
-		if p := l.Partition(10); p != 10%testPartitions {
-			t.Errorf("partition %d: where entries go must not change while it runs", p)
+		time.Sleep(time.Minute)
+		if reason := w.waits(l); !strings.Contains(reason, `topic "ledger" has 5 partitions, and had 3 at the start`) ||
+			!strings.Contains(reason, "stop all instances, then start them") {
+			t.Errorf("it says %q", reason)
 		}
-		// Without anybody who asks it is noticed as well.
-		if _, err := w.admin.CreatePartitions(t.Context(), 1, testTopic); err != nil {
+		if err := w.claims(l, "e9", "o9", alone()).Attempt(t.Context(), attemptAt(1)); err == nil || !strings.Contains(err.Error(), "5 partitions") {
+			t.Errorf("an attempt gave %v", err)
+		}
+		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		w.plain(w.attempt(5, "e9", attemptAt(9)))
-		time.Sleep(time.Minute)
-		w.knows(l, "e9", known{attempted: 9})
+		w.knows(w.started("a"), "e1", known{decided: "captured"})
 	})
 }
 
@@ -284,7 +262,7 @@ func TestCompactedTail(t *testing.T) {
 		w.events(30)
 		for range 3 {
 			w.plain(w.attempt(1, "w", attemptAt(2)))
-			w.plain(record(1, KindAttempt, "w", nil))
+			w.plain(w.withdrawal(1, "w"))
 		}
 		time.Sleep(48 * time.Hour) // so that tombstones go too
 		w.broker.Fake.Compact()
@@ -311,7 +289,7 @@ func TestBrokerAwayForAWhile(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- l.CatchUp(t.Context()) }()
 		attempt := make(chan error, 1)
-		go func() { attempt <- l.Attempt(t.Context(), 0, "e5", attemptAt(9)) }()
+		go func() { attempt <- w.claims(l, "e5", "o1", alone()).Attempt(t.Context(), attemptAt(9)) }()
 		time.Sleep(10 * time.Minute)
 		select {
 		case err := <-done:
@@ -322,7 +300,6 @@ func TestBrokerAwayForAWhile(t *testing.T) {
 			t.Errorf("health %+v, and an attempt waits", h)
 		}
 		w.knows(l, "e0", known{decided: "captured"}) // what is known is known
-		w.knows(l, "e5", known{attempted: 9})
 		away()
 		if err := <-attempt; err != nil {
 			t.Fatal(err)

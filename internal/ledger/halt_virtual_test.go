@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/ledger/entry"
+	"payment-capture/internal/ledger/store"
 )
 
 func TestStartWithoutATopic(t *testing.T) {
@@ -61,7 +63,9 @@ func TestHalts(t *testing.T) {
 		},
 		"the policy deletes": {func(w *world) { w.setPolicy("delete") }, "ledger_missing: topic \"ledger\" has cleanup.policy=delete"},
 		"an unreadable value": {
-			func(w *world) { w.plain(record(1, KindDecision, "e1", []byte("{}"))) },
+			func(w *world) {
+				w.plain(&kgo.Record{Topic: testTopic, Partition: 1, Key: entry.DecisionKey("e1"), Value: []byte("{}")})
+			},
 			"ledger_unreadable: offset 20 of partition 1 of topic \"ledger\"",
 		},
 		"an unreadable key": {
@@ -81,7 +85,7 @@ func TestHalts(t *testing.T) {
 				if reason := w.waits(l); !strings.HasPrefix(reason, c.says) {
 					t.Errorf("it says %q, want %q", reason, c.says)
 				}
-				if err := l.Attempt(t.Context(), 0, "e1", attemptAt(1)); err == nil || !strings.Contains(err.Error(), "halted") {
+				if err := w.claims(l, "e1", "o1", alone()).Attempt(t.Context(), attemptAt(1)); err == nil || !strings.Contains(err.Error(), "halted") {
 					t.Errorf("an attempt was noted: %v", err)
 				}
 			})
@@ -143,7 +147,11 @@ func TestStoreAheadOfTheTopicHalts(t *testing.T) {
 		t := w.t
 		w.events(9)
 		l := w.started("a")
-		put(t, l.store, decisionEntry(t, 1, 99, "e99", "captured"))
+		b := l.store.NewBatch()
+		b.SetPosition(1, store.Position{Next: 100, Epoch: -1, From: 100})
+		if err := b.Commit(); err != nil {
+			t.Fatal(err)
+		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -41,8 +41,8 @@ func (c *changes) version(id string) uint64 {
 }
 
 // Snapshot returns the present histories of many events without waiting. A snapshot
-// without a version is empty: the history is about to change. nil: the ledger cannot
-// answer now.
+// without a version is never current, because the history is about to change. nil: the
+// ledger cannot answer now.
 func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 	if !l.availability.open.Load() {
 		return nil

@@ -3,6 +3,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 
 // A snapshot returns what a lookup returns, for each of the events, whatever
 // their order.
-func TestGlimpseShowsWhatIsKnown(t *testing.T) {
+func TestSnapshotShowsWhatIsKnown(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		w.events(40)
@@ -38,17 +39,13 @@ func TestGlimpseShowsWhatIsKnown(t *testing.T) {
 
 // A snapshot holds until the history of the event changes, in whatever way, and
 // the change is visible to no reader before.
-func TestGlimpseHoldsUntilAChange(t *testing.T) {
+func TestSnapshotHoldsUntilAChange(t *testing.T) {
 	captured := func(w *world) *event.Decision { return decisionsForTest(w.t)["captured"] }
 	for name, change := range map[string]func(w *world, l *Ledger){
-		"an attempt is about to be written": func(_ *world, l *Ledger) {
-			l.pending.addWrite(&attemptWrite{id: "e1", attempt: new(attemptAt(5))})
-		},
 		"an attempt is written": func(w *world, l *Ledger) {
-			if err := l.Attempt(w.t.Context(), 0, "e1", attemptAt(5)); err != nil {
+			if err := w.claims(l, "e1", "o1", ClaimConfig{Resumes: func(int32) bool { return true }}).Attempt(w.t.Context(), attemptAt(5)); err != nil {
 				w.t.Fatal(err)
 			}
-			w.caughtUp(l)
 		},
 		"a decision is remembered": func(w *world, l *Ledger) { l.AddPending("e1", captured(w)) },
 		"a decision is forgotten": func(w *world, l *Ledger) {
@@ -64,13 +61,13 @@ func TestGlimpseHoldsUntilAChange(t *testing.T) {
 			w.caughtUp(l)
 		},
 		"an attempt of another instance is withdrawn": func(w *world, l *Ledger) {
-			w.plain(record(1, KindAttempt, "e1", nil))
+			w.plain(w.withdrawal(1, "e1"))
 			w.caughtUp(l)
 		},
 		"the ledger is halted": func(_ *world, l *Ledger) { l.availability.halt(causeStale, "for the test") },
 		"the store is damaged": func(w *world, l *Ledger) {
 			l.availability.restore()
-			l.session.end(errState)
+			l.session.end(errors.New("for the test"))
 			w.caughtUp(l)
 		},
 	} {
@@ -91,14 +88,14 @@ func TestGlimpseHoldsUntilAChange(t *testing.T) {
 	}
 }
 
-// There is no snapshot of pending writes, because they may come to
+// There is no snapshot of an event with a pending decision, because that may come to
 // nothing.
-func TestNoGlimpseOfWhatIsNotReadBack(t *testing.T) {
+func TestNoSnapshotOfPendingDecisions(t *testing.T) {
 	inWorld(t, func(w *world) {
 		l := w.started("a")
 		l.AddPending("e1", decisionsForTest(w.t)["captured"])
 		seen := l.Snapshot([]string{"e0", "e1"})
-		if seen[1] != (event.Snapshot{}) || l.IsCurrent("e1", seen[1]) {
+		if seen[1].Version != 0 || l.IsCurrent("e1", seen[1]) {
 			w.t.Errorf("it shows %+v", seen[1])
 		}
 		if !l.IsCurrent("e0", seen[0]) {

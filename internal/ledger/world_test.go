@@ -17,11 +17,7 @@ import (
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
 	"payment-capture/internal/kafkatest"
-)
-
-const (
-	testTopic      = "ledger"
-	testPartitions = 3
+	"payment-capture/internal/ledger/store"
 )
 
 // world is a fake cluster with a ledger's topic in virtual time.
@@ -162,23 +158,30 @@ func (w *world) plain(rs ...*kgo.Record) {
 	}
 }
 
-func record(partition int32, kind Kind, id string, value []byte) *kgo.Record {
-	return &kgo.Record{Topic: testTopic, Partition: partition, Key: kind.Key(id), Value: value}
-}
+// other owns the attempts that tests write by themselves.
+const other = "other"
 
 func (w *world) decision(partition int32, id string, d *event.Decision) *kgo.Record {
 	w.t.Helper()
-	value, err := EncodeDecision(d)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return record(partition, KindDecision, id, value)
+	return decisionRecord(w.t, partition, id, d)
 }
 
 func (w *world) attempt(partition int32, id string, a event.Attempt) *kgo.Record {
-	w.t.Helper()
-	value := EncodeAttempt(a)
-	return record(partition, KindAttempt, id, value)
+	return attemptRecord(partition, id, other, &a)
+}
+
+func (w *world) withdrawal(partition int32, id string) *kgo.Record {
+	return attemptRecord(partition, id, other, nil)
+}
+
+// alone is what a claim says that resumes nothing and has no rivals.
+func alone() ClaimConfig { return ClaimConfig{Resumes: func(int32) bool { return false }} }
+
+// claims claims an event until the test ends.
+func (w *world) claims(l *Ledger, id, reference string, conf ClaimConfig) *Claim {
+	c := l.Claim(id, reference, conf)
+	w.t.Cleanup(c.Close)
+	return c
 }
 
 // knows checks what a ledger knows of an event.
@@ -207,21 +210,15 @@ func knownOf(h event.History) (k known) {
 	}
 	if h.Decision != nil {
 		switch rankOf(h.Decision) {
-		case rankCaptured:
+		case store.Captured:
 			k.decided = "captured"
-		case rankRejected:
+		case store.Rejected:
 			k.decided = "rejected"
-		case rankParked:
+		case store.Parked:
 			k.decided = "parked"
 		}
 	}
 	return k
-}
-
-func attemptAt(ms int64) event.Attempt {
-	a := attemptForTest()
-	a.First = time.UnixMilli(ms).UTC()
-	return a
 }
 
 // events writes so many decisions as flushes do, each with its attempt before
@@ -232,7 +229,7 @@ func (w *world) events(n int) {
 	for i := range n {
 		id, partition := fmt.Sprintf("e%d", i), int32(i%testPartitions)
 		w.plain(w.attempt(partition, id, attemptAt(int64(1000+i))))
-		w.transaction(kgo.TryCommit, record(partition, KindAttempt, id, nil), w.decision(partition, id, d))
+		w.transaction(kgo.TryCommit, w.withdrawal(partition, id), w.decision(partition, id, d))
 	}
 }
 
