@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -21,8 +22,8 @@ type applier struct {
 	open  map[int32]map[int64]*transaction // by partition and producer id
 
 	// Of the present batch:
-	changes []change
-	added   map[string][]change // the attempts that were added, by event id
+	changes   []change
+	attempted map[string][]*openAttempt // the open attempts, of the events of which they changed
 }
 
 // transaction has the records of an open transaction in one partition.
@@ -34,7 +35,7 @@ type transaction struct {
 func newApplier(l *Ledger, s *store.Store, read map[int32]store.Position) *applier {
 	return &applier{
 		l: l, batch: s.NewBatch(), read: make(map[int32]store.Position), open: make(map[int32]map[int64]*transaction),
-		added: make(map[string][]change),
+		attempted: make(map[string][]*openAttempt),
 	}
 }
 
@@ -43,7 +44,7 @@ func (a *applier) apply(fetches kgo.Fetches) error {
 	a.batch.Reset()
 	clear(a.changes) // they hold on to what was read
 	a.changes = a.changes[:0]
-	clear(a.added)
+	clear(a.attempted)
 	clear(a.read)
 	records := 0
 	for it := fetches.RecordIter(); !it.Done(); {
@@ -152,15 +153,14 @@ func (a *applier) entry(r *kgo.Record) error {
 	c := change{id: id, owner: owner, partition: r.Partition, offset: r.Offset}
 	switch {
 	case kind == entry.KindAttempt && r.Value == nil:
-		a.batch.DeleteAttempt(id, owner)
+		a.endAttempts(&c)
 	case kind == entry.KindAttempt:
 		attempt, err := entry.DecodeAttempt(r.Value)
 		if err != nil {
 			return err
 		}
 		c.attempt = &attempt
-		a.batch.PutAttempt(store.Attempt{ID: id, Owner: owner, Partition: r.Partition, Offset: r.Offset, Value: r.Value})
-		a.added[id] = append(a.added[id], c)
+		a.attempt(&c, r.Value)
 	case r.Value == nil:
 		a.batch.DeleteDecision(id)
 	default:
@@ -176,16 +176,34 @@ func (a *applier) entry(r *kgo.Record) error {
 	return nil
 }
 
-// endAttempts removes the attempts on an event that a decision ends.
+// openOn returns the open attempts on an event, as the batch leaves them.
+func (a *applier) openOn(id string) []*openAttempt {
+	if open, ok := a.attempted[id]; ok {
+		return open
+	}
+	return a.l.claims.of(id)
+}
+
+// attempt adds an attempt.
+func (a *applier) attempt(c *change, value []byte) {
+	open := a.openOn(c.id)
+	added := c.replaces(open)
+	open = slices.DeleteFunc(open, func(older *openAttempt) bool { return older.owner == c.owner })
+	a.attempted[c.id] = append(open, added)
+	a.batch.PutAttempt(store.Attempt{ID: c.id, Owner: c.owner, Partition: c.partition, Offset: added.offset, Value: value})
+}
+
+// endAttempts removes the attempts that a withdrawal or a decision ends.
 func (a *applier) endAttempts(c *change) {
-	for _, added := range a.added[c.id] {
-		if c.ends(added.partition, added.offset) {
-			a.batch.DeleteAttempt(c.id, added.owner)
-		}
+	open := a.openOn(c.id)
+	if len(open) == 0 {
+		return
 	}
-	for _, open := range a.l.claims.of(c.id) {
-		if c.ends(open.partition, open.offset) {
-			a.batch.DeleteAttempt(c.id, open.owner)
+	a.attempted[c.id] = slices.DeleteFunc(open, func(o *openAttempt) bool {
+		ends := c.ends(o)
+		if ends {
+			a.batch.DeleteAttempt(c.id, o.owner)
 		}
-	}
+		return ends
+	})
 }

@@ -54,7 +54,8 @@ const noPosition = math.MaxInt64
 type openAttempt struct {
 	id, owner string
 	partition int32
-	offset    int64
+	offset    int64 // its place in the order
+	last      int64 // the offset where it was written last
 	attempt   *event.Attempt
 }
 
@@ -199,10 +200,31 @@ type change struct {
 	decision             decision       // no rank: it was taken back
 }
 
-// ends reports whether a decision ends an attempt on its event: every one if it is an
-// outcome, and those that lie before it if it parks the event.
-func (c *change) ends(partition int32, offset int64) bool {
-	return c.decision.Rank > store.Parked || (c.decision.Rank == store.Parked && partition == c.partition && offset < c.offset)
+// ends reports whether a withdrawal or a decision ends an attempt on its event. An outcome
+// ends every one, because nothing is called for the event any more. The records of a
+// transaction come late, so what else they say is compared by offset.
+func (r *change) ends(a *openAttempt) bool {
+	switch {
+	case r.owner == "" && r.decision.Rank > store.Parked:
+		return true
+	case a.partition != r.partition || a.last > r.offset:
+		return false
+	case r.owner == "":
+		return r.decision.Rank != 0
+	}
+	return r.attempt == nil && a.owner == r.owner
+}
+
+// replaces returns the attempt of a record in the place of older ones of the same owner.
+// If it was written twice, the first one counts for the order.
+func (r *change) replaces(open []*openAttempt) *openAttempt {
+	a := &openAttempt{id: r.id, owner: r.owner, partition: r.partition, offset: r.offset, last: r.offset, attempt: r.attempt}
+	for _, older := range open {
+		if older.owner == a.owner && older.partition == a.partition {
+			a.offset = min(a.offset, older.offset)
+		}
+	}
+	return a
 }
 
 // apply applies records in their order, after the store has them.
@@ -241,14 +263,8 @@ func (c *claims) reset(attempts []*openAttempt) {
 }
 
 func (c *claims) attemptedLocked(r *change) {
-	a := &openAttempt{id: r.id, owner: r.owner, partition: r.partition, offset: r.offset, attempt: r.attempt}
-	c.removeLocked(r.id, func(older *openAttempt) bool {
-		if older.owner != a.owner {
-			return false
-		}
-		a.offset = min(a.offset, older.offset) // written twice: the first one counts for the order
-		return true
-	})
+	a := r.replaces(c.byID[r.id])
+	c.removeLocked(r.id, func(older *openAttempt) bool { return older.owner == a.owner })
 	c.byID.add(a.id, a)
 	c.byReference.add(a.attempt.Reference, a)
 	for _, claim := range c.held[a.id] {
@@ -267,7 +283,7 @@ func (c *claims) attemptedLocked(r *change) {
 }
 
 func (c *claims) withdrawnLocked(r *change) {
-	for _, a := range c.removeLocked(r.id, func(a *openAttempt) bool { return a.owner == r.owner }) {
+	for _, a := range c.removeLocked(r.id, r.ends) {
 		c.wakeLocked(a.id, a.attempt.Reference)
 	}
 	for _, claim := range c.held[r.id] {
@@ -282,7 +298,7 @@ func (c *claims) withdrawnLocked(r *change) {
 // decidedLocked ends attempts on an event. Only a decision of this process was known to
 // its claims before.
 func (c *claims) decidedLocked(r *change) {
-	c.removeLocked(r.id, func(a *openAttempt) bool { return r.ends(a.partition, a.offset) })
+	c.removeLocked(r.id, r.ends)
 	if !c.pending.has(r.id, r.decision.At) {
 		for _, claim := range c.held[r.id] {
 			claim.disturbed = true
@@ -321,14 +337,10 @@ func (c *Claim) wakeLocked() {
 }
 
 // of returns the open attempts on an event.
-func (c *claims) of(id string) []openAttempt {
+func (c *claims) of(id string) []*openAttempt {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var all []openAttempt
-	for _, a := range c.byID[id] {
-		all = append(all, *a)
-	}
-	return all
+	return slices.Clone(c.byID[id])
 }
 
 // under returns the ids of the events with an open attempt under a reference.

@@ -36,7 +36,7 @@ func rankOf(d *event.Decision) store.Rank {
 // inMemory is what memory has of an event.
 type inMemory struct {
 	pending []*event.Decision
-	open    []openAttempt
+	open    []*openAttempt
 }
 
 func (l *Ledger) inMemory(id string) inMemory {
