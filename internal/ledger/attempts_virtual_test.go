@@ -86,6 +86,7 @@ func TestLateWithdrawal(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer l.Close()
+		w.caughtUp(l)
 		b := w.started("b")
 		claim := w.claims(l, "e1", "o1", alone())
 		if err := claim.Attempt(t.Context(), attemptAt(1)); err != nil {

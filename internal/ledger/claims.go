@@ -23,8 +23,8 @@ import (
 
 // ClaimConfig says which attempts matter to a claim. Its functions must not wait.
 type ClaimConfig struct {
-	// Resumes reports whether attempts of an input partition are this instance's to
-	// resume, because it owns the partition now.
+	// Resumes reports whether attempts of an input partition are the claim's to resume,
+	// because its event was read from that partition.
 	Resumes func(input int32) bool
 	// Rival reports whether another event of the same reference with this attempt must be
 	// decided first; nil: none must.

@@ -82,8 +82,8 @@ func TestFullDiskAtTheStart(t *testing.T) {
 	})
 }
 
-// attempts writes attempts that take some 1,100 bytes of the store each.
-func (w *world) attempts(from, n int) {
+// fills writes attempts that take some 1,100 bytes of the store each.
+func (w *world) fills(from, n int) {
 	w.t.Helper()
 	rs := make([]*kgo.Record, n)
 	for i := range rs {
@@ -110,7 +110,7 @@ func TestDiskThatFillsWhileRunning(t *testing.T) {
 				full.Store(true)
 				const n = 1_500 // more than the store holds in memory
 				for i := range n / 250 {
-					w.attempts(i*250, 250)
+					w.fills(i*250, 250)
 					time.Sleep(time.Second) // the ledger reads these alone
 				}
 				time.Sleep(5 * time.Minute)

@@ -290,7 +290,7 @@ func TestBrokerAwayForAWhile(t *testing.T) {
 		go func() { done <- l.CatchUp(t.Context()) }()
 		attempt := make(chan error, 1)
 		go func() { attempt <- w.claims(l, "e5", "o1", alone()).Attempt(t.Context(), attemptAt(9)) }()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(9 * time.Minute)
 		select {
 		case err := <-done:
 			t.Fatalf("it caught up without a broker: %v", err)

@@ -283,9 +283,8 @@ func (l *Ledger) Records(id string, d *event.Decision) ([]*kgo.Record, error) {
 	at := l.partition(reference, id)
 	records := []*kgo.Record{{Topic: l.conf.Topic, Partition: at, Key: entry.DecisionKey(id), Value: value}}
 	for _, a := range l.claims.of(id) {
-		if a.partition == at {
-			records = append(records, &kgo.Record{Topic: l.conf.Topic, Partition: at, Key: entry.AttemptKey(id, a.owner)})
-		}
+		// One in another partition was written when the topic had fewer.
+		records = append(records, &kgo.Record{Topic: l.conf.Topic, Partition: a.partition, Key: entry.AttemptKey(id, a.owner)})
 	}
 	return records, nil
 }

@@ -148,7 +148,10 @@ func (p *Pipeline) respond(it *item) (completion, error) {
 // repeated, because another instance was first.
 func (p *Pipeline) decide(it *item) (completion, error) {
 	e := it.event
-	claim := p.ledger.Claim(e, p.ownsInput, func(other event.Attempt) bool { return p.conf.Rules.Rivals(e, other) })
+	// Only the record that was attempted resumes its attempt. If any copy did, two instances
+	// could, when one of the copies' partitions moves.
+	resumes := func(input int32) bool { return input == it.part.number }
+	claim := p.ledger.Claim(e, resumes, func(other event.Attempt) bool { return p.conf.Rules.Rivals(e, other) })
 	defer claim.Close()
 	h, err := p.lookup(it.part.calls, e.ID, it.snapshot)
 	if err != nil {
@@ -187,7 +190,7 @@ func (p *Pipeline) ownsInput(number int32) bool {
 // resumed, because a call has the same idempotency key. Behind another event it returns
 // why this one must not be charged.
 //
-// Another event whose attempt is this instance's to resume may be behind this one in
+// Another record whose attempt is this instance's to resume may be behind this one in
 // the queues, so this one yields its place.
 func (p *Pipeline) awaitOthers(it *item, claim Claim) (bar *event.ParkInfo, yields bool, err error) {
 	calls := it.part.calls

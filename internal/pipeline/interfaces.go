@@ -75,7 +75,7 @@ type Ledger interface {
 	// UnderReference returns what is known of every event with an external reference.
 	UnderReference(ctx context.Context, reference string) ([]event.Known, error)
 	// Claim claims an event before it is looked up. resumes reports whether attempts of a
-	// partition of the input are this instance's to resume; rival, whether another event
+	// partition of the input are the claim's to resume; rival, whether another event
 	// of the same reference with this attempt must be decided first.
 	Claim(e *event.ReadyToCapture, resumes func(partition int32) bool, rival func(event.Attempt) bool) Claim
 	// Records returns the ledger entries of a decision, which go into its flush: the
