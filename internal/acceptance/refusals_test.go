@@ -29,6 +29,10 @@ func refusalScenarios() []scenario {
 		{"one payer is answered 401 without a cause", 1, calm, onePayer(simulator.Rule{
 			Action: simulator.ActionAnswer, Status: 401, Body: `{"message":"unauthorized"}`,
 		})},
+		{"one payer whom the API refuses for a policy halts once", 1, calm, onePayerHaltsOnce(simulator.Rule{Action: simulator.ActionForbidden})},
+		{"one payer whom the API answers with a refused token halts once", 1, calm, onePayerHaltsOnce(simulator.Rule{
+			Action: simulator.ActionError, Status: 401, Code: "401002", Message: "Invalid access token.",
+		})},
 		{"one payer is answered 405", 1, calm, onePayer(simulator.Rule{Action: simulator.ActionAnswer, Status: 405})},
 		{"one payer is answered by a redirect", 1, calm, onePayer(simulator.Rule{
 			Action: simulator.ActionAnswer, Status: 302, Headers: map[string]string{"Location": "https://firewall.example/blocked"},
@@ -304,6 +308,35 @@ func onePayer(rule simulator.Rule) func(w *world) {
 		stop()
 		w.want(vs, map[string]int{"captured": 38, "parked blocked": 2})
 		w.checkBlocked(vs, fmt.Sprintf("HTTP %d", rule.Status))
+	}
+}
+
+// onePayerHaltsOnce has the API itself refuse every order of one payer, among those of
+// others.
+func onePayerHaltsOnce(rule simulator.Rule) func(w *world) {
+	rule.Match.PayerToken = "odd"
+	return func(w *world) {
+		w.apply(simulator.Script{Rules: []simulator.Rule{rule}})
+		in := w.start("a", blocked)
+		orders := numbered(60, func(i int, o *order) {
+			o.token = fmt.Sprintf("payer-%d", i)
+			if i%10 == 5 {
+				o.token = "odd"
+			}
+		})
+		w.send(orders[:10]...)
+		w.within(10*time.Second, "e0", "e9")
+		w.send(order{id: "good"})
+		w.within(10*time.Second, "good")
+		stop := in.watch()
+		for _, o := range orders[10:] {
+			w.send(o)
+			<-time.After(100 * time.Millisecond)
+		}
+		vs := w.awaitDecisions()
+		stop()
+		w.want(vs, map[string]int{"captured": 55, "parked blocked": 6})
+		w.checkBlocked(vs, "HTTP 40")
 	}
 }
 

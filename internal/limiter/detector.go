@@ -22,7 +22,9 @@ import (
 //
 // A payment, taken or declined, clears the evidence. From then on answers about the
 // same payers and orders are no evidence, until the access token changes: such an
-// answer concerns only its event, and decides it.
+// answer concerns only its event, and decides it. An answer that is counted by order
+// is none either if its payer is among those: it follows that payer, whose every order
+// would halt the service again.
 //
 // The Limiter's lock guards all of it.
 type detector struct {
@@ -38,9 +40,13 @@ type evidence struct{ cause, subject string }
 
 func evidenceOf(cause string, about Subject) evidence {
 	if cause == causePayers {
-		return evidence{cause, string(about.Payer[:])}
+		return payerEvidence(cause, about)
 	}
 	return evidence{cause, about.Order}
+}
+
+func payerEvidence(cause string, about Subject) evidence {
+	return evidence{cause, string(about.Payer[:])}
 }
 
 // series is the evidence of one cause since the last payment.
@@ -48,7 +54,8 @@ type series struct {
 	began    time.Time // the first evidence
 	last     time.Time // the newest
 	subjects map[string]struct{}
-	certain  bool // the API itself named the cause in an answer
+	payers   map[string]struct{} // of the subjects that are orders, if the series does not age
+	certain  bool                // the API itself named the cause in an answer
 
 	// over is closed when the series has ended: by a payment (proven), or because
 	// it shows nothing of single events.
@@ -127,17 +134,20 @@ func (d *detector) examine(p *Permit, halted *halt) (Scope, *halt) {
 		return ScopeEvent, nil
 	case k.held && p.credential != d.credential:
 		return ScopeService, nil // refused under a token that was replaced since
-	case d.cleared.Contains(k.evidence):
+	case d.cleared.Contains(k.evidence), k.forever && d.cleared.Contains(payerEvidence(k.cause, p.about)):
 		return ScopeEvent, nil
 	}
 	s := d.series[k.cause]
 	if s == nil || (!k.forever && halted == nil && time.Since(s.began) > seriesWindow) {
 		s.end(true) // unconfirmed results decide, as they would without a series
-		s = &series{began: time.Now(), subjects: make(map[string]struct{}), over: make(chan struct{})}
+		s = &series{began: time.Now(), subjects: make(map[string]struct{}), payers: make(map[string]struct{}), over: make(chan struct{})}
 		d.series[k.cause] = s
 	}
 	if _, counted := s.subjects[k.subject]; !counted && len(s.subjects) < max(seriesSize, k.limit) {
 		s.subjects[k.subject], s.last = struct{}{}, time.Now()
+		if k.forever {
+			s.payers[payerEvidence(k.cause, p.about).subject] = struct{}{}
+		}
 	}
 	s.certain = s.certain || k.limit == 1 && p.result.Certain
 	switch {
@@ -179,7 +189,7 @@ func (d *detector) counted(about Subject) bool {
 				return true
 			}
 		}
-		if d.cleared.Contains(e) {
+		if d.cleared.Contains(e) || d.cleared.Contains(payerEvidence(cause, about)) {
 			return true
 		}
 	}
@@ -196,12 +206,16 @@ func (d *detector) clear(paid Subject, later bool) {
 		for subject := range s.subjects {
 			d.cleared.Add(evidence{cause, subject}, struct{}{})
 		}
+		for payer := range s.payers {
+			d.cleared.Add(evidence{cause, payer}, struct{}{})
+		}
 		s.end(true)
 		delete(d.series, cause)
 	}
 	// A payer who paid is new evidence if refused later.
 	for _, cause := range d.causes {
 		d.cleared.Remove(evidenceOf(cause, paid))
+		d.cleared.Remove(payerEvidence(cause, paid))
 	}
 }
 
