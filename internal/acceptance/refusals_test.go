@@ -25,6 +25,9 @@ func refusalScenarios() []scenario {
 		{"an instance that stops while halted leaves no attempts behind", 1, calm, stoppedWhileHalted},
 		{"a firewall blocks one order in two hundred", 3, calm, firewallAmongMany},
 		{"a firewall blocks the only order", 1, calm, firewallAlone},
+		{"a firewall blocks the only order with problem details", 1, calm, onlyOrder(403, `{"title":"Access denied","status":403}`)},
+		{"a firewall blocks the only order with an error of its own", 1, calm, onlyOrder(403, `{"code":"AccessDenied","message":"no"}`)},
+		{"a gateway does not know the address of the only order", 1, calm, onlyOrder(404, `{"title":"Not Found","status":404}`)},
 		{"a firewall blocks five orders without delaying the others", 1, calm, fiveBlockedOrders},
 		{"one payer is answered 401 without a cause", 1, calm, onePayer(simulator.Rule{
 			Action: simulator.ActionAnswer, Status: 401, Body: `{"message":"unauthorized"}`,
@@ -258,7 +261,19 @@ func firewallAmongMany(w *world) {
 }
 
 func firewallAlone(w *world) {
-	w.apply(simulator.Script{Rules: []simulator.Rule{{Match: simulator.Match{Key: "blocked"}, Action: simulator.ActionHTML, Status: 403}}})
+	blockedAlone(w, simulator.Rule{Action: simulator.ActionHTML, Status: 403})
+}
+
+// onlyOrder answers the only order in JSON that is not the API's.
+func onlyOrder(status int, body string) func(w *world) {
+	return func(w *world) {
+		blockedAlone(w, simulator.Rule{Action: simulator.ActionAnswer, Status: status, Body: body})
+	}
+}
+
+func blockedAlone(w *world, rule simulator.Rule) {
+	rule.Match.Key = "blocked"
+	w.apply(simulator.Script{Rules: []simulator.Rule{rule}})
 	in := w.start("a", blocked)
 	stop := in.watch()
 	w.send(order{id: "blocked"})
@@ -268,7 +283,7 @@ func firewallAlone(w *world) {
 	w.within(5*time.Second, "good")
 	vs := w.awaitDecisions()
 	w.want(vs, map[string]int{"captured": 1, "parked blocked": 1})
-	w.checkBlocked(vs, "HTTP 403")
+	w.checkBlocked(vs, fmt.Sprintf("HTTP %d", rule.Status))
 }
 
 func fiveBlockedOrders(w *world) {

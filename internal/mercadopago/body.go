@@ -106,6 +106,10 @@ func (b *body) isProblem() bool {
 	return b.numeric() || (b.problem.present && len(b.Payments) == 0)
 }
 
+// isAPIError reports whether the body has what every documented error of the API has,
+// and the usual ones of gateways have not: a message and a numeric status.
+func (b *body) isAPIError() bool { return b.numeric() && b.Message != "" }
+
 // references iterates over all places in which a payment has its reference; "" is
 // none.
 func (b *body) references() iter.Seq[string] {

@@ -81,9 +81,9 @@ func (x *exchange) credentialError(status int) Answer {
 		p.mentions("collector_id not found in the merchant list")):
 		return x.halt(CauseAccount, "the application or seller is not enabled for Wallet Connect",
 			"ask Mercado Pago to enable it")
-	case status == http.StatusBadRequest && p.anyCode("400004", "400005"): // invalid, required
+	case status == http.StatusBadRequest && p.applicationCode():
 		return x.halt(CauseAccount, "the API refuses the application", "check which application the access token belongs to")
-	case status == http.StatusBadRequest && p.anyCode("400032", "400037", "400045", "400054"): // invalid, no permission
+	case status == http.StatusBadRequest && p.collectorCode():
 		return x.halt(CauseAccount, "the API refuses the collector", "check which seller the access token belongs to")
 	case status == http.StatusRequestEntityTooLarge || status == http.StatusRequestURITooLong ||
 		status == http.StatusRequestHeaderFieldsTooLarge:
@@ -166,13 +166,20 @@ const proxyRemedy = "check the user and password in HTTPS_PROXY or HTTP_PROXY"
 
 // halt classifies an answer that may concern every event. If the API itself does
 // not name the cause, the answer may concern this event alone, so it is not
-// certain: a firewall's page, an empty body, and JSON without an error, code,
-// cause or numeric status are not the API's words. A proxy answers 407 in its own
-// words, and for all events.
+// certain: a firewall or a gateway answers with a page, an empty body or JSON of its
+// own. A proxy answers 407 in its own words, and for all events.
 func (x *exchange) halt(cause Cause, what, remedy string) Answer {
-	certain := cause == CauseProxy || x.body.readable && x.body.isProblem()
-	if cause == CauseCredential {
+	b := &x.body
+	var certain bool
+	switch cause { //nolint:exhaustive // the others are no halt
+	case CauseProxy:
+		certain = true
+	case CauseCredential:
 		certain = x.namesCredential()
+	case CauseKeyHeader:
+		certain = b.isProblem()
+	default:
+		certain = b.isAPIError() || b.problem.applicationCode() || b.problem.collectorCode()
 	}
 	reason := fmt.Sprintf("%s (%s): %s", what, x.describe(), remedy)
 	return Answer{
@@ -189,6 +196,11 @@ func (x *exchange) namesCredential() bool {
 	return p.credentialCode() ||
 		!p.anyCode("401003") && (p.mentions("access token") || p.mentions("access_token") || p.mentions("live credentials"))
 }
+
+// applicationCode and collectorCode report whether the error has a code of the
+// reference for an application or a seller that is invalid, missing or not permitted.
+func (p *problem) applicationCode() bool { return p.anyCode("400004", "400005") }
+func (p *problem) collectorCode() bool   { return p.anyCode("400032", "400037", "400045", "400054") }
 
 // credentialCode reports whether the error has a code for a refused access token:
 // 401000 and 401002 from the reference, 5 from sdk-php issue 118, 7 from
