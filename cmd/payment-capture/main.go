@@ -68,7 +68,7 @@ func exitCode(err error) int {
 		return exitNotProve
 	case errors.Is(err, kafka.ErrFenced):
 		return exitFenced
-	case errors.Is(err, kafka.ErrNoStart), errors.Is(err, kafka.ErrUnsafeStart):
+	case kafka.IsUnsafeStart(err):
 		return exitUsage
 	}
 	return exitFailed

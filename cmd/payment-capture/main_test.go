@@ -24,6 +24,7 @@ func TestExitCode(t *testing.T) {
 		"usage":              {usageError{errors.New("--flag")}, 2},
 		"usage, wrapped":     {fmt.Errorf("run: %w", usageError{errors.New("--flag")}), 2},
 		"no start":           {fmt.Errorf("group: %w", kafka.ErrNoStart), 2},
+		"future start":       {fmt.Errorf("group: %w", kafka.ErrFutureStart), 2},
 		"unsafe start":       {fmt.Errorf("group: %w", kafka.ErrUnsafeStart), 2},
 		"fenced":             {fenced, 4},
 		"fenced, and closed": {errors.Join(fenced, errors.New("close")), 4},

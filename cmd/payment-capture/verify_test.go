@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/base64"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafkatest"
 	"payment-capture/internal/ledger/entry"
+	"payment-capture/internal/offsetmeta"
 	"payment-capture/internal/simulator"
 	"payment-capture/internal/verify"
 )
@@ -78,20 +78,19 @@ func publishDecision(t *testing.T, client *kgo.Client, o *event.Outcome) {
 // does.
 func commitAll(t *testing.T, client *kgo.Client) {
 	t.Helper()
-	// Version 2, no topic ids, no number, no run, and nothing completed above the offset.
-	commitEnds(t, client, base64.RawStdEncoding.EncodeToString(append([]byte{2}, make([]byte, 16+16+8+1+1)...)))
+	commitEnds(t, client, offsetmeta.Metadata{}.Encode)
 }
 
 // commitEnds commits the end of the input for the service's group; another tool
 // commits no metadata.
-func commitEnds(t *testing.T, client *kgo.Client, metadata string) {
+func commitEnds(t *testing.T, client *kgo.Client, metadata func(offset int64) string) {
 	t.Helper()
 	admin := kadm.NewClient(client)
 	ends, err := admin.ListEndOffsets(t.Context(), "order.ready_to_capture")
 	if err == nil {
 		offsets := make(kadm.Offsets)
 		for _, o := range ends.Offsets().Sorted() {
-			o.Metadata = metadata
+			o.Metadata = metadata(o.At)
 			offsets.Add(o)
 		}
 		err = admin.CommitAllOffsets(t.Context(), "payment-capture", offsets)
@@ -267,7 +266,7 @@ func TestVerifyAfterAnotherToolSetTheOffset(t *testing.T) {
 	for i := range 3 {
 		publishOrder(t, client, fmt.Sprintf("e%d", i))
 	}
-	commitEnds(t, client, "")
+	commitEnds(t, client, func(int64) string { return "" })
 	got := command(t, "verify", "--no-ledger")
 	text := strings.Join(strings.Fields(got.stdout), " ")
 	if got.code != exitDiffers || !strings.Contains(text, "│ foreign_offset │ 1 │") || !strings.Contains(text, "offsets 0-2") {

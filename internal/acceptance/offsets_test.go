@@ -4,9 +4,11 @@ package acceptance
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -72,15 +74,15 @@ func (w *world) ends() map[int32]int64 {
 }
 
 // rewriteMetadata returns the committed offsets with their decoded metadata changed.
-func (w *world) rewriteMetadata(change func(raw []byte)) []kadm.Offset {
+func (w *world) rewriteMetadata(change func(o *kadm.Offset, raw []byte)) []kadm.Offset {
 	w.t.Helper()
 	offsets := w.committed()
 	for i := range offsets {
 		raw, err := base64.RawStdEncoding.DecodeString(offsets[i].Metadata)
-		if err != nil || len(raw) < 33 {
+		if err != nil || len(raw) < 41 {
 			w.t.Fatalf("metadata %q: %v", offsets[i].Metadata, err)
 		}
-		change(raw)
+		change(&offsets[i], raw)
 		offsets[i].Metadata = base64.RawStdEncoding.EncodeToString(raw)
 	}
 	return offsets
@@ -108,9 +110,13 @@ func (in *instance) metrics() string {
 	return body
 }
 
+func beginAt(t time.Time) func(*config.Config) {
+	return func(c *config.Config) { c.KafkaStartAt = t.Format(time.RFC3339Nano) }
+}
+
 // expiredOffsets deletes the group's offsets while the service is stopped, as
-// offsets.retention.minutes does. KAFKA_START_AT=latest would skip the events that were
-// published since.
+// offsets.retention.minutes does. KAFKA_START_AT=latest, or a time, would skip the events
+// that were published since.
 func expiredOffsets(w *world) {
 	latest := func(c *config.Config) { c.KafkaStartAt = "latest" }
 	first := w.start("a", latest)
@@ -131,6 +137,18 @@ func expiredOffsets(w *world) {
 	if n := len(w.committed()); n != 0 {
 		w.t.Fatalf("a refused start committed %d offsets", n)
 	}
+	err = w.start("a", beginAt(time.Now().Add(time.Hour))).wait()
+	if !errors.Is(err, kafka.ErrFutureStart) || !containsAll(err.Error(), w.group, w.topics.input, "KAFKA_START_AT", "earliest") {
+		w.t.Fatalf("the service ended with: %v", err)
+	}
+	<-time.After(time.Second)
+	third := w.start("a", beginAt(time.Now()))
+	third.readyzSays("KAFKA_ACCEPT_OFFSETS", "skips", "KAFKA_START_AT")
+	third.stop()
+	w.eventually("the group is deleted", func() bool {
+		resp, err := w.admin.DeleteGroups(w.t.Context(), w.group)
+		return err == nil && resp.Error() == nil
+	})
 	w.start("a")
 	w.sent = append(w.sent, w.sent[:3]...) // these are replayed from the ledger
 	w.want(w.awaitDecisions(), map[string]int{"captured": 9})
@@ -262,13 +280,50 @@ func resetToTheMiddle(w *world) {
 	}
 }
 
+// movedBeforeAnyDecision has another program commit offsets past events in a group that
+// has not decided anything yet.
+func movedBeforeAnyDecision(w *world) {
+	first := w.start("a")
+	w.eventually("the partition is assigned", func() bool { return first.service.Partitions(w.t.Context()) == 1 })
+	first.stop()
+	w.send(numbered(5, nil)...)
+	w.commitEnds()
+	second := w.start("a")
+	second.readyzSays("committed offset 5", "skips 5 records", "KAFKA_ACCEPT_OFFSETS=0:5")
+	second.stop()
+	w.commit(kadm.Offset{Partition: 0, At: 0, LeaderEpoch: -1})
+	w.start("a")
+	w.want(w.awaitDecisions(), map[string]int{"captured": 5})
+}
+
+// movedWithMetadata has a tool move an offset and keep the metadata that it read.
+func movedWithMetadata(w *world) {
+	first := w.start("a")
+	w.send(order{id: "first", order: "first"})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
+	first.stop()
+	w.send(numbered(5, nil)...)
+	before, ends := w.committed(), w.ends()
+	moved := slices.Clone(before)
+	for i := range moved {
+		moved[i].At = ends[moved[i].Partition]
+	}
+	w.commit(moved...)
+	second := w.start("a")
+	second.readyzSays("skips 5 records", "KAFKA_ACCEPT_OFFSETS=0:")
+	second.stop()
+	w.commit(before...)
+	w.start("a")
+	w.want(w.awaitDecisions(), map[string]int{"captured": 6})
+}
+
 // startedByAnOperator starts the service for the first time at offsets that an operator
-// has committed. Later starts do not check them.
+// has committed and accepted. Later starts do not check them.
 func startedByAnOperator(w *world) {
 	w.choosePartitions()
 	w.send(order{id: "before1", skipped: true, partition: 1}, order{id: "before2", skipped: true, partition: 2})
-	w.commitEnds()
-	first := w.start("a", func(c *config.Config) { c.KafkaStartAt = "" })
+	accept := w.commitEnds()
+	first := w.start("a", accept, func(c *config.Config) { c.KafkaStartAt = "" })
 	w.send(order{id: "after", partition: 1})
 	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 	first.stop()
@@ -363,7 +418,7 @@ func zeroTopicIDs(w *world) {
 	w.send(numbered(20, nil)...)
 	w.want(w.awaitDecisions(), map[string]int{"captured": 20})
 	first.stop()
-	w.commit(w.rewriteMetadata(func(raw []byte) { clear(raw[1:33]) })...)
+	w.commit(w.rewriteMetadata(func(_ *kadm.Offset, raw []byte) { clear(raw[1:33]) })...)
 	w.start("a")
 	w.send(numbered(20, func(i int, o *order) { o.id, o.order = fmt.Sprintf("f%d", i), fmt.Sprintf("p%d", i) })...)
 	w.want(w.awaitDecisions(), map[string]int{"captured": 40})
@@ -382,11 +437,12 @@ func otherTopicID(w *world) {
 	for i := range 6 {
 		w.send(order{id: fmt.Sprintf("f%d", i), order: fmt.Sprintf("p%d", i), partition: int32(i%2) + 1})
 	}
-	offsets, ends := w.rewriteMetadata(func(raw []byte) { raw[1] ^= 0xff }), w.ends()
-	for i := range offsets {
-		offsets[i].At = ends[offsets[i].Partition]
-	}
-	w.commit(offsets...)
+	ends := w.ends()
+	w.commit(w.rewriteMetadata(func(o *kadm.Offset, raw []byte) {
+		raw[1] ^= 0xff
+		o.At = ends[o.Partition]
+		binary.BigEndian.PutUint64(raw[33:], uint64(o.At))
+	})...)
 	w.sent = append(w.sent, w.sent[:20]...)
 	w.start("a")
 	w.eventually("the whole topic is decided", func() bool { return len(w.decisions()) == 46 })

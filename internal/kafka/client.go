@@ -147,5 +147,5 @@ func AwaitCluster(ctx context.Context, patience time.Duration, log *slog.Logger,
 
 // isTransient reports whether the cause of a failed start is likely to pass by itself.
 func isTransient(err error) bool {
-	return retry.Transient(err) && !errors.Is(err, ErrNoStart) && !errors.Is(err, ErrUnsafeStart) && !errors.Is(err, ErrUnfit)
+	return retry.Transient(err) && !IsUnsafeStart(err) && !errors.Is(err, ErrUnfit)
 }

@@ -87,10 +87,12 @@ func (w *world) committer() *Committer {
 	return c
 }
 
+func withoutMetadata(int64) string { return "" }
+
 // start commits the group's start offsets, as the service does first.
 func (w *world) start() {
 	w.t.Helper()
-	if _, err := EnsureStart(w.t.Context(), w.admin, testGroup, testInput, StartAt{Earliest: true}, ""); err != nil {
+	if _, err := EnsureStart(w.t.Context(), w.admin, testGroup, testInput, StartAt{Earliest: true}, withoutMetadata); err != nil {
 		w.t.Fatal(err)
 	}
 }

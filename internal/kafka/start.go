@@ -42,6 +42,10 @@ func ParseStartAt(text string) (StartAt, error) {
 var ErrNoStart = errors.New("the group has no committed offsets, and KAFKA_START_AT is not set: " +
 	"set it to earliest, latest or a time")
 
+// ErrFutureStart reports that [StartAt] is a time in the future: the group would start
+// at the end of the topic.
+var ErrFutureStart = errors.New("KAFKA_START_AT is in the future: set it to earliest, or to a time before the first event to capture")
+
 // ErrUnsafeStart reports that a group has lost its committed offsets, and that
 // KAFKA_START_AT would skip the events published since then.
 var ErrUnsafeStart = errors.New("the ledger has events of this topic, so the group's committed offsets are lost " +
@@ -49,11 +53,18 @@ var ErrUnsafeStart = errors.New("the ledger has events of this topic, so the gro
 	"set it to earliest (decided events are not charged again: their outcomes are replayed from the ledger), " +
 	"or to an RFC 3339 time before the last stop")
 
+// IsUnsafeStart reports whether a group did not start because KAFKA_START_AT has to be set
+// or corrected.
+func IsUnsafeStart(err error) bool {
+	return errors.Is(err, ErrNoStart) || errors.Is(err, ErrFutureStart) || errors.Is(err, ErrUnsafeStart)
+}
+
 // EnsureStart commits the start offsets of every partition for a group that has
 // none, before any member joins, and reports whether it did. It uses one request, so
 // all members and every later start begin at the same place. A partition that has no
-// offset later was added, and begins at its beginning. Each offset carries metadata.
-func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt, metadata string) (committed bool, err error) {
+// offset later was added, and begins at its beginning. Each offset carries the metadata
+// that metadata returns for it.
+func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt, metadata func(offset int64) string) (committed bool, err error) {
 	err = retry.Do(ctx, retry.Every(200*time.Millisecond), func() (err error) {
 		committed, err = commitStart(ctx, admin, group, topic, at, metadata)
 		return err
@@ -65,13 +76,16 @@ func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, a
 	return committed, err
 }
 
-func commitStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt, metadata string) (bool, error) {
+func commitStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt, metadata func(offset int64) string) (bool, error) {
 	committed, err := CommittedOffsets(ctx, admin, group, topic)
 	if err != nil || len(committed) > 0 {
 		return false, err
 	}
 	if at == (StartAt{}) {
 		return false, fmt.Errorf("group %q, topic %q: %w", group, topic, ErrNoStart)
+	}
+	if at.Time.After(time.Now()) {
+		return false, fmt.Errorf("group %q, topic %q, %s: %w", group, topic, at.Time.Format(time.RFC3339), ErrFutureStart)
 	}
 	offsets, err := startOffsets(ctx, admin, topic, at, metadata)
 	if err != nil {
@@ -116,7 +130,7 @@ func CommittedOffsets(ctx context.Context, admin *kadm.Client, group, topic stri
 	return committed, err
 }
 
-func startOffsets(ctx context.Context, admin *kadm.Client, topic string, at StartAt, metadata string) (kadm.Offsets, error) {
+func startOffsets(ctx context.Context, admin *kadm.Client, topic string, at StartAt, metadata func(offset int64) string) (kadm.Offsets, error) {
 	var listed kadm.ListedOffsets
 	var err error
 	switch {
@@ -135,7 +149,7 @@ func startOffsets(ctx context.Context, admin *kadm.Client, topic string, at Star
 	}
 	offsets := make(kadm.Offsets)
 	listed.Each(func(l kadm.ListedOffset) {
-		offsets.Add(kadm.Offset{Topic: topic, Partition: l.Partition, At: l.Offset, LeaderEpoch: -1, Metadata: metadata})
+		offsets.Add(kadm.Offset{Topic: topic, Partition: l.Partition, At: l.Offset, LeaderEpoch: -1, Metadata: metadata(l.Offset)})
 	})
 	return offsets, nil
 }

@@ -21,16 +21,20 @@ func TestEnsureStartWithoutAStart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{}, "")
+		did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{}, withoutMetadata)
 		if did || !errors.Is(err, ErrNoStart) {
 			t.Fatalf("got %v, %v; want ErrNoStart", did, err)
+		}
+		did, err = EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{Time: time.Now().Add(time.Second)}, withoutMetadata)
+		if did || !errors.Is(err, ErrFutureStart) {
+			t.Fatalf("got %v, %v; want ErrFutureStart", did, err)
 		}
 	})
 }
 
 func TestEnsureStart(t *testing.T) {
 	t.Parallel()
-	first := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	first := time.Date(1999, 11, 23, 10, 0, 0, 0, time.UTC) // before the virtual time
 	tests := []struct {
 		name string
 		at   StartAt
@@ -62,7 +66,7 @@ func TestEnsureStart(t *testing.T) {
 						}
 					}
 				}
-				did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, tt.at, "")
+				did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, tt.at, withoutMetadata)
 				if !did || err != nil {
 					t.Fatalf("got %v, %v", did, err)
 				}
@@ -70,7 +74,7 @@ func TestEnsureStart(t *testing.T) {
 				commits := w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Observe: true, Count: -1})
 				w.produce(0, 3, first.Add(time.Minute))
 				for _, again := range []StartAt{{Latest: true}, tt.at, {}} {
-					if did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, again, ""); did || err != nil {
+					if did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, again, withoutMetadata); did || err != nil {
 						t.Errorf("again: got %v, %v", did, err)
 					}
 				}
@@ -94,7 +98,7 @@ func TestEnsureStartKeepsAnOldGroup(t *testing.T) {
 		if _, err := w.admin.CommitOffsets(t.Context(), testGroup, one); err != nil {
 			t.Fatal(err)
 		}
-		if did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{Latest: true}, ""); did || err != nil {
+		if did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{Latest: true}, withoutMetadata); did || err != nil {
 			t.Fatalf("got %v, %v", did, err)
 		}
 		if at, _ := w.committed(0); at != -1 {
@@ -114,10 +118,10 @@ func TestEnsureStartOfAnotherTopic(t *testing.T) {
 		if _, err := w.admin.CommitOffsets(t.Context(), testGroup, other); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{}, ""); !errors.Is(err, ErrNoStart) {
+		if _, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{}, withoutMetadata); !errors.Is(err, ErrNoStart) {
 			t.Errorf("error %v, want ErrNoStart", err)
 		}
-		if did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{Earliest: true}, ""); !did || err != nil {
+		if did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{Earliest: true}, withoutMetadata); !did || err != nil {
 			t.Errorf("got %v, %v", did, err)
 		}
 	})
@@ -130,7 +134,7 @@ func TestEnsureStartBesideAMember(t *testing.T) {
 		member := w.member()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		if did, err := EnsureStart(ctx, w.admin, testGroup, testInput, StartAt{Latest: true}, ""); did ||
+		if did, err := EnsureStart(ctx, w.admin, testGroup, testInput, StartAt{Latest: true}, withoutMetadata); did ||
 			!errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v, %v; want it to wait for the member's offsets", did, err)
 		}
@@ -145,7 +149,7 @@ func TestEnsureStartBesideAMember(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		if did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{Latest: true}, ""); did || err != nil {
+		if did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{Latest: true}, withoutMetadata); did || err != nil {
 			t.Fatalf("got %v, %v", did, err)
 		}
 	})
@@ -163,7 +167,7 @@ func TestEnsureStartErrors(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.broker.Fake.Fault(fault)
-				did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{Earliest: true}, "")
+				did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{Earliest: true}, withoutMetadata)
 				if did || !errors.Is(err, fault.Err) {
 					t.Errorf("got %v, %v; want %v", did, err, fault.Err)
 				}

@@ -44,7 +44,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(Metadata{Token: r.Uint64(), Run: randomRun(r, 40), Completed: randomCompleted(r, 40)}.Encode(40), int64(40))
 	}
 	for _, text := range hostileMetadata() {
-		f.Add(text, int64(0))
+		f.Add(text, int64(testOffset))
 		f.Add(text, int64(40))
 		f.Add(text, int64(1)<<50)
 	}

@@ -4,13 +4,14 @@
 //
 // The text is base64 of
 //
-//	1 byte   version, 2
+//	1 byte   version, 3
 //	16 bytes id of the input topic: of another topic, offset and metadata are void
 //	16 bytes id of the ledger topic, zero for none
+//	8 bytes  the committed offset L: a tool may copy the text to another offset
 //	8 bytes  a number of this commit alone
 //	1 byte   run: 0 no run of invalid events, 1 a run, 2 a run that is held, 3 a
 //	         run whose hold has ended without a valid event
-//	1 byte   form: 0 nothing above the offset L is completed, 1 bitmap, 2 deltas
+//	1 byte   form: 0 nothing above L is completed, 1 bitmap, 2 deltas
 //	         1: bit i (of byte i/8, lowest first) is set when L+i is completed
 //	         2: uvarints: the span (from L+span on nothing is completed), then the
 //	            distance of each open offset in it from the one before
@@ -34,8 +35,8 @@ import (
 )
 
 const (
-	version     = 2
-	headerBytes = 1 + 16 + 16 + 8 + 1 + 1
+	version     = 3
+	headerBytes = 1 + 16 + 16 + 8 + 8 + 1 + 1
 	// Limit is the broker's default limit for the metadata of an offset
 	// (offset.metadata.max.bytes), in UTF-16 units; base64 has one a byte.
 	Limit = 4096
@@ -112,6 +113,7 @@ func (m Metadata) Encode(offset int64) string {
 	buf = append(buf, version)
 	buf = append(buf, m.Input[:]...)
 	buf = append(buf, m.Ledger[:]...)
+	buf = binary.BigEndian.AppendUint64(buf, uint64(offset)) //nolint:gosec // G115: not negative
 	buf = binary.BigEndian.AppendUint64(buf, m.Token)
 	buf = append(buf, run, form)
 	buf = append(buf, counts...)
@@ -174,7 +176,10 @@ func Decode(text string, offset int64) (Metadata, error) {
 	if buf[0] != version {
 		return Metadata{}, fmt.Errorf("%w: version %d", ErrInvalid, buf[0])
 	}
-	m := Metadata{Input: TopicID(buf[1:17]), Ledger: TopicID(buf[17:33]), Token: binary.BigEndian.Uint64(buf[33:41])}
+	if at := binary.BigEndian.Uint64(buf[33:41]); at != uint64(offset) { //nolint:gosec // G115: not negative
+		return Metadata{}, fmt.Errorf("%w: it belongs to offset %d", ErrInvalid, at)
+	}
+	m := Metadata{Input: TopicID(buf[1:17]), Ledger: TopicID(buf[17:33]), Token: binary.BigEndian.Uint64(buf[41:49])}
 	payload := buf[headerBytes:]
 	if m.Run, payload, err = decodeRun(buf[headerBytes-2], payload, offset); err != nil {
 		return Metadata{}, err

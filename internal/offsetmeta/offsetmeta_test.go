@@ -144,17 +144,28 @@ func TestMetadataOfARunIsRelativeToTheOffset(t *testing.T) {
 	}
 }
 
+// testOffset is the committed offset of runOf and payloadOf.
+const testOffset = 5
+
+// header returns the header of metadata of testOffset.
+func header() []byte {
+	buf := make([]byte, headerBytes)
+	buf[0] = version
+	binary.BigEndian.PutUint64(buf[33:], testOffset)
+	return buf
+}
+
 // runOf wraps a kind of run and what follows it as metadata without a map.
 func runOf(kind byte, counts ...byte) string {
-	buf := make([]byte, headerBytes, headerBytes+len(counts))
-	buf[0], buf[headerBytes-2] = version, kind
+	buf := header()
+	buf[headerBytes-2] = kind
 	return base64.RawStdEncoding.EncodeToString(append(buf, counts...))
 }
 
 // payloadOf wraps a payload as metadata of a form.
 func payloadOf(form byte, payload ...byte) string {
-	buf := make([]byte, headerBytes, headerBytes+len(payload))
-	buf[0], buf[headerBytes-1] = version, form
+	buf := header()
+	buf[headerBytes-1] = form
 	return base64.RawStdEncoding.EncodeToString(append(buf, payload...))
 }
 
@@ -168,7 +179,7 @@ func uvarints(values ...uint64) []byte {
 
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
-	good := Metadata{Completed: Completed{End: 9, Open: []int64{5, 7}}}.Encode(5)
+	good := Metadata{Completed: Completed{End: 9, Open: []int64{5, 7}}}.Encode(testOffset)
 	otherVersion, _ := base64.RawStdEncoding.DecodeString(good)
 	otherVersion[0] = version + 1
 	tests := map[string]string{
@@ -203,12 +214,15 @@ func TestDecodeRefuses(t *testing.T) {
 		"hold too far":      runOf(runHeld, uvarints(1, 1, 1, maxSpan+1)...),
 	}
 	for name, text := range tests {
-		if _, err := Decode(text, 5); !errors.Is(err, ErrInvalid) {
+		if _, err := Decode(text, testOffset); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: error %v, want ErrInvalid", name, err)
 		}
 	}
+	if _, err := Decode(good, testOffset+1); !errors.Is(err, ErrInvalid) {
+		t.Errorf("metadata at another offset: error %v, want ErrInvalid", err)
+	}
 	for n := range len(good) {
-		_, _ = Decode(good[:n], 5) // no panic, whatever the result
+		_, _ = Decode(good[:n], testOffset) // no panic, whatever the result
 	}
 }
 
@@ -221,7 +235,7 @@ func TestDecodeAllocatesLittle(t *testing.T) {
 	for i, text := range hostile {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		m, err := Decode(text, 1<<40)
+		m, err := Decode(text, testOffset)
 		runtime.ReadMemStats(&after)
 		if err != nil {
 			t.Errorf("text %d: %v", i, err)
@@ -229,7 +243,7 @@ func TestDecodeAllocatesLittle(t *testing.T) {
 		if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
 			t.Errorf("text %d: %d bytes allocated", i, used)
 		}
-		if _, payload := m.Completed.encode(1 << 40); len(payload) > 3100 {
+		if _, payload := m.Completed.encode(testOffset); len(payload) > 3100 {
 			t.Errorf("text %d: takes %d bytes when written again", i, len(payload))
 		}
 	}

@@ -18,7 +18,8 @@ import (
 )
 
 // Foreign offsets: a committed offset without the metadata of this service was set by an
-// operator or by a consumer of another program. It is taken over only if the ledger has
+// operator, by a consumer of another program, or by a KAFKA_START_AT that is a time while
+// the ledger was used. It is taken over only if the ledger has
 // a decision on every event below it, or if the operator accepts exactly this offset:
 // otherwise events without a decision would be skipped. The service then commits the
 // offset again with its own metadata, so that it is checked once.
@@ -50,15 +51,11 @@ func (c *offsetCheck) String() string {
 
 // accept reports whether a foreign committed offset is taken over without a check.
 func (o *owner) accept(pt *partition, offset int64) bool {
-	at := []any{slog.Int64("partition", int64(pt.number)), slog.Int64("offset", offset)}
-	switch {
-	case o.p.conf.Accepted.Has(pt.number, offset):
-		o.log.InfoContext(o.work, "committed offset accepted by KAFKA_ACCEPT_OFFSETS", at...)
-	case o.p.startOffsets.Has(pt.number, offset):
-		o.log.InfoContext(o.work, "first start at a committed offset", at...)
-	default:
+	if !o.p.conf.Accepted.Has(pt.number, offset) {
 		return false
 	}
+	o.log.InfoContext(o.work, "committed offset accepted by KAFKA_ACCEPT_OFFSETS",
+		slog.Int64("partition", int64(pt.number)), slog.Int64("offset", offset))
 	pt.dirty = true
 	return true
 }
@@ -195,7 +192,8 @@ func (o *owner) offsetChecked(pt *partition, skipped skippedRange) {
 }
 
 func (s skippedRange) detail(partition int32, offset int64) string {
-	return fmt.Sprintf("the committed offset %d was not committed by this service and skips %d records on which the ledger has no decision, "+
+	return fmt.Sprintf("the committed offset %d comes from an operator, another program or KAFKA_START_AT, and skips %d records "+
+		"on which the ledger has no decision, "+
 		"the first at offset %d, the last at %d; stop every instance, then reset the group's offset of partition %d to %d to work them, "+
 		"or set KAFKA_ACCEPT_OFFSETS=%d:%d to skip them (separate several by commas)",
 		offset, s.count, s.first, s.last, partition, s.first, partition, offset)

@@ -84,10 +84,7 @@ type Pipeline struct {
 	committer  atomic.Pointer[kafka.Committer] // while the pipeline runs
 	// ledgerMissing is why the ledger is not the one that the group's commits name;
 	// "" if it is.
-	ledgerMissing string
-	// startOffsets are the committed offsets of a group that has never worked: an
-	// operator set them to choose where it begins.
-	startOffsets   kafka.AcceptedOffsets
+	ledgerMissing  string
 	checks         chan struct{} // bounds the checks of foreign offsets under way
 	skipped        *skippedRecords
 	scout          *scout

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -34,13 +33,18 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	committed, err := p.committedOffsets(ctx, admin)
+	committed, unconfirmed, err := p.committedOffsets(ctx, admin)
 	if err != nil {
 		return err
 	}
 	// No record above any start offset is completed.
-	begin := offsetmeta.Metadata{Input: info[topics.Input].ID, Ledger: p.ledger.TopicID()}.Encode(0)
-	first, err := kafka.EnsureStart(ctx, admin, p.conf.Group, topics.Input, p.conf.StartAt, begin)
+	begin := offsetmeta.Metadata{Input: info[topics.Input].ID, Ledger: p.ledger.TopicID()}
+	first, err := kafka.EnsureStart(ctx, admin, p.conf.Group, topics.Input, p.conf.StartAt, func(offset int64) string {
+		if unconfirmed {
+			return ""
+		}
+		return begin.Encode(offset)
+	})
 	if err != nil {
 		return err
 	}
@@ -78,33 +82,23 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 	return nil
 }
 
-// committedOffsets returns the group's committed offsets. It refuses to start a group
-// that lost its offsets at the end of the topic, because that would skip events.
-func (p *Pipeline) committedOffsets(ctx context.Context, admin *kadm.Client) ([]kadm.Offset, error) {
-	committed, err := kafka.CommittedOffsets(ctx, admin, p.conf.Group, p.conf.Topics.Input)
-	if err != nil {
-		return nil, err
+// committedOffsets returns the group's committed offsets. If the group has none and the
+// ledger was used, they are lost: a start at the end of the topic would skip events, and
+// is refused; offsets by a time might, so they are unconfirmed, which means that they are
+// checked as foreign ones.
+func (p *Pipeline) committedOffsets(ctx context.Context, admin *kadm.Client) (committed []kadm.Offset, unconfirmed bool, err error) {
+	committed, err = kafka.CommittedOffsets(ctx, admin, p.conf.Group, p.conf.Topics.Input)
+	if err != nil || len(committed) > 0 || p.conf.StartAt.Earliest {
+		return committed, false, err
 	}
 	empty, err := p.ledger.Empty(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("check whether the ledger %q is empty: %w", p.conf.Topics.Ledger, err)
+		return nil, false, fmt.Errorf("check whether the ledger %q is empty: %w", p.conf.Topics.Ledger, err)
 	}
-	if len(committed) == 0 && p.conf.StartAt.Latest && !empty {
-		return nil, fmt.Errorf("start group %q on topic %q: %w", p.conf.Group, p.conf.Topics.Input, kafka.ErrUnsafeStart)
+	if p.conf.StartAt.Latest && !empty {
+		return nil, false, fmt.Errorf("start group %q on topic %q: %w", p.conf.Group, p.conf.Topics.Input, kafka.ErrUnsafeStart)
 	}
-	if empty && !slices.ContainsFunc(committed, isOurs) {
-		p.startOffsets = make(kafka.AcceptedOffsets)
-		for _, c := range committed {
-			p.startOffsets[c.Partition] = c.At
-		}
-	}
-	return committed, nil
-}
-
-// isOurs reports whether this service committed an offset.
-func isOurs(c kadm.Offset) bool {
-	_, err := offsetmeta.Decode(c.Metadata, c.At)
-	return err == nil
+	return nil, !empty, nil
 }
 
 // missingLedger returns why the ledger is not the one that the group's commits name; ""

@@ -233,9 +233,10 @@ func TestRepetitionsWithoutALedger(t *testing.T) {
 
 // metadata is that of a commit: of the topic of this id, without a run, with a bitmap of what is
 // completed at and above the committed offset.
-func metadata(topic [16]byte, bitmap byte) string {
-	buf := append([]byte{2}, topic[:]...)
+func metadata(topic [16]byte, offset int64, bitmap byte) string {
+	buf := append([]byte{3}, topic[:]...)
 	buf = append(buf, make([]byte, 16)...)
+	buf = binary.BigEndian.AppendUint64(buf, uint64(offset))
 	buf = binary.BigEndian.AppendUint64(buf, 7)
 	return base64.RawStdEncoding.EncodeToString(append(buf, 0, 1, bitmap))
 }
@@ -254,21 +255,21 @@ func TestWhatIsUnderWayIsNotMissing(t *testing.T) {
 		offsets := make(kadm.Offsets)
 		offsets.Add(kadm.Offset{Topic: input, Partition: 0, At: 1, LeaderEpoch: -1, Metadata: first})
 		for n := range int32(2) {
-			offsets.Add(kadm.Offset{Topic: input, Partition: n + 1, At: 0, LeaderEpoch: -1, Metadata: metadata(id, 0)})
+			offsets.Add(kadm.Offset{Topic: input, Partition: n + 1, At: 0, LeaderEpoch: -1, Metadata: metadata(id, 0, 0)})
 		}
 		w.commitOffsets(offsets)
 	}
-	commit(metadata(id, 0))
+	commit(metadata(id, 1, 0))
 	_, sum := w.expect(want{verify.MissingOutcome, "e0"})
 	if sum.Pending() != 5 {
 		t.Errorf("an offset alone: %d under way", sum.Pending())
 	}
-	commit(metadata(id, 0b0101)) // offsets 1 and 3
+	commit(metadata(id, 1, 0b0101)) // offsets 1 and 3
 	_, sum = w.expect(want{verify.MissingOutcome, "e0"}, want{verify.MissingOutcome, "e1"}, want{verify.MissingOutcome, "e3"})
 	if sum.Pending() != 3 {
 		t.Errorf("with a map: %d under way", sum.Pending())
 	}
-	commit(metadata([16]byte{}, 0b0101)) // a broker without topic ids: of which topic it is, is not known
+	commit(metadata([16]byte{}, 1, 0b0101)) // a broker without topic ids: of which topic it is, is not known
 	_, sum = w.expect(want{verify.MissingOutcome, "e0"}, want{verify.MissingOutcome, "e1"}, want{verify.MissingOutcome, "e3"})
 	if sum.Pending() != 3 {
 		t.Errorf("without a topic id: %d under way", sum.Pending())
@@ -283,7 +284,7 @@ func TestWhatIsUnderWayIsNotMissing(t *testing.T) {
 	if sum.Pending() != 5 {
 		t.Errorf("without metadata: %d under way", sum.Pending())
 	}
-	commit(metadata([16]byte{1}, 0b0101)) // of a topic that was deleted
+	commit(metadata([16]byte{1}, 1, 0b0101)) // of a topic that was deleted
 	found, sum := w.expect(want{verify.GroupWithoutOffsets, ""})
 	if sum.Pending() != 6 || !strings.Contains(found[0].Detail, "orders/0") {
 		t.Errorf("of a topic that is no more: %d under way, %+v", sum.Pending(), found)

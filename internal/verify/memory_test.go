@@ -147,7 +147,7 @@ func fill(t *testing.T, broker, prefix string, events int) {
 		// With metadata, as the service commits: offsets without it would be looked for event by event.
 		offsets := make(kadm.Offsets)
 		for _, o := range ends.Offsets().Sorted() {
-			o.Metadata = metadata([16]byte{}, 0)
+			o.Metadata = metadata([16]byte{}, o.At, 0)
 			offsets.Add(o)
 		}
 		err = admin.CommitAllOffsets(t.Context(), group, offsets)

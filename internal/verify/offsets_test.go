@@ -180,7 +180,7 @@ func TestAGroupOrALedgerThatSaysNothing(t *testing.T) {
 		}, []verify.Kind{verify.GroupWithoutOffsets}, "1 events"},
 		"offsets of a topic that was deleted": {func(w *world) {
 			w.clean(3)
-			w.commitEnds(metadata([16]byte{9}, 0))
+			w.commitEnds([16]byte{9})
 		}, []verify.Kind{verify.GroupWithoutOffsets}, "earlier topic of the name orders"},
 		"an empty ledger": {func(w *world) {
 			for i := range 3 {

@@ -299,11 +299,11 @@ func (w *world) clean(n int) {
 // commit commits the ends of the input, as a service that has completed all.
 func (w *world) commit() {
 	w.t.Helper()
-	w.commitEnds(metadata(w.inputID(), 0))
+	w.commitEnds(w.inputID())
 }
 
-// commitEnds commits the ends of the input with this metadata.
-func (w *world) commitEnds(metadata string) {
+// commitEnds commits the ends of the input as of a topic with this id.
+func (w *world) commitEnds(topic [16]byte) {
 	w.t.Helper()
 	ends, err := w.admin.ListEndOffsets(w.t.Context(), w.conf.Topics.Input)
 	if err != nil {
@@ -311,7 +311,7 @@ func (w *world) commitEnds(metadata string) {
 	}
 	offsets := make(kadm.Offsets)
 	for _, o := range ends.Offsets().Sorted() {
-		o.Metadata = metadata
+		o.Metadata = metadata(topic, o.At, 0)
 		offsets.Add(o)
 	}
 	w.commitOffsets(offsets)
