@@ -73,23 +73,85 @@ func noWaiting(w *world) {
 	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "parked time_in_future": 1})
 }
 
-// manyWaiting has more events ahead of their time than may wait, which is half of the
-// records that a partition may have in flight. The excess is parked with this reason,
-// and other events are not delayed.
+// manyWaiting has more events ahead of their time than may wait. A good event follows, so
+// the excess is parked with this reason at once, and other events are not delayed.
 func manyWaiting(w *world) {
 	in := w.start("a", oncePerEvent)
-	w.send(numbered(300, func(_ int, o *order) { o.time = time.Now().Add(30 * time.Minute) })...)
+	w.send(numbered(700, func(_ int, o *order) { o.time = time.Now().Add(30 * time.Minute) })...)
 	w.send(numbered(600, func(i int, o *order) { o.id, o.order = fmt.Sprintf("now%d", i), fmt.Sprintf("p%d", i) })...)
 	w.eventually("the others are captured", func() bool { return w.sim.Charges().Calls == 600 })
-	w.eventually("the excess is parked", func() bool { return len(w.decisions()) == 644 })
-	w.want(w.decisions(), map[string]int{"captured": 600, "parked time_in_future": 44})
+	w.eventually("the excess is parked", func() bool { return len(w.decisions()) == 660 })
+	w.want(w.decisions(), map[string]int{"captured": 600, "parked time_in_future": 60})
 	for _, v := range w.decisions() {
-		if detail := headerOf(v.record, "parked_detail"); v.kind == "parked" && !strings.Contains(detail, "256 records of its partition wait") {
+		if detail := headerOf(v.record, "parked_detail"); v.kind == "parked" && !strings.Contains(detail, "640 records of its partition wait") {
 			w.t.Errorf("parked with the detail %q", detail)
 		}
 	}
-	if n := in.service.Status(w.t.Context()).Pipeline.Undecided; n != 256 {
-		w.t.Errorf("%d records are left, want 256", n)
+	if n := in.service.Status(w.t.Context()).Pipeline.Undecided; n != 640 {
+		w.t.Errorf("%d records are left, want 640", n)
+	}
+}
+
+// hourAhead has a producer whose clock is an hour ahead for over an hour. Its events wait,
+// and none is parked.
+func hourAhead(w *world) {
+	if w.stores.fs == nil { // real time
+		return
+	}
+	in := w.start("a")
+	for i := range 66 {
+		w.send(numbered(10, func(n int, o *order) {
+			o.id, o.order = fmt.Sprintf("e%d-%d", i, n), fmt.Sprintf("o%d-%d", i, n)
+			o.time = time.Now().Add(time.Hour)
+		})...)
+		<-time.After(time.Minute)
+	}
+	if holds := in.service.Status(w.t.Context()).Pipeline.InvalidHolds; len(holds) > 0 {
+		w.t.Errorf("held: %+v", holds)
+	}
+	<-time.After(time.Hour)
+	w.want(w.awaitDecisions(), map[string]int{"captured": 660})
+}
+
+// crowdedIsHeld has more events ahead of their time than may wait, and none that is good.
+// The excess is held like invalid events.
+func crowdedIsHeld(w *world) {
+	in := w.start("a")
+	ahead := numbered(900, func(_ int, o *order) { o.time = time.Now().Add(50 * time.Minute) })
+	w.send(ahead[:640]...)
+	w.eventually("the first ones wait", func() bool { return len(in.waitsForTime()) > 0 && w.lag() == 640 })
+	for _, o := range ahead[640:650] {
+		w.send(o)
+		<-time.After(100 * time.Millisecond)
+	}
+	w.send(ahead[650:]...)
+	in.readyzSays("time_in_future", "payment-capture release")
+	<-time.After(10 * time.Second)
+	if vs := w.decisions(); len(vs) > 0 {
+		w.t.Errorf("%d are decided", len(vs))
+	}
+	if in.service.Status(w.t.Context()).Pipeline.InvalidHolds[0].Waiting != 260 {
+		w.t.Errorf("the status has %+v", in.service.Status(w.t.Context()).Pipeline.InvalidHolds)
+	}
+}
+
+// correctedWhileWaiting corrects an event that waits for its time. It is not charged.
+func correctedWhileWaiting(w *world) {
+	in := w.start("a")
+	w.send(order{id: "e1", amount: "1.00", time: time.Now().Add(50 * time.Minute)}, order{id: "e2", time: time.Now().Add(50 * time.Minute)})
+	w.eventually("the events wait", func() bool { return len(in.waitsForTime()) == 2 })
+	w.send(order{id: "e1", amount: "2.00"})
+	// Both records of the third event are in one poll.
+	w.send(order{id: "e3", amount: "3.00", time: time.Now().Add(50 * time.Minute)}, order{id: "e3", amount: "4.00"})
+	w.eventually("the corrections are captured", func() bool { return len(w.decisions()) == 4 })
+	w.want(w.decisions(), map[string]int{"captured": 2, "parked time_in_future": 2})
+	for _, v := range w.decisions() {
+		switch amount := v.data["amount"]; {
+		case v.kind == "captured" && amount != "2.00" && amount != "4.00":
+			w.t.Errorf("captured %v", amount)
+		case v.kind == "parked" && !strings.Contains(headerOf(v.record, "parked_detail"), "other content"):
+			w.t.Errorf("parked: %s", headerOf(v.record, "parked_detail"))
+		}
 	}
 }
 

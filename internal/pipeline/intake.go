@@ -69,6 +69,8 @@ type polledRecord struct {
 	// whether it may be called for. A record that is neither is no evidence.
 	suspicious *event.ParkInfo
 	good       bool
+	ahead      bool // it waits for its time, or will; see eventtime.go
+	crowded    int  // why it must not wait, for rules.Crowded; 0: it may
 }
 
 // memory returns roughly what a record takes while it waits.
@@ -186,7 +188,8 @@ func (p *Pipeline) prefetch(records []*polledRecord, now time.Time) {
 // A record that would be parked without a call is evidence against it: an invalid
 // event, one that the rules park, or one whose id belongs to another event. A valid
 // event that may be called for is evidence in favour. Skipped records and records with
-// a decision are no evidence.
+// a decision are no evidence. Nor is an event that has to wait for its time: its
+// producer's clock may be wrong.
 func (p *Pipeline) assess(r *polledRecord, now time.Time) {
 	d := r.snapshot.Decision
 	if r.invalid != nil {
@@ -214,7 +217,11 @@ func (p *Pipeline) assess(r *polledRecord, now time.Time) {
 		}
 	case rules.Evaluate:
 		unfit := p.conf.Rules.Unfit(r.event, response.Resent != nil, now)
+		if response.Prior == nil {
+			r.ahead = !p.conf.Rules.Evaluate(rules.Case{Event: r.event}, response, now).Until.IsZero()
+		}
 		switch {
+		case r.ahead:
 		case r.snapshot.Version == 0 && (unfit == nil || unfit.Reason != event.ParkWrongCurrency):
 			// The ledger is not available: the event may have a decision.
 		case unfit == nil:
@@ -247,6 +254,7 @@ func (o *owner) polled(batch []polledPartition) {
 		if pt == nil || pt.tracker == nil || pt.halt.halted() || pt.draining {
 			continue
 		}
+		o.crowd(pt, part.records)
 		pt.buffered = append(pt.buffered, part.records...)
 		for i := range part.records {
 			pt.undecidedBytes += part.records[i].memory()
@@ -276,7 +284,7 @@ func (o *owner) admit(pt *partition) {
 		return
 	}
 	t, fits := pt.tracker, true
-	for len(pt.buffered) > 0 && t.open < o.admitLimit() && pt.decisionBytes < partitionFlushBytes {
+	for len(pt.buffered) > 0 && t.open-pt.waiting < o.admitLimit() && pt.decisionBytes < partitionFlushBytes {
 		r := pt.buffered[0]
 		at, epoch := r.record.Offset, r.record.LeaderEpoch
 		switch {
@@ -299,8 +307,8 @@ func (o *owner) admit(pt *partition) {
 	}
 	if len(pt.buffered) == 0 {
 		pt.buffered = nil
-	} else if !fits || t.open >= o.admitLimit() {
-		o.relieve(pt)
+	} else if !fits || t.open-pt.waiting >= o.admitLimit() {
+		o.relieve(pt, !fits)
 	}
 }
 
@@ -317,7 +325,7 @@ func (o *owner) admitRecord(pt *partition, r polledRecord) {
 		pt.invalid.hold.items = append(pt.invalid.hold.items, it)
 		return
 	}
-	o.enqueue(it)
+	o.enter(it)
 }
 
 // adjustFetching pauses partitions of which enough is buffered or uncommitted, and
@@ -328,7 +336,7 @@ func (o *owner) adjustFetching() {
 	// captures to notice that it can again.
 	blocked := o.commitsBlocked() != "" || (o.room() <= 0 && o.p.capturer.Blocked() != "")
 	for n, pt := range o.parts {
-		records, bytes := pt.undecided(), pt.undecidedBytes+pt.decisionBytes
+		records, bytes := pt.undecided()-pt.waiting, pt.undecidedBytes-pt.waitingBytes+pt.decisionBytes
 		switch {
 		case !pt.paused && (blocked || records >= 2*o.admitLimit() || bytes >= partitionBytes || pt.halt.halted()):
 			pt.paused = true

@@ -122,7 +122,9 @@ func (o *owner) extendRun(pt *partition, r *polledRecord) {
 		run.first = at
 	}
 	run.Length++
-	if run.hold == nil && conf.InvalidRun > 0 && conf.InvalidHold > 0 && !run.Released && run.Length >= int64(conf.InvalidRun) {
+	// The many events that wait for their time already are evidence enough.
+	long := run.Length >= int64(conf.InvalidRun) || r.crowded > 0
+	if run.hold == nil && conf.InvalidRun > 0 && conf.InvalidHold > 0 && !run.Released && long {
 		// Records of the run that are buffered and not admitted yet are held too.
 		run.HeldFrom = max(run.first, pt.tracker.next)
 		o.beginHold(pt, time.Now())
@@ -190,7 +192,7 @@ func (o *owner) endHold(pt *partition, why holdEnd, good int64) {
 	run.HeldSince, run.HeldFrom, run.Released = 0, 0, why != holdEndedByGood
 	for _, it := range h.items {
 		it.held = false
-		o.enqueue(it)
+		o.enter(it)
 	}
 	o.countHolds()
 }

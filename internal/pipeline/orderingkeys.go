@@ -123,6 +123,17 @@ func (k *orderingKeys) behind(it *item) (others []*item) {
 	return others
 }
 
+// sameEvent returns the valid items in the queue of an item's event id, itself included,
+// in their order.
+func (k *orderingKeys) sameEvent(it *item) []*item {
+	for _, key := range it.keys {
+		if key.kind == keyEvent && it.event != nil {
+			return k.queues[key]
+		}
+	}
+	return nil
+}
+
 // behindWaiting reports whether an item that is about to enter will be behind one that
 // waits for its time.
 func (k *orderingKeys) behindWaiting(it *item) bool {

@@ -28,7 +28,6 @@ type item struct {
 	held        bool      // as one of a run of invalid events
 	behindSince time.Time // when it first waited for an attempt that goes before it; zero: it did not
 	waitsUntil  time.Time // the time of its event; zero: it does not wait
-	crowded     int       // so many others wait that it must not; 0: it may
 	completed   bool
 }
 
@@ -47,8 +46,8 @@ type partition struct {
 	undecidedBytes int            // of the records without a decision, in memory
 	paused         bool           // not fetched for now
 
-	inFlight int // captures under way
-	waiting  int // records that wait for their time
+	inFlight              int // captures under way
+	waiting, waitingBytes int // records that wait for their time
 	unflushed
 
 	invalid invalidRun

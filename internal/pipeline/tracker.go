@@ -30,10 +30,10 @@ func (t *offsetTracker) completedBefore(offset int64) bool { return t.restored.H
 
 // fits reports whether one more record can be admitted at an offset, so that the
 // metadata has room whatever is completed first: either the whole span fits as a
-// bitmap, or every open offset as a delta of at most four bytes. (Deltas merge when
+// bitmap, or every open offset as a delta of at most three or four bytes. (Deltas merge when
 // the records between them are completed, and that never adds bytes.)
 func (t *offsetTracker) fits(offset int64) bool {
-	const maxDelta, maxSpanText = 4, 6
+	const maxSpanText = 6
 	ahead := len(t.openFrom(offset + 1))
 	if t.open+ahead == 0 {
 		return true // nothing is completed above an open offset
@@ -41,6 +41,10 @@ func (t *offsetTracker) fits(offset int64) bool {
 	span := max(offset+1, t.restored.End) - t.committable()
 	if span <= int64(t.limit)*8 {
 		return true
+	}
+	maxDelta := 3
+	if span >= 1<<21 {
+		maxDelta = 4
 	}
 	count := t.open + 1 + ahead
 	return span < 1<<28 && count*maxDelta+maxSpanText <= t.limit

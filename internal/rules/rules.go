@@ -11,6 +11,7 @@ package rules
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"payment-capture/internal/event"
@@ -237,9 +238,17 @@ func Competing(other string, waited time.Duration) *event.ParkInfo {
 		other, waited)}
 }
 
+// Superseded is the limit of [Crowded] for an event that was corrected before its time.
+const Superseded = math.MaxInt
+
 // Crowded returns why an event is parked that would have to wait for its time
 // beside more waiting records of its partition than limit.
 func Crowded(e *event.ReadyToCapture, limit int) *event.ParkInfo {
+	if limit == Superseded {
+		return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
+			"time is %s, which is still to come, and a later record of the event has other content, which takes its place",
+			e.Time.UTC().Format(time.RFC3339))}
+	}
 	return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
 		"time is %s, which is still to come, and %d records of its partition wait for their time already, or behind one that does: no more may",
 		e.Time.UTC().Format(time.RFC3339), limit)}
