@@ -123,7 +123,7 @@ func (f *verifyFlags) run(cmd *cobra.Command) (err error) {
 
 func (f *verifyFlags) config(c config.Config, log *slog.Logger) (verify.Config, error) {
 	conf := verify.Config{
-		Group: c.KafkaGroup, Account: c.MercadoPagoAccount, Decoder: app.Decoder(c), ScratchDir: f.scratchDir, Log: log,
+		Group: c.KafkaGroup, Account: c.MercadoPagoAccount, ScratchDir: f.scratchDir, Log: log,
 		Topics: verify.Topics{
 			Input: c.TopicInput, Captured: c.TopicCaptured, Rejected: c.TopicRejected, Parked: c.TopicParked, Ledger: c.TopicLedger,
 		},

@@ -322,6 +322,8 @@ func (e *eventCheck) checkParked() {
 	for _, p := range e.parked {
 		undone := len(e.main.resends)
 		switch {
+		case p.unread():
+			// It is a decision on that record alone, and binds no event.
 		case !e.input.since(p.last):
 			// Records that undo it may have been deleted.
 		case len(e.outcomes) > 0 && p.records > undone:

@@ -79,6 +79,12 @@ type parkedRecords struct {
 	where       positions
 }
 
+// unread reports whether the service did not read the record as this event: it was
+// invalid to it, for instance because EVENT_TIME_REQUIRED was set.
+func (e *parkedEntry) unread() bool {
+	return e.has(flagOtherID) && e.Reason == string(event.ParkInvalidEvent)
+}
+
 // decision returns the decision that supersedes the others, as in the service: an
 // outcome before a decision to park, then the later one. nil: there is none.
 func (d *facts) decision() *decision {
@@ -371,7 +377,9 @@ func (d *facts) addParked(at position, value []byte, ledgerFrom int64) error {
 	if err != nil {
 		return err
 	}
-	p := part(d, &d.parked, func(p *parkedRecords) bool { return p.Content == e.Content && p.Whole == e.Whole }, parkedRecords{parkedEntry: e})
+	p := part(d, &d.parked, func(p *parkedRecords) bool {
+		return p.Content == e.Content && p.Whole == e.Whole && p.unread() == e.unread()
+	}, parkedRecords{parkedEntry: e})
 	p.records++
 	p.last = max(p.last, e.At)
 	p.sure = p.sure || e.has(flagSure)

@@ -40,7 +40,7 @@ func (v *verifier) storeRecord(b batch, t *topic, r *kgo.Record) {
 }
 
 func (v *verifier) storeInput(b batch, at position, m event.Message) {
-	e, err := v.conf.Decoder.Decode(m)
+	e, err := event.Decode(m)
 	invalid, broken := errors.AsType[*event.InvalidError](err)
 	if skipped, ok := errors.AsType[*event.SkipError](err); ok {
 		v.sum.input.Add(skipped.Reason, skipped.Type)
@@ -212,7 +212,7 @@ func (v *verifier) storeParked(b batch, t *topic, at position, r *kgo.Record, p 
 		e.Flags |= flagSure
 	}
 	var placed placedParked
-	switch ev, err := v.conf.Decoder.Decode(p.Input); {
+	switch ev, err := event.Decode(p.Input); {
 	case p.Digest != nil:
 	case isSkip(err):
 		// An earlier version parked it. What this version skips is not checked.

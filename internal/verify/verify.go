@@ -17,7 +17,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
 	"payment-capture/internal/rules"
 	"payment-capture/internal/scratch"
@@ -30,7 +29,6 @@ type Config struct {
 	Topics Topics
 	// Account is that of the service: events of another one are not checked.
 	Account string
-	Decoder event.Decoder // that of the service
 	// Since and Until bound the events that are checked, by the times of their
 	// records in the input topic; zero: no bound. Until is not within.
 	Since, Until time.Time
