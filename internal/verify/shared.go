@@ -27,68 +27,126 @@ func (v *verifier) checkShared(ctx context.Context) error {
 	return b.Commit()
 }
 
-// maxNamed is how many events a finding names.
+// maxNamed is how many events and amounts a finding names.
 const maxNamed = 10
 
 // sharing reports the names of an index that several events have.
 func (v *verifier) sharing(ctx context.Context, b batch, space byte, kind Kind, format string) error {
-	var name string
-	var ids []string
-	count := 0
-	end := func() error {
-		if count < 2 {
-			return nil
+	var name, firstID string
+	var s sharers
+	end := func() {
+		if s.count < 2 || !s.inRange {
+			return
 		}
-		var events []*facts
-		for _, id := range ids {
-			d, err := v.factsOf(id)
-			if err != nil {
-				return err
-			}
-			events = append(events, d)
-		}
-		f, in := v.firstInRange(events)
-		if !in {
-			return nil
-		}
-		others := strings.Join(ids, ", ")
-		if count > len(ids) {
-			others += ", ..."
-		}
-		f.Detail = fmt.Sprintf(format, name, count, others)
+		f := s.first
+		f.Detail = fmt.Sprintf(format, name, s.count, named(s.ids, s.count))
 		if kind == SharedPayment {
 			f.PaymentID = name
 		} else {
 			f.Reference = name
-			f.Detail += "; " + comparison(events)
+			f.Detail += "; " + s.comparison()
 		}
 		f = v.finding(kind, f)
-		if kind == SharedReference && !v.duplicated(events) {
+		if kind == SharedReference && !v.duplicated(&s) {
 			f.Severity = severityWarning
 		}
 		b.finding(f)
-		return ctx.Err()
 	}
 	err := v.each(space, func(key []byte, _ scratch.Value) error {
 		i := bytes.LastIndexByte(key, 0)
 		if i < 0 {
 			return scratch.ErrCorrupt
 		}
+		id := string(key[i+1:])
 		if string(key[:i]) != name {
-			if err := end(); err != nil {
+			end()
+			name, firstID, s = string(key[:i]), id, sharers{count: 1}
+			return ctx.Err()
+		}
+		if s.count++; s.count == 2 {
+			if err := v.addSharer(&s, firstID); err != nil {
 				return err
 			}
-			name, ids, count = string(key[:i]), ids[:0], 0
 		}
-		if count++; len(ids) < maxNamed {
-			ids = append(ids, string(key[i+1:]))
-		}
-		return nil
+		return v.addSharer(&s, id)
 	})
 	if err != nil {
 		return err
 	}
-	return end()
+	end()
+	return nil
+}
+
+// sharers is what is kept of the events that have one payment or reference, however many
+// they are.
+type sharers struct {
+	count   int
+	ids     []string // the first ones
+	first   Finding  // of the first event in the range
+	inRange bool
+
+	sums     []string // distinct amounts, the first ones
+	moreSums bool
+	payer    digest   // of the first event that the input has
+	anyPayer bool     // there is one
+	differ   bool     // another one has another payer
+	unknown  []string // the first events that the input does not have
+	missing  int      // how many those are
+
+	// captured has when the events were captured, in Unix milliseconds, but for those that
+	// an operator released and those that the input does not have.
+	captured map[samePayment][]int64
+}
+
+func (v *verifier) addSharer(s *sharers, id string) error {
+	d, err := v.factsOf(id)
+	if err != nil {
+		return err
+	}
+	if len(s.ids) < maxNamed {
+		s.ids = append(s.ids, id)
+	}
+	if !s.inRange {
+		s.first, s.inRange = v.findingInRange(d)
+	}
+	var amount storedAmount
+	if main := d.main(); main != nil {
+		amount = main.Amount
+		s.differ = s.differ || s.anyPayer && s.payer != main.Payer
+		s.payer, s.anyPayer = main.Payer, true
+		if !d.released() {
+			if s.captured == nil {
+				s.captured = make(map[samePayment][]int64)
+			}
+			of := samePayment{main.Amount, main.Payer}
+			s.captured[of] = append(s.captured[of], d.capturedAt())
+		}
+	} else {
+		if s.missing++; len(s.unknown) < maxNamed {
+			s.unknown = append(s.unknown, id)
+		}
+		for _, o := range d.outcomes {
+			amount = o.Amount
+		}
+	}
+	sum, currency := amounts(amount)
+	switch sum += " " + currency; {
+	case slices.Contains(s.sums, sum):
+	case len(s.sums) < maxNamed:
+		s.sums = append(s.sums, sum)
+	default:
+		s.moreSums = true
+	}
+	return nil
+}
+
+// named returns the names of some of count things.
+func named(some []string, count int) string {
+	text := strings.Join(some, ", ")
+	if count > len(some) {
+		text += ", ..."
+	}
+	return text
 }
 
 // factsOf returns what is known of one event.
@@ -102,51 +160,47 @@ func (v *verifier) factsOf(id string) (*facts, error) {
 	return c.now, err
 }
 
-// firstInRange returns the first of some events that is in the range, with its order,
-// amount and records; in is false if none is. Events that the input does not
-// have count if no range is given.
-func (v *verifier) firstInRange(events []*facts) (f Finding, in bool) {
+// findingInRange returns the order, amount and records of an event; in is false if it is
+// not in the range. Events that the input does not have count if no range is given.
+func (v *verifier) findingInRange(d *facts) (f Finding, in bool) {
 	bounded := !v.conf.Since.IsZero() || !v.conf.Until.IsZero()
-	for _, d := range events {
-		if bounded && !slices.ContainsFunc(d.contents, func(c *content) bool { return c.inRange }) {
-			continue
-		}
-		f.EventID = d.id
-		if main := d.main(); main != nil {
-			f.OrderID, f.Reference = main.Order, main.Reference
-			f.Amount, f.Currency = amounts(main.Amount)
-			f.Records = v.snap.names(main.where)
-		}
-		return f, true
+	if bounded && !slices.ContainsFunc(d.contents, func(c *content) bool { return c.inRange }) {
+		return Finding{}, false
 	}
-	return f, false
+	f.EventID = d.id
+	if main := d.main(); main != nil {
+		f.OrderID, f.Reference = main.Order, main.Reference
+		f.Amount, f.Currency = amounts(main.Amount)
+		f.Records = v.snap.names(main.where)
+	}
+	return f, true
 }
 
 // duplicated reports whether the service's guard should have parked one of the events
 // that were captured for one reference.
-func (v *verifier) duplicated(events []*facts) bool {
+func (v *verifier) duplicated(s *sharers) bool {
 	if v.conf.Guard != rules.GuardPayment {
 		return v.conf.Guard == rules.GuardReference
 	}
-	for i, d := range events {
-		if slices.ContainsFunc(events[:i], func(other *facts) bool { return v.duplicates(d, other) }) {
-			return true
+	for _, times := range s.captured {
+		slices.Sort(times)
+		for i := 1; i < len(times); i++ {
+			if time.Duration(times[i]-times[i-1])*time.Millisecond <= v.conf.DuplicateWindow {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// duplicates reports whether two captured events are for the same payment, as far as the
-// input still has them, and neither was parked as a possible duplicate and released.
-func (v *verifier) duplicates(a, b *facts) bool {
-	one, other := a.main(), b.main()
-	if one == nil || other == nil || one.Amount != other.Amount || one.Payer != other.Payer || a.released() || b.released() {
-		return false
-	}
-	apart := time.Duration(a.capturedAt()-b.capturedAt()) * time.Millisecond
-	return apart.Abs() <= v.conf.DuplicateWindow
+// samePayment is what events for the same payment have in common besides the reference.
+type samePayment struct {
+	amount storedAmount
+	payer  digest
 }
 
+// released reports whether the event was parked as a possible duplicate, and captured
+// because an operator resent it.
 func (d *facts) released() bool {
 	return slices.ContainsFunc(d.parked, func(p *parkedRecords) bool { return p.Reason == string(event.ParkPossibleDuplicate) })
 }
@@ -163,33 +217,21 @@ func (d *facts) capturedAt() int64 {
 
 // comparison describes whether events that were captured for one reference have the same
 // amount and the same payer: then a producer probably published one order twice.
-func comparison(events []*facts) string {
-	var sums, unknown []string
-	var payers []digest
-	for _, d := range events {
-		amount := storedAmount{}
-		if main := d.main(); main != nil {
-			amount = main.Amount
-			payers = append(payers, main.Payer)
-		} else {
-			unknown = append(unknown, d.id)
-			for _, o := range d.outcomes {
-				amount = o.Amount
-			}
+func (s *sharers) comparison() string {
+	slices.Sort(s.sums)
+	text := "the amount is the same (" + s.sums[0] + ")"
+	if len(s.sums) > 1 {
+		count := len(s.sums)
+		if s.moreSums {
+			count++
 		}
-		sum, currency := amounts(amount)
-		sums = append(sums, sum+" "+currency)
-	}
-	slices.Sort(sums)
-	text := "the amount is the same (" + sums[0] + ")"
-	if sums = slices.Compact(sums); len(sums) > 1 {
-		text = "the amounts differ (" + strings.Join(sums, ", ") + ")"
+		text = "the amounts differ (" + named(s.sums, count) + ")"
 	}
 	switch {
-	case distinct(payers) > 1:
+	case s.differ:
 		text += ", and the payers differ"
-	case len(unknown) > 0:
-		text += ", and whether the payer is the same is not known: the input does not have " + strings.Join(unknown, ", ")
+	case s.missing > 0:
+		text += ", and whether the payer is the same is not known: the input does not have " + named(s.unknown, s.missing)
 	default:
 		text += ", and the payer is the same"
 	}

@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -378,6 +379,19 @@ func TestFaultsOfSeveralEvents(t *testing.T) {
 		"one reference, other payers": {func(w *world) {
 			same(w, nothing, order{id: "e1", reference: "r"}, order{id: "e2", reference: "r", payer: "planted-other-token"})
 		}, []want{{verify.SharedReference, "e1"}}, []string{"the amount is the same (700.50 MXN), and the payers differ"}},
+		"one reference of many events, and the last one differs": {
+			func(w *world) {
+				var orders []order
+				for i := range 12 {
+					orders = append(orders, order{id: fmt.Sprintf("e%02d", i), reference: "r"})
+				}
+				orders[11].amount, orders[11].payer = "1.00", "planted-other-token"
+				same(w, nothing, orders...)
+			},
+			[]want{{verify.SharedReference, "e00"}},
+			[]string{"for 12 events: e00, e01, e02, e03, e04, e05, e06, e07, e08, e09, ...; the amounts differ (1.00 MXN, 700.50 MXN), " +
+				"and the payers differ"},
+		},
 		"one reference, and a conflicting event of the first": {
 			func(w *world) {
 				same(w, nothing, order{id: "e1", reference: "r"}, order{id: "e2", reference: "r"})
