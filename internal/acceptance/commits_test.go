@@ -34,6 +34,7 @@ func commitScenarios() []scenario {
 		{"another process takes the transactional id once and then again", 1, slow, transactionalIDTaken},
 		{"one of two processes with one identity ends", 2, slow, oneOfTwoEnds},
 		{"a proxy cuts off large requests", 2, slow, largeRequestsCutOff},
+		{"a proxy swallows large requests", 2, slow, largeRequestsSwallowed},
 		{"calls stop while commits fail", 2, slow, callsStopWhileCommitsFail},
 		{"calls stop while commits are not answered", 2, slow, callsStopWhileCommitsHang},
 		{"an open transaction of a producer is named", 2, slow, openTransactionNamed},
@@ -118,6 +119,7 @@ type sizeCut struct {
 	net.Dialer
 	dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	limit atomic.Int64
+	keeps bool // it keeps the connection, and drops the request
 }
 
 func (s *sizeCut) open(ctx context.Context, network, address string) (net.Conn, error) {
@@ -133,6 +135,9 @@ type sizeCutConn struct {
 // Write gets one request at a time and drops those that are too large.
 func (c *sizeCutConn) Write(b []byte) (int, error) {
 	if len(b) >= 6 && binary.BigEndian.Uint16(b[4:]) == uint16(kmsg.Produce) && int64(len(b)) > c.cut.limit.Load() {
+		if c.cut.keeps {
+			return len(b), nil
+		}
 		return len(b), c.Close()
 	}
 	return c.Conn.Write(b)
@@ -223,6 +228,25 @@ func largeRequestsCutOff(w *world) {
 		ready, _ := in.readyz()
 		return ready
 	})
+}
+
+// largeRequestsSwallowed commits forty invalid events of 60 kB in one flush through a
+// proxy that drops requests of over 300 kB and keeps their connections.
+func largeRequestsSwallowed(w *world) {
+	if w.broker.Dial == nil { // real time
+		return
+	}
+	cut := &sizeCut{keeps: true}
+	cut.limit.Store(300_000)
+	w.send(junk(40, 60_000)...)
+	w.send(numbered(20, nil)...)
+	w.patience = 5 * time.Minute
+	in := w.startBehind(cut, allParked)
+	w.want(w.awaitDecisions(), map[string]int{"parked invalid_event": 40, "captured": 20})
+	w.wantOneCallPerEvent()
+	if got := in.status().Pipeline.RequestBytes; got != 250_000 {
+		w.t.Errorf("requests have up to %d bytes, want 250000", got)
+	}
 }
 
 // callsStopWhileCommitsFail has a proxy that drops every request with one of the invalid

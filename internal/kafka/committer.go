@@ -98,7 +98,8 @@ type Committer struct {
 		id    int64
 		epoch int16
 	}
-	fencedAt time.Time // when the last fencing was survived
+	fencedAt  time.Time // when the last fencing was survived
+	swallowed int       // the last flushes in a row of which produce requests were not answered
 }
 
 // NewCommitter returns a Committer that owns its transactional id. Transactions that
@@ -228,6 +229,7 @@ func (c *Committer) Commit(ctx context.Context, b Batch) error {
 		}
 		return c.resolveEnd(ctx, b, err)
 	}
+	c.swallowed = 0
 	return c.confirm(ctx, b)
 }
 
@@ -270,8 +272,12 @@ func (c *Committer) produce(ctx context.Context, records []*kgo.Record) error {
 	if errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, ctx.Err()) {
 		err = nil // names some topic, which is not the cause
 	}
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.DeadlineExceeded) && c.monitor.resets.swallowed() {
+		cause = fmt.Errorf("%w: %w", errProduceSwallowed, cause)
+	}
 	return errors.Join(fmt.Errorf("produce %d records of %d bytes (KAFKA_MAX_REQUEST_BYTES is %d): %w",
-		len(records), sizeOf(records), c.conf.Kafka.Requests.Bytes(), context.Cause(ctx)), err)
+		len(records), sizeOf(records), c.conf.Kafka.Requests.Bytes(), cause), err)
 }
 
 // abort aborts a transaction that failed because of cause, and discards the client. If

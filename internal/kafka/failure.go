@@ -22,6 +22,11 @@ func (c *Committer) fail(ctx context.Context, b Batch, began time.Time, cause er
 	if err := c.checkFenced(ctx, b.Member, began, cause); err != nil {
 		return err
 	}
+	if !errors.Is(cause, errProduceSwallowed) {
+		c.swallowed = 0
+	} else {
+		c.swallowed++
+	}
 	if err := c.lowerLimit(ctx, b, cause); err != nil {
 		return err
 	}
@@ -50,8 +55,9 @@ func permanentErrors() []error {
 }
 
 // isSizeError reports whether a transaction failed because of the size of its requests.
-func isSizeError(err error) bool {
-	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) || errors.Is(err, errProduceReset)
+func (c *Committer) isSizeError(err error) bool {
+	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) || errors.Is(err, errProduceReset) ||
+		c.swallowed >= swallowedFlushes
 }
 
 // lowerLimit halves the limit after a transaction that failed because of the size of
@@ -61,7 +67,7 @@ func (c *Committer) lowerLimit(ctx context.Context, b Batch, cause error) error 
 	limit := c.conf.Kafka.Requests
 	was, sent := limit.Bytes(), sizeOf(b.Records)
 	tooLarge := slices.ContainsFunc(b.Records, func(r *kgo.Record) bool { return sizeOf([]*kgo.Record{r}) > was })
-	if !isSizeError(cause) || tooLarge || !limit.halve(sent) { // a record is not split
+	if !c.isSizeError(cause) || tooLarge || !limit.halve(sent) { // a record is not split
 		return nil
 	}
 	c.conf.Log.WarnContext(ctx, "produce request limit halved", slog.Int("limit_bytes", limit.Bytes()),

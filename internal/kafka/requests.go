@@ -76,8 +76,16 @@ func sizeOf(records []*kgo.Record) int {
 // transaction times out.
 var errProduceReset = errors.New("connections are closed at produce requests, twice in a row")
 
+// errProduceSwallowed ends a transaction whose produce requests were sent and not
+// answered, as by a proxy that drops large ones and keeps the connection.
+var errProduceSwallowed = errors.New("produce requests are not answered")
+
+// swallowedFlushes is how many flushes in a row have to end so before their size counts as
+// the cause: a broker that hangs answers nothing either.
+const swallowedFlushes = 2
+
 // connResets finds connections that a broker closes at produce requests of the
-// current transaction, twice in a row.
+// current transaction, twice in a row, and requests that it does not answer.
 type connResets struct {
 	mu     sync.Mutex // guards what follows
 	active bool
@@ -85,6 +93,8 @@ type connResets struct {
 	// value is true until the broker has a new connection, because several requests
 	// may fail with the old one.
 	closed map[int32]bool
+	// timedOut: a produce request of the transaction was not answered in time.
+	timedOut bool
 }
 
 // begin starts counting for a transaction of so many bytes. Small requests are not
@@ -92,7 +102,14 @@ type connResets struct {
 func (c *connResets) begin(bytes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.active, c.closed = bytes > LeastMaxRequestBytes, make(map[int32]bool)
+	c.active, c.closed, c.timedOut = bytes > LeastMaxRequestBytes, make(map[int32]bool), false
+}
+
+// swallowed reports whether a large produce request of the transaction was not answered.
+func (c *connResets) swallowed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.timedOut
 }
 
 // connected registers a new connection.
@@ -118,6 +135,7 @@ func (c *connResets) answered(broker int32, err error) (twice bool) {
 		return false
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		c.timedOut = true
 		return false
 	}
 	isOld, before := c.closed[broker]
