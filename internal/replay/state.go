@@ -93,6 +93,13 @@ func absent(file string) error {
 		ErrUnfinished, file)
 }
 
+// differsFrom reports whether two marks are of different topics. An id of zeros is not
+// known: the brokers had none.
+func (m topicMark) differsFrom(other topicMark) bool {
+	unknown := markOf("", [16]byte{}).ID
+	return m.ID != other.ID && m.ID != unknown && other.ID != unknown
+}
+
 // matches returns how a run that is to be resumed differs from that of the state. An
 // empty selection is that of the state.
 func (s *state) matches(c *Config, source, target topicMark) error {
@@ -100,7 +107,7 @@ func (s *state) matches(c *Config, source, target topicMark) error {
 	case s.Source.Name != source.Name || s.Target.Name != target.Name:
 		return fmt.Errorf("%w: it sent from %q to %q, this one from %q to %q; set the topics as they were, or begin a new run",
 			ErrOther, s.Source.Name, s.Target.Name, source.Name, target.Name)
-	case s.Source.ID != source.ID || s.Target.ID != target.ID:
+	case s.Source.differsFrom(source) || s.Target.differsFrom(target):
 		return fmt.Errorf("%w: a topic was recreated since, so its offsets are void; begin a new run", ErrOther)
 	case s.Account != c.Rules.Account:
 		return fmt.Errorf("%w: MERCADOPAGO_ACCOUNT was %q and is %q; set it as it was, or begin a new run", ErrOther, s.Account, c.Rules.Account)

@@ -3,9 +3,11 @@
 package replay
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -61,6 +63,14 @@ func TestResumeIsRefused(t *testing.T) {
 		same := c
 		same.Resume, same.Selection.Orders = true, []string{"order-e2", "order-e1"}
 		w.close(w.open(same))
+		unknown := regexp.MustCompile(`"id": "[0-9a-f]+"`).ReplaceAll(saved, []byte(`"id": "`+strings.Repeat("0", 32)+`"`))
+		if err := os.WriteFile(w.state, unknown, 0o600); err != nil || bytes.Equal(unknown, saved) {
+			t.Fatal(err, string(saved))
+		}
+		w.close(w.open(same)) // the brokers had no topic ids
+		if err := os.WriteFile(w.state, saved, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := w.admin.DeleteTopics(t.Context(), input); err != nil {
 			t.Fatal(err)
 		}
