@@ -3,6 +3,7 @@
 package acceptance
 
 import (
+	"cmp"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -16,13 +17,39 @@ import (
 type fullDisk struct {
 	vfs.FS
 	full atomic.Bool
+	err  error // instead of ENOSPC
 }
 
 func (d *fullDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if d.full.Load() {
-		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.ENOSPC}
+		return nil, &os.PathError{Op: "open", Path: name, Err: cmp.Or[error](d.err, syscall.ENOSPC)}
 	}
 	return d.FS.Create(name, c)
+}
+
+// unwritableDisk starts an instance whose LEDGER_DIR cannot be written for another reason
+// than space. Readiness names the cause and the variable.
+func unwritableDisk(w *world) {
+	disk := &fullDisk{FS: w.stores.fs}
+	if disk.FS == nil {
+		disk.FS = vfs.Default
+	}
+	w.stores.fs = disk
+	for _, err := range []error{syscall.EROFS, syscall.EACCES, syscall.EIO, syscall.EMFILE} {
+		disk.err = err
+		disk.full.Store(true)
+		in := w.start("a")
+		w.eventually("not ready because of "+err.Error(), func() bool {
+			ready, body := in.readyz()
+			reason, _, _ := strings.Cut(body, `"detail"`)
+			return !ready && containsAll(reason, "LEDGER_DIR", err.Error())
+		})
+		disk.full.Store(false)
+		in.stop()
+	}
+	w.start("a")
+	w.send(order{id: "e1"})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 }
 
 // fullDiskAtStart starts an instance with a full disk: it waits, reports why, and works

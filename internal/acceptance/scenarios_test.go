@@ -127,6 +127,7 @@ func scenarios() []scenario {
 		{"offsets committed without topic ids", 3, slow, zeroTopicIDs},
 		{"offsets committed for another topic", 2, slow, otherTopicID},
 		{"an instance whose disk is full at the start waits for space", 1, simulator.Config{}, fullDiskAtStart},
+		{"an instance whose ledger directory cannot be written says why", 1, simulator.Config{}, unwritableDisk},
 		{"an emptied token file is logged and the last token stays in use", 1, simulator.Config{}, tokenFileEmptied},
 		{"a replay does what its plan says", 1, declining(), planAgrees},
 		{"a replay once per reference does what its plan says", 1, declining(), planAgreesOncePerReference},

@@ -255,7 +255,7 @@ func (s *Service) ready(ctx context.Context) admin.Readiness {
 	switch {
 	case status.Stopping:
 		r.Reason = "stopping"
-	case all.Ledger.DiskFailing:
+	case all.Ledger.DiskFailing, !status.Joined && all.Ledger.Reason != "":
 		r.Reason = all.Ledger.Reason
 	case status.Error != "":
 		r.Reason = status.Error
