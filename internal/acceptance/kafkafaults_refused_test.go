@@ -39,6 +39,7 @@ func TestVirtualRefusals(t *testing.T) {
 			}, w.topics.input)
 		}},
 		{"offsets alone", offsetsAloneRefused},
+		{"one commit because of an instance id without static membership", notStatic},
 		{"reading the input", inputNotReadable},
 		{"the group", groupNotJoinable},
 	} {
@@ -60,6 +61,29 @@ func (w *world) refusedCommit(fault kfake.Fault, names ...string) {
 	w.surviveRefusal(in, refused.Remove, fault.Err, names...)
 	w.send(order{id: "after"})
 	w.want(w.awaitDecisions(), map[string]int{"captured": 22})
+}
+
+// notStatic answers one commit and one heartbeat as if the instance were a static member
+// that another one replaced, which it cannot be.
+func notStatic(w *world) {
+	in := w.start("a")
+	w.send(order{id: "e1"})
+	w.awaitDecisions()
+	for _, key := range []kmsg.Key{kmsg.TxnOffsetCommit, kmsg.Heartbeat} {
+		w.broker.Fake.Fault(kfake.Fault{
+			Keys: []kmsg.Key{key}, Group: w.group, Err: kerr.FencedInstanceID, Count: 1, TopLevel: key == kmsg.Heartbeat,
+		})
+	}
+	w.send(order{id: "e2"})
+	<-time.After(time.Minute)
+	w.send(order{id: "e3"})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 3})
+	w.wantOneCallPerEvent()
+	select {
+	case err := <-in.ended:
+		w.t.Errorf("the service ended with: %v", err)
+	default:
+	}
 }
 
 // offsetsAloneRefused refuses commits of records without an outcome.

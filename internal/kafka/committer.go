@@ -371,7 +371,7 @@ func CommitOffsets(ctx context.Context, consumer *kgo.Client, conf CommitterConf
 	req.Topics = append(req.Topics, topic)
 	resp, err := req.RequestWith(ctx, consumer)
 	if err != nil {
-		return classify(fmt.Errorf("OffsetCommit: %w", err))
+		return conf.classify(fmt.Errorf("OffsetCommit: %w", err))
 	}
 	answers := make(map[int32]int16)
 	for _, t := range resp.Topics {
@@ -380,7 +380,7 @@ func CommitOffsets(ctx context.Context, consumer *kgo.Client, conf CommitterConf
 		}
 	}
 	if err := checkAnswers(b.Offsets, answers); err != nil {
-		return classify(fmt.Errorf("OffsetCommit of topic %q: %w", conf.Input, err))
+		return conf.classify(fmt.Errorf("OffsetCommit of topic %q: %w", conf.Input, err))
 	}
 	return nil
 }

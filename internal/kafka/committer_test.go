@@ -539,23 +539,31 @@ func TestCommitOffsets(t *testing.T) {
 // TestCommitOffsetsFails: an error means the same without a transaction as in one.
 func TestCommitOffsetsFails(t *testing.T) {
 	t.Parallel()
+	static := new("static")
 	for _, tt := range []struct {
-		err  *kerr.Error
-		want error
+		err      *kerr.Error
+		instance *string
+		want     error
 	}{
-		{kerr.RebalanceInProgress, ErrNotCommitted},
-		{kerr.UnknownServerError, ErrNotCommitted},
-		{kerr.FencedInstanceID, ErrFenced},
-		{kerr.GroupAuthorizationFailed, ErrRefused},
-		{kerr.UnknownTopicID, ErrRefused},
-		{kerr.OffsetMetadataTooLarge, ErrRefused},
+		{kerr.RebalanceInProgress, nil, ErrNotCommitted},
+		{kerr.UnknownServerError, nil, ErrNotCommitted},
+		{kerr.FencedInstanceID, static, ErrFenced},
+		{kerr.FencedInstanceID, nil, ErrNotCommitted},
+		{kerr.GroupAuthorizationFailed, nil, ErrRefused},
+		{kerr.UnknownTopicID, nil, ErrRefused},
+		{kerr.OffsetMetadataTooLarge, nil, ErrRefused},
 	} {
-		t.Run(tt.err.Message, func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s, static %t", tt.err.Message, tt.instance != nil), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.start()
-				member, conf := w.member(), w.committerConfig()
+				var opts []kgo.Opt
+				if tt.instance != nil {
+					opts = append(opts, kgo.InstanceID(*tt.instance))
+				}
+				member, conf := w.member(opts...), w.committerConfig()
+				conf.GroupInstanceID = tt.instance
 				w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Partitions: []int32{2}, Err: tt.err, Count: -1})
 				if err := CommitOffsets(t.Context(), member, conf, batch(member, "x", 7)); !errors.Is(err, tt.want) || !errors.Is(err, tt.err) {
 					t.Errorf("error %v, want %v", err, tt.want)

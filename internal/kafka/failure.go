@@ -30,13 +30,14 @@ func (c *Committer) fail(ctx context.Context, b Batch, began time.Time, cause er
 	if err := c.lowerLimit(ctx, b, cause); err != nil {
 		return err
 	}
-	return classify(cause)
+	return c.conf.classify(cause)
 }
 
-// classify wraps the cause of a failed commit in the error for the caller.
-func classify(cause error) error {
+// classify wraps the cause of a failed commit in the error for the caller. Only a static
+// member can be fenced by its instance id.
+func (conf *CommitterConfig) classify(cause error) error {
 	switch {
-	case errors.Is(cause, kerr.FencedInstanceID):
+	case conf.GroupInstanceID != nil && errors.Is(cause, kerr.FencedInstanceID):
 		return fmt.Errorf("%w: %w", ErrFenced, cause)
 	case slices.ContainsFunc(permanentErrors(), func(e error) bool { return errors.Is(cause, e) }):
 		return fmt.Errorf("%w: %w", ErrRefused, cause)

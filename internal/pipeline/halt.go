@@ -71,7 +71,7 @@ func (o *owner) countHalted() {
 // fetchFailed handles an error that a poll reported for a partition.
 func (o *owner) fetchFailed(part polledPartition) {
 	number, err := part.number, part.err
-	if errors.Is(err, kerr.FencedInstanceID) {
+	if o.p.conf.Static && errors.Is(err, kerr.FencedInstanceID) {
 		o.stopNow(fmt.Errorf("%w: %w", kafka.ErrFenced, err))
 		return
 	}
