@@ -335,7 +335,7 @@ func openTransactionNamed(w *world) {
 		w.t.Fatal(err)
 	}
 	w.send(order{id: "behind", partition: 1}, order{id: "beside", partition: 2})
-	const metric = "payment_capture_input_open_transaction_seconds"
+	const metric = `payment_capture_input_open_transaction_seconds{partition="0"}`
 	w.eventually("the status names the transaction", func() bool { return len(in.status().Pipeline.Open) > 0 })
 	open := in.status().Pipeline.Open[0]
 	if open.Partition != 0 || open.ProducerID != producer || open.TransactionalID != w.name+id ||
@@ -344,6 +344,9 @@ func openTransactionNamed(w *world) {
 	}
 	if seconds := in.metric(metric); seconds < 10 || seconds > 60 {
 		w.t.Errorf("the metric has the value %g", seconds)
+	}
+	if seconds := in.metric(strings.Replace(metric, "0", "1", 1)); seconds != 0 {
+		w.t.Errorf("the metric of the other partition has the value %g", seconds)
 	}
 	if ready, body := in.readyz(); !ready || !strings.Contains(body, `"open_transactions"`) {
 		w.t.Errorf("ready %v: %s", ready, body)

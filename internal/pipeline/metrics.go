@@ -26,7 +26,7 @@ type Metrics struct {
 	oldestHold    atomic.Int64 // when the oldest hold began, in Unix seconds; 0: nothing is held
 	refusedGauge  prometheus.Gauge
 	haltedGauge   *prometheus.GaugeVec
-	openGauge     prometheus.Gauge
+	openGauge     *prometheus.GaugeVec
 	waitingGauge  prometheus.Gauge
 }
 
@@ -73,8 +73,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		haltedGauge: gauges("payment_capture_partitions_halted",
 			"Partitions of this instance that are halted until an operator fixes the cause, by reason: "+
 				"ledger_missing, records_lost, unreadable, offset, unconfirmed_offset.", "reason"),
-		openGauge: gauge("payment_capture_input_open_transaction_seconds",
-			"Longest time that an open transaction of another producer has held back a partition of the input; 0 if none does."),
+		openGauge: gauges("payment_capture_input_open_transaction_seconds",
+			"How long an open transaction of another producer has held back a partition of the input; 0 if none does.", "partition"),
 		waitingGauge: gauge("payment_capture_events_waiting_for_time",
 			"Events that wait for their time, which is at most CAPTURE_MAX_EVENT_LEAD ahead."),
 		held: gauges("payment_capture_invalid_events_held",
@@ -130,13 +130,16 @@ func (m *Metrics) decided(all ...completion) {
 func (m *Metrics) skipped(reason event.SkipReason) {
 	m.skippedTotal.WithLabelValues(string(reason)).Inc()
 }
-func (m *Metrics) stale()                         { m.staleTotal.Inc() }
-func (m *Metrics) capturing(n int)                { m.inFlight.Set(float64(n)) }
-func (m *Metrics) owned(n int)                    { m.ownedGauge.Set(float64(n)) }
-func (m *Metrics) waiting(n int)                  { m.waitingGauge.Set(float64(n)) }
-func (m *Metrics) fetchFailed()                   { m.fetchFailures.Inc() }
-func (m *Metrics) heldBack(longest time.Duration) { m.openGauge.Set(longest.Seconds()) }
-func (m *Metrics) holdEnded(result holdEnd)       { m.holdsTotal.WithLabelValues(string(result)).Inc() }
+func (m *Metrics) stale()                   { m.staleTotal.Inc() }
+func (m *Metrics) capturing(n int)          { m.inFlight.Set(float64(n)) }
+func (m *Metrics) owned(n int)              { m.ownedGauge.Set(float64(n)) }
+func (m *Metrics) waiting(n int)            { m.waitingGauge.Set(float64(n)) }
+func (m *Metrics) fetchFailed()             { m.fetchFailures.Inc() }
+func (m *Metrics) holdEnded(result holdEnd) { m.holdsTotal.WithLabelValues(string(result)).Inc() }
+
+func (m *Metrics) heldBack(partition int32, by time.Duration) {
+	m.openGauge.WithLabelValues(strconv.Itoa(int(partition))).Set(by.Seconds())
+}
 
 func (m *Metrics) holding(partition int32, records int) {
 	m.held.WithLabelValues(strconv.Itoa(int(partition))).Set(float64(records))

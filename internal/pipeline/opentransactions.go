@@ -69,7 +69,7 @@ func (w *transactionWatch) check(ctx context.Context) {
 			w.compare(ctx, admin, n, low.Offset, high.Offset)
 		}
 	}
-	w.publish()
+	w.publish(partitions)
 }
 
 // compare tracks the last stable offset of a partition.
@@ -120,21 +120,21 @@ func (w *transactionWatch) name(ctx context.Context, admin *kadm.Client, t *Open
 }
 
 // publish shows the named transactions in the status and as a metric.
-func (w *transactionWatch) publish() {
+func (w *transactionWatch) publish(partitions []int32) {
 	var all []OpenTransaction
-	var longest time.Duration
-	for _, t := range w.seen {
-		if t.named {
+	w.p.conf.Metrics.openGauge.Reset()
+	for _, n := range partitions { // in ascending order
+		var since time.Duration
+		if t := w.seen[n]; t != nil && t.named {
 			all = append(all, *t)
-			longest = max(longest, time.Since(t.Since))
+			since = time.Since(t.Since)
 		}
+		w.p.conf.Metrics.heldBack(n, since)
 	}
-	slices.SortFunc(all, func(a, b OpenTransaction) int { return int(a.Partition - b.Partition) })
-	w.p.conf.Metrics.heldBack(longest)
 	w.p.send(func(o *owner) { o.heldBackBy = all })
 }
 
-func (w *transactionWatch) stop() { w.p.conf.Metrics.heldBack(0) }
+func (w *transactionWatch) stop() { w.p.conf.Metrics.openGauge.Reset() }
 
 // startedParts returns the partitions whose committed offset is known.
 func (o *owner) startedParts() []int32 {
