@@ -10,7 +10,8 @@ import (
 const (
 	// While halted, one event at a time is called for, after a wait that doubles
 	// between these two; at once if the access token has changed, and after the
-	// shorter wait if an event came since the last probe of which nothing is known.
+	// shorter wait if an event came since the last probe of which nothing is known,
+	// or if one waits and may show that the halt comes from single events.
 	firstProbe = time.Second
 	lastProbe  = 30 * time.Second
 	// chargingProbe is the wait if a probe may take money, and wrongly.
@@ -167,7 +168,21 @@ func (l *Limiter) probedLocked(p *Permit) {
 		return
 	}
 	h.credential = p.credential
-	h.wait = max(h.wait, min(2*h.wait, lastProbe))
 	h.probedAt = time.Now()
+	if w := l.proberLocked(); h.eager() && w != nil && !l.detector.counted(w.about) {
+		h.probeAt = h.probedAt.Add(firstProbe)
+		return
+	}
+	h.wait = max(h.wait, min(2*h.wait, lastProbe))
 	h.probeAt = h.probedAt.Add(h.wait)
+}
+
+// eager reports whether the probes stay frequent while an event waits that is no
+// evidence: the halt may come from single payers or orders, and that event may end it.
+func (h *halt) eager() bool {
+	switch h.cause {
+	case causePayers, causeRequests, mercadopago.CauseAccount.String(), mercadopago.CauseAddress.String():
+		return true
+	}
+	return false
 }
