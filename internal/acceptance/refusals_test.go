@@ -20,6 +20,11 @@ func refusalScenarios() []scenario {
 		{"cancelled payers do not delay a good order behind them", 1, calm, cancelledPayersThenAGoodOrder},
 		{"refused requests after cancelled payers halt once and are parked", 1, calm, refusedRequestsAfterCancelledPayers},
 		{"more cancelled payers than CAPTURE_MAX_IN_FLIGHT do not delay a good order", 1, calm, manyCancelledPayers},
+		{"two hundred cancelled payers do not delay a good order among them", 1, calm, manyCancelledPayersAtOnce},
+		{"a good order behind cancelled payers with its record key ends the halt", 1, calm, behindCancelled(25, 1)},
+		{"a good order behind cancelled payers of six record keys ends the halt", 1, calm, behindCancelled(60, 6)},
+		{"a good order behind refused requests with its record key ends the halt", 1, calm, behindBadRequests},
+		{"a good order behind a policy refusal with its record key ends the halt", 1, calm, behindPolicyRefusal},
 		{"a single cancelled payer is rejected at once", 1, calm, oneCancelledPayer},
 		{"a refused request is parked while payers are refused", 1, calm, refusedRequestWhileHalted},
 		{"an instance that stops while halted leaves no attempts behind", 1, calm, stoppedWhileHalted},
@@ -95,21 +100,19 @@ func (w *world) within(limit time.Duration, ids ...string) {
 		limit *= 3
 	}
 	began := time.Now()
-	w.eventually(fmt.Sprintf("%q are decided", ids), func() bool {
-		decided := make(map[string]bool)
-		for _, v := range w.decisions() {
-			decided[v.event] = true
-		}
-		for _, id := range ids {
-			if !decided[id] {
-				return false
-			}
-		}
-		return true
-	})
+	w.eventually(fmt.Sprintf("%q are decided", ids), func() bool { return w.decided(ids...) })
 	if took := time.Since(began); took > limit {
 		w.t.Errorf("%q are decided after %s, want %s", ids, took, limit)
 	}
+}
+
+// decided reports whether all of the events are decided.
+func (w *world) decided(ids ...string) bool {
+	decided := make(map[string]bool)
+	for _, v := range w.decisions() {
+		decided[v.event] = true
+	}
+	return !slices.ContainsFunc(ids, func(id string) bool { return !decided[id] })
 }
 
 func (in *instance) halted(cause string) func() bool {
@@ -206,6 +209,55 @@ func manyCancelledPayers(w *world) {
 	w.send(order{id: "good"})
 	w.within(10*time.Second, "good")
 	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "rejected invalid_payer_token": 40})
+}
+
+// manyCancelledPayersAtOnce has so many that most of them wait when the halt begins. With
+// a real broker, which does not speed up the time, there are fewer of them.
+func manyCancelledPayersAtOnce(w *world) {
+	n := 200
+	if w.broker.Dial == nil {
+		n = 60
+	}
+	w.start("a")
+	w.send(append(w.cancelled(n), order{id: "good"})...)
+	w.within(time.Duration(n)*time.Second, "good")
+	<-time.After(w.long())
+	w.send(order{id: "last"})
+	w.within(10*time.Second, "last")
+	w.want(w.awaitDecisions(), map[string]int{"captured": 2, "rejected invalid_payer_token": n})
+}
+
+func behindCancelled(n, keys int) func(w *world) {
+	return func(w *world) {
+		vs := w.behindRefused(w.cancelled(n), keys)
+		w.want(vs, map[string]int{"captured": keys, "rejected invalid_payer_token": n})
+	}
+}
+
+func behindBadRequests(w *world) {
+	w.want(w.behindRefused(w.badRequests("bad", 25), 1), map[string]int{"captured": 1, "parked refused_request": 25})
+}
+
+// behindRefused sends refused orders that share a few record keys, and a good order behind
+// those of each key. The first is followed by another event of its order, which waits for
+// it. It returns the decisions.
+func (w *world) behindRefused(orders []order, keys int) []decision {
+	w.start("a", func(c *config.Config) { c.CaptureRefusalRun = 3 })
+	orders[1].order = orders[0].order
+	orders = append(orders, numbered(keys, nil)...)
+	for i := range orders {
+		orders[i].key = fmt.Sprintf("store-%d", i%keys)
+	}
+	w.send(orders...)
+	return w.awaitDecisions()
+}
+
+func behindPolicyRefusal(w *world) {
+	w.apply(simulator.Script{Rules: []simulator.Rule{{Match: simulator.Match{Key: "odd"}, Action: simulator.ActionForbidden}}})
+	w.start("a", blocked)
+	w.send(order{id: "odd", key: "store"}, order{id: "good", key: "store"})
+	w.within(5*time.Second, "good")
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "parked blocked": 1})
 }
 
 func oneCancelledPayer(w *world) {

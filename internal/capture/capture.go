@@ -47,6 +47,9 @@ type Lease interface {
 	// SetWaiting sets what the event waits for, in words for an operator, and the
 	// number of its calls so far.
 	SetWaiting(waitsFor string, calls int)
+	// StepAside lets other orders with the event's record key go first, because the event
+	// waits for the end of a halt, which one of them may bring.
+	StepAside()
 	// PriorAttempt returns the earliest attempt without a decision from an earlier
 	// owner; nil: there is none.
 	PriorAttempt() *event.Attempt
@@ -214,6 +217,7 @@ func (c *Capturer) call(ctx context.Context, a *captureState, lease Lease) (limi
 	}
 	if scope == limiter.ScopeService {
 		lease.SetWaiting("waits for the end of a halt: "+a.last.Detail, a.calls)
+		lease.StepAside()
 		if a.uncharged() { // its next call may be hours away
 			c.withdraw(ctx, a, lease)
 		}

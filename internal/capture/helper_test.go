@@ -110,6 +110,8 @@ func (h *lease) GiveUp() <-chan struct{} { return h.giveUp }
 
 func (h *lease) Current() bool { return !h.stale.Load() }
 
+func (h *lease) StepAside() {}
+
 func (h *lease) SetWaiting(waitsFor string, _ int) { h.waits = append(h.waits, waitsFor) }
 
 func (a *api) answer(ctx context.Context, r mercadopago.Request, pollID string) mercadopago.Answer {

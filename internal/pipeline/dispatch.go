@@ -42,11 +42,25 @@ const (
 
 // enqueue puts an item into the queues of its ordering keys.
 func (o *owner) enqueue(it *item) {
-	if o.keys.behindWaiting(it) {
-		it.keys = slices.DeleteFunc(it.keys, orderingKey.ofRecord) // see eventtime.go
+	if o.keys.behindAside(it) {
+		it.aside, it.keys = true, slices.DeleteFunc(it.keys, orderingKey.ofRecord)
 	}
 	if o.keys.enter(it) {
 		o.makeReady([]*item{it})
+	}
+}
+
+// stepAside lets other orders with the record key of an item go first, because it waits
+// for its time or for the end of a halt, which one of them may bring. The items behind it
+// step aside too, because they cannot start before it.
+func (o *owner) stepAside(it *item) {
+	if it.aside || it.released || !o.owns(it.part) {
+		return
+	}
+	it.aside = true
+	o.makeReady(o.keys.releaseRecordKey(it))
+	for _, other := range o.keys.behind(it) {
+		o.stepAside(other)
 	}
 }
 
@@ -111,6 +125,7 @@ func (o *owner) start(it *item) {
 	it.part.inFlight++
 	o.inFlight++
 	it.lease = o.p.newLease(it.part)
+	it.lease.stepAside = func() { o.p.send(func(o *owner) { o.stepAside(it) }) }
 	o.background.Add(1)
 	select {
 	case o.idle <- it:

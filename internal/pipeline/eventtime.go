@@ -100,10 +100,7 @@ func (o *owner) waitForTime(it *item, until time.Time) {
 		return
 	}
 	it.waitsUntil = until
-	o.makeReady(o.keys.releaseRecordKey(it))
-	for _, other := range o.keys.behind(it) {
-		o.makeReady(o.keys.releaseRecordKey(other))
-	}
+	o.stepAside(it)
 	at, _ := slices.BinarySearchFunc(o.waiting, until, func(other *item, t time.Time) int { return other.waitsUntil.Compare(t) })
 	o.waiting = slices.Insert(o.waiting, at, it)
 	pt.waiting++

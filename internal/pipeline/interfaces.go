@@ -38,6 +38,9 @@ type Lease interface {
 	Current() bool
 	// SetWaiting sets what the event waits for, and after how many calls, for /status.
 	SetWaiting(waitsFor string, calls int)
+	// StepAside lets other orders with the event's record key go first, because the event
+	// waits for the end of a halt, which one of them may bring.
+	StepAside()
 	// PriorAttempt returns the earliest attempt without a decision; nil: there is none.
 	PriorAttempt() *event.Attempt
 	// Resent returns why the event was parked before an operator resent it; nil: it was

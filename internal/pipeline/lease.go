@@ -31,7 +31,8 @@ type lease struct {
 	resent    *event.ParkInfo
 	bar       *event.ParkInfo
 
-	waiting atomic.Pointer[waitReason]
+	stepAside func() // lets other orders of the record key go first
+	waiting   atomic.Pointer[waitReason]
 }
 
 // waitReason is what a capture waits for, as the capturer reported it.
@@ -56,6 +57,9 @@ func (l *lease) Current() bool { return l.contact.within(l.timeout) && l.member(
 
 // SetWaiting implements [Lease].
 func (l *lease) SetWaiting(waitsFor string, calls int) { l.waiting.Store(&waitReason{waitsFor, calls}) }
+
+// StepAside implements [Lease].
+func (l *lease) StepAside() { l.stepAside() }
 
 // waitReason returns what was set last.
 func (l *lease) waitReason() waitReason {

@@ -134,12 +134,11 @@ func (k *orderingKeys) sameEvent(it *item) []*item {
 	return nil
 }
 
-// behindWaiting reports whether an item that is about to enter will be behind one that
-// waits for its time.
-func (k *orderingKeys) behindWaiting(it *item) bool {
+// behindAside reports whether an item that is about to enter will be behind one that
+// stepped aside.
+func (k *orderingKeys) behindAside(it *item) bool {
 	return slices.ContainsFunc(it.keys, func(key orderingKey) bool {
-		queue := k.queues[key]
-		return len(queue) > 0 && !queue[0].waitsUntil.IsZero()
+		return !key.ofRecord() && slices.ContainsFunc(k.queues[key], func(other *item) bool { return other.aside && !other.released })
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -159,9 +158,9 @@ func TestOrderingKeyOfAReferenceThatIsAnotherOrder(t *testing.T) {
 	}
 }
 
-// TestBehindWaiting: only a head that waits for its time makes items behind it release
-// their record keys, and all items behind it are counted.
-func TestBehindWaiting(t *testing.T) {
+// TestBehindAside: only an item that stepped aside makes items behind it release their
+// record keys, and all items behind it are counted.
+func TestBehindAside(t *testing.T) {
 	t.Parallel()
 	l := newOrderingKeys()
 	keys := func(order, key string) []orderingKey { return []orderingKey{{keyOrder, order}, {keyRecord, key}} }
@@ -169,17 +168,17 @@ func TestBehindWaiting(t *testing.T) {
 	if !l.enter(first) || l.enter(other) || l.enter(second) {
 		t.Fatal("only the first of a record key may start")
 	}
-	if l.behindWaiting(&item{keys: keys("o1", "k")}) {
-		t.Error("no item waits for its time")
+	if l.behindAside(&item{keys: keys("o1", "k")}) {
+		t.Error("no item stepped aside")
 	}
-	first.waitsUntil = time.Now()
+	first.aside = true
 	if free := l.releaseRecordKey(first); len(free) != 1 || free[0] != other {
 		t.Errorf("%d items may start when the first releases the record key, want the other order", len(free))
 	}
 	if behind := l.behind(first); len(behind) != 1 || behind[0] != second {
 		t.Errorf("%d items are behind the first, want one", len(behind))
 	}
-	if !l.behindWaiting(&item{keys: keys("o1", "j")}) || l.behindWaiting(&item{keys: keys("o2", "k")}) {
+	if !l.behindAside(&item{keys: keys("o1", "j")}) || l.behindAside(&item{keys: keys("o2", "k")}) {
 		t.Error("want a later item of the order of the first behind it, and no other")
 	}
 	l.release(other)

@@ -22,6 +22,7 @@ type item struct {
 	keys      []orderingKey
 	blockedBy int  // keys that another record has before it
 	released  bool // it has no ordering key any more
+	aside     bool // it has no record key any more; see owner.stepAside
 
 	epochBefore int32 // leader epoch of the record before; -1: not known
 	inFlight    bool
