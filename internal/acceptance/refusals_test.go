@@ -48,6 +48,7 @@ func refusalScenarios() []scenario {
 		{"one payer is answered 404 by a proxy", 1, calm, onePayer(simulator.Rule{Action: simulator.ActionHTML, Status: 404})},
 		{"a blocked account without a body halts after a few orders", 1, calm, blockedAccount},
 		{"a policy refusal concerns one order once others succeed", 1, calm, policyOfOneOrder},
+		{"a policy that refuses some orders halts once", 1, calm, policyOfSomeOrders},
 		{"421 is retried", 1, calm, answeredOnce(421)},
 		{"407 halts the service because of the proxy", 1, calm, proxyCredential},
 		{"a duplicate error after a lost answer when only the decline is found", 1, calm, duplicateAfterALostAnswer},
@@ -437,6 +438,33 @@ func policyOfOneOrder(w *world) {
 	stop()
 	w.want(vs, map[string]int{"captured": 10, "parked blocked": 1})
 	w.checkBlocked(vs, "HTTP 403")
+}
+
+// policyOfSomeOrders has the API refuse some orders, of different payers, among others that
+// succeed.
+func policyOfSomeOrders(w *world) {
+	w.apply(simulator.Script{Rules: []simulator.Rule{{
+		Match: simulator.Match{ExternalReferencePrefix: "o-odd"}, Action: simulator.ActionForbidden,
+	}}})
+	in := w.start("a", blocked)
+	odd := func(i int) order {
+		return order{id: fmt.Sprintf("odd%d", i), order: fmt.Sprintf("o-odd%d", i), token: fmt.Sprintf("payer-odd%d", i)}
+	}
+	w.send(odd(0))
+	w.eventually("the service is halted", in.halted("account"))
+	w.send(order{id: "first"})
+	w.within(5*time.Second, "first")
+	stop := in.watch()
+	for i := range 60 {
+		w.send(order{id: fmt.Sprintf("good%d", i)})
+		if i%5 == 4 {
+			w.send(odd(i))
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+	vs := w.awaitDecisions()
+	stop()
+	w.want(vs, map[string]int{"captured": 61, "parked blocked": 13})
 }
 
 // answeredOnce answers two calls in a hundred with a status.

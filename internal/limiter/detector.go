@@ -24,7 +24,9 @@ import (
 // same payers and orders are no evidence, until the access token changes: such an
 // answer concerns only its event, and decides it. An answer that is counted by order
 // is none either if its payer is among those: it follows that payer, whose every order
-// would halt the service again.
+// would halt the service again. If a payment disproves that the API refuses our account
+// or address, one more such answer does not halt for some time: a policy of the API may
+// refuse more orders, of other payers.
 //
 // The Limiter's lock guards all of it.
 type detector struct {
@@ -33,6 +35,7 @@ type detector struct {
 	credential uint64
 	series     map[string]*series // by the cause of the halt that they lead to
 	cleared    *lru.Cache[evidence, struct{}]
+	disproved  map[string]time.Time // when a payment last disproved an answer that was certain of a cause
 }
 
 // evidence is one payer or order for which one cause was seen.
@@ -86,8 +89,11 @@ const (
 	confirmAfter = 5 * time.Second
 	// seriesSize bounds the evidence of a series, clearedSize the evidence that is
 	// remembered after a payment.
-	seriesSize  = 1 << 12
-	clearedSize = 1 << 14
+	seriesSize = 1 << 12
+	// disprovedFor is how long a disproved cause needs as much evidence as if the
+	// answers were not certain.
+	disprovedFor = 10 * time.Minute
+	clearedSize  = 1 << 14
 )
 
 func newDetector(refusals int) detector {
@@ -95,7 +101,10 @@ func newDetector(refusals int) detector {
 	if err != nil {
 		panic(err) // only a size below one is an error
 	}
-	return detector{refusals: refusals, causes: haltCauses(), series: make(map[string]*series), cleared: cleared}
+	return detector{
+		refusals: refusals, causes: haltCauses(), series: make(map[string]*series), cleared: cleared,
+		disproved: make(map[string]time.Time),
+	}
 }
 
 // kind is what one answer is evidence of.
@@ -119,10 +128,16 @@ func (d *detector) kindOf(p *Permit) (k kind, ok bool) {
 		return kind{evidenceOf(causeContradictions, p.about), min(d.refusals, contradictions), false, false}, refusal
 	}
 	k = kind{evidenceOf(p.result.Cause.String(), p.about), uncertain, false, true}
-	if p.result.Certain {
+	if p.result.Certain && !d.doubts(k.cause) {
 		k.limit = 1
 	}
 	return k, p.result.Meaning == mercadopago.Halt
+}
+
+// doubts reports whether a payment has disproved a cause recently.
+func (d *detector) doubts(cause string) bool {
+	at, disproved := d.disproved[cause]
+	return disproved && time.Since(at) < disprovedFor
 }
 
 // examine counts a result as evidence. It returns what the result is about, and
@@ -203,6 +218,9 @@ func (d *detector) clear(paid Subject, later bool) {
 		if s.certain && !later {
 			continue
 		}
+		if accountOrAddress(cause) && (s.certain || d.doubts(cause)) {
+			d.disproved[cause] = time.Now()
+		}
 		for subject := range s.subjects {
 			d.cleared.Add(evidence{cause, subject}, struct{}{})
 		}
@@ -229,6 +247,7 @@ func (d *detector) setCredential(credential uint64) {
 		s.end(false)
 	}
 	clear(d.series)
+	clear(d.disproved)
 	d.cleared.Purge()
 }
 

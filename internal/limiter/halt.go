@@ -180,9 +180,11 @@ func (l *Limiter) probedLocked(p *Permit) {
 // eager reports whether the probes stay frequent while an event waits that is no
 // evidence: the halt may come from single payers or orders, and that event may end it.
 func (h *halt) eager() bool {
-	switch h.cause {
-	case causePayers, causeRequests, mercadopago.CauseAccount.String(), mercadopago.CauseAddress.String():
-		return true
-	}
-	return false
+	return h.cause == causePayers || h.cause == causeRequests || accountOrAddress(h.cause)
+}
+
+// accountOrAddress reports whether a cause concerns our account or address, or a policy
+// of the API that refuses one order.
+func accountOrAddress(cause string) bool {
+	return cause == mercadopago.CauseAccount.String() || cause == mercadopago.CauseAddress.String()
 }

@@ -381,3 +381,58 @@ func BenchmarkLimiter(b *testing.B) {
 		})
 	}
 }
+
+// After a payment has disproved that our account is refused, a single answer that says so
+// does not halt for ten minutes, or until the token changes. One that names the token does.
+func TestDisprovedCauseNeedsMoreEvidence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var token atomic.Uint64
+		l := newLimiter(64, func(c *limiter.Config) { c.Credential = token.Load })
+		orders := 0
+		result := func(r limiter.Result) {
+			t.Helper()
+			c := acquire(t, l, subject(orders), false)
+			orders++
+			<-c.done
+			l.Release(c.permit.Load(), r)
+		}
+		wantHalted := func(when string, want bool) {
+			t.Helper()
+			if halted := !l.Health().Passing(); halted != want {
+				t.Errorf("%s: halted is %t", when, halted)
+			}
+		}
+		refused := limiter.Result{Meaning: mercadopago.Halt, Cause: mercadopago.CauseAccount, Certain: true, Sent: true}
+		disprove := func() {
+			t.Helper()
+			result(refused)
+			wantHalted("after the first refusal", true)
+			result(success())
+			wantHalted("after a payment", false)
+		}
+		disprove()
+		for range 9 {
+			result(refused)
+		}
+		wantHalted("after nine refusals of a disproved cause", false)
+		result(refused)
+		wantHalted("after ten", true)
+		result(success())
+		result(tokenRefused())
+		wantHalted("after an answer that names the token", true)
+		result(success())
+		token.Add(1)
+		disprove()
+		<-time.After(9 * time.Minute)
+		result(refused)
+		wantHalted("nine minutes later", false)
+		result(success()) // disproves it again
+		<-time.After(9 * time.Minute)
+		result(refused)
+		wantHalted("nine minutes after the last payment", false)
+		result(success())
+		<-time.After(10 * time.Minute)
+		disprove()
+	})
+}
