@@ -304,3 +304,18 @@ func invalidAmongOthers(w *world) {
 	w.send(order{id: "good"})
 	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "parked invalid_event": 150})
 }
+
+// capturedReference sends new events for an order that was captured. With one charge per
+// reference they would be parked without a call, so they begin a hold and do not end one.
+func capturedReference(w *world) {
+	in := w.start("a", func(c *config.Config) { c.CaptureOncePer = config.OncePerReference })
+	w.send(order{id: "first", order: "o"})
+	w.eventually("the first is captured", func() bool { return w.decided("first") })
+	w.send(numbered(150, func(i int, o *order) { o.order = "o" })...)
+	w.eventually("they are held", func() bool { return w.parkedOf(0)+in.holds()[0].Waiting == 150 && len(in.holds()) == 1 })
+	if hold := in.holds()[0]; hold.Waiting < 51 || !strings.Contains(hold.Reason, "reference_already_captured") {
+		w.t.Errorf("hold: %+v", hold)
+	}
+	w.send(order{id: "other"})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 2, "parked reference_already_captured": 150})
+}

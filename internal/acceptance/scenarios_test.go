@@ -67,6 +67,7 @@ func scenarios() []scenario {
 		{"a hold of invalid events expires", 1, simulator.Config{}, holdExpires},
 		{"a wrong CURRENCY holds the orders", 1, simulator.Config{}, wrongCurrency},
 		{"orders in another currency are held", 1, simulator.Config{}, otherCurrency},
+		{"orders with a reference that was captured are held", 1, simulator.Config{}, capturedReference},
 		{"orders in local time with Z are held", 1, simulator.Config{}, localTimeWithZ},
 		{"invalid events that were parked before are not held", 1, simulator.Config{}, parkedBefore},
 		{"events for another account do not end a hold of invalid events", 1, simulator.Config{}, invalidAmongOthers},

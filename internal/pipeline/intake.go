@@ -31,6 +31,9 @@ const (
 	firstPollPause = 100 * time.Millisecond
 	maxPollPause   = 5 * time.Second
 
+	// referenceTimeout bounds how long one poll waits for lookups by reference.
+	referenceTimeout = time.Second
+
 	// minDecodeBatch is how many records are worth a goroutine. Each core has several
 	// batches to decode, so that none waits long for another core that is busy.
 	minDecodeBatch      = 64
@@ -93,7 +96,7 @@ func (p *Pipeline) poll(ctx context.Context) {
 			p.consumer.AllowRebalance()
 			return
 		}
-		batch := p.decode(fetches)
+		batch := p.decode(ctx, fetches)
 		p.skipped.note(ctx, batch, time.Now())
 		ok := p.call(func(o *owner) { o.polled(batch) }) //nolint:contextcheck // the owner works under its own
 		p.consumer.AllowRebalance()
@@ -113,7 +116,9 @@ func (p *Pipeline) poll(ctx context.Context) {
 }
 
 // decode decodes fetched records and prefetches their histories, on all cores.
-func (p *Pipeline) decode(fetches kgo.Fetches) []polledPartition {
+func (p *Pipeline) decode(ctx context.Context, fetches kgo.Fetches) []polledPartition {
+	ctx, cancel := context.WithTimeout(ctx, referenceTimeout)
+	defer cancel()
 	var batch []polledPartition
 	var all []*polledRecord
 	fetches.EachPartition(func(ft kgo.FetchTopicPartition) {
@@ -136,7 +141,7 @@ func (p *Pipeline) decode(fetches kgo.Fetches) []polledPartition {
 			for _, r := range some {
 				*r = p.decodeRecord(detached(r.record))
 			}
-			p.prefetch(slices.DeleteFunc(some, func(r *polledRecord) bool { return r.skip }), time.Now())
+			p.prefetch(ctx, slices.DeleteFunc(some, func(r *polledRecord) bool { return r.skip }), time.Now())
 		})
 	}
 	decoding.Wait()
@@ -168,7 +173,7 @@ func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 // prefetch looks up records in the ledger at once, so that a new event needs no lookup
 // of its own and a replay needs neither lookups nor goroutines. When a record is
 // dispatched and its snapshot is not current any more, it is looked up again.
-func (p *Pipeline) prefetch(records []*polledRecord, now time.Time) {
+func (p *Pipeline) prefetch(ctx context.Context, records []*polledRecord, now time.Time) {
 	ids := make([]string, len(records))
 	for i, r := range records {
 		ids[i] = r.id
@@ -178,7 +183,7 @@ func (p *Pipeline) prefetch(records []*polledRecord, now time.Time) {
 		if snapshots != nil {
 			r.snapshot = snapshots[i]
 		}
-		p.assess(r, now)
+		p.assess(ctx, r, now)
 	}
 }
 
@@ -190,7 +195,7 @@ func (p *Pipeline) prefetch(records []*polledRecord, now time.Time) {
 // event that may be called for is evidence in favour. Skipped records and records with
 // a decision are no evidence. Nor is an event that has to wait for its time: its
 // producer's clock may be wrong.
-func (p *Pipeline) assess(r *polledRecord, now time.Time) {
+func (p *Pipeline) assess(ctx context.Context, r *polledRecord, now time.Time) {
 	d := r.snapshot.Decision
 	if r.invalid != nil {
 		why := &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: r.invalid.Error()}
@@ -224,11 +229,27 @@ func (p *Pipeline) assess(r *polledRecord, now time.Time) {
 		case r.ahead:
 		case r.snapshot.Version == 0 && (unfit == nil || unfit.Reason != event.ParkWrongCurrency):
 			// The ledger is not available: the event may have a decision.
+		case unfit == nil && p.conf.Rules.OncePerReference && response.Prior == nil:
+			p.assessReference(ctx, r, response, now)
 		case unfit == nil:
 			r.good = true
 		case response.Prior == nil: // after an attempt these rules do not apply
 			r.suspicious = unfit
 		}
+	}
+}
+
+// assessReference decides likewise by what the ledger has under the reference of an
+// event. If it does not answer, the event is no evidence.
+func (p *Pipeline) assessReference(ctx context.Context, r *polledRecord, response rules.Disposition, now time.Time) {
+	known, err := p.ledger.UnderReference(ctx, r.event.ExternalReference)
+	if err != nil {
+		return
+	}
+	d := p.conf.Rules.Evaluate(r.event, event.Fingerprint{}, response, rules.CapturedByAnother(r.event.ID, known), now)
+	r.good = d.Action == rules.Charge
+	if d.Action == rules.Park {
+		r.suspicious = d.Why
 	}
 }
 

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func TestPrefetchWithoutLedger(t *testing.T) {
 	records := []*polledRecord{{
 		record: &kgo.Record{}, id: "sha256:1", invalid: &event.InvalidError{Field: "data.amount", Problem: "is negative"},
 	}}
-	if p.prefetch(records, time.Now()); records[0].suspicious == nil || records[0].prefetched != nil {
+	if p.prefetch(t.Context(), records, time.Now()); records[0].suspicious == nil || records[0].prefetched != nil {
 		t.Errorf("got %+v", records[0])
 	}
 }
@@ -96,7 +97,7 @@ func TestAssess(t *testing.T) {
 			t.Parallel()
 			r := c.record
 			r.snapshot.Version = 1
-			p.assess(&r, now)
+			p.assess(t.Context(), &r, now)
 			var suspicious event.ParkReason
 			if r.suspicious != nil {
 				suspicious = r.suspicious.Reason
@@ -128,8 +129,56 @@ func TestAssessWithoutTheLedger(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := polledRecord{event: &event.ReadyToCapture{Amount: amount, Time: now.Add(-c.age)}}
-		p.assess(&r, now)
+		p.assess(t.Context(), &r, now)
 		if r.good || (r.suspicious != nil) != c.suspicious {
+			t.Errorf("%s: good %t, suspicious %v", name, r.good, r.suspicious)
+		}
+	}
+}
+
+// underReference is a ledger that knows the events of one reference.
+type underReference struct {
+	Ledger
+	known []event.Known
+	err   error
+}
+
+func (l underReference) UnderReference(context.Context, string) ([]event.Known, error) {
+	return l.known, l.err
+}
+
+// TestAssessReference: with CAPTURE_ONCE_PER=reference an event is suspicious if another
+// one was captured under its reference, and no evidence if the ledger does not answer.
+func TestAssessReference(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	amount, err := money.Parse("10", "MXN")
+	if err != nil {
+		t.Fatal(err)
+	}
+	captured := func(id string) []event.Known {
+		return []event.Known{{EventID: id, History: event.History{Decision: &event.Decision{
+			Result: event.Result{Outcome: &event.Outcome{Type: event.TypeCaptured, EventID: id}},
+		}}}}
+	}
+	for name, c := range map[string]struct {
+		ledger           underReference
+		attempted        bool
+		good, suspicious bool
+	}{
+		"nothing under the reference": {underReference{}, false, true, false},
+		"another event was captured":  {underReference{known: captured("e0")}, false, false, true},
+		"the event itself":            {underReference{known: captured("e1")}, false, true, false},
+		"attempted before":            {underReference{known: captured("e0")}, true, true, false},
+		"the ledger does not answer":  {underReference{err: context.DeadlineExceeded}, false, false, false},
+	} {
+		p := &Pipeline{conf: Config{Rules: rules.Rules{Currency: "MXN", MaxEventAge: time.Hour, OncePerReference: true}}, ledger: c.ledger}
+		r := polledRecord{event: &event.ReadyToCapture{ID: "e1", Amount: amount, Time: now}, snapshot: event.Snapshot{Version: 1}}
+		if c.attempted {
+			r.snapshot.Attempt = &event.Attempt{First: now}
+		}
+		p.assess(t.Context(), &r, now)
+		if r.good != c.good || (r.suspicious != nil) != c.suspicious {
 			t.Errorf("%s: good %t, suspicious %v", name, r.good, r.suspicious)
 		}
 	}
