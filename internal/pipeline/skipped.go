@@ -8,13 +8,19 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"payment-capture/internal/event"
 )
 
 const (
 	// maxSkippedKinds bounds the kinds of skipped records that are counted one by
-	// one; records of further kinds are counted together.
-	maxSkippedKinds = 100
+	// one. The rarest half goes when there are more.
+	maxSkippedKinds = 1000
+	// After maxKindWarnings log lines about the first record of a kind, there is at most
+	// one in each kindWarningInterval.
+	maxKindWarnings     = 100
+	kindWarningInterval = time.Minute
 	// shownSkippedKinds is how many kinds a status shows.
 	shownSkippedKinds = 10
 	// skippedNameLimit bounds what is kept and shown of a type or account.
@@ -35,9 +41,11 @@ type skippedRecords struct {
 	log     *slog.Logger
 	metrics *Metrics
 
-	mu     sync.Mutex
-	kinds  map[skippedKind]*SkippedKind // guarded by mu
-	others int64                        // guarded by mu; records of kinds beyond maxSkippedKinds
+	mu       sync.Mutex
+	kinds    map[skippedKind]*SkippedKind // guarded by mu
+	records  int64                        // guarded by mu; of all kinds
+	warnings *rate.Limiter                // about the first records of kinds
+	silenced bool                         // guarded by mu; some kind was not logged
 	// recent is a ring of the kinds of the last records; all fields guarded by mu.
 	recent  [recentRecords]recordKind
 	next    int
@@ -66,7 +74,7 @@ type SkippedKind struct {
 	Reason    event.SkipReason `json:"reason"`
 	Type      string           `json:"type,omitempty"`    // printable beginning, if skipped for its type
 	Account   string           `json:"account,omitempty"` // likewise, if skipped for its account
-	Records   int64            `json:"records"`           // since the start
+	Records   int64            `json:"records"`           // since the first one
 	Partition int32            `json:"first_partition"`   // position of the first one
 	Offset    int64            `json:"first_offset"`      //
 	Last      time.Time        `json:"last"`              // when the last one was read
@@ -80,7 +88,10 @@ type Skipped struct {
 }
 
 func newSkippedRecords(log *slog.Logger, metrics *Metrics) *skippedRecords {
-	return &skippedRecords{log: log, metrics: metrics, kinds: make(map[skippedKind]*SkippedKind)}
+	return &skippedRecords{
+		log: log, metrics: metrics, kinds: make(map[skippedKind]*SkippedKind),
+		warnings: rate.NewLimiter(rate.Every(kindWarningInterval), maxKindWarnings),
+	}
 }
 
 // note counts the records of one poll.
@@ -110,9 +121,10 @@ func (s *skippedRecords) note(ctx context.Context, batch []polledPartition, now 
 	}
 }
 
-// countLocked counts a skipped record, and logs it if it is the first of its kind.
+// countLocked counts a skipped record, and logs it if its kind is not known.
 func (s *skippedRecords) countLocked(ctx context.Context, r *polledRecord, now time.Time) {
 	s.metrics.skipped(r.skipped.Reason)
+	s.records++
 	key := skippedKind{r.skipped.Reason, event.Printable(r.skipped.Type, skippedNameLimit)}
 	if kind := s.kinds[key]; kind != nil {
 		kind.Records++
@@ -120,12 +132,9 @@ func (s *skippedRecords) countLocked(ctx context.Context, r *polledRecord, now t
 		return
 	}
 	if len(s.kinds) >= maxSkippedKinds {
-		if s.others == 0 {
-			s.log.LogAttrs(ctx, slog.LevelWarn, "too many kinds of skipped records; the rest is summed", slog.Int("kinds", maxSkippedKinds),
-				positionAttrs(r.record))
+		for _, rare := range s.frequentLocked()[maxSkippedKinds/2:] {
+			delete(s.kinds, skippedKind{rare.Reason, rare.Type + rare.Account})
 		}
-		s.others++
-		return
 	}
 	kind := &SkippedKind{Reason: key.reason, Records: 1, Partition: r.record.Partition, Offset: r.record.Offset, Last: now.UTC()}
 	label := "type"
@@ -135,6 +144,13 @@ func (s *skippedRecords) countLocked(ctx context.Context, r *polledRecord, now t
 		kind.Type = key.name
 	}
 	s.kinds[key] = kind
+	if !s.warnings.AllowN(now, 1) {
+		if !s.silenced {
+			s.silenced = true
+			s.log.LogAttrs(ctx, slog.LevelWarn, "too many kinds of skipped records; few more are logged", positionAttrs(r.record))
+		}
+		return
+	}
 	s.log.LogAttrs(ctx, slog.LevelWarn, "first skipped record of this kind", slog.String("reason", string(key.reason)),
 		slog.String(label, key.name), positionAttrs(r.record))
 }
@@ -193,12 +209,9 @@ func (s *skippedRecords) summary() *Skipped {
 		return nil
 	}
 	all := s.frequentLocked()
-	sum := &Skipped{Kinds: all[:min(len(all), shownSkippedKinds)], Others: s.others, Records: s.others}
-	for i, kind := range all {
-		sum.Records += kind.Records
-		if i >= shownSkippedKinds {
-			sum.Others += kind.Records
-		}
+	sum := &Skipped{Kinds: all[:min(len(all), shownSkippedKinds)], Others: s.records, Records: s.records}
+	for _, kind := range sum.Kinds {
+		sum.Others -= kind.Records
 	}
 	return sum
 }

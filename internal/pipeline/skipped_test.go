@@ -106,33 +106,43 @@ func TestFirstOfEachSkippedKindIsLogged(t *testing.T) {
 	}
 }
 
+// However many kinds there are, the most frequent ones are counted, and the log lines and
+// the memory are bounded.
 func TestSkippedKindsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := newSkippedTest(t)
 	if s.summary() != nil {
 		t.Error("a summary of nothing")
 	}
-	for i := range 3 * maxSkippedKinds {
-		s.skip(1, event.SkipOtherType, fmt.Sprintf("type-%d", i))
+	rare := func(n int) {
+		for i := range n {
+			s.skip(1, event.SkipOtherType, fmt.Sprintf("type-%d-%d", s.offset, i))
+		}
 	}
-	s.skip(7, event.SkipOtherType, "type-5")
-	if n := s.logged(firstOfKind); n != maxSkippedKinds || len(s.kinds) != maxSkippedKinds {
-		t.Errorf("%d kinds are logged and %d kept, want %d", n, len(s.kinds), maxSkippedKinds)
+	rare(3 * maxSkippedKinds)
+	if n := strings.Count(s.log.String(), firstOfKind); n != maxKindWarnings || strings.Count(s.log.String(), "too many kinds") != 1 {
+		t.Errorf("%d kinds are logged, want %d, and the bound once", n, maxKindWarnings)
 	}
-	s.skip(1, event.SkipOtherType, "one more")
-	if n := s.logged("too many kinds"); n != 0 {
-		t.Errorf("the bound is logged again")
+	s.log.Reset()
+	s.skip(3000, event.SkipOtherType, "order.shipped")
+	rare(3 * maxSkippedKinds)
+	s.skip(7, event.SkipOtherType, "order.shipped")
+	if len(s.kinds) > maxSkippedKinds {
+		t.Errorf("%d kinds are kept, want %d at most", len(s.kinds), maxSkippedKinds)
+	}
+	if s.log.Len() > 0 {
+		t.Errorf("logged beyond the bound: %.300s", s.log.String())
+	}
+	s.now = s.now.Add(kindWarningInterval)
+	if rare(2); s.logged(firstOfKind) != 1 {
+		t.Error("want one line after a while")
 	}
 	sum := s.summary()
-	if len(sum.Kinds) != shownSkippedKinds || sum.Kinds[0].Type != "type-5" || sum.Kinds[0].Records != 8 {
+	if len(sum.Kinds) != shownSkippedKinds || sum.Kinds[0].Type != "order.shipped" || sum.Kinds[0].Records != 3007 {
 		t.Errorf("kinds %+v", sum.Kinds)
 	}
-	shown := int64(0)
-	for _, k := range sum.Kinds {
-		shown += k.Records
-	}
-	if total := int64(3*maxSkippedKinds + 8); sum.Records != total || sum.Others != total-shown {
-		t.Errorf("%d records and %d others beside %d shown, want %d in all", sum.Records, sum.Others, shown, total)
+	if total := int64(6*maxSkippedKinds + 3009); sum.Records != total || sum.Others != total-3007-int64(shownSkippedKinds-1) {
+		t.Errorf("%d records and %d others, want %d in all", sum.Records, sum.Others, total)
 	}
 }
 
