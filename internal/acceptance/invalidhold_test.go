@@ -12,7 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"payment-capture/internal/config"
+	"payment-capture/internal/event"
 	"payment-capture/internal/pipeline"
 )
 
@@ -264,6 +267,9 @@ func parkedBefore(w *world) {
 // their counts.
 func unknownTypesAreNamed(w *world) {
 	in := w.start("a")
+	for _, reason := range []string{"other_type", "other_account", "tombstone"} { // the series exist before the first record
+		w.wantMetric(in, fmt.Sprintf("payment_capture_records_skipped_total{reason=%q} 0", reason))
+	}
 	w.send(numbered(60, func(i int, o *order) {
 		o.skipped, o.partition, o.kind = true, 1, "order.shipped"
 		if i%3 == 0 {
@@ -318,4 +324,26 @@ func capturedReference(w *world) {
 	}
 	w.send(order{id: "other"})
 	w.want(w.awaitDecisions(), map[string]int{"captured": 2, "parked reference_already_captured": 150})
+}
+
+// behindTombstones has more tombstones before an order than the service buffers.
+func behindTombstones(w *world) {
+	in := w.start("a")
+	tombstones := make([]*kgo.Record, 2100)
+	for i := range tombstones {
+		tombstones[i] = &kgo.Record{Topic: w.topics.input, Key: fmt.Appendf(nil, "key-%d", i)}
+	}
+	if err := w.client.ProduceSync(w.t.Context(), tombstones...).FirstErr(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.send(order{id: "good"})
+	w.within(10*time.Second, "good")
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
+	w.wantMetric(in, `payment_capture_records_skipped_total{reason="tombstone"} 2100`)
+	if got := in.service.Status(w.t.Context()).Pipeline.Skipped; got.Records != 2100 || got.Kinds[0].Reason != event.SkipTombstone {
+		w.t.Errorf("status: %+v", got)
+	}
+	if status, body := in.ask(http.MethodGet, "/readyz"); status != http.StatusOK || len(in.holds()) != 0 {
+		w.t.Errorf("readiness: %d %s, holds: %+v", status, body, in.holds())
+	}
 }

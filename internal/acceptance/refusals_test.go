@@ -18,6 +18,7 @@ func refusalScenarios() []scenario {
 	calm := simulator.Config{Latency: 20 * time.Millisecond}
 	return []scenario{
 		{"cancelled payers do not delay a good order behind them", 1, calm, cancelledPayersThenAGoodOrder},
+		{"a declined payment ends a halt for cancelled payers", 1, calm, declinedAfterCancelledPayers},
 		{"refused requests after cancelled payers halt once and are parked", 1, calm, refusedRequestsAfterCancelledPayers},
 		{"more cancelled payers than CAPTURE_MAX_IN_FLIGHT do not delay a good order", 1, calm, manyCancelledPayers},
 		{"two hundred cancelled payers do not delay a good order among them", 1, calm, manyCancelledPayersAtOnce},
@@ -174,6 +175,21 @@ func cancelledPayersThenAGoodOrder(w *world) {
 	w.send(order{id: "good"})
 	w.within(10*time.Second, "good")
 	w.want(w.awaitDecisions(), map[string]int{"captured": 1, "rejected invalid_payer_token": 25})
+	if api := in.service.Status(w.t.Context()).API; api.State != "passing" {
+		w.t.Errorf("afterwards: %+v", api)
+	}
+}
+
+func declinedAfterCancelledPayers(w *world) {
+	in := w.start("a")
+	orders := w.cancelled(25)
+	w.apply(simulator.Script{Payers: []simulator.Payer{{Token: "declined", Decline: "cc_rejected_high_risk"}}})
+	w.send(orders...)
+	w.eventually("the service is halted", in.halted("payers_refused"))
+	<-time.After(w.long())
+	w.send(order{id: "declined", token: "declined"})
+	w.within(10*time.Second, "declined", "gone0", "gone24")
+	w.want(w.awaitDecisions(), map[string]int{"rejected cc_rejected_high_risk": 1, "rejected invalid_payer_token": 25})
 	if api := in.service.Status(w.t.Context()).API; api.State != "passing" {
 		w.t.Errorf("afterwards: %+v", api)
 	}

@@ -71,6 +71,7 @@ func scenarios() []scenario {
 		{"orders in local time with Z are held", 1, simulator.Config{}, localTimeWithZ},
 		{"invalid events that were parked before are not held", 1, simulator.Config{}, parkedBefore},
 		{"events for another account do not end a hold of invalid events", 1, simulator.Config{}, invalidAmongOthers},
+		{"an order behind thousands of tombstones is captured", 1, simulator.Config{}, behindTombstones},
 		{"skipped records are counted by type and account", 1, simulator.Config{}, unknownTypesAreNamed},
 		{"the status names the event that has waited longest", 1, simulator.Config{}, longestWaiting},
 		{"a partition whose records were deleted halts", 2, simulator.Config{}, outOfRange},
