@@ -13,7 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// fullDisk is a disk on which no file can be created while it is full.
+// fullDisk is a disk on which no file can be created or written while it is full.
 type fullDisk struct {
 	vfs.FS
 	full atomic.Bool
@@ -24,7 +24,46 @@ func (d *fullDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error
 	if d.full.Load() {
 		return nil, &os.PathError{Op: "open", Path: name, Err: cmp.Or[error](d.err, syscall.ENOSPC)}
 	}
-	return d.FS.Create(name, c)
+	f, err := d.FS.Create(name, c)
+	return &fullDiskFile{f, d}, err
+}
+
+type fullDiskFile struct {
+	vfs.File
+	disk *fullDisk
+}
+
+func (f *fullDiskFile) Write(p []byte) (int, error) {
+	if f.disk.full.Load() {
+		return 0, syscall.ENOSPC
+	}
+	return f.File.Write(p)
+}
+
+// fullDiskWhileRunning fills the disk of a running instance. It is not ready, says so
+// without flooding the log, and works on when there is space.
+func fullDiskWhileRunning(w *world) {
+	disk := &fullDisk{FS: w.stores.fs}
+	if disk.FS == nil {
+		disk.FS = vfs.Default
+	}
+	w.stores.fs = disk
+	in := w.start("a")
+	w.send(order{id: "before"})
+	w.awaitDecisions()
+	disk.full.Store(true)
+	const orders = 4000 // more than the store keeps in memory
+	w.send(numbered(orders, nil)...)
+	in.readyzSays("no space left on device", "free space or enlarge the volume")
+	before := strings.Count(w.log.String(), "no space left")
+	<-time.After(w.long())
+	if lines := strings.Count(w.log.String(), "no space left") - before; lines > 100 {
+		w.t.Errorf("%d log lines in %s", lines, w.long())
+	}
+	disk.full.Store(false)
+	w.want(w.awaitDecisions(), map[string]int{"captured": orders + 1})
+	w.wantOneCallPerEvent()
+	w.eventually("it is ready", func() bool { ready, _ := in.readyz(); return ready })
 }
 
 // unwritableDisk starts an instance whose LEDGER_DIR cannot be written for another reason

@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"payment-capture/internal/kafka"
 )
 
 // TestVirtualRefusals revokes a permission while the service runs, and grants it again.
@@ -40,6 +42,7 @@ func TestVirtualRefusals(t *testing.T) {
 		}},
 		{"offsets alone", offsetsAloneRefused},
 		{"one commit because of an instance id without static membership", notStatic},
+		{"settings that the broker does not report", settingsNotReported},
 		{"reading the input", inputNotReadable},
 		{"the group", groupNotJoinable},
 	} {
@@ -61,6 +64,30 @@ func (w *world) refusedCommit(fault kfake.Fault, names ...string) {
 	w.surviveRefusal(in, refused.Remove, fault.Err, names...)
 	w.send(order{id: "after"})
 	w.want(w.awaitDecisions(), map[string]int{"captured": 22})
+}
+
+// settingsNotReported hides the settings of topics, as some hosted services do. That is no
+// difference to `topics`, and the service works.
+func settingsNotReported(w *world) {
+	w.broker.Fake.ControlKey(int16(kmsg.DescribeConfigs), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		w.broker.Fake.KeepControl()
+		resp := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		for _, asked := range r.(*kmsg.DescribeConfigsRequest).Resources {
+			resource := kmsg.NewDescribeConfigsResponseResource()
+			resource.ResourceType, resource.ResourceName = asked.ResourceType, asked.ResourceName
+			resp.Resources = append(resp.Resources, resource)
+		}
+		return resp, nil, true
+	})
+	results, err := kafka.EnsureTopics(w.t.Context(), w.admin, false, kafka.TopicSpec{
+		Name: w.topics.captured, Config: map[string]string{"min.insync.replicas": "2"}, AnyPartitions: true, AnyReplication: true,
+	})
+	if err != nil || results[0].Err != nil || len(results[0].Differs) > 0 || len(results[0].Unknown) != 1 {
+		w.t.Errorf("got %+v, %v", results, err)
+	}
+	w.start("a")
+	w.send(order{id: "e1"})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
 }
 
 // notStatic answers one commit and one heartbeat as if the instance were a static member

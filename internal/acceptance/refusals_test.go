@@ -51,6 +51,8 @@ func refusalScenarios() []scenario {
 		{"a policy refusal concerns one order once others succeed", 1, calm, policyOfOneOrder},
 		{"a policy that refuses some orders halts once", 1, calm, policyOfSomeOrders},
 		{"421 is retried", 1, calm, answeredOnce(421)},
+		{"421 to every call opens the circuit breaker and parks nothing", 1, calm, misdirectedAlways},
+		{"407 to a few calls parks nothing", 1, calm, proxyCredentialAtTimes},
 		{"407 halts the service because of the proxy", 1, calm, proxyCredential},
 		{"a duplicate error after a lost answer when only the decline is found", 1, calm, duplicateAfterALostAnswer},
 	}
@@ -495,6 +497,35 @@ func answeredOnce(status int) func(w *world) {
 		w.send(numbered(100, nil)...)
 		w.want(w.awaitDecisions(), map[string]int{"captured": 100})
 		stop()
+	}
+}
+
+func misdirectedAlways(w *world) {
+	w.apply(simulator.Script{Rules: []simulator.Rule{{Action: simulator.ActionHTML, Status: 421}}})
+	in := w.start("a")
+	w.send(numbered(30, nil)...)
+	w.eventually("the circuit breaker opens", func() bool {
+		return strings.HasPrefix(in.service.Status(w.t.Context()).API.State, "circuit")
+	})
+	<-time.After(w.long())
+	if vs := w.decisions(); len(vs) != 0 {
+		w.t.Errorf("decided while every connection is misdirected: %s", summary(vs))
+	}
+	w.sim.ClearScript()
+	w.want(w.awaitDecisions(), map[string]int{"captured": 30})
+}
+
+// proxyCredentialAtTimes has one of several proxies whose credential is wrong.
+func proxyCredentialAtTimes(w *world) {
+	w.apply(simulator.Script{Rules: []simulator.Rule{
+		{Match: simulator.Match{Key: "e13", ToTry: 1}, Action: simulator.ActionHTML, Status: 407},
+		{Match: simulator.Match{Key: "e42", ToTry: 2}, Action: simulator.ActionHTML, Status: 407},
+	}})
+	in := w.start("a", blocked)
+	w.send(numbered(100, nil)...)
+	w.want(w.awaitDecisions(), map[string]int{"captured": 100})
+	if api := in.service.Status(w.t.Context()).API; api.State != "passing" {
+		w.t.Errorf("afterwards: %+v", api)
 	}
 }
 
