@@ -3,7 +3,11 @@
 package acceptance
 
 import (
+	"bytes"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"net"
 	"net/http"
 	"testing"
@@ -59,15 +63,21 @@ func serve(t *testing.T, h http.Handler) string {
 	return listener.Addr().String()
 }
 
-// TestSecureKafka captures orders over SASL_SSL with SCRAM.
+// TestSecureKafka captures orders over SASL_SSL with SCRAM and a client certificate, also
+// after all certificates were replaced while the service runs.
 func TestSecureKafka(t *testing.T) {
-	certificate := newCertificate(t)
+	certificate, client, nextClient := newCertificate(t), newCertificate(t), newCertificate(t)
+	files := newClientFiles(t)
+	files.write(t, certificate, client)
 	broker := kafkatest.Run(t, kafkatest.ContainerOptions{
 		Secure: true,
 		Properties: map[string]string{
 			"ssl.keystore.type":                                 "PEM",
 			"ssl.keystore.certificate.chain":                    propertyText(certificate.certPEM),
 			"ssl.keystore.key":                                  propertyText(certificate.keyPEM),
+			"ssl.truststore.type":                               "PEM",
+			"ssl.truststore.certificates":                       propertyText(client.certPEM + nextClient.certPEM),
+			"listener.name.main.ssl.client.auth":                "required",
 			"sasl.enabled.mechanisms":                           "SCRAM-SHA-512",
 			"listener.name.main.sasl.enabled.mechanisms":        "SCRAM-SHA-512",
 			"listener.name.main.scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
@@ -86,12 +96,13 @@ func TestSecureKafka(t *testing.T) {
 	}
 	secure := func(c *config.Config) {
 		c.KafkaBrokers = broker.Addresses
-		c.KafkaTLS, c.KafkaTLSCA = true, certificate.caFile
+		c.KafkaTLS, c.KafkaTLSCA, c.KafkaTLSCert, c.KafkaTLSKey = true, files.ca, files.certificate, files.key
 		c.KafkaSASLMechanism, c.KafkaSASLUser, c.KafkaSASLPassword = "SCRAM-SHA-512", user, secret.New(password)
 	}
 	w.send(order{id: "e1"}, order{id: "e2"})
-	w.start("a", secure)
+	in := w.start("a", secure)
 	w.want(w.awaitDecisions(), map[string]int{"captured": 2})
+	w.rotate(in, broker.Addresses[0], files, nextClient)
 	if w.log.contains(password) {
 		t.Error("the log shows the SASL password")
 	}
@@ -111,4 +122,46 @@ func TestSecureKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
+}
+
+// rotate replaces the broker's certificate and an instance's files, and closes the
+// connections of the instance.
+func (w *world) rotate(in *instance, address string, files *clientFiles, client certificate) {
+	w.t.Helper()
+	next := newCertificate(w.t)
+	set := func(name, value string) kadm.AlterConfig {
+		return kadm.AlterConfig{Op: kadm.SetConfig, Name: "listener.name.main." + name, Value: &value}
+	}
+	brokers, err := w.admin.ListBrokers(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	altered, err := w.admin.AlterBrokerConfigs(w.t.Context(), []kadm.AlterConfig{
+		set("ssl.keystore.type", "PEM"), set("ssl.keystore.certificate.chain", next.certPEM), set("ssl.keystore.key", next.keyPEM),
+	}, brokers.NodeIDs()...)
+	if err == nil {
+		for _, r := range altered {
+			err = errors.Join(err, r.Err)
+		}
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.eventually("the broker has the new certificate", func() bool {
+		var served []byte
+		conn, err := tls.Dial("tcp", address, &tls.Config{
+			InsecureSkipVerify:    true,
+			VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error { served = raw[0]; return nil },
+		})
+		if err == nil {
+			_ = conn.Close()
+		}
+		block, _ := pem.Decode([]byte(next.certPEM))
+		return bytes.Equal(served, block.Bytes)
+	})
+	files.write(w.t, next, client)
+	in.kafka.cut()
+	in.kafka.restore()
+	w.send(order{id: "rotated"})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 3})
 }
