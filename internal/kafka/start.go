@@ -64,7 +64,9 @@ func IsUnsafeStart(err error) bool {
 // all members and every later start begin at the same place. A partition that has no
 // offset later was added, and begins at its beginning. Each offset carries the metadata
 // that metadata returns for it.
-func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt, metadata func(offset int64) string) (committed bool, err error) {
+func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt,
+	metadata func(offset int64) string,
+) (committed bool, err error) {
 	err = retry.Do(ctx, retry.Every(200*time.Millisecond), func() (err error) {
 		committed, err = commitStart(ctx, admin, group, topic, at, metadata)
 		return err
@@ -76,7 +78,9 @@ func EnsureStart(ctx context.Context, admin *kadm.Client, group, topic string, a
 	return committed, err
 }
 
-func commitStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt, metadata func(offset int64) string) (bool, error) {
+func commitStart(ctx context.Context, admin *kadm.Client, group, topic string, at StartAt,
+	metadata func(offset int64) string,
+) (bool, error) {
 	committed, err := CommittedOffsets(ctx, admin, group, topic)
 	if err != nil || len(committed) > 0 {
 		return false, err
@@ -130,7 +134,9 @@ func CommittedOffsets(ctx context.Context, admin *kadm.Client, group, topic stri
 	return committed, err
 }
 
-func startOffsets(ctx context.Context, admin *kadm.Client, topic string, at StartAt, metadata func(offset int64) string) (kadm.Offsets, error) {
+func startOffsets(ctx context.Context, admin *kadm.Client, topic string, at StartAt,
+	metadata func(offset int64) string,
+) (kadm.Offsets, error) {
 	var listed kadm.ListedOffsets
 	var err error
 	switch {
