@@ -536,43 +536,6 @@ func TestCommitOffsets(t *testing.T) {
 	})
 }
 
-// TestCommitOffsetsFails: an error means the same without a transaction as in one.
-func TestCommitOffsetsFails(t *testing.T) {
-	t.Parallel()
-	static := new("static")
-	for _, tt := range []struct {
-		err      *kerr.Error
-		instance *string
-		want     error
-	}{
-		{kerr.RebalanceInProgress, nil, ErrNotCommitted},
-		{kerr.UnknownServerError, nil, ErrNotCommitted},
-		{kerr.FencedInstanceID, static, ErrFenced},
-		{kerr.FencedInstanceID, nil, ErrNotCommitted},
-		{kerr.GroupAuthorizationFailed, nil, ErrRefused},
-		{kerr.UnknownTopicID, nil, ErrRefused},
-		{kerr.OffsetMetadataTooLarge, nil, ErrRefused},
-	} {
-		t.Run(fmt.Sprintf("%s, static %t", tt.err.Message, tt.instance != nil), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
-				w.start()
-				var opts []kgo.Opt
-				if tt.instance != nil {
-					opts = append(opts, kgo.InstanceID(*tt.instance))
-				}
-				member, conf := w.member(opts...), w.committerConfig()
-				conf.GroupInstanceID = tt.instance
-				w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Partitions: []int32{2}, Err: tt.err, Count: -1})
-				if err := CommitOffsets(t.Context(), member, conf, batch(member, "x", 7)); !errors.Is(err, tt.want) || !errors.Is(err, tt.err) {
-					t.Errorf("error %v, want %v", err, tt.want)
-				}
-			})
-		})
-	}
-}
-
 // TestCommitOfManyRecords produces more to one partition of an outcome topic than one of
 // its batches may hold, while another topic allows larger ones.
 func TestCommitOfManyRecords(t *testing.T) {

@@ -4,11 +4,14 @@ package kafka
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -71,4 +74,41 @@ func TestCommitOffsetsAnsweredForFewerPartitions(t *testing.T) {
 			t.Errorf("error %v, want ErrNotCommitted that counts the partitions", err)
 		}
 	})
+}
+
+// TestCommitOffsetsFails: an error means the same without a transaction as in one.
+func TestCommitOffsetsFails(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		err    *kerr.Error
+		static bool
+		want   error
+	}{
+		{kerr.RebalanceInProgress, false, ErrNotCommitted},
+		{kerr.UnknownServerError, false, ErrNotCommitted},
+		{kerr.FencedInstanceID, true, ErrFenced},
+		{kerr.FencedInstanceID, false, ErrNotCommitted},
+		{kerr.GroupAuthorizationFailed, false, ErrRefused},
+		{kerr.UnknownTopicID, false, ErrRefused},
+		{kerr.OffsetMetadataTooLarge, false, ErrRefused},
+	} {
+		t.Run(fmt.Sprintf("%s, static %t", tt.err.Message, tt.static), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.start()
+				conf := w.committerConfig()
+				var opts []kgo.Opt
+				if tt.static {
+					conf.GroupInstanceID = new("static")
+					opts = append(opts, kgo.InstanceID("static"))
+				}
+				member := w.member(opts...)
+				w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Partitions: []int32{2}, Err: tt.err, Count: -1})
+				if err := CommitOffsets(t.Context(), member, conf, batch(member, "x", 7)); !errors.Is(err, tt.want) || !errors.Is(err, tt.err) {
+					t.Errorf("error %v, want %v", err, tt.want)
+				}
+			})
+		})
+	}
 }
