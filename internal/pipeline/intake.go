@@ -229,7 +229,7 @@ func (p *Pipeline) assess(ctx context.Context, r *polledRecord, now time.Time) {
 		case r.ahead:
 		case r.snapshot.Version == 0 && (unfit == nil || unfit.Reason != event.ParkWrongCurrency):
 			// The ledger is not available: the event may have a decision.
-		case unfit == nil && p.conf.Rules.OncePerReference && response.Prior == nil:
+		case unfit == nil && p.conf.Rules.Guard.ByReference() && response.Prior == nil:
 			p.assessReference(ctx, r, response, now)
 		case unfit == nil:
 			r.good = true
@@ -246,7 +246,7 @@ func (p *Pipeline) assessReference(ctx context.Context, r *polledRecord, respons
 	if err != nil {
 		return
 	}
-	d := p.conf.Rules.Evaluate(r.event, event.Fingerprint{}, response, rules.CapturedByAnother(r.event.ID, known), now)
+	d := p.conf.Rules.Evaluate(rules.Case{Event: r.event, Known: known}, response, now)
 	r.good = d.Action == rules.Charge
 	if d.Action == rules.Park {
 		r.suspicious = d.Why

@@ -172,7 +172,7 @@ func TestAssessReference(t *testing.T) {
 		"attempted before":            {underReference{known: captured("e0")}, true, true, false},
 		"the ledger does not answer":  {underReference{err: context.DeadlineExceeded}, false, false, false},
 	} {
-		p := &Pipeline{conf: Config{Rules: rules.Rules{Currency: "MXN", MaxEventAge: time.Hour, OncePerReference: true}}, ledger: c.ledger}
+		p := &Pipeline{conf: Config{Rules: rules.Rules{Currency: "MXN", MaxEventAge: time.Hour, Guard: rules.GuardReference}}, ledger: c.ledger}
 		r := polledRecord{event: &event.ReadyToCapture{ID: "e1", Amount: amount, Time: now}, snapshot: event.Snapshot{Version: 1}}
 		if c.attempted {
 			r.snapshot.Attempt = &event.Attempt{First: now}
