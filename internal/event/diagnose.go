@@ -79,6 +79,8 @@ func (d *diagnosis) explain(err *InvalidError) *InvalidError {
 	case d.value.isEnvelope():
 		return invalid("schema", "is beside payload: the value is in Kafka Connect's {schema,payload} envelope; "+
 			"set schemas.enable=false in its converter")
+	case d.value.inside != "" && (err == errOtherType || err == errNoType || err.Field == "data.order_id"):
+		return invalid(d.value.inside, "has a whole event of type %s in it: send the event alone", TypeReadyToCapture)
 	case err == errOtherType && d.headers.inValue():
 		return d.otherTypeInValue()
 	case err == errOtherType:

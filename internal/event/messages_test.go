@@ -1,6 +1,7 @@
 package event_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,7 @@ func TestTimeFaults(t *testing.T) {
 func TestMessagesNameTheCause(t *testing.T) {
 	t.Parallel()
 	ours := append(slices.Clone(required), "content-type", "application/json")
+	bridge := append(slices.Clone(required[:6]), "ce_type", "com.bridge.forwarded")
 	for name, tc := range map[string]struct {
 		m              event.Message
 		field, problem string
@@ -85,8 +87,30 @@ func TestMessagesNameTheCause(t *testing.T) {
 			valued(`{"schema":{"type":"struct"},"payload":` + plain + `}`), "schema",
 			"is beside payload: the value is in Kafka Connect's {schema,payload} envelope; set schemas.enable=false in its converter",
 		},
-		"a number for an id":    {valued(with(t, plain, `"evt-1"`, "17")), "id", "is a JSON number; a string is required"},
-		"a number for an order": {valued(with(t, plain, `"order-1001"`, "1001")), "data.order_id", "is a JSON number; a string is required"},
+		"an envelope of text": {
+			valued(`{"schema":{"type":"string"},"payload":`+quoted(plain)+`}`, bridge...), "schema", "is beside payload",
+		},
+		"an outbox": {
+			valued(`{"id":17,"payload":`+quoted(plain)+`}`, bridge...), "payload",
+			"has a whole event of type order.ready_to_capture in it: send the event alone",
+		},
+		"a Node.js buffer": {
+			valued(`{"type":"Buffer","data":` + strings.ReplaceAll(fmt.Sprint([]byte(plain)), " ", ",") + `}`), "data", "has a whole event",
+		},
+		"a change of a row, and no headers": {valued(`{"after":` + plain + `}`), "after", "has a whole event"},
+		"an event that lost its quotes": {
+			valued(strings.ReplaceAll(plain, `"`, `\"`), bridge...), "ce_type",
+			"is another type, but the value is a whole event of type order.ready_to_capture",
+		},
+		"a ce_type in hexadecimal": {valued(plainData, "ce_type", fmt.Sprintf("% x", event.TypeReadyToCapture)), "ce_type", "in hexadecimal"},
+		"a ce_type in lines of base64": {
+			valued(plainData, "ce_type", "b3JkZXIucmVhZHlf\r\ndG9fY2FwdHVyZQ=="), "ce_type", "is base64 of the type",
+		},
+		"a ce_type behind a label": {valued(plainData, "ce_type", "type:order.ready_to_capture"), "ce_type", "has more in it"},
+		"a number for an id":       {valued(with(t, plain, `"evt-1"`, "17")), "id", "is a JSON number; a string is required"},
+		"a number for an order": {
+			valued(with(t, plain, `"order-1001"`, "1001")), "data.order_id", "is a JSON number; a string is required",
+		},
 		"a number for a token": {
 			valued(with(t, plain, `"`+planted+`"`, "1001")), "data.payer.token",
 			"is a JSON number; a string is required",

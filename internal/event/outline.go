@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -15,10 +17,12 @@ type outline struct {
 	isObject  bool     // the value is one JSON object and nothing else
 	present   uint16   // attributes of the object that are strings and not empty, one bit each
 	otherType string   // a type of the object that is not ours
-	form      typeForm // how a type beside a specversion writes ours, also inside of an envelope
+	form      typeForm // how a type beside a specversion writes ours, also inside of a wrapping
+	inside    string   // the member of the object that holds the event; "" if the object is the event
 	id        string   // the first id of the event
 	orderID   string   // the first order id
 	tokens    []string
+	depth     int // envelopes that the value lies in
 
 	hasSchema, hasPayload, hasAmount, hasPayer bool // members of the object that show what it is
 }
@@ -43,89 +47,179 @@ func (o *outline) eventOfOtherType() string {
 
 // outlineOf returns the outline of a value.
 func outlineOf(value []byte) outline {
-	const wrappings = 2
 	var o outline
-	o.read(value, wrappings)
+	left := budgetFor(value)
+	o.read(value, &left)
 	return o
 }
 
-// read reads a value, and the value inside it if it is not an object itself.
-func (o *outline) read(value []byte, wrappings int) {
-	if begin := bytes.IndexByte(value, '{'); begin >= 0 {
-		o.readDocuments(value[begin:])
-		o.isObject = o.isObject && len(bytes.Trim(value[:begin], " \t\r\n")) == 0
-	}
-	if o.isObject || wrappings == 0 {
+// read reads a value, and what is wrapped in it if it is not JSON objects itself.
+func (o *outline) read(value []byte, left *budget) {
+	value = bytes.Trim(value, " \t\r\n")
+	if len(value) == 0 || !left.take(value) {
 		return
 	}
-	if bytes.IndexByte(value, 0) >= 0 { // UTF-16, padding, the id of a schema registry
-		o.readWrapped(bytes.ReplaceAll(value, []byte{0}, nil), wrappings)
+	switch begin := bytes.IndexByte(value, '{'); {
+	case value[0] == '"':
+		if unquoted, err := jsontext.AppendUnquote(nil, value); err == nil {
+			o.readWrapped(unquoted, left)
+			return
+		}
+	case value[0] == '[':
+		if o.readArray(value, left) {
+			return
+		}
+	case begin >= 0:
+		complete := o.readDocuments(value[begin:], left)
+		o.isObject = o.isObject && begin == 0
+		if complete {
+			return
+		}
 	}
-	if unquoted, err := jsontext.AppendUnquote(nil, bytes.TrimSpace(value)); err == nil {
-		o.readWrapped(unquoted, wrappings)
+	for _, inner := range unwrapped(value) {
+		if o.form != formNone {
+			return
+		}
+		o.readWrapped(inner, left)
+	}
+	if o.form == formNone && containsType(value) && versionName.Match(value) {
+		o.form = formWrapped // broken JSON, or another notation
+	}
+}
+
+// versionName matches the name of the attribute without which nothing is a CloudEvent.
+var versionName = regexp.MustCompile(`(?i)spec_?version`)
+
+// readWrapped adds what a wrapped value has and the value outside has not.
+func (o *outline) readWrapped(value []byte, left *budget) {
+	isObject := o.isObject
+	o.read(value, left)
+	o.isObject = isObject // because the value outside is not an object
+}
+
+// readArray reads the elements of an array, and of the arrays in it, as values, and reports whether the value
+// is an array and nothing else.
+func (o *outline) readArray(value []byte, left *budget) (complete bool) {
+	d := newDecoder(value)
+	hasNumbers := false
+	for first := true; first || d.StackDepth() > 0; first = false {
+		switch kind := d.PeekKind(); kind {
+		case '[', ']':
+			if _, err := d.ReadToken(); err != nil {
+				return false
+			}
+		default:
+			if kind == '0' && !hasNumbers {
+				hasNumbers = true
+				o.readWrapped(listed(value), left)
+			}
+			element, err := skipValue(d, value)
+			if len(element) >= len(TypeReadyToCapture) {
+				o.readWrapped(element, left)
+			}
+			if err != nil {
+				return false
+			}
+		}
+	}
+	return len(bytes.Trim(value[d.InputOffset():], " \t\r\n")) == 0
+}
+
+// readMembers reads the members that may hold an event. broken states that the object is not complete.
+func (o *outline) readMembers(t *object, broken bool, left *budget) {
+	const deepest = 8
+	if o.depth == deepest {
 		return
 	}
-	encoded := bytes.TrimRight(bytes.Trim(value, " \t\r\n\""), "=")
-	if len(encoded) >= len(TypeReadyToCapture) && !bytes.ContainsFunc(encoded, notBase64) {
-		if decoded, err := decodeBase64(encoded); err == nil {
-			o.readWrapped(decoded, wrappings)
+	for _, m := range t.members {
+		inner := outline{depth: o.depth + 1}
+		inner.read(m.value, left)
+		o.tokens = append(o.tokens, inner.tokens...)
+		claims := inner.form != formNone && o.form == formNone && !t.hasVersion
+		if claims {
+			o.form, o.inside = inner.form, m.name
+		}
+		if !broken && !inner.isObject && !slices.ContainsFunc(inner.tokens, func(s string) bool { return len(s) >= telling }) {
+			continue // because the names in a broken value may be the payer token
+		}
+		if inner.id != "" && (claims || o.id == "") {
+			o.id = inner.id
+		}
+		if inner.orderID != "" && (claims || o.orderID == "") {
+			o.orderID = inner.orderID
 		}
 	}
 }
 
-// readWrapped adds what a wrapped value has and the value outside has not.
-func (o *outline) readWrapped(value []byte, wrappings int) {
-	isObject := o.isObject
-	o.read(value, wrappings-1)
-	o.isObject = isObject // because the value outside is not an object
+func newDecoder(text []byte) *jsontext.Decoder {
+	return jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }
 
-// readDocuments reads one JSON object after the other.
-func (o *outline) readDocuments(text []byte) {
-	d := jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+// skipValue returns the next value of a text that d reads, or the rest of the text if the value is broken.
+func skipValue(d *jsontext.Decoder, text []byte) ([]byte, error) {
+	text = text[d.InputOffset():]
+	before := d.InputOffset()
+	err := d.SkipValue()
+	if err == nil {
+		text = text[:d.InputOffset()-before]
+	}
+	return bytes.TrimLeft(text, " \t\r\n:,"), err
+}
+
+// readDocuments reads one JSON object after the other, and reports whether the text is whole documents.
+func (o *outline) readDocuments(text []byte, left *budget) (complete bool) {
+	d := newDecoder(text)
 	for documents := 1; ; documents++ {
-		if o.readObject(d, 0, true) != nil {
-			return
+		t := object{text: text}
+		err := o.readObject(d, 0, &t)
+		o.readMembers(&t, err != nil, left)
+		if err != nil {
+			return false
 		}
 		for d.PeekKind() != '{' {
 			if err := d.SkipValue(); err != nil {
 				o.isObject = documents == 1 && errors.Is(err, io.EOF)
-				return
+				return errors.Is(err, io.EOF)
 			}
 			documents++
 		}
 	}
 }
 
-// eventType is what the members of one object show of its type.
-type eventType struct {
-	hasVersion bool // a specversion, in some spelling
+// object is what the members of one object show of its type.
+type object struct {
+	text       []byte // that the object is read of
+	hasVersion bool   // a specversion, in some spelling
 	form       typeForm
+	members    []member // before the specversion that may hold an event, if the object is not one itself
 }
 
-// readObject reads the members of an object that lies in depth others. mayBeEvent
-// states that the object may be an event itself.
-func (o *outline) readObject(d *jsontext.Decoder, depth int, mayBeEvent bool) error {
+type member struct {
+	name  string
+	value []byte
+}
+
+// readObject reads the members of an object that lies in depth others.
+func (o *outline) readObject(d *jsontext.Decoder, depth int, t *object) error {
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
-	var t eventType
 	for {
 		name, err := d.ReadToken()
 		if err != nil || name.Kind() == '}' {
 			return err
 		}
-		if err = o.readMember(d, name.String(), depth, &t); err != nil {
+		if err = o.readMember(d, name.String(), depth, t); err != nil {
 			return err
 		}
-		if mayBeEvent && t.hasVersion && t.form != formNone && (depth == 0 || o.present&(1<<attrSpecVersion) == 0) {
+		if depth == 0 && t.hasVersion && t.form != formNone {
 			o.form = t.form
 		}
 	}
 }
 
-func (o *outline) readMember(d *jsontext.Decoder, name string, depth int, t *eventType) error {
-	const deepest = 3 // payload.data.payer
+func (o *outline) readMember(d *jsontext.Decoder, name string, depth int, t *object) error {
+	const deepest = 2 // data.payer
 	kind := d.PeekKind()
 	if depth == 0 {
 		o.hasSchema = o.hasSchema || name == "schema"
@@ -134,8 +228,17 @@ func (o *outline) readMember(d *jsontext.Decoder, name string, depth int, t *eve
 		o.hasPayer = o.hasPayer || name == "payer"
 	}
 	switch {
-	case kind == '{' && depth < deepest && (name == "data" || name == "payload" || name == "payer"):
-		return o.readObject(d, depth+1, depth == 0 && name == "payload")
+	case depth == 0 && !t.hasVersion && holdsEvents(name):
+		value, err := skipValue(d, t.text)
+		m := member{strings.ToLower(name), value}
+		if err != nil {
+			m.name = "" // because the rest of the text may be more than this member
+		}
+		t.members = append(t.members, m)
+		return err
+	case kind == '{' && depth < deepest && (name == "data" || name == "payer"):
+		inner := object{text: t.text}
+		return o.readObject(d, depth+1, &inner)
 	case kind == '"' || kind == '0':
 		return o.readText(d, name, depth, t)
 	case kind != 'n' && isTypeName(name):
@@ -147,15 +250,28 @@ func (o *outline) readMember(d *jsontext.Decoder, name string, depth int, t *eve
 	return d.SkipValue()
 }
 
+// holdsEvents reports whether a member of the name holds the event in envelopes.
+func holdsEvents(name string) bool {
+	switch strings.ToLower(name) {
+	case "payload", // Kafka Connect, an outbox
+		"after",           // Debezium
+		"data",            // a Node.js buffer, Pub/Sub
+		"message", "body", // queues
+		"records", "value": // REST proxies
+		return true
+	}
+	return false
+}
+
 // addForm keeps the first form in which our type was seen.
-func (t *eventType) addForm(f typeForm) {
+func (t *object) addForm(f typeForm) {
 	if t.form == formNone {
 		t.form = f
 	}
 }
 
 // readText reads a member that is a string or a number.
-func (o *outline) readText(d *jsontext.Decoder, name string, depth int, t *eventType) error {
+func (o *outline) readText(d *jsontext.Decoder, name string, depth int, t *object) error {
 	number := attributeNumber(name)
 	isType, isVersion := isTypeName(name), isVersionName(name)
 	if number < 0 && !isType && !isVersion && name != "order_id" && name != "token" {

@@ -29,13 +29,18 @@ func otherTypes() []string {
 	types := []string{
 		"order.cancelled", "order.ready_to_capture.v2", "com.acme.order.ready_to_capture", "order.ready-to-capture", "xorder.ready_to_capture",
 		"order.ready_to_capture_cancelled", "order.ready_to_capture2", "order.ready_to_capturé", "оrder.ready_to_capture",
-		"pre-order.ready_to_capture",
+		"pre-order.ready_to_capture", "order.ready_to_capture/v2", "order.ready_to_capture:v2", "order.ready_to_capture@2",
+		"order.ready_to_capture#2", "order.ready_to_capture+json", "order.ready_to_capture~draft", "urn:acme:order.ready_to_capture",
+		"https://example.com/order.ready_to_capture",
 		"order.ready_to_capturE.v2", "order", ".", "7", "null", strings.Repeat("a", 4_000), strings.Repeat("b3Jk", 4_000),
 		strings.Repeat("6f", 4_000),
 	}
-	for _, text := range []string{"order.ready_to_capture.v2", "com.acme.order.ready_to_capture"} {
+	for _, text := range []string{
+		"order.ready_to_capture.v2", "com.acme.order.ready_to_capture", "order.ready_to_capture/v2", "urn:acme:order.ready_to_capture",
+	} {
 		types = append(types, `"`+text+`"`, `'`+text+`'`, "["+text+"]", `{"schema":{"type":"string"},"payload":"`+text+`"}`,
-			base64.StdEncoding.EncodeToString([]byte(text)), "\xac\xed\x00\x05t\x00"+string(rune(len(text)))+text, "%22"+text+"%22")
+			base64.StdEncoding.EncodeToString([]byte(text)), fmt.Sprintf("% x", text),
+			"\xac\xed\x00\x05t\x00"+string(rune(len(text)))+text, "%22"+text+"%22")
 	}
 	return types
 }
@@ -70,6 +75,13 @@ func TestAnotherTypeThatMentionsOursIsSkipped(t *testing.T) {
 		"a list of types":          `["order.ready_to_capture"]`,
 		"text":                     "order.ready_to_capture was seen",
 		"an event in its data":     `{"failed":` + plain + `}`,
+		"an event in a text":       `{"failed":` + quoted(plain) + `}`,
+		"a text of an audit":       quoted(`{"failed":` + plain + `}`),
+		"a list of audits":         `[{"failed":` + plain + `}, ` + quoted(`{"failed":`+plain+`}`) + `]`,
+		"an audit in an envelope":  `{"schema":{},"payload":` + quoted(`{"failed":`+plain+`}`) + `}`,
+		"another in an envelope":   `{"schema":{},"payload":` + quoted(whole) + `}`,
+		"an event of an event":     `{"payload":` + with(t, whole, plainData, `{"payload":`+plain+`}`) + `,"specversion":"1.0"}`,
+		"a row with our type":      `{"after":{"type":"order.ready_to_capture","payload":` + quoted(plainData) + `}}`,
 		"nothing":                  "",
 		"a null":                   "null",
 		"base64 of something":      base64.StdEncoding.EncodeToString([]byte(strings.Repeat("order.cancelled ", 5))),
@@ -82,6 +94,32 @@ func TestAnotherTypeThatMentionsOursIsSkipped(t *testing.T) {
 	}
 	m := binaryMessage(append(slices.Clone(other), "causation-type", event.TypeReadyToCapture, "resource_type", event.TypeReadyToCapture)...)
 	wantSkipped(t, "in a header that is no type of the event", m)
+}
+
+// TestAWrappedEventIsNeverSkipped puts an event of ours in every wrapping, in two and in three, beside
+// headers of another type.
+func TestAWrappedEventIsNeverSkipped(t *testing.T) {
+	t.Parallel()
+	other := append(slices.Clone(required[:6]), "ce_type", "com.bridge.forwarded")
+	check := func(name, value string) {
+		_, err := event.Decode(valued(value, other...))
+		if _, ok := errors.AsType[*event.InvalidError](err); !ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	check("behind others in an array", `[7, "text", [{"a":1}], {"type":"order.cancelled"}, [`+plain+`]]`)
+	wrappings := hostile.Wrappings()
+	for a, wrapA := range wrappings {
+		one := wrapA(plain)
+		check(a, one)
+		for b, wrapB := range wrappings {
+			two := wrapB(one)
+			check(a+" in "+b, two)
+			for c, wrapC := range wrappings {
+				check(a+" in "+b+" in "+c, wrapC(two))
+			}
+		}
+	}
 }
 
 // TestNullAndEmptyHeadersAreAbsent checks that headers without a value change nothing,

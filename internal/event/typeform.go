@@ -2,10 +2,6 @@ package event
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/hex"
-	"regexp"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -57,15 +53,14 @@ func (f typeForm) problem(advice string) string {
 
 // formOf returns how a text writes our type.
 func formOf(text []byte) typeForm {
-	const (
-		encodings = 2        // base64 of base64, or of a quoted type
-		most      = 16 << 10 // because no wrapping of a type is longer
-	)
-	return formWithin(text[:min(len(text), most)], encodings)
+	const most = 16 << 10 // because no wrapping of a type is longer
+	text = text[:min(len(text), most)]
+	left := budgetFor(text)
+	return formWithin(text, &left)
 }
 
-func formWithin(text []byte, encodings int) typeForm {
-	if len(text) < len(TypeReadyToCapture) {
+func formWithin(text []byte, left *budget) typeForm {
+	if len(text) < len(TypeReadyToCapture) || !left.take(text) {
 		return formNone // no form of it is shorter
 	}
 	if string(text) == TypeReadyToCapture {
@@ -78,13 +73,10 @@ func formWithin(text []byte, encodings int) typeForm {
 	case containsType(text), containsType(plain):
 		return wrappingOf(text, plain)
 	}
-	if encodings > 0 {
-		if f := encodingOf(text, encodings-1); f != formNone {
-			return f
+	for form, inner := range unwrapped(text) {
+		if formWithin(inner, left) != formNone {
+			return form
 		}
-	}
-	if u := unescaped(text); len(u) < len(text) && formWithin(u, encodings) != formNone {
-		return formEscaped
 	}
 	return formNone
 }
@@ -124,8 +116,7 @@ func containsType(text []byte) bool {
 		if text[at]|0x20 != TypeReadyToCapture[0] || !strings.EqualFold(string(text[at:at+size]), TypeReadyToCapture) {
 			continue
 		}
-		begins := at == 0 || !inTypeName(text[at-1])
-		ends := at+size == len(text) || !inTypeName(text[at+size])
+		begins, ends := beginsName(text, at), endsName(text, at+size)
 		if begins && ends {
 			return true
 		}
@@ -138,10 +129,40 @@ func containsType(text []byte) bool {
 	return false
 }
 
+// beginsName reports whether the name of a type that stands at a place of a text begins there.
+func beginsName(text []byte, at int) bool {
+	if at == 0 {
+		return true
+	}
+	before := text[:at-1]
+	switch c := text[at-1]; {
+	case inTypeName(c):
+		return false
+	case !joinsNames(c) || len(before) == 0 || !inTypeName(before[len(before)-1]):
+		return true
+	case c == ':': // a label, and not the beginning of the name
+		before = bytes.ToLower(before[max(0, len(before)-len("string")):])
+		return bytes.HasSuffix(before, []byte("type")) || bytes.HasSuffix(before, []byte("data")) || bytes.HasSuffix(before, []byte("string"))
+	}
+	return false
+}
+
+// endsName reports whether the name of a type that stands before a place of a text ends there.
+func endsName(text []byte, at int) bool {
+	if at == len(text) {
+		return true
+	}
+	return !inTypeName(text[at]) && (!joinsNames(text[at]) || at+1 == len(text) || !inTypeName(text[at+1]))
+}
+
 // inTypeName reports whether a byte can be part of the name of a type.
 func inTypeName(c byte) bool {
 	return ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z') || ('0' <= c && c <= '9') || c == '.' || c == '_' || c == '-'
 }
+
+// joinsNames reports whether a byte between two names makes one name of them, as in a URN or
+// before a version.
+func joinsNames(c byte) bool { return bytes.IndexByte([]byte("/:@#+~"), c) >= 0 }
 
 // statesLength reports whether a byte is one that binary formats write before a text
 // of the length of our type's name, 22.
@@ -156,84 +177,4 @@ func statesLength(c byte) bool {
 		return true
 	}
 	return false
-}
-
-// escapes matches the escapes of JSON, of programming languages and of URLs.
-var escapes = regexp.MustCompile(`(?s)%[[:xdigit:]]{2}|\\[xX][[:xdigit:]]{2}|\\[uU][[:xdigit:]]{4}|\\[^xXuU]`)
-
-// unescaped returns a text without escapes. An escaped control character becomes a space.
-func unescaped(text []byte) []byte {
-	if !bytes.ContainsAny(text, `\%`) {
-		return text
-	}
-	return escapes.ReplaceAllFunc(text, func(escape []byte) []byte {
-		switch digits := bytes.TrimLeft(escape, `\%xXuU`); {
-		case len(escape) > 2 && len(digits) > 1:
-			if r, err := strconv.ParseUint(string(digits), 16, 16); err == nil {
-				return utf8.AppendRune(nil, rune(r))
-			}
-		case bytes.IndexByte([]byte("nrtbfav0"), escape[1]) >= 0:
-			return []byte(" ")
-		}
-		return escape[1:]
-	})
-}
-
-// encodingOf returns the encoding in which a part of a text writes our type, or formNone. The decoded
-// part may be encoded again as often as encodings states.
-func encodingOf(text []byte, encodings int) typeForm {
-	const (
-		size = len(TypeReadyToCapture)
-		most = 2 << 10
-	)
-	text = text[:min(len(text), most)]
-	isType := func(decoded []byte, err error) bool { return err == nil && formWithin(decoded, encodings) != formNone }
-	for _, run := range bytes.FieldsFunc(text, notHex) {
-		for skip := 0; skip < 2 && len(run) >= 2*size; skip++ {
-			digits := run[skip:]
-			if isType(hex.AppendDecode(nil, digits[:len(digits)&^1])) {
-				return formHex
-			}
-		}
-	}
-	for _, run := range bytes.FieldsFunc(text, notBase64) {
-		for skip := 0; skip < 4 && 3*len(run) >= 4*size; skip++ { // because a length or a tag may precede
-			digits := run[skip:]
-			if len(digits)%4 == 1 {
-				digits = digits[:len(digits)-1]
-			}
-			if isType(decodeBase64(digits)) {
-				return formBase64
-			}
-		}
-	}
-	if isType(listed(text), nil) {
-		return formNumbers
-	}
-	return formNone
-}
-
-func notHex(r rune) bool {
-	return (r < '0' || r > '9') && (r < 'a' || r > 'f') && (r < 'A' || r > 'F')
-}
-
-func notBase64(r rune) bool {
-	return r >= utf8.RuneSelf || !inTypeName(byte(r)) && r != '+' && r != '/' || r == '.' //nolint:gosec // G115: it is below RuneSelf
-}
-
-// decodeBase64 decodes base64 in either alphabet, without padding.
-func decodeBase64(text []byte) ([]byte, error) {
-	text = bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("-"), []byte("+")), []byte("_"), []byte("/"))
-	return base64.RawStdEncoding.AppendDecode(nil, text)
-}
-
-// listed returns the byte values that are written in a text as decimal numbers.
-func listed(text []byte) []byte {
-	var out []byte
-	for _, number := range bytes.FieldsFunc(text, func(r rune) bool { return r < '0' || r > '9' }) {
-		if n, err := strconv.ParseUint(string(number), 10, 8); err == nil {
-			out = append(out, byte(n))
-		}
-	}
-	return out
 }

@@ -82,6 +82,8 @@ func encodedTypes() map[string]wrapping {
 		numbers = append(numbers, strconv.Itoa(int(ours[i])))
 	}
 	commas := strings.Join(numbers, ",")
+	lines := std([]byte(ours))[:20] + "%s" + std([]byte(ours))[20:]
+	large := `{"schema":{"type":"bytes","doc":"` + strings.Repeat("x", 3_000) + `"},"payload":"%s"}`
 	return map[string]wrapping{
 		"an envelope of base64":      {`{"schema":{"type":"bytes"},"payload":"` + std([]byte(ours)) + `"}`, base},
 		"base64":                     {std([]byte(ours)), base},
@@ -100,6 +102,15 @@ func encodedTypes() map[string]wrapping {
 		"hexadecimal":                {hex.EncodeToString([]byte(ours)), "in hexadecimal"},
 		"hexadecimal with a prefix":  {"0x" + strings.ToUpper(hex.EncodeToString([]byte(ours))), "in hexadecimal"},
 		"hexadecimal of a database":  {`\x` + hex.EncodeToString([]byte(ours)), "in hexadecimal"},
+		"hexadecimal and spaces":     {spaced("% x"), "in hexadecimal"},
+		"hexadecimal and colons":     {strings.ReplaceAll(spaced("% x"), " ", ":"), "in hexadecimal"},
+		"hexadecimal and hyphens":    {strings.ReplaceAll(spaced("% X"), " ", "-"), "in hexadecimal"},
+		"hexadecimal literals":       {"[" + strings.ReplaceAll(spaced("%# x"), " ", ", ") + "]", "in hexadecimal"},
+		"base64 in lines":            {fmt.Sprintf(lines, "\r\n"), base},
+		"base64 in two words":        {fmt.Sprintf(lines, " "), base},
+		"base64 in escaped lines":    {fmt.Sprintf(lines, `\n`), escapes},
+		"base64 three times":         {std([]byte(std([]byte(std([]byte(ours)))))), base},
+		"a large envelope of base64": {fmt.Sprintf(large, std([]byte(ours))), base},
 		"a list of bytes":            {"[" + commas + "]", list},
 		"a list of bytes and spaces": {"[" + strings.Join(numbers, " ") + "]", list},
 		"a Node.js buffer":           {`{"type":"Buffer","data":[` + commas + `]}`, list},
@@ -112,6 +123,8 @@ func encodedTypes() map[string]wrapping {
 		"an escaped tab before it":   {`\t` + ours, escapes},
 	}
 }
+
+func spaced(format string) string { return fmt.Sprintf(format, []byte(event.TypeReadyToCapture)) }
 
 // claims adds records whose type is ours in some wrapping.
 func (m *maker) claims() {
@@ -136,42 +149,6 @@ func (m *maker) claims() {
 	}
 	m.with("our type in Avro's JSON", `"order.ready_to_capture"`, `{"string":"order.ready_to_capture"}`, "type",
 		"JSON object; a string is required")
-}
-
-// otherHeaders returns the headers of a complete event of another type, which a bridge added.
-func otherHeaders(more ...string) []string {
-	return append([]string{"ce_specversion", "1.0", "ce_id", "b-1", "ce_source", "/bridge", "ce_type", "com.bridge.forwarded"}, more...)
-}
-
-// valuesThatClaim adds events of ours with the headers of another type.
-func (m *maker) valuesThatClaim() {
-	array := "[" + m.plain + "]"
-	for name, value := range map[string]string{
-		"as it is": m.plain, "behind white space": "\r\n\t " + m.plain, "in quotes": quoted(m.plain),
-		"in base64":                base64.StdEncoding.EncodeToString([]byte(m.plain)),
-		"in base64 and quotes":     `"` + base64.RawURLEncoding.EncodeToString([]byte(m.plain)) + `"`,
-		"behind a byte order mark": "\ufeff" + m.plain, "in an array": array,
-		"in UTF-16": "\xff\xfe" + wide(m.plain, binary.LittleEndian), "behind a schema's number": "\x00\x00\x00\x00\x2a" + m.plain,
-		"with padding":            m.plain + "\x00\x00",
-		"behind another document": `{"type":"order.cancelled"}` + "\n" + m.plain, "cut": m.plain[:len(m.plain)-20],
-		"with capitals":           m.replaced(event.TypeReadyToCapture, "Order.Ready_To_Capture"),
-		"with names in capitals":  strings.NewReplacer(`"specversion"`, `"SpecVersion"`, `"type"`, `"Type"`).Replace(m.plain),
-		"with its type in quotes": m.replaced(event.TypeReadyToCapture, `\"order.ready_to_capture\"`),
-		"with its type twice":     m.replaced(`"id"`, `"type":"com.other","id"`),
-		"of Avro's JSON":          m.replaced(`"order.ready_to_capture"`, `{"string":"order.ready_to_capture"}`),
-	} {
-		for of, contentType := range map[string]string{"JSON": "application/json", "no": "", "another": "text/plain"} {
-			m.structured("a whole event "+name+", headers of a bridge and "+of+" content-type", value, "ce_type", "the value is a whole event",
-				otherHeaders("content-type", contentType)...)
-		}
-	}
-	m.structured("a whole event in an envelope, and headers of a bridge", `{"schema":null,"payload":`+m.plain+`}`, "schema",
-		"{schema,payload}", otherHeaders()...)
-	m.structured("a whole event and a ce_ header", m.plain, "type", "the value is a whole event", "ce_partitionkey", "x")
-}
-
-func quoted(text string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
 }
 
 // prefixes adds headers as other bindings write them.

@@ -97,6 +97,16 @@ func Large(now time.Time, token string, size int) []Record {
 	m.structured("large: bytes", fill("\xff\xfd"), "", "not JSON")
 	m.structured("large: deep objects of long names", strings.Repeat(`{"`+strings.Repeat("n", size/9000)+`":`, 9000), "?.?.?", "not JSON")
 	m.structured("large: white space alone", fill(" "), "", "not JSON")
+	m.structured("large: base64", fill("QUJD"), "", "not JSON")
+	m.structured("large: base64 in lines", fill(strings.Repeat("QUJD", 19)+"\r\n"), "", "not JSON")
+	m.structured("large: hexadecimal", "a"+fill("7b"), "", "not JSON")
+	m.structured("large: escapes of escapes", fill("%25"), "", "not JSON")
+	m.structured("large: escapes of letters", "{"+fill(`\u0041`), "", "not JSON")
+	m.structured("large: backslashes", fill(`\`), "", "not JSON")
+	m.structured("large: an array of texts", "["+fill(`"{\"a\":\"order.ready_to_capture\"}",`)+`""]`, "", "JSON array")
+	m.structured("large: a list of bytes", "["+fill("123,")+"1]", "", "JSON array")
+	m.structured("large: envelopes in envelopes", fill(`{"payload":`), "?.?.?", "not JSON")
+	m.structured("large: pieces of base64", fill(strings.Repeat("QUJD", 10)+"{"), "", "not JSON")
 	return m.records
 }
 
