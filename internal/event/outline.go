@@ -227,10 +227,14 @@ func (o *outline) readMember(d *jsontext.Decoder, name string, depth int, t *obj
 		o.hasAmount = o.hasAmount || name == "amount"
 		o.hasPayer = o.hasPayer || name == "payer"
 	}
+	envelope := ""
+	if depth == 0 && !t.hasVersion {
+		envelope = envelopeMember(name)
+	}
 	switch {
-	case depth == 0 && !t.hasVersion && holdsEvents(name):
+	case envelope != "":
 		value, err := skipValue(d, t.text)
-		m := member{strings.ToLower(name), value}
+		m := member{envelope, value}
 		if err != nil {
 			m.name = "" // because the rest of the text may be more than this member
 		}
@@ -250,17 +254,21 @@ func (o *outline) readMember(d *jsontext.Decoder, name string, depth int, t *obj
 	return d.SkipValue()
 }
 
-// holdsEvents reports whether a member of the name holds the event in envelopes.
-func holdsEvents(name string) bool {
-	switch strings.ToLower(name) {
-	case "payload", // Kafka Connect, an outbox
+// envelopeMember returns the name of a member that holds the event in envelopes, or "" if it is none. It does
+// not return the name itself, which would move every name to the heap.
+func envelopeMember(name string) string {
+	for _, n := range [...]string{
+		"payload",         // Kafka Connect, an outbox
 		"after",           // Debezium
 		"data",            // a Node.js buffer, Pub/Sub
 		"message", "body", // queues
-		"records", "value": // REST proxies
-		return true
+		"records", "value", // REST proxies
+	} {
+		if strings.EqualFold(name, n) {
+			return n
+		}
 	}
-	return false
+	return ""
 }
 
 // addForm keeps the first form in which our type was seen.
