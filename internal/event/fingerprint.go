@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"payment-capture/internal/money"
 )
@@ -97,13 +98,44 @@ func (e *ReadyToCapture) Differences(before Attempt) string {
 		{"external_reference", before.Reference, e.ExternalReference},
 	} {
 		if f.before != f.now {
-			all = append(all, fmt.Sprintf("%s was %s and is %s here", f.name, Printable(f.before, shownValue), Printable(f.now, shownValue)))
+			secret := []string{e.PayerToken.Reveal()}
+			if shown(f.before, secret) == "" || shown(f.now, secret) == "" {
+				all = append(all, f.name+" differs")
+				continue
+			}
+			before, now := shownBeside(f.before, f.now)
+			all = append(all, fmt.Sprintf("%s was %s and is %s here", f.name, before, now))
 		}
 	}
 	if ChargeFingerprint(before.OrderID, before.Amount, before.Reference, e.Payer()) != before.Event {
 		all = append(all, "the payer differs")
 	}
 	return strings.Join(all, "; ")
+}
+
+// shownBeside returns two different texts for an operator, so that they look different: if they do not
+// in the usual form, the part around their first difference, in quotes and with escapes.
+func shownBeside(a, b string) (shownA, shownB string) {
+	const around = 16 // bytes before the difference
+	shownA, shownB = Printable(a, shownValue), Printable(b, shownValue)
+	if shownA != shownB {
+		return shownA, shownB
+	}
+	begin := 0
+	for begin < min(len(a), len(b)) && a[begin] == b[begin] {
+		begin++
+	}
+	for begin = max(0, begin-around); begin > 0 && !utf8.RuneStart(a[begin]); {
+		begin--
+	}
+	part := func(text string) string {
+		quoted := strconv.QuoteToASCII(text[begin:min(len(text), begin+shownValue)])
+		if begin > 0 {
+			return "..." + quoted
+		}
+		return quoted
+	}
+	return part(a), part(b)
 }
 
 // shownValue is how many bytes of a value an operator sees.

@@ -259,7 +259,7 @@ func (p *Pipeline) evaluate(it *item, r rules.Disposition) (_ *event.Decision, w
 		return d, time.Time{}, err
 	case it.crowded > 0:
 		return &event.Decision{
-			Result: event.Result{ParkInfo: rules.Crowded(e, it.crowded)}, At: event.Now(), Attempt: event.AttemptOf(e),
+			Result: event.Result{ParkInfo: rules.Crowded(e, it.crowded, time.Now())}, At: event.Now(), Attempt: event.AttemptOf(e),
 		}, time.Time{}, nil
 	}
 	return nil, waitUntil, nil

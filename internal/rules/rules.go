@@ -184,9 +184,7 @@ func (r Rules) Unfit(e *event.ReadyToCapture, resent bool, now time.Time) *event
 			"time is %s, more than CAPTURE_MAX_EVENT_AGE (%s) ago, and the ledger knows of no attempt",
 			e.Time.UTC().Format(time.RFC3339), r.MaxEventAge)}
 	case age < -max(event.ClockTolerance, r.MaxEventLead):
-		return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
-			"time is %s, still to come: %s ahead of the service's clock (%s), so the age of the event is unknown",
-			e.Time.UTC().Format(time.RFC3339), e.Time.Sub(now).Round(time.Second), now.UTC().Format(time.RFC3339))}
+		return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: ahead(e, now) + ", so the age of the event is unknown"}
 	}
 	return nil
 }
@@ -243,13 +241,17 @@ const Superseded = math.MaxInt
 
 // Crowded returns why an event is parked that would have to wait for its time
 // beside more waiting records of its partition than limit.
-func Crowded(e *event.ReadyToCapture, limit int) *event.ParkInfo {
+func Crowded(e *event.ReadyToCapture, limit int, now time.Time) *event.ParkInfo {
 	if limit == Superseded {
 		return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
 			"time is %s, which is still to come, and a later record of the event has other content, which takes its place",
 			e.Time.UTC().Format(time.RFC3339))}
 	}
 	return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
-		"time is %s, which is still to come, and %d records of its partition wait for their time already, or behind one that does: no more may",
-		e.Time.UTC().Format(time.RFC3339), limit)}
+		"%s, and %d records of its partition wait for their time already, or behind one that does: no more may", ahead(e, now), limit)}
+}
+
+func ahead(e *event.ReadyToCapture, now time.Time) string {
+	return fmt.Sprintf("time is %s, still to come: %s ahead of the service's clock (%s)",
+		e.Time.UTC().Format(time.RFC3339), e.Time.Sub(now).Round(time.Second), now.UTC().Format(time.RFC3339))
 }
