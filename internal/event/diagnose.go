@@ -185,15 +185,17 @@ const (
 // shown returns a text for an operator, or "" if it has control characters or reveals
 // one of the secrets.
 func shown(text string, secrets []string) string {
-	for _, s := range secrets {
-		if s == text || (len(s) >= telling && strings.Contains(text, s)) || (len(text) >= telling && strings.Contains(s, text)) {
-			return ""
-		}
-	}
-	if hasControl(text) {
+	if reveals(text, secrets) || hasControl(text) {
 		return ""
 	}
 	return Printable(text, mostShown)
+}
+
+// reveals reports whether a text is, contains or is a part of one of the secrets.
+func reveals(text string, secrets []string) bool {
+	return slices.ContainsFunc(secrets, func(s string) bool {
+		return s == text || (len(s) >= telling && strings.Contains(text, s)) || (len(text) >= telling && strings.Contains(s, text))
+	})
 }
 
 // tokensIn returns what may be payer tokens in a value that is not JSON or not

@@ -99,7 +99,7 @@ func (e *ReadyToCapture) Differences(before Attempt) string {
 	} {
 		if f.before != f.now {
 			secret := []string{e.PayerToken.Reveal()}
-			if shown(f.before, secret) == "" || shown(f.now, secret) == "" {
+			if reveals(f.before, secret) || reveals(f.now, secret) {
 				all = append(all, f.name+" differs")
 				continue
 			}

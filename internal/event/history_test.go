@@ -224,3 +224,33 @@ func TestOpen(t *testing.T) {
 		}
 	}
 }
+
+// TestDifferencesNeverLookAlike checks that two values look different in the detail of conflicting_event.
+func TestDifferencesNeverLookAlike(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("o", 90)
+	for _, tc := range []struct{ before, now, want string }{
+		{"order-1", "order-2", "order_id was order-1 and is order-2 here"},
+		{long + "1", long + "2", `order_id was ..."oooooooooooooooo1" and is ..."oooooooooooooooo2" here`},
+		{"pedido-ü", "pedido-ñ", `order_id was "pedido-\u00fc" and is "pedido-\u00f1" here`},
+		{"x" + planted, "order-1", "order_id differs"},
+	} {
+		e := decodedPlain(t)
+		e.OrderID = tc.now
+		before := event.AttemptOf(e)
+		before.OrderID = tc.before
+		before.Event = event.ChargeFingerprint(before.OrderID, before.Amount, before.Reference, e.Payer())
+		if got := e.Differences(before); got != tc.want {
+			t.Errorf("%q, then %q: %s; want %s", tc.before, tc.now, got, tc.want)
+		}
+	}
+}
+
+func decodedPlain(t *testing.T) *event.ReadyToCapture {
+	t.Helper()
+	e, err := event.Decode(structuredMessage([]byte(plain)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}

@@ -184,21 +184,22 @@ func hasSizes(tokens []timeToken, sizes ...int) bool {
 	return n == len(sizes)
 }
 
-// hasName reports whether a word is the name of a day or month in English, Spanish or Portuguese,
-// and there are digits beside it.
+// hasName reports whether a word is the name of a day or month in English, Spanish or Portuguese, maybe
+// shortened, and no date in digits is before it, as before the name of a zone.
 func (t *timeReader) hasName() bool {
-	const names = " mon tue wed thu fri sat sun jan feb mar apr may jun jul aug sep oct nov dec lun mié mie jue vie sáb sab dom " +
-		"ene abr ago dic seg ter qua qui sex fev mai set out dez "
+	const names = " monday tuesday wednesday thursday friday saturday sunday january february march april may june july august " +
+		"september october november december lunes martes miércoles jueves viernes sábado domingo enero febrero marzo abril mayo " +
+		"junio julio agosto septiembre octubre noviembre diciembre segunda terça quarta quinta sexta janeiro fevereiro março maio " +
+		"junho julho setembro outubro novembro dezembro "
+	isKind := func(i int, kind rune) bool { return i < len(t.tokens) && t.tokens[i].kind == kind }
 	hasDigits := slices.ContainsFunc(t.tokens, func(token timeToken) bool { return token.kind == '0' })
-	return hasDigits && slices.ContainsFunc(t.tokens, func(token timeToken) bool {
-		word := []rune(strings.ToLower(token.text))
-		return token.kind == 'a' && len(word) >= 3 && strings.Contains(names, " "+string(word[:3])+" ")
-	}) && !t.beginsWithDate()
-}
-
-// beginsWithDate keeps the names of zones, such as Sat of nothing or America, from being taken for months.
-func (t *timeReader) beginsWithDate() bool {
-	return len(t.tokens) > 4 && t.tokens[0].kind == '0' && t.tokens[2].kind == '0' && t.tokens[4].kind == '0'
+	if !hasDigits || isKind(0, '0') && isKind(2, '0') && isKind(4, '0') {
+		return false
+	}
+	return slices.ContainsFunc(t.tokens, func(token timeToken) bool {
+		const shortest = 3
+		return token.kind == 'a' && len(token.text) >= shortest && strings.Contains(names, " "+strings.ToLower(token.text))
+	})
 }
 
 // isClock reports whether a time of day begins here.

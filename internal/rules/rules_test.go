@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,5 +97,22 @@ func TestWaitUntil(t *testing.T) {
 				t.Errorf("at its time it waits until %s", at)
 			}
 		})
+	}
+}
+
+func TestTimesAheadNameTheDistanceAndTheClock(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	mxn, err := money.Parse("1", "MXN")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &event.ReadyToCapture{Time: now.Add(3 * time.Hour), Amount: mxn}
+	const want = "time is 2026-11-23T13:00:00Z, still to come: 3h0m0s ahead of the service's clock (2026-11-23T10:00:00Z)"
+	unfit := rules.Rules{Currency: "MXN", MaxEventLead: time.Hour}.Unfit(e, false, now)
+	for _, info := range []*event.ParkInfo{unfit, rules.Crowded(e, 7, now)} {
+		if info == nil || info.Reason != event.ParkTimeInFuture || !strings.HasPrefix(info.Detail, want) {
+			t.Errorf("%+v; want a detail that begins with %q", info, want)
+		}
 	}
 }
