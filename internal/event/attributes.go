@@ -63,19 +63,20 @@ func (d Decoder) setAttributes(e *ReadyToCapture, a *attributes, traceHeader []b
 	case a.SpecVersion == "":
 		return invalid("specversion", "is missing: 1.0 is expected")
 	case a.SpecVersion != "1.0":
-		return invalid("specversion", "is %s: 1.0 is expected", quotedIf(isVersion, a.SpecVersion))
+		return invalid("specversion", "is %s: 1.0 is expected%s", quotedIf(isVersion, a.SpecVersion), because(a.SpecVersion))
 	case a.ID == nil:
 		return invalid("id", "is missing: it is the idempotency key of the capture")
 	case !isToken(*a.ID, 64):
-		return invalid("id", "must be 1 to 64 printable ASCII characters without spaces")
+		return invalid("id", "must be 1 to 64 printable ASCII characters without spaces%s", because(*a.ID))
 	case a.Source == "":
 		return invalid("source", "is missing: CloudEvents require it")
 	case !isText(a.Source, 1024):
-		return invalid("source", "must be at most 1024 characters, none of them a control character")
+		return invalid("source", "must be at most 1024 characters, none of them a control character%s", because(a.Source))
 	case a.Subject != "" && !isText(a.Subject, 1024):
-		return invalid("subject", "must be at most 1024 characters, none of them a control character")
+		return invalid("subject", "must be at most 1024 characters, none of them a control character%s", because(a.Subject))
 	case a.DataContentType != nil && !isJSONType(*a.DataContentType):
-		return invalid("datacontenttype", "is %s: application/json is expected", quotedIf(isMediaType, *a.DataContentType))
+		return invalid("datacontenttype", "is %s: application/json is expected%s",
+			quotedIf(isMediaType, *a.DataContentType), because(*a.DataContentType))
 	}
 	e.ID, e.Source, e.Subject = *a.ID, a.Source, a.Subject
 	trace := a.TraceParent
@@ -107,6 +108,14 @@ func (d Decoder) setTime(e *ReadyToCapture, text *string, recordTime time.Time) 
 	}
 	e.Time, e.TimeFromRecord = recordTime, true
 	return nil
+}
+
+// because returns why a text is not plain text in UTF-8, after a colon, or "".
+func because(text string) string {
+	if fault := textFault(text); fault != "" {
+		return ": " + fault
+	}
+	return ""
 }
 
 // timeFormat is how the service writes times: RFC 3339, UTC, milliseconds.

@@ -13,10 +13,8 @@ type diagnosis struct {
 	headers    headerAttributes // a copy, because a pointer would move the headers of valid events to the heap, too
 	value      outline
 	headerForm typeForm // how ce_type writes our type
-	// prefixProblem is what is wrong with headers that have attributes under other keys;
-	// "" if there are none. prefixClaims states that one of those claims our type.
-	prefixProblem string
-	prefixClaims  bool
+	misnamed   [attrCount]misnamed
+	claim      keyFault // of the headers under other keys that claim our type
 }
 
 // diagnose returns why a record is not a valid event of ours: a [*SkipError] if it is
@@ -26,7 +24,7 @@ type diagnosis struct {
 func diagnose(m Message, h *headerAttributes, err error) error {
 	d := diagnosis{message: m, headers: *h, value: outlineOf(m.Value)}
 	d.readHeaders()
-	if d.headerForm == formNone && !d.prefixClaims && d.value.form == formNone {
+	if d.headerForm == formNone && d.claim == keyRight && d.value.form == formNone {
 		other := h.otherType()
 		if h.inValue() {
 			other = d.value.eventOfOtherType()
@@ -57,14 +55,21 @@ func (d *diagnosis) readHeaders() {
 			}
 			continue
 		}
-		number, problem, ok := wrongPrefix(h.Key)
-		if !ok || len(h.Value) == 0 {
+		n, fault := faultOfKey(h.Key)
+		if fault == keyRight || len(h.Value) == 0 {
 			continue
 		}
-		if d.prefixProblem == "" || problem < d.prefixProblem {
-			d.prefixProblem = problem
+		if n == attrType {
+			switch claims := formOf(h.Value) != formNone; {
+			case claims:
+				d.claim = d.claim.lesser(fault)
+			case fault == keyBare: // a type of something else
+				continue
+			}
 		}
-		d.prefixClaims = d.prefixClaims || (number == attrType && formOf(h.Value) != formNone)
+		m := &d.misnamed[n]
+		m.fault = m.fault.lesser(fault)
+		m.conflict = storeHeader(&m.value, h.Value) || m.conflict
 	}
 }
 
@@ -81,16 +86,44 @@ func (d *diagnosis) explain(err *InvalidError) *InvalidError {
 			"set schemas.enable=false in its converter")
 	case d.value.inside != "" && (err == errOtherType || err == errNoType || err.Field == "data.order_id"):
 		return invalid(d.value.inside, "has a whole event of type %s in it: send the event alone", TypeReadyToCapture)
+	case d.isBareData():
+		if d.value.hasType {
+			return invalid("specversion", "is missing: %s", d.whyNoType(attrSpecVersion))
+		}
+		return invalid("type", "is missing: %s", d.whyNoType(attrType))
 	case err == errOtherType && d.headers.inValue():
 		return d.otherTypeInValue()
 	case err == errOtherType:
 		return d.otherTypeInHeaders()
 	case err == errNoType:
-		return invalid("type", "is missing: %s", d.whyNoType())
+		return invalid("type", "is missing: %s", d.whyNoType(attrType))
 	case err.Field == "data.order_id" && !d.headers.inValue() && d.value.form != formNone:
 		return invalid(err.Field, "%s: the value is a whole event, but has ce_* headers beside it, which are for data alone", err.Problem)
 	}
-	return err
+	return d.missingHeader(err)
+}
+
+// isBareData reports whether the value is an event's data where the event should be.
+func (d *diagnosis) isBareData() bool {
+	switch {
+	case !d.headers.inValue() || !d.value.isObject || d.value.hasVersion:
+		return false
+	case d.headers.values[attrType] != nil:
+		return !d.value.hasType || d.value.isData()
+	}
+	isOurs := d.value.present&(1<<attrType) != 0 && d.value.otherType == ""
+	return d.value.isData() && !isOurs
+}
+
+// missingHeader returns the error for an attribute that is missing in the headers with its cause, if the
+// attribute is there under another key.
+func (d *diagnosis) missingHeader(err *InvalidError) *InvalidError {
+	n := attributeNumber(err.Field)
+	if n < 0 || d.headers.inValue() || d.headers.values[n] != nil || d.misnamed[n].fault == keyRight ||
+		!strings.HasPrefix(err.Problem, "is missing") {
+		return err
+	}
+	return invalid(err.Field, "is missing: %s", d.misnamed[n].fault.problem(n))
 }
 
 const wholeEvent = "leave the ce_* headers out, or set content-type to application/cloudevents+json"
@@ -98,15 +131,15 @@ const wholeEvent = "leave the ce_* headers out, or set content-type to applicati
 func (d *diagnosis) otherTypeInHeaders() *InvalidError {
 	switch {
 	case d.headerForm == formDamaged:
-		return invalid("type", "%s", d.headerForm.problem(""))
+		return invalid("type", "%s%s", d.headerForm.problem(""), because(string(d.headers.values[attrType])))
 	case d.value.form != formNone:
 		return invalid("ce_type", "is another type, but the value is a whole event of type %s: %s", TypeReadyToCapture, wholeEvent)
-	case d.prefixClaims:
-		return invalid("ce_type", "is not the type in another header: %s", d.prefixProblem)
+	case d.claim != keyRight:
+		return invalid("ce_type", "is not the type in another header: %s", d.claim.problem(attrType))
 	}
 	for n := range attrRequired {
 		if d.headers.values[n] == nil {
-			return invalid(attributeNames()[n], "is missing: without it the record is not a CloudEvent, whatever its type")
+			return d.missingHeader(invalid(attributeNames()[n], "is missing: without it the record is not a CloudEvent, whatever its type"))
 		}
 	}
 	return invalid("type", "is not %s", TypeReadyToCapture)
@@ -121,16 +154,17 @@ func (d *diagnosis) otherTypeInValue() *InvalidError {
 	}
 	for n := range attrRequired {
 		if d.value.present&(1<<n) == 0 {
-			return invalid(attributeNames()[n], "is missing: %s", d.whyMissing("without it the value is not a CloudEvent, whatever its type"))
+			return invalid(attributeNames()[n], "is missing: %s", d.whyMissing(n, "without it the value is not a CloudEvent, whatever its type"))
 		}
 	}
-	if d.prefixClaims {
-		return invalid("type", "is not the type in a header: %s", d.prefixProblem)
+	if d.claim != keyRight {
+		return invalid("type", "is not the type in a header: %s", d.claim.problem(attrType))
 	}
 	return invalid("type", "is not %s", TypeReadyToCapture)
 }
 
-func (d *diagnosis) whyNoType() string {
+// whyNoType returns why the type, or another attribute of data that have a type of their own, is missing.
+func (d *diagnosis) whyNoType(attribute int) string {
 	switch {
 	case !d.headers.inValue() && d.value.form != formNone:
 		return "the value is a whole event; " + wholeEvent
@@ -138,15 +172,29 @@ func (d *diagnosis) whyNoType() string {
 		return "content-type says structured mode (application/cloudevents+json), but the attributes are in ce_* headers: " +
 			"set it to application/json"
 	}
-	return d.whyMissing("CloudEvents require it")
+	return d.whyMissing(attribute, "CloudEvents require it")
 }
 
 // whyMissing returns why an attribute is missing, as far as the record shows it.
-func (d *diagnosis) whyMissing(otherwise string) string {
-	switch {
-	case d.prefixProblem != "":
-		return d.prefixProblem
-	case d.headers.inValue() && d.value.isData():
+func (d *diagnosis) whyMissing(attribute int, otherwise string) string {
+	if d.headers.inValue() && d.value.hasVersion {
+		return otherwise // because the event is the value
+	}
+	if fault := d.misnamed[attribute].fault; fault != keyRight {
+		return fault.problem(attribute)
+	}
+	if !d.headers.any {
+		all := keyRight
+		for _, m := range d.misnamed {
+			if m.fault.ofAll() {
+				all = all.lesser(m.fault)
+			}
+		}
+		if all != keyRight {
+			return all.problem(attribute)
+		}
+	}
+	if d.headers.inValue() && d.value.isData() {
 		return "the value looks like an event's data alone; were its headers lost?"
 	}
 	return otherwise
@@ -166,6 +214,11 @@ func (d *diagnosis) names() (orderID, eventID string) {
 	inHeader := d.headers.values[attrID] != nil && d.headers.conflicts&(1<<attrID) == 0
 	if inHeader && (eventID == "" || !d.headers.inValue()) {
 		eventID = string(d.headers.values[attrID])
+	}
+	other := d.misnamed[attrID]
+	isOfEvent := other.fault != keyBare || d.claim != keyRight || d.headerForm != formNone
+	if isOfEvent && eventID == "" && d.headers.values[attrID] == nil && !other.conflict {
+		eventID = string(other.value)
 	}
 	return shown(orderID, secrets), shown(eventID, secrets)
 }

@@ -169,32 +169,3 @@ func (h *headerAttributes) otherType() string {
 	}
 	return string(h.values[attrType])
 }
-
-// wrongPrefix returns which attribute a header key names under a prefix, or in
-// capitals, as other bindings and tools write it, and what to do about it.
-func wrongPrefix(key string) (number int, problem string, ok bool) {
-	if len(key) > 64 || strings.HasPrefix(key, "ce_") {
-		return 0, "", false
-	}
-	name, found := strings.TrimPrefix(lettersOf(key), "x"), false
-	for _, prefix := range []string{"cloudevents", "cloudevent", "ce"} {
-		if name, found = strings.CutPrefix(name, prefix); found {
-			break
-		}
-	}
-	if number = attributeNumber(name); !found || number < 0 {
-		return 0, "", false
-	}
-	lower := strings.ToLower(key)
-	switch {
-	case strings.HasPrefix(lower, "ce-"):
-		return number, "the headers have the HTTP prefix ce-; on Kafka it is ce_", true
-	case strings.HasPrefix(lower, "cloudevents:"):
-		return number, "the headers have the AMQP prefix cloudEvents:; on Kafka it is ce_", true
-	case strings.HasPrefix(lower, "cloudevents_"):
-		return number, "the headers have the AMQP prefix cloudEvents_; on Kafka it is ce_", true
-	case strings.HasPrefix(lower, "ce_"):
-		return number, "the headers are in capitals; on Kafka they are ce_type, ce_id and so on", true
-	}
-	return number, "the headers have a prefix of their own; on Kafka it is ce_", true
-}

@@ -2,6 +2,7 @@ package event
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"reflect"
@@ -37,27 +38,35 @@ func notJSON(prefix string, value []byte, err error) *InvalidError {
 		}
 		field += name
 	}
+	atTop := pointer == ""
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return invalid(field, "appears twice in its object%s", position(err))
 	case foreignFormat(value) != "":
 		return invalid(field, "begins with %s: only JSON in UTF-8 is read", foreignFormat(value))
-	case isSemantic:
-		return wrongKind(field, semantic)
+	case isSemantic && !(atTop && isScalar(semantic.JSONKind) && !jsontext.Value(value).IsValid()):
+		return wrongKind(field, semantic, value, atTop)
 	}
-	cause := notJSONCause(value, pointer == "")
+	cause := notJSONCause(value, atTop)
 	if cause == "" {
 		cause = position(err)
 	}
 	return invalid(field, "is not JSON%s", cause)
 }
 
+// isScalar reports whether a JSON value is neither an object nor an array. Text that is not JSON often
+// begins with one.
+func isScalar(k jsontext.Kind) bool { return k != '{' && k != '[' }
+
 // wrongKind returns which kind of JSON value is required.
-func wrongKind(field string, err *json.SemanticError) *InvalidError {
+func wrongKind(field string, err *json.SemanticError, value []byte, atTop bool) *InvalidError {
 	actual, required := kindName(err.JSONKind), "an object"
 	if t := err.GoType; t != nil && (t.Kind() == reflect.String || t == reflect.TypeFor[secret.Text]() ||
 		(t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.String)) {
 		required = "a string"
+	}
+	if how := encodingOfJSON(value); atTop && how != "" && how != escapedJSON && how != quotedJSON {
+		return invalid(field, "is a JSON %s, which is %s; %s is required", actual, how, required)
 	}
 	if actual == "string" {
 		return invalid(field, "is a JSON string; %s is required (encoded twice?)", required)
@@ -69,31 +78,127 @@ func wrongKind(field string, err *json.SemanticError) *InvalidError {
 // states that the fault lies outside of every object and array.
 func notJSONCause(value []byte, atTop bool) string {
 	zero := bytes.IndexByte(value, 0)
+	wide := wideEncoding(value)
 	switch at := notUTF8At(value); {
 	case zero >= 0 && bytes.Count(value, []byte{0}) == len(value):
 		return ", but zero bytes alone"
-	case isUTF16(value):
-		return fmt.Sprintf(": it is UTF-16, not UTF-8 at byte %d", zero)
+	case wide != "" && zero >= 0:
+		return fmt.Sprintf(": it is %s, not UTF-8 at byte %d", wide, zero)
 	case at >= 0:
 		return fmt.Sprintf(": it is not UTF-8 at byte %d (Latin-1, or not text at all?)", at)
 	case zero >= 0:
 		return fmt.Sprintf(": it has a zero byte at byte %d (padding?)", zero)
+	case !atTop:
+		return ""
 	}
-	d := jsontext.NewDecoder(bytes.NewBuffer(value), jsontext.AllowDuplicateNames(true))
-	if atTop && d.SkipValue() == nil && d.SkipValue() == nil {
+	switch how := encodingOfJSON(value); how {
+	case "":
+		return besideDocument(value)
+	case escapedJSON:
+		return ": its quotes are escaped (encoded twice?)"
+	case quotedJSON:
+		return ": it is in quotes"
+	default:
+		return ", but " + how
+	}
+}
+
+// Results of encodingOfJSON that are named in other words.
+const (
+	escapedJSON = "JSON with escapes"
+	quotedJSON  = "JSON in quotes"
+)
+
+// besideDocument returns what stands beside the first JSON document of a value, or "" if that is broken.
+func besideDocument(value []byte) string {
+	const separators = ", \t\r\n\x1e" // \x1e separates the texts of RFC 7464
+	document := bytes.TrimLeft(value, separators)
+	d := jsontext.NewDecoder(bytes.NewBuffer(document), jsontext.AllowDuplicateNames(true))
+	if d.SkipValue() != nil {
+		return ""
+	}
+	end := d.InputOffset()
+	rest := bytes.TrimLeft(document[end:], separators)
+	switch {
+	case len(rest) > 0 && (rest[0] == '{' || rest[0] == '['):
 		return " but several JSON documents: a record holds one event"
+	case len(document) < len(value) && len(bytes.TrimLeft(value, " \t\r\n")) > len(document):
+		return ": a separator of documents is before it"
+	case len(bytes.TrimSpace(document[end:])) == 0:
+		return ""
+	}
+	return fmt.Sprintf(": something follows its first JSON value, which ends at byte %d", int64(len(value)-len(document))+end)
+}
+
+// encodingOfJSON returns in what a value writes a JSON object, such as "base64 of JSON", or "" if it does
+// not.
+func encodingOfJSON(value []byte) string {
+	const most = 128 // bytes that are decoded, because the beginning shows it
+	value = bytes.TrimSpace(value)
+	begin := bytes.TrimLeft(value[:min(len(value), most)], "\"'`")
+	isJSON := func(decoded []byte) bool {
+		object, ok := bytes.CutPrefix(bytes.TrimSpace(decoded), []byte("{"))
+		object = bytes.TrimSpace(object)
+		return ok && (len(object) == 0 || object[0] == '"' || object[0] == '}' || object[0] == '\\')
+	}
+	switch isPlain := isJSON(begin) && !bytes.HasPrefix(begin, []byte(`{\`)); {
+	case isPlain && begin[0] == value[0]:
+		return ""
+	case isPlain:
+		return quotedJSON
+	}
+	digits := bytes.TrimPrefix(bytes.TrimPrefix(begin, []byte(`\x`)), []byte("0x"))
+	if end := bytes.IndexFunc(digits, notHex); end >= 0 {
+		digits = digits[:end]
+	}
+	if decoded, _ := hex.AppendDecode(nil, digits[:len(digits)&^1]); isJSON(decoded) {
+		return "hexadecimal of JSON"
+	}
+	digits = begin
+	if end := bytes.IndexFunc(digits, notBase64); end >= 0 {
+		digits = digits[:end]
+	}
+	switch decoded, _ := decodeBase64(digits[:len(digits)&^3]); {
+	case isJSON(decoded):
+		return "base64 of JSON"
+	case bytes.HasPrefix(decoded, []byte("\x1f\x8b\x08")):
+		return "base64 of gzip"
+	case len(begin) > 0 && begin[0] == '[' && isJSON(listed(begin)):
+		return "a list of the bytes of JSON"
+	case isJSON(unescaped(begin)):
+		return escapedJSON
 	}
 	return ""
 }
 
-// isUTF16 reports whether a value begins like ASCII in UTF-16 without a byte order mark.
-func isUTF16(value []byte) bool {
-	if len(value) < 4 {
-		return false
+// wideEncoding returns UTF-16 or UTF-32 if a value begins with its byte order mark, or like ASCII in it,
+// else "".
+func wideEncoding(value []byte) string {
+	const least = 4
+	if len(value) < least {
+		return ""
 	}
-	a, b, c, d := value[0] == 0, value[1] == 0, value[2] == 0, value[3] == 0
-	return a != b && a == c && b == d
+	begin, zeros := string(value[:least]), ""
+	for _, c := range value[:min(len(value), 2*least)] {
+		switch {
+		case c == 0:
+			zeros += "0"
+		case c >= ' ' || isSpaceOfJSON(c):
+			zeros += "c"
+		default:
+			zeros += "?" // binary
+		}
+	}
+	switch {
+	case begin == "\xff\xfe\x00\x00", begin == "\x00\x00\xfe\xff", zeros == "c000c000", zeros == "000c000c":
+		return "UTF-32"
+	case begin[:2] == "\xff\xfe", begin[:2] == "\xfe\xff", zeros[:least] == "c0c0", zeros[:least] == "0c0c":
+		return "UTF-16"
+	}
+	return ""
 }
+
+func isSpaceOfJSON(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // notUTF8At returns the first byte of a text that is not UTF-8, or -1.
 func notUTF8At(text []byte) int {
@@ -111,15 +216,21 @@ func notUTF8At(text []byte) int {
 func foreignFormat(value []byte) string {
 	for _, mark := range []struct{ prefix, name string }{
 		{"\xef\xbb\xbf", "a byte order mark"},
+		{"\xff\xfe\x00\x00", "a byte order mark of UTF-32, so it is not UTF-8 at byte 0"},
+		{"\x00\x00\xfe\xff", "a byte order mark of UTF-32, so it is not UTF-8 at byte 2"},
 		{"\xfe\xff", "a byte order mark of UTF-16, so it is not UTF-8 at byte 0"},
 		{"\xff\xfe", "a byte order mark of UTF-16, so it is not UTF-8 at byte 0"},
 		{"\x1f\x8b", "the mark of gzip"},
+		{"\x28\xb5\x2f\xfd", "the mark of Zstandard"},
+		{"\x04\x22\x4d\x18", "the mark of LZ4"},
+		{"PK\x03\x04", "the mark of ZIP"},
+		{"\xac\xed\x00\x05", "the mark of a serialised Java object"},
 	} {
 		if bytes.HasPrefix(value, []byte(mark.prefix)) {
 			return mark.name
 		}
 	}
-	if len(value) > 0 && value[0] == 0 && !isUTF16(value) && bytes.Count(value, []byte{0}) < len(value) {
+	if len(value) > 0 && value[0] == 0 && wideEncoding(value) == "" && bytes.Count(value, []byte{0}) < len(value) {
 		return "a zero byte, as a schema registry's formats do"
 	}
 	return ""

@@ -24,7 +24,8 @@ type outline struct {
 	tokens    []string
 	depth     int // envelopes that the value lies in
 
-	hasSchema, hasPayload, hasAmount, hasPayer bool // members of the object that show what it is
+	// members of the object that show what it is
+	hasVersion, hasType, hasSchema, hasPayload, hasAmount, hasPayer bool
 }
 
 // isEnvelope reports whether the object is Kafka Connect's.
@@ -192,6 +193,8 @@ type object struct {
 	hasVersion bool   // a specversion, in some spelling
 	form       typeForm
 	members    []member // before the specversion that may hold an event, if the object is not one itself
+	id         string
+	isOrder    bool // a member is one of an event's data, so the id may be any
 }
 
 type member struct {
@@ -204,6 +207,12 @@ func (o *outline) readObject(d *jsontext.Decoder, depth int, t *object) error {
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
+	defer func() {
+		o.hasVersion = o.hasVersion || (depth == 0 && t.hasVersion)
+		if depth == 0 && o.id == "" && (t.hasVersion || !t.isOrder) {
+			o.id = t.id
+		}
+	}()
 	for {
 		name, err := d.ReadToken()
 		if err != nil || name.Kind() == '}' {
@@ -221,7 +230,9 @@ func (o *outline) readObject(d *jsontext.Decoder, depth int, t *object) error {
 func (o *outline) readMember(d *jsontext.Decoder, name string, depth int, t *object) error {
 	const deepest = 2 // data.payer
 	kind := d.PeekKind()
+	t.isOrder = t.isOrder || name == "payer" || name == "amount" || name == "order_id"
 	if depth == 0 {
+		o.hasType = o.hasType || (name == "type" && kind != 'n')
 		o.hasSchema = o.hasSchema || name == "schema"
 		o.hasPayload = o.hasPayload || name == "payload"
 		o.hasAmount = o.hasAmount || name == "amount"
@@ -305,8 +316,8 @@ func (o *outline) readText(d *jsontext.Decoder, name string, depth int, t *objec
 		o.tokens = append(o.tokens, text)
 	case name == "order_id" && o.orderID == "":
 		o.orderID = text
-	case name == "id" && o.id == "":
-		o.id = text
+	case name == "id" && t.id == "":
+		t.id = text
 	}
 	return nil
 }

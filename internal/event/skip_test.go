@@ -94,6 +94,8 @@ func TestAnotherTypeThatMentionsOursIsSkipped(t *testing.T) {
 	}
 	m := binaryMessage(append(slices.Clone(other), "causation-type", event.TypeReadyToCapture, "resource_type", event.TypeReadyToCapture)...)
 	wantSkipped(t, "in a header that is no type of the event", m)
+	m = binaryMessage(append(slices.Clone(other), "type", "ORDER", "id", "7", "ce_Type", "order.cancelled")...)
+	wantSkipped(t, "beside headers of other types", m)
 }
 
 // TestAWrappedEventIsNeverSkipped puts an event of ours in every wrapping, in two and in three, beside
@@ -194,7 +196,7 @@ func TestTheOrderOfHeadersNeverMatters(t *testing.T) {
 	keys := []string{
 		"ce_type", "ce_type", "ce_id", "ce_source", "ce_specversion", "ce_time", "ce_traceparent", "ce_subject", "content-type",
 		"Content-Type", "traceparent",
-		"ce-type", "CE_ID", "cloudEvents:source",
+		"ce-type", "CE_ID", "cloudEvents:source", "ce_Type", "type", "id", "kafka_ce_id", "ce_specVersion",
 	}
 	values := []string{
 		"", "1.0", "evt-1", "evt-2", "/orders", event.TypeReadyToCapture, "order.cancelled", `"order.ready_to_capture"`, "application/json",

@@ -81,11 +81,35 @@ func isJSONType(mediaType string) bool {
 	return base == "application/json" || (strings.HasPrefix(base, "application/") && strings.HasSuffix(base, "+json"))
 }
 
-// quotedIf quotes a text that has the form expected in its place. It does not quote any other text,
-// because a producer may have put the payer token there.
+// quotedIf quotes a text that has the form expected in its place, and names what is around it. It does not
+// quote any other text, because a producer may have put the payer token there.
 func quotedIf(isForm func(string) bool, text string) string {
-	if isForm(text) {
-		return strconv.Quote(Printable(text, 64))
+	const (
+		wrappings = 4
+		longest   = 128
+	)
+	around := ""
+	for range wrappings {
+		if isForm(text) {
+			return strconv.Quote(Printable(text, 64)) + around
+		}
+		if len(text) > longest {
+			break
+		}
+		inner, how := unwrap(text)
+		if decoded, err := decodeBase64([]byte(strings.TrimRight(text, "="))); err == nil && isForm(string(decoded)) {
+			inner, how = string(decoded), "it is base64"
+		}
+		if how == "" {
+			break
+		}
+		text = inner
+		if around == "" {
+			around = ", but "
+		} else {
+			around += " and "
+		}
+		around += how
 	}
 	return "something else"
 }

@@ -46,7 +46,7 @@ func readTime(text string) (faults []string, ok bool) {
 	switch {
 	case text == "":
 		return []string{"it is empty"}, true
-	case fault != "" && len(text)%4 == 0 && len(text) <= 8 && !isUTF16([]byte(text)):
+	case fault != "" && len(text)%4 == 0 && len(text) <= 8 && wideEncoding([]byte(text)) == "":
 		return []string{fmt.Sprintf("it is %d bytes that are not text (a binary number?)", len(text))}, true
 	case fault != "":
 		return []string{fault}, true
@@ -362,7 +362,7 @@ func (t *timeReader) zone() {
 			for t.next().kind == '.' || t.next().text == "m" || t.next().text == "M" {
 				t.tokens = t.tokens[1:]
 			}
-		case token.kind == 'a' || token.kind == '[' || token.kind == '(':
+		case (token.kind == 'a' && (len(word) > 2 || !hasOffset && !hasZ)) || token.kind == '[' || token.kind == '(':
 			t.zoneName(hasOffset || hasZ)
 			hasName = true
 		default:
@@ -448,14 +448,19 @@ func parsesAsTime(text string) bool {
 
 // textFault returns why bytes are not plain text in UTF-8, or "".
 func textFault(text string) string {
-	zero := strings.IndexByte(text, 0)
-	switch at := notUTF8At([]byte(text)); {
-	case isUTF16([]byte(text)):
-		return fmt.Sprintf("it is UTF-16, not UTF-8 at byte %d", zero)
+	bytes := []byte(text)
+	zero, at := strings.IndexByte(text, 0), notUTF8At(bytes)
+	switch wide := wideEncoding(bytes); {
+	case wide != "" && (at < 0 || (zero >= 0 && zero < at)):
+		return fmt.Sprintf("it is %s, not UTF-8 at byte %d", wide, zero)
+	case wide != "":
+		return fmt.Sprintf("it is %s, not UTF-8 at byte %d", wide, at)
 	case at >= 0:
 		return fmt.Sprintf("it is not UTF-8 at byte %d (Latin-1, or not text at all?)", at)
 	case zero >= 0:
 		return fmt.Sprintf("it has a zero byte at byte %d (padding, or not text at all?)", zero)
+	case strings.HasPrefix(text, "\ufeff"):
+		return "it begins with a byte order mark"
 	}
 	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -169,6 +170,35 @@ func (m *maker) prefixes() {
 			prefix+"type", event.TypeReadyToCapture)
 		m.structured("headers of a bridge and our type in the header "+prefix, `{}`, "ce_type", problem,
 			otherHeaders(prefix+"type", event.TypeReadyToCapture)...)
+	}
+}
+
+// misspelled adds headers of which one has another key.
+func (m *maker) misspelled() {
+	const (
+		another = "missing: a header has its name in another spelling; it is "
+		bare    = "missing: a header has its name without the prefix; it is "
+	)
+	for key, problem := range map[string]string{
+		"ce-id": "missing: the headers have the HTTP prefix ce-", "ce-source": "missing: the headers have the HTTP prefix ce-",
+		"cloudEvents:specversion": "missing: the headers have the AMQP prefix cloudEvents:", "CE_SOURCE": "missing: the headers are in capitals",
+		"kafka_ce_type": "missing: the headers have a prefix of their own", "ce_ce_id": another + "ce_id", "ce_Type": another + "ce_type",
+		"ce_specVersion": another + "ce_specversion", "ce_spec_version": another + "ce_specversion", "ce_event_type": another + "ce_type",
+		"type": bare + "ce_type", "id": bare + "ce_id", "Source": bare + "ce_source", "x-type": bare + "ce_type",
+	} {
+		right := "ce_type"
+		for _, name := range []string{"ce_specversion", "ce_id", "ce_source"} {
+			if strings.HasSuffix(strings.ToLower(strings.ReplaceAll(key, "spec_", "spec")), name[len("ce_"):]) {
+				right = name
+			}
+		}
+		headers := required()
+		value := headers[slices.Index(headers, right)+1]
+		m.binary("the header "+key+" for "+right, []string{right}, []string{key, value}, strings.TrimPrefix(right, "ce_"), problem)
+	}
+	for _, key := range []string{"type", "ce_Type", "kafka_ce_type", "eventType"} {
+		m.structured("headers of a bridge and our type in the header "+key, `{}`, "ce_type", "is not the type in another header: ",
+			otherHeaders(key, event.TypeReadyToCapture)...)
 	}
 }
 

@@ -66,6 +66,7 @@ func Records(now time.Time, token string) []Record {
 	m.claims()
 	m.valuesThatClaim()
 	m.prefixes()
+	m.misspelled()
 	m.notEvents()
 	m.contradictions()
 	slices.SortFunc(m.records, func(a, b Record) int { return strings.Compare(a.Name, b.Name) })
@@ -94,7 +95,7 @@ func Large(now time.Time, token string, size int) []Record {
 	m.with("large: many members in the data, then a fault", `"amount":"700.50"`, distinctMembers(size)+`"amount":[]`, "data.amount",
 		"decimal string or a number")
 	m.with("large: one member again and again", `"id"`, fill(`"x":1,`)+`"id"`, "?", "twice")
-	m.structured("large: bytes", fill("\xff\xfd"), "", "not JSON")
+	m.structured("large: bytes", fill("\xff\xfd"), "", "not JSON: it is not UTF-8 at byte 0")
 	m.structured("large: deep objects of long names", strings.Repeat(`{"`+strings.Repeat("n", size/9000)+`":`, 9000), "?.?.?", "not JSON")
 	m.structured("large: white space alone", fill(" "), "", "not JSON")
 	m.structured("large: base64", fill("QUJD"), "", "not JSON")
