@@ -48,10 +48,12 @@ func hostileCorpus() []*hostileRecord {
 			fmt.Sprintf("sound-%d", ids), at, currency)}}
 	}
 	at := now.UTC().Format(time.RFC3339)
-	add(event.ParkWrongCurrency, sound("another currency", at, "BRL", "data.currency is BRL"))
-	add(event.ParkTooOld, sound("the first second", "1970-01-01T00:00:00Z", "MXN", "1970-01-01T00:00:00Z"))
-	add(event.ParkTimeInFuture, sound("the last year", "9999-12-31T23:59:59Z", "MXN", "still to come"))
-	add(event.ParkTimeInFuture, sound("after the last year", "9999-12-31T23:59:59-23:59", "MXN", "still to come"))
+	add(event.ParkWrongCurrency, sound("another currency", at, "BRL", "data.currency is BRL, and this account charges in MXN"))
+	add(event.ParkTooOld, sound("the first second", "1970-01-01T00:00:00Z", "MXN",
+		"time is 1970-01-01T00:00:00Z, more than CAPTURE_MAX_EVENT_AGE ("))
+	ahead := ", still to come: more than 2562047h0m0s ahead of the service's clock (" + now.UTC().Format("2006-")
+	add(event.ParkTimeInFuture, sound("the last year", "9999-12-31T23:59:59Z", "MXN", "time is 9999-12-31T23:59:59Z"+ahead))
+	add(event.ParkTimeInFuture, sound("after the last year", "9999-12-31T23:59:59-23:59", "MXN", "time is 10000-01-01T23:58:59Z"+ahead))
 	return all
 }
 

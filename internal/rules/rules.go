@@ -252,6 +252,10 @@ func Crowded(e *event.ReadyToCapture, limit int, now time.Time) *event.ParkInfo 
 }
 
 func ahead(e *event.ReadyToCapture, now time.Time) string {
-	return fmt.Sprintf("time is %s, still to come: %s ahead of the service's clock (%s)",
-		e.Time.UTC().Format(time.RFC3339), e.Time.Sub(now).Round(time.Second), now.UTC().Format(time.RFC3339))
+	distance, more := e.Time.Sub(now).Round(time.Second), ""
+	if distance == math.MaxInt64 { // because a duration is at most 292 years
+		distance, more = distance.Truncate(time.Hour), "more than "
+	}
+	return fmt.Sprintf("time is %s, still to come: %s%s ahead of the service's clock (%s)",
+		e.Time.UTC().Format(time.RFC3339), more, distance, now.UTC().Format(time.RFC3339))
 }
