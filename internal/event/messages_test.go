@@ -80,15 +80,18 @@ func TestTimeFaults(t *testing.T) {
 	}
 }
 
+// wrongMessage is a record, and the field and a part of the error for it.
+type wrongMessage struct {
+	m              event.Message
+	field, problem string
+}
+
 // TestMessagesNameTheCause has one record for each mistake that producers make.
 func TestMessagesNameTheCause(t *testing.T) {
 	t.Parallel()
 	ours := append(slices.Clone(required), "content-type", "application/json")
 	bridge := append(slices.Clone(required[:6]), "ce_type", "com.bridge.forwarded")
-	for name, tc := range map[string]struct {
-		m              event.Message
-		field, problem string
-	}{
+	for name, tc := range map[string]wrongMessage{
 		"structured, the attributes in the headers": {
 			valued(plainData, append(slices.Clone(required), "content-type", "application/cloudevents+json")...), "type",
 			"is missing: content-type says structured mode (application/cloudevents+json), but the attributes are in ce_* headers: set it to " +
@@ -163,7 +166,24 @@ func TestMessagesNameTheCause(t *testing.T) {
 			valued(plainData, "ce_type", `"order.ready_to_capture"`), "ce_type",
 			"is in quotes: send it as plain bytes (JSON header converter?)",
 		},
-		"a ce_type in base64": {valued(plainData, "ce_type", "b3JkZXIucmVhZHlfdG9fY2FwdHVyZQ=="), "ce_type", "is base64 of the type"},
+		"a ce_type in base64":     {valued(plainData, "ce_type", "b3JkZXIucmVhZHlfdG9fY2FwdHVyZQ=="), "ce_type", "is base64 of the type"},
+		"an event in binary mode": {valued(plain, ours...), "data.order_id", "is missing: the value is a whole event"},
+	} {
+		tc.m.Timestamp = recordTime
+		wantInvalid(t, name, tc.m, tc.field, tc.problem)
+	}
+	// A number may have an exponent, a text may not.
+	e, err := event.Decode(structuredMessage([]byte(with(t, plain, `"700.50"`, `1E+2`))))
+	if err != nil || e.Amount.String() != "100.00" {
+		t.Errorf("1E+2: %v, %v", e, err)
+	}
+}
+
+// TestMessagesNameWhatIsMisplaced has data where the event should be, values in text encodings, and what
+// stands beside a document.
+func TestMessagesNameWhatIsMisplaced(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]wrongMessage{
 		"an id for the data, called structured": {
 			valued(strings.Replace(plainData, "{", `{"id":17,`, 1),
 				append(slices.Clone(required), "content-type", "application/cloudevents+json")...),
@@ -196,21 +216,15 @@ func TestMessagesNameTheCause(t *testing.T) {
 			valued(plainData, "ce_specversion", `"0.3"`, "ce_id", "1", "ce_source", "/s", "ce_type", event.TypeReadyToCapture), "specversion",
 			`is "0.3", but it is in quotes: 1.0 is expected`,
 		},
-		"a list of arrays":        {valued("[1][2]"), "", "is a JSON array; an object is required"},
-		"CSV":                     {valued("1001,700.50,MXN"), "", "is not JSON: something follows its first JSON value, which ends at byte 4"},
-		"one text of RFC 7464":    {valued("\x1e" + plain + "\n"), "", "is not JSON: a separator of documents is before it"},
-		"Zstandard":               {valued("\x28\xb5\x2f\xfd\x04\x00"), "", "begins with the mark of Zstandard"},
-		"escapes of a URL":        {valued("%7B%22specversion%22%3A%221.0%22%7D"), "", "is not JSON: its quotes are escaped"},
-		"base64 of gzip":          {valued("H4sIAAAAAAAAA6tWKkktLlGyUlAqS8wpTVWqBQCZgS2eEAAAAA=="), "", "is not JSON, but base64 of gzip"},
-		"an event in binary mode": {valued(plain, ours...), "data.order_id", "is missing: the value is a whole event"},
+		"a list of arrays":     {valued("[1][2]"), "", "is a JSON array; an object is required"},
+		"CSV":                  {valued("1001,700.50,MXN"), "", "is not JSON: something follows its first JSON value, which ends at byte 4"},
+		"one text of RFC 7464": {valued("\x1e" + plain + "\n"), "", "is not JSON: a separator of documents is before it"},
+		"Zstandard":            {valued("\x28\xb5\x2f\xfd\x04\x00"), "", "begins with the mark of Zstandard"},
+		"escapes of a URL":     {valued("%7B%22specversion%22%3A%221.0%22%7D"), "", "is not JSON: its quotes are escaped"},
+		"base64 of gzip":       {valued("H4sIAAAAAAAAA6tWKkktLlGyUlAqS8wpTVWqBQCZgS2eEAAAAA=="), "", "is not JSON, but base64 of gzip"},
 	} {
 		tc.m.Timestamp = recordTime
 		wantInvalid(t, name, tc.m, tc.field, tc.problem)
-	}
-	// A number may have an exponent, a text may not.
-	e, err := event.Decode(structuredMessage([]byte(with(t, plain, `"700.50"`, `1E+2`))))
-	if err != nil || e.Amount.String() != "100.00" {
-		t.Errorf("1E+2: %v, %v", e, err)
 	}
 }
 

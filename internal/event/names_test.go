@@ -14,15 +14,31 @@ import (
 	"payment-capture/internal/secret"
 )
 
+// namedMessage is an invalid record, and the names in the error for it.
+type namedMessage struct {
+	m         event.Message
+	order, id string
+}
+
+func (tc namedMessage) check(t *testing.T, name string) {
+	t.Helper()
+	tc.m.Timestamp = recordTime
+	_, err := event.Decode(tc.m)
+	wrong, ok := errors.AsType[*event.InvalidError](err)
+	if !ok || wrong.OrderID != tc.order || wrong.ClaimedEventID != tc.id {
+		t.Errorf("%s: %+v, %v; want order %q, event %q", name, wrong, err, tc.order, tc.id)
+	}
+	if strings.Contains(fmt.Sprintf("%+v %v", wrong, err), planted[:12]) {
+		t.Errorf("%s: the error contains the payer token: %+v", name, wrong)
+	}
+}
+
 // TestInvalidRecordsNameTheirOrder checks the order id and the event id of invalid
 // records.
 func TestInvalidRecordsNameTheirOrder(t *testing.T) {
 	t.Parallel()
 	wide := base64.StdEncoding.EncodeToString([]byte(plain))
-	for name, tc := range map[string]struct {
-		m         event.Message
-		order, id string
-	}{
+	for name, tc := range map[string]namedMessage{
 		"a fault in the data":      {structuredMessage([]byte(with(t, plain, "700.50", "seven"))), "order-1001", "evt-1"},
 		"a fault in the envelope":  {structuredMessage([]byte(with(t, plain, "2026-11-23T10:00:00Z", "today"))), "order-1001", "evt-1"},
 		"binary mode":              {binaryMessage(append(slices.Clone(required), "ce_time", "today")...), "order-1001", "evt-1"},
@@ -52,27 +68,6 @@ func TestInvalidRecordsNameTheirOrder(t *testing.T) {
 		"a JSON text in a string":   {event.Message{Value: []byte(quoted(plain))}, "order-1001", "evt-1"},
 		"a byte order mark":         {event.Message{Value: []byte("\ufeff" + plain)}, "order-1001", "evt-1"},
 		"no JSON":                   {event.Message{Value: []byte("order-1001")}, "", ""},
-		"HTTP's headers":            {valued(plainData, "ce-type", event.TypeReadyToCapture, "ce-id", "evt-9"), "order-1001", "evt-9"},
-		"AMQP's headers": {valued(plainData, "cloudEvents:type", event.TypeReadyToCapture, "cloudEvents:id", "evt-9"),
-			"order-1001", "evt-9"},
-		"headers without prefix":  {valued(plainData, "type", event.TypeReadyToCapture, "id", "evt-9"), "order-1001", "evt-9"},
-		"an id of something else": {valued(plainData, "id", "9"), "order-1001", ""},
-		"ids under two keys":      {valued(plainData, "ce-type", event.TypeReadyToCapture, "ce-id", "evt-9", "CE_ID", "evt-8"), "order-1001", ""},
-		"one id under two keys":   {valued(plainData, "ce-id", "evt-9", "CE_ID", "evt-9"), "order-1001", "evt-9"},
-		"ce_id and another key":   {valued(plainData, append(slices.Clone(required[:6]), "ce-id", "evt-9")...), "order-1001", "evt-1"},
-		"the token in ce-id":      {valued(plainData, "ce-type", event.TypeReadyToCapture, "ce-id", planted), "order-1001", ""},
-		"an id of the data, called structured": {
-			valued(strings.Replace(plainData, "{", `{"id":"abc",`, 1),
-				append(slices.Clone(required), "content-type", "application/cloudevents+json")...),
-			"order-1001", "evt-1",
-		},
-		"an id of the data": {event.Message{Value: []byte(strings.Replace(plainData, "{", `{"id":"abc",`, 1))}, "order-1001", ""},
-		"an id of the payer": {
-			structuredMessage([]byte(with(t, with(t, plain, `"id":"evt-1",`, ""), `{"token"`, `{"id":"p","token"`))), "order-1001", "",
-		},
-		"an event with its data beside": {
-			event.Message{Value: []byte(strings.Replace(plainData, "{", `{"specversion":"1.0","id":"evt-7","type":"x",`, 1))}, "order-1001", "evt-7",
-		},
 		"headers of a bridge": {valued(plain,
 			append(slices.Clone(required[:2]), "ce_id", "b-1", "ce_source", "/b", "ce_type", "com.bridge")...), "order-1001", "b-1"},
 		"two ids in the headers":    {binaryMessage(append(slices.Clone(required), "ce_id", "evt-2")...), "order-1001", ""},
@@ -100,15 +95,38 @@ func TestInvalidRecordsNameTheirOrder(t *testing.T) {
 			"evt-1",
 		},
 	} {
-		tc.m.Timestamp = recordTime
-		_, err := event.Decode(tc.m)
-		wrong, ok := errors.AsType[*event.InvalidError](err)
-		if !ok || wrong.OrderID != tc.order || wrong.ClaimedEventID != tc.id {
-			t.Errorf("%s: %+v, %v; want order %q, event %q", name, wrong, err, tc.order, tc.id)
-		}
-		if strings.Contains(fmt.Sprintf("%+v %v", wrong, err), planted[:12]) {
-			t.Errorf("%s: the error contains the payer token: %+v", name, wrong)
-		}
+		tc.check(t, name)
+	}
+}
+
+// TestInvalidRecordsNameTheIDInOtherHeaders checks that the event id is read from headers under other
+// keys, and not from an id that is another thing's.
+func TestInvalidRecordsNameTheIDInOtherHeaders(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]namedMessage{
+		"HTTP's headers": {valued(plainData, "ce-type", event.TypeReadyToCapture, "ce-id", "evt-9"), "order-1001", "evt-9"},
+		"AMQP's headers": {valued(plainData, "cloudEvents:type", event.TypeReadyToCapture, "cloudEvents:id", "evt-9"),
+			"order-1001", "evt-9"},
+		"headers without prefix":  {valued(plainData, "type", event.TypeReadyToCapture, "id", "evt-9"), "order-1001", "evt-9"},
+		"an id of something else": {valued(plainData, "id", "9"), "order-1001", ""},
+		"ids under two keys":      {valued(plainData, "ce-type", event.TypeReadyToCapture, "ce-id", "evt-9", "CE_ID", "evt-8"), "order-1001", ""},
+		"one id under two keys":   {valued(plainData, "ce-id", "evt-9", "CE_ID", "evt-9"), "order-1001", "evt-9"},
+		"ce_id and another key":   {valued(plainData, append(slices.Clone(required[:6]), "ce-id", "evt-9")...), "order-1001", "evt-1"},
+		"the token in ce-id":      {valued(plainData, "ce-type", event.TypeReadyToCapture, "ce-id", planted), "order-1001", ""},
+		"an id of the data, called structured": {
+			valued(strings.Replace(plainData, "{", `{"id":"abc",`, 1),
+				append(slices.Clone(required), "content-type", "application/cloudevents+json")...),
+			"order-1001", "evt-1",
+		},
+		"an id of the data": {event.Message{Value: []byte(strings.Replace(plainData, "{", `{"id":"abc",`, 1))}, "order-1001", ""},
+		"an id of the payer": {
+			structuredMessage([]byte(with(t, with(t, plain, `"id":"evt-1",`, ""), `{"token"`, `{"id":"p","token"`))), "order-1001", "",
+		},
+		"an event with its data beside": {
+			event.Message{Value: []byte(strings.Replace(plainData, "{", `{"specversion":"1.0","id":"evt-7","type":"x",`, 1))}, "order-1001", "evt-7",
+		},
+	} {
+		tc.check(t, name)
 	}
 }
 

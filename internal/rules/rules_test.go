@@ -115,4 +115,8 @@ func TestTimesAheadNameTheDistanceAndTheClock(t *testing.T) {
 			t.Errorf("%+v; want a detail that begins with %q", info, want)
 		}
 	}
+	e.Time = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+	if detail := rules.Crowded(e, 7, now).Detail; !strings.Contains(detail, "still to come: more than 2562047h0m0s ahead") {
+		t.Error(detail)
+	}
 }
