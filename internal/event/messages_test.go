@@ -216,12 +216,14 @@ func TestMessagesNameWhatIsMisplaced(t *testing.T) {
 			valued(plainData, "ce_specversion", `"0.3"`, "ce_id", "1", "ce_source", "/s", "ce_type", event.TypeReadyToCapture), "specversion",
 			`is "0.3", but it is in quotes: 1.0 is expected`,
 		},
-		"a list of arrays":     {valued("[1][2]"), "", "is a JSON array; an object is required"},
-		"CSV":                  {valued("1001,700.50,MXN"), "", "is not JSON: something follows its first JSON value, which ends at byte 4"},
-		"one text of RFC 7464": {valued("\x1e" + plain + "\n"), "", "is not JSON: a separator of documents is before it"},
-		"Zstandard":            {valued("\x28\xb5\x2f\xfd\x04\x00"), "", "begins with the mark of Zstandard"},
-		"escapes of a URL":     {valued("%7B%22specversion%22%3A%221.0%22%7D"), "", "is not JSON: its quotes are escaped"},
-		"base64 of gzip":       {valued("H4sIAAAAAAAAA6tWKkktLlGyUlAqS8wpTVWqBQCZgS2eEAAAAA=="), "", "is not JSON, but base64 of gzip"},
+		"a list of arrays":        {valued("[1][2]"), "", "is a JSON array; an object is required"},
+		"CSV":                     {valued("1001,700.50,MXN"), "", "is not JSON: something follows its first JSON value, which ends at byte 4"},
+		"one text of RFC 7464":    {valued("\x1e" + plain + "\n"), "", "is not JSON: a separator of documents is before it"},
+		"hexadecimal with colons": {valued("7b:22:69:64:22:3a:31:7d"), "", "is not JSON, but hexadecimal of JSON"},
+		"a word in hexadecimal":   {valued("7b is a flat"), "", "is not JSON: something follows its first JSON value"},
+		"Zstandard":               {valued("\x28\xb5\x2f\xfd\x04\x00"), "", "begins with the mark of Zstandard"},
+		"escapes of a URL":        {valued("%7B%22specversion%22%3A%221.0%22%7D"), "", "is not JSON: its quotes are escaped"},
+		"base64 of gzip":          {valued("H4sIAAAAAAAAA6tWKkktLlGyUlAqS8wpTVWqBQCZgS2eEAAAAA=="), "", "is not JSON, but base64 of gzip"},
 	} {
 		tc.m.Timestamp = recordTime
 		wantInvalid(t, name, tc.m, tc.field, tc.problem)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -139,7 +140,7 @@ func encodingOfJSON(value []byte) string {
 	isJSON := func(decoded []byte) bool {
 		object, ok := bytes.CutPrefix(bytes.TrimSpace(decoded), []byte("{"))
 		object = bytes.TrimSpace(object)
-		return ok && (len(object) == 0 || object[0] == '"' || object[0] == '}' || object[0] == '\\')
+		return ok && len(object) > 0 && (object[0] == '"' || object[0] == '}' || object[0] == '\\')
 	}
 	switch isPlain := isJSON(begin) && !bytes.HasPrefix(begin, []byte(`{\`)); {
 	case isPlain && begin[0] == value[0]:
@@ -147,18 +148,11 @@ func encodingOfJSON(value []byte) string {
 	case isPlain:
 		return quotedJSON
 	}
-	digits := bytes.TrimPrefix(bytes.TrimPrefix(begin, []byte(`\x`)), []byte("0x"))
-	if end := bytes.IndexFunc(digits, notHex); end >= 0 {
-		digits = digits[:end]
-	}
-	if decoded, _ := hex.AppendDecode(nil, digits[:len(digits)&^1]); isJSON(decoded) {
+	// The decoders return what they have decoded before a fault.
+	if decoded, _ := hex.AppendDecode(nil, hexMarks.ReplaceAll(begin, nil)); isJSON(decoded) {
 		return "hexadecimal of JSON"
 	}
-	digits = begin
-	if end := bytes.IndexFunc(digits, notBase64); end >= 0 {
-		digits = digits[:end]
-	}
-	switch decoded, _ := decodeBase64(digits[:len(digits)&^3]); {
+	switch decoded, _ := decodeBase64(begin[:len(begin)&^3]); {
 	case isJSON(decoded):
 		return "base64 of JSON"
 	case bytes.HasPrefix(decoded, []byte("\x1f\x8b\x08")):
@@ -170,6 +164,9 @@ func encodingOfJSON(value []byte) string {
 	}
 	return ""
 }
+
+// hexMarks matches what may stand before or between hexadecimal digits.
+var hexMarks = regexp.MustCompile(`0x|\\x|[-:, ]`)
 
 // wideEncoding returns UTF-16 or UTF-32 if a value begins with its byte order mark, or like ASCII in it,
 // else "".
