@@ -142,7 +142,7 @@ func scenarios() []scenario {
 
 func runAll(t *testing.T, in func(t *testing.T, s scenario)) {
 	t.Helper()
-	for _, s := range slices.Concat(scenarios(), possibleOrderScenarios(), refusalScenarios()) {
+	for _, s := range slices.Concat(scenarios(), partitionerScenarios(), possibleOrderScenarios(), refusalScenarios()) {
 		t.Run(s.name, func(t *testing.T) { in(t, s) })
 	}
 }
