@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -39,7 +38,7 @@ func newTopics() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be done")
 	cmd.Flags().Int32Var(&partitions, "partitions", 0,
-		"partitions of each topic; 0: create as many as the input topic has, or 6, and accept any number of existing topics")
+		"partitions of each topic; 0: create 6, and accept any number of existing topics")
 	cmd.Flags().Int16Var(&replication, "replication-factor", 0,
 		"replicas of each topic; 0: create as many as there are brokers, up to 3, and accept any number of existing topics")
 	return cmd
@@ -92,21 +91,8 @@ func ledgerSettings(conf map[string]string) {
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// defaultPartitions is the number of partitions if there is no input topic yet.
+// defaultPartitions is the number of partitions of a topic that is created.
 const defaultPartitions = 6
-
-// inputPartitions returns the number of partitions of the input topic, which the
-// ledger should not have less of.
-func inputPartitions(ctx context.Context, admin *kadm.Client, topic string) (int32, error) {
-	details, err := admin.ListTopics(ctx, topic)
-	if err != nil {
-		return 0, fmt.Errorf("describe topic %q: %w", topic, err)
-	}
-	if !details.Has(topic) {
-		return defaultPartitions, nil
-	}
-	return int32(len(details[topic].Partitions)), nil //nolint:gosec // G115: a broker counts them in 32 bits
-}
 
 func ensureTopics(cmd *cobra.Command, c config.Config, dryRun bool, partitions int32, replication int16) error {
 	conf, err := app.KafkaConfig(c, newLogger(c, cmd.ErrOrStderr()), nil)
@@ -121,9 +107,7 @@ func ensureTopics(cmd *cobra.Command, c config.Config, dryRun bool, partitions i
 	admin := kadm.NewClient(client)
 	anyPartitions, anyReplication := partitions == 0, replication == 0
 	if anyPartitions {
-		if partitions, err = inputPartitions(cmd.Context(), admin, c.TopicInput); err != nil {
-			return err
-		}
+		partitions = defaultPartitions
 	}
 	if anyReplication {
 		brokers, err := admin.ListBrokers(cmd.Context())

@@ -104,6 +104,10 @@ func newWorld(t *testing.T, broker *kafkatest.Broker, partitions int32, simConf 
 			t.Fatal(r.Err)
 		}
 	}
+	w.eventually("the topics exist", func() bool {
+		topics, err := w.admin.ListTopics(t.Context(), w.topics.input, w.topics.captured, w.topics.rejected, w.topics.parked, w.topics.ledger)
+		return err == nil && topics.Error() == nil && len(topics) == 5
+	})
 	return w
 }
 

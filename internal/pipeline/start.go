@@ -59,11 +59,6 @@ func (p *Pipeline) prepare(ctx context.Context) error {
 				kafka.ErrUnfit, name, info[name].MaxMessageBytes, minOutcomeBytes)
 		}
 	}
-	if have, want := info[topics.Ledger].Partitions, info[topics.Input].Partitions; have < want {
-		// Two instances that handle copies of one event at once then share its attempt.
-		p.conf.Log.WarnContext(ctx, "ledger has fewer partitions than the input",
-			slog.String("topic", topics.Ledger), slog.Int("partitions", have), slog.Int("input_partitions", want))
-	}
 	limits := make(map[string]int32)
 	for name, topic := range info {
 		limits[name] = topic.MaxMessageBytes

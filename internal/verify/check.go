@@ -273,14 +273,12 @@ func (e *eventCheck) checkRepetition(captured bool) {
 		}
 		return o.fresh
 	})
-	copies, lanes := 0, 0
+	copies := 0
 	for _, c := range e.contents {
 		copies += c.copies
-		lanes = max(lanes, len(c.partitions))
 	}
 	switch {
-	// Copies in different partitions may be processed at the same time.
-	case late > 1 && late > lanes:
+	case late > 1:
 		e.found(DoubledOutcome, e.names(e.where()), "%d outcomes that are not marked as replayed", unmarked)
 	case fresh > 1 && fresh > copies && e.input.since(e.main.At):
 		e.found(DoubledOutcome, e.names(e.where()),

@@ -42,12 +42,6 @@ func TestNoFalseDifferences(t *testing.T) {
 			w.process(w.send(order{id: "e1"}), event.TypeCaptured)
 			w.send(order{id: "e1"})
 		}},
-		"copies in two partitions, handled at once": {plant: func(w *world) {
-			s := w.send(order{id: "e1"})
-			w.send(order{id: "e1", partition: 1})
-			o := w.process(s, event.TypeCaptured)
-			w.publish(o)
-		}},
 		"binary outcomes": {plant: func(w *world) {
 			s := w.send(order{id: "e1"})
 			o := outcomeOf(s.event, event.TypeCaptured)

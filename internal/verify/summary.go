@@ -25,7 +25,7 @@ type Summary struct {
 	warnings map[Kind]bool
 
 	// Of the events within the range: outcomes that are there again, and why.
-	repeated int64 // unmarked: before the ledger's time, or of copies handled at once
+	repeated int64 // unmarked: before the ledger's time, or parked records of copies handled at once
 	replayed int64 // marked
 	// Not checked.
 	outOfRange   int64 // events

@@ -97,6 +97,11 @@ func TestFaultsOfOutcomes(t *testing.T) {
 			w.send(order{id: "e1"})
 			w.publish(w.process(s, event.TypeCaptured))
 		}, []want{{verify.DoubledOutcome, "e1"}}, []string{"2 outcomes"}},
+		"doubled, and a copy of the record in another partition": {func(w *world) {
+			s := w.send(order{id: "e1"})
+			w.send(order{id: "e1", partition: 1})
+			w.publish(w.process(s, event.TypeCaptured))
+		}, []want{{verify.DoubledOutcome, "e1"}}, []string{"2 outcomes"}},
 		"doubled rejection": {func(w *world) {
 			w.publish(w.process(w.send(order{id: "e1"}), event.TypeRejected))
 		}, []want{{verify.DoubledOutcome, "e1"}}, []string{"2 outcomes"}},
