@@ -47,7 +47,7 @@ func (o *owner) crowd(pt *partition, records []polledRecord) {
 			continue
 		}
 		if n++; n > maxWaiting || bytes+r.memory() > maxWaitingBytes {
-			r.ahead, r.crowded, r.suspicious = false, maxWaiting, rules.Crowded(r.event, maxWaiting)
+			r.ahead, r.crowded, r.suspicious = false, maxWaiting, rules.Crowded(r.event, maxWaiting, time.Now())
 			continue
 		}
 		bytes += r.memory()
