@@ -108,16 +108,23 @@ func offline(t testing.TB, fs vfs.FS, dir string) (*Ledger, *applier) {
 	if err := l.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := l.store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { closeStore(t, l) })
 	if err := l.resetClaims(l.store); err != nil {
 		t.Fatal(err)
 	}
 	l.availability.restored()
 	return l, newApplier(l, l.store, nil)
+}
+
+func closeStore(t testing.TB, l *Ledger) {
+	t.Helper()
+	if l.store == nil {
+		return
+	}
+	if err := l.store.Close(); err != nil {
+		t.Error(err)
+	}
+	l.store = nil
 }
 
 // fetched returns records as one fetch has them.
