@@ -84,67 +84,55 @@ func (h *harness) ledgerEnds() []int64 {
 	return ends
 }
 
-// checkAttempts checks that before each call the ledger had an attempt that was not
-// withdrawn, or a decision.
+// checkAttempts checks that before each call the ledger had an open attempt on the
+// event, or a decision.
 func (h *harness) checkAttempts() {
-	byID := make(map[string][]ledgerEntry)
-	for _, e := range h.entries {
-		byID[e.id] = append(byID[e.id], e)
-	}
-	shared := h.shareLedgerPartition()
+	byID := h.entriesByID()
 	for _, c := range h.trace.posts() {
-		if !attemptKnown(byID[c.key], c.ends, shared[c.key]) {
+		if !attemptKnown(byID[c.key], c.ends) {
 			h.violate("ledger: %[2]s called for event %[1]s at %[3]s without an attempt in the ledger", c.key, c.p.name, c.at.Sub(h.began))
 		}
 	}
 }
 
-// shareLedgerPartition returns the events with copies in several input partitions
-// that have the same ledger partition.
-func (h *harness) shareLedgerPartition() map[string]bool {
-	ledgers := int32(len(h.ledgerEnds()))
-	shared := make(map[string]bool)
-	in := make(map[string]map[int32]int32) // by event and ledger partition, the input partition
-	for _, s := range h.sent {
-		if in[s.id] == nil {
-			in[s.id] = make(map[int32]int32)
-		}
-		if before, seen := in[s.id][s.partition%ledgers]; seen && before != s.partition {
-			shared[s.id] = true
-		}
-		in[s.id][s.partition%ledgers] = s.partition
+func (h *harness) entriesByID() map[string][]ledgerEntry {
+	byID := make(map[string][]ledgerEntry)
+	for _, e := range h.entries {
+		byID[e.id] = append(byID[e.id], e)
 	}
-	return shared
+	return byID
 }
 
 // attemptKnown reports whether the ledger knew of an event when it had these ends.
-//
-// An attempt that another instance has withdrawn still counts, because this is a
-// known limit (docs/testing.md): the previous owner of the event may withdraw late,
-// and so may an instance with a copy in another partition, if both partitions share
-// one of the ledger.
-func attemptKnown(entries []ledgerEntry, ends []int64, shared bool) bool {
-	open := make(map[int32]bool)
-	last := make(map[int32]time.Time)
-	for _, e := range entries { // in order within a partition
+func attemptKnown(entries []ledgerEntry, ends []int64) bool {
+	var before []ledgerEntry
+	for _, e := range entries {
 		if int(e.at.partition) >= len(ends) || e.at.offset >= ends[e.at.partition] {
 			continue
 		}
-		switch {
-		case e.kind == ledgerentry.KindDecision:
-			return true
-		case !e.gone:
-			open[e.at.partition], last[e.at.partition] = true, e.written
-		case *knownLimits || (!shared && !e.written.Before(last[e.at.partition])):
-			open[e.at.partition] = false
-		}
-	}
-	for _, isOpen := range open {
-		if isOpen {
+		if e.kind == ledgerentry.KindDecision {
 			return true
 		}
+		before = append(before, e)
 	}
-	return false
+	return len(openAttempts(before)) > 0
+}
+
+// openAttempts returns the attempts that were neither withdrawn by their owner nor
+// followed by a decision in their partition.
+func openAttempts(entries []ledgerEntry) (open []ledgerEntry) {
+	for _, e := range entries { // in order within a partition
+		open = slices.DeleteFunc(open, func(a ledgerEntry) bool {
+			if e.kind == ledgerentry.KindDecision {
+				return !e.gone && a.at.partition == e.at.partition
+			}
+			return a.owner == e.owner
+		})
+		if e.kind == ledgerentry.KindAttempt && !e.gone {
+			open = append(open, e)
+		}
+	}
+	return open
 }
 
 // checkNoRepeatedCalls checks that the second phase makes no call for an event that
@@ -162,12 +150,9 @@ func (h *harness) checkNoRepeatedCalls() {
 }
 
 // checkLedger checks that at the end the ledger and the published decisions agree for
-// each event, and that the attempt of a decided event is closed.
+// each event, and that no attempt is open.
 func (h *harness) checkLedger() {
-	byID := make(map[string][]ledgerEntry)
-	for _, e := range h.entries {
-		byID[e.id] = append(byID[e.id], e)
-	}
+	byID := h.entriesByID()
 	words := make(map[string][]decision)
 	at := make(map[position]*sentRecord)
 	for _, s := range h.sent {
@@ -185,18 +170,14 @@ func (h *harness) checkLedger() {
 			h.violate("ledger: event %s has the decision %s, which the ledger does not have", id, got[0])
 		}
 	}
-	shared := h.shareLedgerPartition()
 	for id, entries := range byID {
-		for i, e := range entries {
-			if e.decision == nil {
-				continue
-			}
-			if !slices.ContainsFunc(words[id], e.agreesWith) {
+		for _, e := range entries {
+			if e.decision != nil && !slices.ContainsFunc(words[id], e.agreesWith) {
 				h.violate("ledger: the decision on event %s at %d@%d differs from the published ones: %v", id, e.at.partition, e.at.offset, words[id])
 			}
-			if !shared[id] && leftOpen(entries[:i], entries[i+1:], e.at.partition) {
-				h.violate("ledger: event %s is decided at %d@%d but its attempt is open", id, e.at.partition, e.at.offset)
-			}
+		}
+		for _, e := range openAttempts(entries) {
+			h.violate("ledger: the attempt on event %s at %d@%d stays open", id, e.at.partition, e.at.offset)
 		}
 	}
 }
@@ -209,18 +190,4 @@ func (e ledgerEntry) agreesWith(v decision) bool {
 	}
 	return v.kind == map[string]string{event.TypeCaptured: topicCaptured, event.TypeRejected: topicRejected}[d.Outcome.Type] &&
 		v.paymentID == d.Outcome.PaymentID && v.reason == d.Outcome.Reason
-}
-
-// leftOpen reports whether an attempt before a decision in its partition was not
-// deleted with the decision or later.
-func leftOpen(before, after []ledgerEntry, partition int32) bool {
-	open := false
-	for _, e := range before {
-		if e.kind == ledgerentry.KindAttempt && e.at.partition == partition {
-			open = !e.gone
-		}
-	}
-	return open && !slices.ContainsFunc(after, func(e ledgerEntry) bool {
-		return e.kind == ledgerentry.KindAttempt && e.at.partition == partition && e.gone
-	})
 }

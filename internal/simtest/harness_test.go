@@ -72,7 +72,6 @@ type harness struct {
 	stacks     string // of a run that is stuck
 	decisions  []decision
 	entries    []ledgerEntry
-	atOnce     int // events that two instances decided at once
 }
 
 // run carries out a plan in a bubble of its own.

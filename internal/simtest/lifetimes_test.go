@@ -131,7 +131,7 @@ func (g *generator) processFault(kill bool) fault {
 			o.nth = g.between(1, 4)
 		}
 	}
-	if o.effect == late && o.step == step(kmsg.OffsetCommit) && !*knownLimits {
+	if o.effect == late && o.step == step(kmsg.OffsetCommit) {
 		// The first one may commit the start offsets before the group has a
 		// member, so that nothing fences it.
 		o.nth = max(o.nth, 2)

@@ -11,10 +11,10 @@ import (
 
 // result is what one run adds to the totals.
 type result struct {
-	stuck, kills, idleKills, faults, calls, charges, exits, atOnce int
-	virtual                                                        time.Duration
-	violations                                                     []string
-	report                                                         string // of a failed run
+	stuck, kills, idleKills, faults, calls, charges, exits int
+	virtual                                                time.Duration
+	violations                                             []string
+	report                                                 string // of a failed run
 }
 
 // stacks returns the stacks of the goroutines in bubbles.
@@ -31,7 +31,7 @@ func stacks() string {
 
 func (h *harness) result() result {
 	r := result{
-		kills: h.kills, idleKills: h.idleKills, violations: h.violations, exits: len(h.exits), atOnce: h.atOnce,
+		kills: h.kills, idleKills: h.idleKills, violations: h.violations, exits: len(h.exits),
 		faults: h.losses + h.plan.apiFaults + len(h.plan.broker) + len(h.plan.fences), virtual: h.lasted,
 	}
 	if h.groupStuck.Load() {

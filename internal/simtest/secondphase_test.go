@@ -26,7 +26,7 @@ const lateCallLimit = 5 * time.Second
 func (h *harness) runSecondPhase(ctx context.Context) {
 	a := h.plan.second
 	h.endFirstPhase()
-	a.recreateLedger = a.recreateLedger && (*knownLimits || h.everyPartitionCommitted())
+	a.recreateLedger = a.recreateLedger && h.everyPartitionCommitted()
 	h.annotate(nil, "SECOND PHASE: "+a.String())
 	time.Sleep(a.down)
 	if a.forgetKeys || a.recreateLedger {

@@ -27,15 +27,14 @@ import (
 )
 
 var (
-	runs        = flag.Int("runs", 40, "how many runs to make")
-	seed        = flag.Uint64("seed", 1, "seed of the plans")
-	only        = flag.Int("index", -1, "make only the run with this number")
-	repeat      = flag.Int("repeat", 1, "how often to repeat each run, each time with another order of goroutines")
-	stopFirst   = flag.Bool("stop", false, "stop at the first violation")
-	show        = flag.Bool("show", false, "also print the plans of runs without a violation")
-	reports     = flag.Int("reports", 3, "how many failed runs to print in full")
-	knownLimits = flag.Bool("known-limits", false, "also generate the faults that the service is known not to withstand: docs/testing.md")
-	profile     = flag.String("profile", "", "write a CPU profile to this file")
+	runs      = flag.Int("runs", 40, "how many runs to make")
+	seed      = flag.Uint64("seed", 1, "seed of the plans")
+	only      = flag.Int("index", -1, "make only the run with this number")
+	repeat    = flag.Int("repeat", 1, "how often to repeat each run, each time with another order of goroutines")
+	stopFirst = flag.Bool("stop", false, "stop at the first violation")
+	show      = flag.Bool("show", false, "also print the plans of runs without a violation")
+	reports   = flag.Int("reports", 3, "how many failed runs to print in full")
+	profile   = flag.String("profile", "", "write a CPU profile to this file")
 )
 
 // totals counts all runs.
@@ -75,9 +74,9 @@ func TestMain(m *testing.M) {
 func (t *totals) print() {
 	n := time.Duration(t.runs)
 	fmt.Printf("%s on %d cores; each run %s of processor time, %s of virtual time; %d kills at rest, %d unexpected exits, "+
-		"%d events decided by two instances at once; %d more runs in which the fake broker's group was stuck\n",
+		"%d more runs in which the fake broker's group was stuck\n",
 		time.Since(t.began).Round(time.Second), runtime.GOMAXPROCS(0), (processorTime() / n).Round(100*time.Microsecond),
-		(t.sum.virtual / n).Round(time.Millisecond), t.sum.idleKills, t.sum.exits, t.sum.atOnce, t.sum.stuck)
+		(t.sum.virtual / n).Round(time.Millisecond), t.sum.idleKills, t.sum.exits, t.sum.stuck)
 	fmt.Printf("runs %d, kills %d, faults %d, calls %d, charges %d, violations %d\n",
 		t.runs, t.sum.kills, t.sum.faults, t.sum.calls, t.sum.charges, t.failed)
 }
@@ -159,7 +158,7 @@ func (t *totals) count(r result) int {
 	}
 	s.kills, s.idleKills, s.faults = s.kills+r.kills, s.idleKills+r.idleKills, s.faults+r.faults
 	s.calls, s.charges, s.virtual = s.calls+r.calls, s.charges+r.charges, s.virtual+r.virtual
-	s.exits, s.atOnce = s.exits+r.exits, s.atOnce+r.atOnce
+	s.exits += r.exits
 	if len(r.violations) > 0 {
 		t.failed++
 	}
