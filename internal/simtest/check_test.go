@@ -115,7 +115,11 @@ func (h *harness) checkOrder() {
 			first[p.key] = i
 		}
 	}
-	before := make(map[string]*plannedEvent)
+	type queue struct {
+		order     string
+		partition int32
+	}
+	before := make(map[queue]*plannedEvent)
 	seen := make(map[*plannedEvent]bool)
 	for _, s := range h.sent {
 		e := s.event
@@ -123,10 +127,11 @@ func (h *harness) checkOrder() {
 			continue
 		}
 		seen[e] = true
-		if b := before[e.order]; b != nil && first[b.id] > first[e.id] {
+		q := queue{e.order, s.partition}
+		if b := before[q]; b != nil && first[b.id] > first[e.id] {
 			h.violate("order: the call for event %s of order %s precedes the one for %s, whose offset is lower", e.id, e.order, b.id)
 		}
-		before[e.order] = e
+		before[q] = e
 	}
 }
 

@@ -229,6 +229,10 @@ func (h *harness) mayBeParked(j *eventDecisions, v decision, captured []*eventDe
 	case "parked reference_already_captured", "parked possible_duplicate":
 		return (h.plan.oncePer == config.OncePerReference) == (v.reason == string(event.ParkReferenceCaptured)) &&
 			slices.ContainsFunc(captured, func(other *eventDecisions) bool { return h.duplicates(j, other) })
+	case "parked competing_attempt":
+		return slices.ContainsFunc(h.plan.abandoned, func(e *plannedEvent) bool {
+			return h.duplicates(j, &eventDecisions{id: e.id, event: e}) && e.order == j.event.order
+		})
 	}
 	return false
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 	ledgerentry "payment-capture/internal/ledger/entry"
 )
 
@@ -68,11 +69,7 @@ func (e *plannedEvent) recordID(r *kgo.Record) string {
 	if e.kind != invalidKind && !e.conflicts {
 		return e.id
 	}
-	m := event.Message{Key: r.Key, Value: r.Value, Timestamp: r.Timestamp}
-	for _, header := range r.Headers {
-		m.Headers = append(m.Headers, event.Header{Key: header.Key, Value: header.Value})
-	}
-	return event.RecordID(m)
+	return event.RecordID(kafka.MessageOf(r))
 }
 
 // ledgerEnds returns the end offsets of the ledger's partitions.

@@ -5,6 +5,7 @@ package simtest
 import (
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"slices"
 	"time"
@@ -133,11 +134,20 @@ func (g *generator) event(kind string) *plannedEvent {
 	return e
 }
 
-// orderOf puts events of one order into one partition.
+// orderOf puts the events that one producer sends of an order into one partition.
 func (g *generator) orderOf(e *plannedEvent) {
-	n := 0
-	_, _ = fmt.Sscanf(e.order, "o%d", &n) // as written above
-	e.home = int32(n) % g.p.partitions
+	e.crc32 = g.p.twoPartitioners && g.chance(40)
+	e.home = partitionOf(e.order, e.crc32, g.p.partitions)
+}
+
+// partitionOf returns the partition of an order's key: by murmur2 as Java's clients
+// choose it, or by CRC32 as librdkafka does.
+func partitionOf(order string, useCRC32 bool, partitions int32) int32 {
+	if useCRC32 {
+		return int32(crc32.ChecksumIEEE([]byte(order)) % uint32(partitions))
+	}
+	murmur2 := kgo.StickyKeyPartitioner(nil).ForTopic(topicInput)
+	return int32(murmur2.Partition(&kgo.Record{Key: []byte(order)}, int(partitions)))
 }
 
 // spoil makes an event invalid.
@@ -237,7 +247,8 @@ func (g *generator) twins() []*sentRecord {
 // an id per delivery.
 func (g *generator) duplicates() []*sentRecord {
 	first, second := g.event(plainKind), g.event(plainKind)
-	second.order, second.amount, second.token, second.home = first.order, first.amount, first.token, first.home
+	second.order, second.amount, second.token = first.order, first.amount, first.token
+	second.home = partitionOf(second.order, second.crc32, g.p.partitions)
 	return append(g.sends(first), g.sends(second)...)
 }
 
@@ -249,17 +260,9 @@ func (e *plannedEvent) samePayment(other *plannedEvent) bool {
 // duplicateWindow is longer than a run.
 const duplicateWindow = 1000 * time.Hour
 
-// movable reports whether copies of the event may be in other partitions. Two
-// instances may handle them at once, and would decide differently if the decision
-// depended on the result of a single call.
-func (e *plannedEvent) movable() bool {
-	switch e.kind {
-	case plainKind, declinedKind, poorKind, faultyKind, inProcessKind, invalidKind,
-		otherTypeKind, otherAccountKind, currencyKind, futureKind, tombstoneKind:
-		return true
-	}
-	return false
-}
+// movable reports whether copies of the event may be in other partitions. Of two events
+// with one id the first would no longer be known.
+func (e *plannedEvent) movable() bool { return e.kind != twinKind }
 
 // record returns the Kafka record of the event.
 func (e *plannedEvent) record(topic string, partition int32, at time.Time, binary bool) *kgo.Record {

@@ -5,6 +5,7 @@ package simtest
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -26,6 +27,7 @@ func newPlan(seed uint64, index int) *plan {
 	p := g.p
 	p.partitions, p.outPartitions = int32(g.between(2, 3)), int32(g.between(1, 2))
 	p.ledgerPartitions = int32(g.between(1, 4))
+	p.twoPartitioners = g.chance(50)
 	p.horizon, p.maxEventAge = 24*time.Hour, 24*time.Hour
 	if g.chance(30) {
 		p.maxEventAge = 0
@@ -53,6 +55,9 @@ func newPlan(seed uint64, index int) *plan {
 		g.calmPhase()
 	}
 	g.mainPhase(twoParts)
+	if !twoParts && !calm && !g.lasting && g.chance(15) {
+		g.abandon()
+	}
 	g.lastWave(twoParts)
 	g.lifetimes(calm)
 	g.brokerFaults()
@@ -182,8 +187,8 @@ func (g *generator) sends(e *plannedEvent) []*sentRecord {
 	}
 	for range g.between(1, 2) {
 		copied := &sentRecord{event: e, partition: e.home}
-		if e.movable() && g.chance(50) {
-			copied.partition = int32(g.IntN(int(g.p.partitions)))
+		if e.movable() && g.chance(60) {
+			copied.partition = partitionOf(e.order, !e.crc32, g.p.partitions)
 		}
 		e.unordered = e.unordered || copied.partition != e.home
 		records = append(records, copied)
@@ -205,6 +210,18 @@ func (g *generator) lastWave(twoParts bool) {
 	for range g.between(0, 2) {
 		if e := p.events[g.IntN(len(p.events))]; !e.calm {
 			p.last.records = append(p.last.records, &sentRecord{event: e, partition: e.home})
+		}
+	}
+}
+
+// abandon gives some events an attempt that nobody resumes. The copies wait for it until
+// the service gives it up, so the deadline is short.
+func (g *generator) abandon() {
+	g.p.deadline = 2 * time.Minute
+	for range g.between(1, 2) {
+		e := g.p.events[g.IntN(len(g.p.events))]
+		if e.kind == plainKind && !slices.Contains(g.p.abandoned, e) {
+			g.p.abandoned = append(g.p.abandoned, e)
 		}
 	}
 }

@@ -18,7 +18,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 	"payment-capture/internal/kafkatest"
+	ledgerentry "payment-capture/internal/ledger/entry"
 	"payment-capture/internal/simulator"
 )
 
@@ -28,6 +31,9 @@ const (
 
 	// patience bounds every wait, in virtual time.
 	patience = 5 * time.Minute
+	// giveUpAfter is how much longer than CAPTURE_DEADLINE the service waits for an attempt
+	// that nobody resumes.
+	giveUpAfter = 5 * time.Minute
 	// trafficEvery is the time between two events of the plan's traffic.
 	trafficEvery = 30 * time.Second
 	// pollInterval is the time between two checks of a condition. A check is cheap
@@ -152,6 +158,7 @@ func (h *harness) execute(ctx context.Context) {
 	for range p.slots {
 		h.slots = append(h.slots, &slot{h: h, lastBegan: make(chan struct{}), disk: vfs.NewCrashableMem()})
 	}
+	h.writeAbandoned(ctx)
 	h.watched(ctx, func() {
 		if len(p.calm) > 0 {
 			h.calm(ctx)
@@ -272,6 +279,26 @@ func (h *harness) send(ctx context.Context, waves []wave) {
 	}
 }
 
+// writeAbandoned writes the attempts of an instance whose partition of the input is gone.
+func (h *harness) writeAbandoned(ctx context.Context) {
+	for _, planned := range h.plan.abandoned {
+		planned.at = time.Now()
+		e, err := event.Decode(kafka.MessageOf(planned.record(topicInput, 0, planned.at, h.plan.binary)))
+		if err != nil {
+			panic(err) // it is valid
+		}
+		a := event.AttemptOf(e)
+		a.First, a.Account, a.Input = event.Now(), "main", h.plan.partitions
+		r := &kgo.Record{
+			Topic: topicLedger, Partition: ledgerentry.Partition(e.ExternalReference, e.ID, h.plan.ledgerPartitions),
+			Key: ledgerentry.AttemptKey(e.ID, "gone"), Value: ledgerentry.EncodeAttempt(a),
+		}
+		if err := h.client.ProduceSync(ctx, r).FirstErr(); err != nil {
+			panic(err) // no fault concerns this client
+		}
+	}
+}
+
 // allCommitted reports whether all input is committed and no transaction is open.
 func (h *harness) allCommitted() bool {
 	info := h.cluster.GroupInfo(h.group)
@@ -294,13 +321,17 @@ func (h *harness) allCommitted() bool {
 }
 
 func (h *harness) eventually(what string, condition func() bool) bool {
-	deadline := time.Now().Add(patience)
+	limit := patience
+	if len(h.plan.abandoned) > 0 {
+		limit += 2 * (h.plan.deadline + giveUpAfter)
+	}
+	deadline := time.Now().Add(limit)
 	for !condition() {
 		if h.groupStuck.Load() {
 			return false
 		}
 		if time.Now().After(deadline) {
-			h.violate("not within %[2]s: %[1]s", what, patience)
+			h.violate("not within %[2]s: %[1]s", what, limit)
 			return false
 		}
 		time.Sleep(pollInterval)

@@ -3,11 +3,13 @@
 package simtest
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -29,6 +31,8 @@ type kafkaConn struct {
 	mu      sync.Mutex
 	awaited []awaited // requests without an answer, in order, because a broker answers in order
 	group   int       // how many of them wait for the group
+
+	ledger atomic.Bool // it fetches the ledger
 
 	in []byte // the unread rest of an answer; used by the reader only
 }
@@ -78,6 +82,10 @@ func (c *kafkaConn) send(frame []byte) error {
 	q := awaited{
 		correlation: binary.BigEndian.Uint32(frame[8:]),
 		group:       kmsg.Key(key) == kmsg.JoinGroup || kmsg.Key(key) == kmsg.SyncGroup,
+	}
+	if kmsg.Key(key) == kmsg.Fetch && c.p.lags() > 0 && !c.ledger.Load() {
+		id := c.p.h.cluster.TopicInfo(topicLedger).TopicID
+		c.ledger.Store(bytes.Contains(frame, id[:]) || bytes.Contains(frame, []byte("\x00\x06"+topicLedger)))
 	}
 	if traced(key) {
 		var n int
@@ -161,6 +169,12 @@ func (c *kafkaConn) receive() error {
 	copy(frame, size[:])
 	if _, err := io.ReadFull(c.Conn, frame[4:]); err != nil {
 		return err
+	}
+	if lag := c.p.lags(); lag > 0 && c.ledger.Load() {
+		select {
+		case <-time.After(lag):
+		case <-c.closed:
+		}
 	}
 	if !c.p.pass(c.closed) {
 		c.cut()

@@ -72,6 +72,9 @@ func (g *generator) lifetime(instance string) lifetime {
 			f.end, f.endAt = endStopped, g.duration(50*time.Millisecond, 2*time.Second)
 		}
 	}
+	if g.chance(15) {
+		f.lag = g.duration(20*time.Millisecond, 1500*time.Millisecond)
+	}
 	if g.chance(12) {
 		f.outages = append(f.outages, g.outage())
 	}
@@ -123,6 +126,9 @@ func (g *generator) processFault(kill bool) fault {
 	switch i := g.weighted(4, 4, 5, 2, 1, 1, 1, 1, 2, 1, 1, 6, 1); i {
 	case len(kafka):
 		o.step, o.nth = stepPOST, g.between(1, 16)
+		if kill && g.chance(30) { // between an attempt and its call
+			o.effect = notApplied
+		}
 	case len(kafka) + 1:
 		o.step, o.nth = stepGET, 1
 	default:

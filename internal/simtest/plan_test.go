@@ -81,6 +81,7 @@ type lifetime struct {
 	pause    time.Duration
 	faults   []fault // the first kill ends the lifetime
 	outages  []outage
+	lag      time.Duration // of what it reads from the ledger
 	end      ending
 	endAt    time.Duration // of a stop or an idle kill
 	unsynced int           // how much of the unsynced writes survives a kill, in percent
@@ -101,6 +102,9 @@ func (f lifetime) String() string {
 	}
 	for _, o := range f.outages {
 		parts = append(parts, fmt.Sprintf("outage at %s for %s (sides %v, held %t)", o.at, o.lasts, o.sides, o.held))
+	}
+	if f.lag > 0 {
+		parts = append(parts, "reads the ledger "+f.lag.String()+" late")
 	}
 	if f.end == endStopped {
 		parts = append(parts, "stopped at "+f.endAt.String())
@@ -130,6 +134,7 @@ type plannedEvent struct {
 	raw                      string
 	typ, account, currency   string
 	home                     int32
+	crc32                    bool          // its producer chooses partitions by CRC32, not murmur2
 	ahead                    time.Duration // how far its time is ahead of its record
 }
 
@@ -157,6 +162,7 @@ type plan struct {
 
 	partitions, outPartitions int32
 	ledgerPartitions          int32
+	twoPartitioners           bool // of the producers
 	brokers                   int
 	oldBroker                 bool // a broker without transaction.version 2
 	maxInFlight               int
@@ -179,6 +185,8 @@ type plan struct {
 	last      wave // after the last kill
 	// traffic is sent one at a time, until the records before it are committed.
 	traffic []*sentRecord
+	// abandoned events have an attempt from a partition of the input that is gone.
+	abandoned []*plannedEvent
 
 	slots  [][]lifetime
 	broker []brokerFault
@@ -215,6 +223,9 @@ func (p *plan) String() string {
 	w("events:")
 	for _, e := range p.events {
 		w("  %-8s order %-6s amount %-8s %-22s may become %s", e.id, e.order, e.amount, e.kind, strings.Join(e.allowed, " or "))
+	}
+	for _, e := range p.abandoned {
+		w("  %s was attempted by an instance whose partition is gone", e.id)
 	}
 	for _, r := range p.script.Rules {
 		w("  rule for %s, calls %d to %d: %s, status %d, charge %t", r.Match.Key, r.Match.FromTry, r.Match.ToTry, r.Action, r.Status, r.Charge)

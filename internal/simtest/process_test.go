@@ -42,6 +42,7 @@ type process struct {
 
 	mu        sync.Mutex // guards the fields below
 	dead      bool
+	lag       time.Duration // of what it reads from the ledger
 	gone      bool          // the process has ended, and its connections are closed
 	disturbed bool          // a fault, an outage or a kill has concerned it
 	suspended bool          // no request or answer passes until it is resumed
@@ -82,6 +83,19 @@ func (p *process) arm(faults []fault) {
 		f.from = p.counts[f.step] + f.nth
 		p.armed = append(p.armed, &f)
 	}
+}
+
+// setLag delays what the process reads from the ledger from now on.
+func (p *process) setLag(lag time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lag = lag
+}
+
+func (p *process) lags() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lag
 }
 
 // pending returns the kills that no request has met.

@@ -111,9 +111,7 @@ func (g *generator) laterLifetimes(i int) []lifetime {
 // order may move to another one.
 func (g *generator) laterEvent(a *secondPhase) *sentRecord {
 	e := g.event(g.kindOf(plainKind, declinedKind, faultyKind))
-	n := 0
-	_, _ = fmt.Sscanf(e.order, "o%d", &n) // as orderOf
-	e.home, e.unordered, e.inSecond = int32(n)%a.partitions, true, true
+	e.home, e.unordered, e.inSecond = partitionOf(e.order, e.crc32, a.partitions), true, true
 	return &sentRecord{event: e, partition: e.home}
 }
 

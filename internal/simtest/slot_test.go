@@ -104,6 +104,7 @@ func (s *slot) supervise(lifetimes []lifetime, number int) {
 			}
 		}
 		p.arm(f.faults)
+		p.setLag(f.lag)
 		for _, o := range f.outages {
 			target := p
 			s.h.background.Go(func() {
