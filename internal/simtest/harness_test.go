@@ -323,7 +323,8 @@ func (h *harness) allCommitted() bool {
 func (h *harness) eventually(what string, condition func() bool) bool {
 	limit := patience
 	if len(h.plan.abandoned) > 0 {
-		limit += 2 * (h.plan.deadline + giveUpAfter)
+		// The events of an order wait one after the other.
+		limit += time.Duration(len(h.plan.events)) * (h.plan.deadline + giveUpAfter)
 	}
 	deadline := time.Now().Add(limit)
 	for !condition() {

@@ -7,27 +7,33 @@ func ledgerBugs() []bug {
 	return []bug{
 		{"a first attempt is not written", []edit{{
 			in:   pipeline,
-			find: `return $l.ledger.Attempt($l.calls, $l.partition, $l.event.ID, $a)`,
-			put:  `if !$a.First.IsZero() { return nil }; return $l.ledger.Attempt($l.calls, $l.partition, $l.event.ID, $a)`,
+			find: `return $l.claim.Attempt($l.calls, $a)`,
+			put:  `if $l.prior == nil { return nil }; return $l.claim.Attempt($l.calls, $a)`,
 		}}},
 		{"a call does not wait for its attempt", []edit{{
 			in:   ledger,
-			find: `select { case err = <-$done: case <-ctx.Done(): err = ctx.Err() }`,
+			find: `$first, err := $c.put($ctx, entry.EncodeAttempt($a))`,
+			put: `$first, err := true, error(nil)
+				go func() { _, _ = $c.put($ctx, entry.EncodeAttempt($a)) }()`,
 		}}},
 		{"a decision is not written", []edit{{
 			in:   ledger,
-			find: `$records := []*kgo.Record{{Topic: $l.conf.Topic, Partition: $at, Key: KindDecision.Key($id), Value: $value}}`,
-			put:  `$records := make([]*kgo.Record, 0, len($value))`,
+			find: `$records := []*kgo.Record{{Topic: $l.conf.Topic, Partition: $at, Key: entry.DecisionKey($id), Value: $value}}`,
+			put:  `$records := make([]*kgo.Record, 0, len($value)+int($at))`,
 		}}},
-		{"a decision does not close its attempt", []edit{{
+		{"a decision does not end the attempts before it", []edit{{
 			in:   ledger,
-			find: `if !$d.Attempt.First.IsZero() { $records`,
-			put:  `if !$d.Attempt.First.IsZero() && $d.At.IsZero() { $records`,
+			find: `if $r.decision.Rank != 0 {`,
+			put:  `if $r.decision.Rank > 100 {`,
+		}, {
+			in:   ledger,
+			find: `$records = append($records, &kgo.Record{Topic: $l.conf.Topic, Partition: $a.partition, Key: entry.AttemptKey($id, $a.owner)})`,
+			put:  `_ = $a`,
 		}}},
 		{"the tombstone deletes the decision", []edit{{
 			in:   ledger,
-			find: `Key: KindAttempt.Key($id)})`,
-			put:  `Key: KindDecision.Key($id)})`,
+			find: `Key: entry.AttemptKey($id, $a.owner)})`,
+			put:  `Key: entry.DecisionKey($id)})`,
 		}}},
 		{"the history in the ledger is ignored", []edit{{
 			in:   pipeline,
@@ -46,7 +52,7 @@ func ledgerBugs() []bug {
 		}}},
 		{"pending decisions are forgotten", []edit{{
 			in:   ledger,
-			find: `{ $l.pending.addDecision($id, $d) }`,
+			find: `{ $l.pending.add($id, $d) }`,
 			put:  `{ _, _ = $id, $d }`,
 		}}},
 		{"a commit does not name its ledger", []edit{{
@@ -94,29 +100,28 @@ func ledgerBugs() []bug {
 			find: `return $g.Version != 0 && $g.Version == $l.changes.version($id) && $l.availability.open.Load()`,
 			put:  `return $g.Version != 0 && $l.availability.open.Load()`,
 		}}},
-		{"a flushed decision does not invalidate snapshots", []edit{{
+		{"a record of the topic does not invalidate snapshots", []edit{{
 			in:   ledger,
-			find: `$o.events.Add(1) }; $o.changes.bump($id)`,
-			put:  `$o.events.Add(1) }`,
+			find: `$c.changes.bump($all[$i].id)`,
 		}}},
 		{"the local store writes its positions before its entries", []edit{{
 			in:   ledger,
-			find: `func ($w *writer) commit($read map[int32]position) error {`,
-			put: `func ($w *writer) commit($read map[int32]position) error {
-				for partition, p := range $read {
-					if err := $w.s.db.Set(positionKey(partition), p.append(nil), pebble.NoSync); err != nil {
+			find: `func ($b *Batch) Commit() error { defer $b.Reset()`,
+			put: `func ($b *Batch) Commit() error {
+				defer $b.Reset()
+				for partition, p := range $b.positions {
+					if err := $b.s.db.Set(positionKey(partition), p.append(nil), pebble.NoSync); err != nil {
 						return err
 					}
 				}
-				if err := $w.s.db.Flush(); err != nil {
+				if err := $b.s.db.Flush(); err != nil {
 					return err
 				}`,
 			needs: []string{"github.com/cockroachdb/pebble/v2"},
 		}}},
 		{"ledger entries of aborted transactions are read", []edit{{
 			in:   ledger,
-			find: `kgo.FetchIsolationLevel(kgo.ReadCommitted()),`,
-			put:  `kgo.FetchIsolationLevel(kgo.ReadUncommitted()),`,
+			find: `if $kind == controlAbort { return nil }`,
 		}}},
 	}
 }

@@ -1,0 +1,70 @@
+package main
+
+// claimBugs are bugs in the order in which instances may call for one event or order.
+func claimBugs() []bug {
+	const ledger, pipeline = "internal/ledger", "internal/pipeline"
+	const resumes = `$resumes := func(input int32) bool { return input == $it.part.number }`
+	return []bug{
+		{"each process writes to a ledger partition of its own", []edit{{
+			in:   ledger,
+			find: `return entry.Partition($reference, $id, $l.partitions)`,
+			put:  `return int32($l.owner[0]) % $l.partitions`,
+		}}},
+		{"the ledger partition depends on the event id", []edit{{
+			in:   ledger,
+			find: `return entry.Partition($reference, $id, $l.partitions)`,
+			put:  `return entry.Partition("", $id, $l.partitions)`,
+		}}},
+		{"an attempt is not read back", []edit{{
+			in:   ledger,
+			find: `if !$w.finished && ($w.err != nil || ($w.acked != notYet && $w.seen >= $w.acked)) {`,
+			put:  `if !$w.finished && ($w.err != nil || $w.acked != notYet) {`,
+		}, {
+			in:   ledger,
+			find: `return $w.first, $w.err`,
+			put:  `return true, $w.err`,
+		}}},
+		{"every attempt is the first one", []edit{{
+			in:   ledger,
+			find: `$w.seen, $w.first = $r.offset, !$disturbed`,
+			put:  `$w.seen, $w.first = $r.offset, $disturbed || !$disturbed`,
+		}}},
+		{"attempts do not name their owner", []edit{{
+			in:   ledger,
+			find: `owner: rand.Text()`,
+			put:  `owner: "all" + rand.Text()[:0]`,
+		}}},
+		{"events wait for ever for an attempt", []edit{{
+			in:   pipeline,
+			find: `if $left <= 0 {`,
+			put:  `if $left <= 0 && id == "" {`,
+		}}},
+		{"no attempt is resumed", []edit{{
+			in: pipeline, find: resumes,
+			put: `$resumes := func(input int32) bool { return input < 0 && $it != nil }`,
+		}}},
+		{"every attempt is resumed", []edit{{
+			in: pipeline, find: resumes,
+			put: `$resumes := func(input int32) bool { return input >= 0 && $it != nil }`,
+		}}},
+		{"attempts of all owned partitions are resumed", []edit{{
+			in: pipeline, find: resumes,
+			put: `$resumes := p.ownsInput`,
+		}}},
+		{"no record goes ahead of those that wait for it", []edit{{
+			in:   pipeline,
+			find: `if $p.ownsInput($input) {`,
+			put:  `if $p.ownsInput($input) && id == "" {`,
+		}}},
+		{"the order of attempts is ignored", []edit{{
+			in:   ledger,
+			find: `if $a.offset >= $c.position {`,
+			put:  `if $a.offset < 0 {`,
+		}}},
+		{"duplicates do not wait for each other", []edit{{
+			in:   ledger,
+			find: `return $c.conf.Rival != nil && $c.conf.Rival(*$a.attempt)`,
+			put:  `return $c.conf.Rival == nil && $a.attempt == nil`,
+		}}},
+	}
+}
