@@ -107,7 +107,12 @@ func (i *instance) once(turn *turn, claim *Claim) (done bool) {
 		}
 		return !turn.stands
 	}
-	if other, changed := claim.Ahead(); other != "" {
+	other, _, changed, err := claim.Ahead(ctx)
+	if err != nil {
+		t.Errorf("look ahead: %v", err)
+		return true
+	}
+	if other != "" {
 		select {
 		case <-changed:
 		case <-ctx.Done():

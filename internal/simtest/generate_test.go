@@ -35,7 +35,7 @@ func newPlan(seed uint64, index int) *plan {
 	p.suppress = g.chance(15)
 	p.oncePer = []string{config.OncePerPayment, config.OncePerReference, config.OncePerEvent}[g.weighted(80, 10, 10)]
 	p.brokers = 1
-	if g.chance(10) {
+	if g.chance(10) || p.twoPartitioners {
 		p.brokers = 2
 	}
 	p.oldBroker = g.chance(15)

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,9 @@ import (
 // dialKafka opens a connection to a broker for the process.
 func (p *process) dialKafka(ctx context.Context, network, address string) (net.Conn, error) {
 	return p.dial(ctx, sideKafka, func() (net.Conn, error) { return p.h.network.DialContext(ctx, network, address) },
-		func(inner net.Conn) cuttable { return &kafkaConn{connection: newConnection(p, inner)} })
+		func(inner net.Conn) cuttable {
+			return &kafkaConn{connection: newConnection(p, inner), lagging: strings.HasSuffix(address, ":9092")}
+		})
 }
 
 // kafkaConn splits the stream into requests ([int32 size][int16 key][int16 version]
@@ -32,7 +35,8 @@ type kafkaConn struct {
 	awaited []awaited // requests without an answer, in order, because a broker answers in order
 	group   int       // how many of them wait for the group
 
-	ledger atomic.Bool // it fetches the ledger
+	lagging bool        // the lag of its process concerns it: other partitions are read in time
+	ledger  atomic.Bool // it fetches the ledger
 
 	in []byte // the unread rest of an answer; used by the reader only
 }
@@ -83,7 +87,7 @@ func (c *kafkaConn) send(frame []byte) error {
 		correlation: binary.BigEndian.Uint32(frame[8:]),
 		group:       kmsg.Key(key) == kmsg.JoinGroup || kmsg.Key(key) == kmsg.SyncGroup,
 	}
-	if kmsg.Key(key) == kmsg.Fetch && c.p.lags() > 0 && !c.ledger.Load() {
+	if kmsg.Key(key) == kmsg.Fetch && c.lagging && c.p.lags() > 0 && !c.ledger.Load() {
 		id := c.p.h.cluster.TopicInfo(topicLedger).TopicID
 		c.ledger.Store(bytes.Contains(frame, id[:]) || bytes.Contains(frame, []byte("\x00\x06"+topicLedger)))
 	}

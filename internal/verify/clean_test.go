@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/ledger/entry"
 	"payment-capture/internal/verify"
 )
 
@@ -118,7 +119,7 @@ func TestNoFalseDifferences(t *testing.T) {
 		"an attempt that was withdrawn": {plant: func(w *world) {
 			s := w.send(order{id: "e1"})
 			w.attempt("e1")
-			w.produce(&kgo.Record{Topic: ledgers, Key: []byte("a/e1")})
+			w.produce(&kgo.Record{Topic: ledgers, Key: entry.AttemptKey("e1", "owner")})
 			w.process(s, event.TypeCaptured)
 		}},
 		"what is nobody's business here": {plant: func(w *world) {

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/ledger/entry"
 	"payment-capture/internal/verify"
 )
 
@@ -176,7 +177,7 @@ func TestEndThatWasCompactedAway(t *testing.T) {
 	s := w.send(order{id: "e1"})
 	w.process(s, event.TypeCaptured)
 	for range 3 {
-		w.produce(&kgo.Record{Topic: ledgers, Partition: 2, Key: []byte("a/e1"), Timestamp: time.Now().Add(-72 * time.Hour)})
+		w.produce(&kgo.Record{Topic: ledgers, Partition: 2, Key: entry.AttemptKey("e1", "owner"), Timestamp: time.Now().Add(-72 * time.Hour)})
 	}
 	w.commit()
 	w.broker.Fake.Compact()

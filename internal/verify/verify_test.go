@@ -284,7 +284,7 @@ func TestFaultsOfTheLedger(t *testing.T) {
 			s := w.send(order{id: "e1"})
 			o := outcomeOf(s.event, event.TypeCaptured)
 			w.publish(o)
-			w.decide("e1", event.Decision{Result: event.Result{Outcome: o}, Attempt: event.Attempt{Event: event.FingerprintOf([]byte("x"))}})
+			w.decide("e1", event.Decision{Result: event.Result{Outcome: o}, Attempt: event.Attempt{Payer: event.FingerprintOf([]byte("x"))}})
 		}, []want{{verify.LedgerDiffers, "e1"}}, []string{"than any record"}},
 		"two decisions": {func(w *world) {
 			s := w.send(order{id: "e1"})
@@ -318,7 +318,7 @@ func TestFaultsOfTheLedger(t *testing.T) {
 		"an attempt, and one in another partition that was withdrawn": {func(w *world) {
 			w.send(order{id: "e1"})
 			w.attempt("e1")
-			w.produce(&kgo.Record{Topic: ledgers, Partition: 1, Key: []byte("a/e1")})
+			w.produce(&kgo.Record{Topic: ledgers, Partition: 1, Key: entry.AttemptKey("e1", "other")})
 		}, []want{{verify.UndecidedAttempt, "e1"}}, []string{"2026-11-23T12:00:00Z"}},
 		"two attempts": {func(w *world) {
 			w.send(order{id: "e1"})

@@ -53,8 +53,8 @@ func claimBugs() []bug {
 		}}},
 		{"no record goes ahead of those that wait for it", []edit{{
 			in:   pipeline,
-			find: `if $p.ownsInput($input) {`,
-			put:  `if $p.ownsInput($input) && id == "" {`,
+			find: `if $yields = $p.ownsInput($first.Input); $yields {`,
+			put:  `if $yields = $first.Input < -1; $yields {`,
 		}}},
 		{"the order of attempts is ignored", []edit{{
 			in:   ledger,

@@ -23,8 +23,8 @@ func ledgerBugs() []bug {
 		}}},
 		{"a decision does not end the attempts before it", []edit{{
 			in:   ledger,
-			find: `if $r.decision.Rank != 0 {`,
-			put:  `if $r.decision.Rank > 100 {`,
+			find: `case $r.owner == "" && $r.decision.Rank > store.Parked: return true`,
+			put:  `case $r.owner == "" && $r.decision.Rank >= store.Parked: return false`,
 		}, {
 			in:   ledger,
 			find: `$records = append($records, &kgo.Record{Topic: $l.conf.Topic, Partition: $a.partition, Key: entry.AttemptKey($id, $a.owner)})`,
@@ -106,8 +106,8 @@ func ledgerBugs() []bug {
 		}}},
 		{"the local store writes its positions before its entries", []edit{{
 			in:   ledger,
-			find: `func ($b *Batch) Commit() error { defer $b.Reset()`,
-			put: `func ($b *Batch) Commit() error {
+			find: `func ($b *Batch) commitLocked() error { defer $b.Reset()`,
+			put: `func ($b *Batch) commitLocked() error {
 				defer $b.Reset()
 				for partition, p := range $b.positions {
 					if err := $b.s.db.Set(positionKey(partition), p.append(nil), pebble.NoSync); err != nil {
