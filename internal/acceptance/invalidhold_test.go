@@ -317,7 +317,7 @@ func capturedReference(w *world) {
 	in := w.start("a", func(c *config.Config) { c.CaptureOncePer = config.OncePerReference })
 	w.send(order{id: "first", order: "o"})
 	w.eventually("the first is captured", func() bool { return w.decided("first") })
-	w.send(numbered(150, func(i int, o *order) { o.order = "o" })...)
+	w.send(numbered(150, func(_ int, o *order) { o.order = "o" })...)
 	w.eventually("they are held", func() bool { return w.parkedOf(0)+in.holds()[0].Waiting == 150 && len(in.holds()) == 1 })
 	if hold := in.holds()[0]; hold.Waiting < 51 || !strings.Contains(hold.Reason, "reference_already_captured") {
 		w.t.Errorf("hold: %+v", hold)

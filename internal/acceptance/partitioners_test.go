@@ -28,7 +28,8 @@ func partitionerScenarios() []scenario {
 		} {
 			all = append(all, scenario{
 				fmt.Sprintf("%s to %d instances", what, instances), 10,
-				simulator.Config{Latency: 300 * time.Millisecond}, func(w *world) { run(w, instances) },
+				simulator.Config{Latency: 300 * time.Millisecond},
+				func(w *world) { run(w, instances) },
 			})
 		}
 	}
@@ -80,7 +81,7 @@ func (w *world) publishTwice(instances int, configure func(*config.Config), chan
 	java := w.newClient(kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
 	librdkafka := w.newClient(kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(func(string) func(*kgo.Record, int) int {
 		return func(r *kgo.Record, partitions int) int {
-			return int(crc32.ChecksumIEEE(r.Key) % uint32(partitions)) //nolint:gosec // G115: there are ten
+			return int(crc32.ChecksumIEEE(r.Key) % uint32(partitions))
 		}
 	})))
 	records := make(map[*kgo.Client][]*kgo.Record)

@@ -127,7 +127,7 @@ func TestMessagesNameTheCause(t *testing.T) {
 			"has a whole event of type order.ready_to_capture in it: send the event alone",
 		},
 		"a Node.js buffer": {
-			valued(`{"type":"Buffer","data":` + strings.ReplaceAll(fmt.Sprint([]byte(plain)), " ", ",") + `}`), "data", "has a whole event",
+			valued(`{"type":"Buffer","data":` + strings.ReplaceAll(fmt.Sprintf("%d", []byte(plain)), " ", ",") + `}`), "data", "has a whole event",
 		},
 		"a change of a row, and no headers": {valued(`{"after":` + plain + `}`), "after", "has a whole event"},
 		"an event that lost its quotes": {

@@ -105,8 +105,10 @@ func TestInvalidRecordsNameTheIDInOtherHeaders(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]namedMessage{
 		"HTTP's headers": {valued(plainData, "ce-type", event.TypeReadyToCapture, "ce-id", "evt-9"), "order-1001", "evt-9"},
-		"AMQP's headers": {valued(plainData, "cloudEvents:type", event.TypeReadyToCapture, "cloudEvents:id", "evt-9"),
-			"order-1001", "evt-9"},
+		"AMQP's headers": {
+			valued(plainData, "cloudEvents:type", event.TypeReadyToCapture, "cloudEvents:id", "evt-9"),
+			"order-1001", "evt-9",
+		},
 		"headers without prefix":  {valued(plainData, "type", event.TypeReadyToCapture, "id", "evt-9"), "order-1001", "evt-9"},
 		"an id of something else": {valued(plainData, "id", "9"), "order-1001", ""},
 		"ids under two keys":      {valued(plainData, "ce-type", event.TypeReadyToCapture, "ce-id", "evt-9", "CE_ID", "evt-8"), "order-1001", ""},

@@ -45,7 +45,7 @@ func notJSON(prefix string, value []byte, err error) *InvalidError {
 		return invalid(field, "appears twice in its object%s", position(err))
 	case foreignFormat(value) != "":
 		return invalid(field, "begins with %s: only JSON in UTF-8 is read", foreignFormat(value))
-	case isSemantic && !(atTop && isScalar(semantic.JSONKind) && !jsontext.Value(value).IsValid()):
+	case isSemantic && (!atTop || !isScalar(semantic.JSONKind) || jsontext.Value(value).IsValid()):
 		return wrongKind(field, semantic, value, atTop)
 	}
 	cause := notJSONCause(value, atTop)

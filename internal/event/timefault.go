@@ -275,11 +275,11 @@ func (t *timeReader) separator() bool {
 		t.tokens = t.tokens[1:]
 	}
 	between := read[:len(read)-len(t.tokens)]
-	text := ""
+	var joined strings.Builder
 	for _, token := range between {
-		text += token.text
+		joined.WriteString(token.text)
 	}
-	switch {
+	switch text := joined.String(); {
 	case text == "T":
 	case text == "t":
 		t.fault("the t or the z is in lower case")
@@ -324,11 +324,11 @@ func (t *timeReader) clock() {
 	if _, ok := t.take(".0"); ok {
 		return
 	}
-	switch kind := t.next().kind; {
-	case kind == ',':
+	switch t.next().kind {
+	case ',':
 		t.fault("a comma is before the fraction of a second")
 		t.tokens = t.tokens[1:]
-	case kind == ':' || kind == '.':
+	case ':', '.':
 		t.fault("the fraction of a second is not written as .5")
 		t.tokens = t.tokens[1:]
 	}

@@ -35,9 +35,9 @@ func (c *Committer) fail(ctx context.Context, b Batch, began time.Time, cause er
 
 // classify wraps the cause of a failed commit in the error for the caller. Only a static
 // member can be fenced by its instance id.
-func (conf *CommitterConfig) classify(cause error) error {
+func (c *CommitterConfig) classify(cause error) error {
 	switch {
-	case conf.GroupInstanceID != nil && errors.Is(cause, kerr.FencedInstanceID):
+	case c.GroupInstanceID != nil && errors.Is(cause, kerr.FencedInstanceID):
 		return fmt.Errorf("%w: %w", ErrFenced, cause)
 	case slices.ContainsFunc(permanentErrors(), func(e error) bool { return errors.Is(cause, e) }):
 		return fmt.Errorf("%w: %w", ErrRefused, cause)

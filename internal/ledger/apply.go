@@ -32,7 +32,7 @@ type transaction struct {
 	records []*kgo.Record
 }
 
-func newApplier(l *Ledger, s *store.Store, read map[int32]store.Position) *applier {
+func newApplier(l *Ledger, s *store.Store) *applier {
 	return &applier{
 		l: l, batch: s.NewBatch(), read: make(map[int32]store.Position), open: make(map[int32]map[int64]*transaction),
 		attempted: make(map[string][]*openAttempt),

@@ -119,12 +119,12 @@ func (l *Ledger) reopen(ctx context.Context) {
 func (l *Ledger) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := l.store // only this goroutine changes it
-	read, err := s.Positions()
+	s := l.store               // only this goroutine changes it
+	read, err := s.Positions() //nolint:contextcheck // local reads, which do not wait
 	if err != nil {
 		return err
 	}
-	if err := l.resetClaims(s); err != nil {
+	if err := l.resetClaims(s); err != nil { //nolint:contextcheck // likewise
 		return err
 	}
 	l.watermarks.reset(read)
@@ -159,7 +159,7 @@ func (l *Ledger) follow(ctx context.Context) error {
 	defer restoring.Wait()
 	defer cancel(nil)
 	restoring.Go(func() { l.restore(ctx, read, cancel) })
-	return l.applyAll(ctx, newApplier(l, s, read), client)
+	return l.applyAll(ctx, newApplier(l, s), client)
 }
 
 // resetClaims takes the open attempts from the store.

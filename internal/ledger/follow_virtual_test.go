@@ -241,7 +241,8 @@ func TestPartitionsAreAdded(t *testing.T) {
 			!strings.Contains(reason, "stop all instances, then start them") {
 			t.Errorf("it says %q", reason)
 		}
-		if err := w.claims(l, "e9", "o9", alone()).Attempt(t.Context(), attemptAt(1)); err == nil || !strings.Contains(err.Error(), "5 partitions") {
+		claim := w.claims(l, "e9", "o9", alone())
+		if err := claim.Attempt(t.Context(), attemptAt(1)); err == nil || !strings.Contains(err.Error(), "5 partitions") {
 			t.Errorf("an attempt gave %v", err)
 		}
 		if err := l.Close(); err != nil {

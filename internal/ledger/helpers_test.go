@@ -113,7 +113,7 @@ func offline(t testing.TB, fs vfs.FS, dir string) (*Ledger, *applier) {
 		t.Fatal(err)
 	}
 	l.availability.restored()
-	return l, newApplier(l, l.store, nil)
+	return l, newApplier(l, l.store)
 }
 
 func closeStore(t testing.TB, l *Ledger) {

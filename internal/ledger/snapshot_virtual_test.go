@@ -43,7 +43,8 @@ func TestSnapshotHoldsUntilAChange(t *testing.T) {
 	captured := func(w *world) *event.Decision { return decisionsForTest(w.t)["captured"] }
 	for name, change := range map[string]func(w *world, l *Ledger){
 		"an attempt is written": func(w *world, l *Ledger) {
-			if err := w.claims(l, "e1", "o1", ClaimConfig{Resumes: func(int32) bool { return true }}).Attempt(w.t.Context(), attemptAt(5)); err != nil {
+			claim := w.claims(l, "e1", "o1", ClaimConfig{Resumes: func(int32) bool { return true }})
+			if err := claim.Attempt(w.t.Context(), attemptAt(5)); err != nil {
 				w.t.Fatal(err)
 			}
 		},

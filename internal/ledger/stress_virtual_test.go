@@ -198,7 +198,7 @@ func TestFirstsUnderStress(t *testing.T) {
 			time.Sleep(time.Duration(r.IntN(5000)) * time.Millisecond)
 			mend()
 		},
-		"rebuilt stores": func(r *rand.Rand, _ *world, l *Ledger) {
+		"rebuilt stores": func(_ *rand.Rand, _ *world, l *Ledger) {
 			l.availability.restore()
 			l.session.end(errors.New("for the test"))
 		},

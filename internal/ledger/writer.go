@@ -145,7 +145,7 @@ func (c *Claim) Withdraw(ctx context.Context) error {
 		return nil
 	}
 	c.l.conf.Metrics.withdrawalLost()
-	c.l.log.Warn("withdrawing an attempt failed; event counts as attempted",
+	c.l.log.WarnContext(ctx, "withdrawing an attempt failed; event counts as attempted",
 		slog.String("event_id", c.id), slog.Any("error", err))
 	return fmt.Errorf("withdraw the attempt on event %s from the ledger: %w", c.id, err)
 }

@@ -200,7 +200,8 @@ func (x *exchange) namesCredential() bool {
 // applicationCode and collectorCode report whether the error has a code of the
 // reference for an application or a seller that is invalid, missing or not permitted.
 func (p *problem) applicationCode() bool { return p.anyCode("400004", "400005") }
-func (p *problem) collectorCode() bool   { return p.anyCode("400032", "400037", "400045", "400054") }
+
+func (p *problem) collectorCode() bool { return p.anyCode("400032", "400037", "400045", "400054") }
 
 // credentialCode reports whether the error has a code for a refused access token:
 // 401000 and 401002 from the reference, 5 from sdk-php issue 118, 7 from

@@ -23,7 +23,7 @@ func (m *maker) notJSON() {
 	m.structured("the event in hexadecimal", hex.EncodeToString([]byte(m.plain)), "", "not JSON, but hexadecimal of JSON")
 	m.with("the data in base64", m.data, `"`+base64.StdEncoding.EncodeToString([]byte(m.data))+`"`, "data",
 		"JSON string, which is base64 of JSON; an object is required")
-	m.structured("a list of bytes", fmt.Sprint([]byte(m.plain)), "", "JSON array, which is a list of the bytes of JSON")
+	m.structured("a list of bytes", fmt.Sprintf("%d", []byte(m.plain)), "", "JSON array, which is a list of the bytes of JSON")
 	m.structured("single quotes around it", "'"+m.plain+"'", "", "not JSON: it is in quotes")
 	m.structured("escaped quotes", strings.ReplaceAll(m.plain, `"`, `\"`), "", "not JSON: its quotes are escaped")
 	m.structured("UTF-32", wider(m.plain, binary.LittleEndian), "", "it is UTF-32, not UTF-8 at byte 1")
@@ -72,7 +72,7 @@ func wide(text string, order binary.AppendByteOrder) string {
 func wider(text string, order binary.AppendByteOrder) string {
 	var out []byte
 	for _, r := range text {
-		out = order.AppendUint32(out, uint32(r))
+		out = order.AppendUint32(out, uint32(r)) //nolint:gosec // G115: no rune of a string is negative
 	}
 	return string(out)
 }

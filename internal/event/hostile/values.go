@@ -72,9 +72,9 @@ func Wrappings() map[string]func(string) string {
 		"hexadecimal literals": func(s string) string {
 			return "[" + strings.ReplaceAll(fmt.Sprintf("%# x", []byte(s)), " ", ", ") + "]"
 		},
-		"a list of bytes": func(s string) string { return strings.ReplaceAll(fmt.Sprint([]byte(s)), " ", ",") },
+		"a list of bytes": func(s string) string { return strings.ReplaceAll(fmt.Sprintf("%d", []byte(s)), " ", ",") },
 		"a Node.js buffer": func(s string) string {
-			return `{"type":"Buffer","data":` + strings.ReplaceAll(fmt.Sprint([]byte(s)), " ", ",") + "}"
+			return `{"type":"Buffer","data":` + strings.ReplaceAll(fmt.Sprintf("%d", []byte(s)), " ", ",") + "}"
 		},
 		"UTF-16": func(s string) string { return wide(s, binary.LittleEndian) },
 		"a URL's escapes": func(s string) string {

@@ -94,7 +94,7 @@ func (a Attempt) append(to []byte) []byte {
 func readAttempt(key, value []byte) (Attempt, error) {
 	length, n := binary.Uvarint(key[1:])
 	partition, m := binary.Varint(value)
-	if n > 0 && m > 0 && length <= uint64(len(key)-1-n) {
+	if n > 0 && m > 0 && length <= uint64(len(key)-1-n) { //nolint:gosec // G115: n bytes were read after the first
 		id, owner := key[1+n:][:length], key[1+n:][length:]
 		if offset, o := binary.Varint(value[m:]); o > 0 {
 			return Attempt{
