@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -322,9 +323,11 @@ func (h *harness) allCommitted() bool {
 
 func (h *harness) eventually(what string, condition func() bool) bool {
 	limit := patience
-	if len(h.plan.abandoned) > 0 {
+	for _, e := range h.plan.events {
 		// The events of an order wait one after the other.
-		limit += time.Duration(len(h.plan.events)) * (h.plan.deadline + giveUpAfter)
+		if slices.ContainsFunc(h.plan.abandoned, func(a *plannedEvent) bool { return a.order == e.order }) {
+			limit += h.plan.deadline + giveUpAfter
+		}
 	}
 	deadline := time.Now().Add(limit)
 	for !condition() {

@@ -36,8 +36,8 @@ func claimBugs() []bug {
 		}}},
 		{"events wait for ever for an attempt", []edit{{
 			in:   pipeline,
-			find: `if $left <= 0 {`,
-			put:  `if $left <= 0 && id == "" {`,
+			find: `$left := $p.conf.ClaimWait - time.Since($it.behindSince)`,
+			put:  `$left := $p.conf.ClaimWait`,
 		}}},
 		{"no attempt is resumed", []edit{{
 			in: pipeline, find: resumes,
