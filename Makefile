@@ -42,7 +42,7 @@ test: ## Run the unit and virtual-time tests (needs Go only; no Docker)
 
 .PHONY: race
 race: ## Run the same tests with the race detector, and the allocation budgets without it
-	go test $(RACE) -shuffle=on -tags $(UNIT_TAGS) ./...
+	go test $(RACE) -timeout 30m -shuffle=on -tags $(UNIT_TAGS) ./...
 	go test -tags $(UNIT_TAGS) -run '^TestAllocations' $(BUDGETED)
 
 .PHONY: integration

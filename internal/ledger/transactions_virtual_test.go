@@ -82,7 +82,10 @@ func TestTransactionsCountAtTheirEnd(t *testing.T) {
 		}
 		open()
 		for range 2 { // it begins in the middle of the transactions
-			if p := positionsOf(t, l.store)[at]; p.From != 2 || p.Next != w.end(at) {
+			l.mu.RLock()
+			opened := l.store
+			l.mu.RUnlock()
+			if p := positionsOf(t, opened)[at]; p.From != 2 || p.Next != w.end(at) {
 				t.Errorf("position %+v, want it to begin at the first open transaction", p)
 			}
 			if err := l.Close(); err != nil {
