@@ -252,17 +252,20 @@ func (p *Pipeline) evaluate(it *item, r rules.Disposition) (_ *event.Decision, w
 	if r.Prior == nil {
 		waitUntil = p.conf.Rules.Evaluate(rules.Case{Event: e}, r, time.Now()).Until
 	}
+	var why *event.ParkInfo
 	switch {
 	case waitUntil.IsZero():
 		it.lease.event, it.lease.prior, it.lease.resent, it.lease.bar = e, r.Prior, r.Resent, r.Bar
 		d, err := p.capturer.Capture(it.part.ctx, e, it.lease)
 		return d, time.Time{}, err
+	case it.corrected:
+		why = rules.CorrectedWhileWaiting(e)
 	case it.crowded > 0:
-		return &event.Decision{
-			Result: event.Result{ParkInfo: rules.Crowded(e, it.crowded, time.Now())}, At: event.Now(), Attempt: event.AttemptOf(e),
-		}, time.Time{}, nil
+		why = rules.Crowded(e, it.crowded, time.Now())
+	default:
+		return nil, waitUntil, nil
 	}
-	return nil, waitUntil, nil
+	return &event.Decision{Result: event.Result{ParkInfo: why}, At: event.Now(), Attempt: event.AttemptOf(e)}, time.Time{}, nil
 }
 
 // lookup returns what is certainly known of an event: a current snapshot, or

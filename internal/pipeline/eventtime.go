@@ -77,7 +77,8 @@ func (o *owner) enter(it *item) {
 	o.enqueue(it)
 	if first := o.keys.sameEvent(it); len(first) > 0 && !first[0].waitsUntil.IsZero() && first[0].correctedBy(it) {
 		o.endWait(first[0])
-		o.parkNow(first[0], rules.Superseded)
+		first[0].corrected = true
+		o.parkNow(first[0])
 	}
 }
 
@@ -96,7 +97,8 @@ func (o *owner) waitForTime(it *item, until time.Time) {
 	case pt.draining: // left to the next owner
 		return
 	case slices.ContainsFunc(o.keys.sameEvent(it), it.correctedBy):
-		o.parkNow(it, rules.Superseded)
+		it.corrected = true
+		o.parkNow(it)
 		return
 	}
 	it.waitsUntil = until
@@ -134,9 +136,9 @@ func (o *owner) endWait(it *item) {
 	o.p.conf.Metrics.waiting(len(o.waiting))
 }
 
-// parkNow has an item parked instead of waiting; why is for rules.Crowded.
-func (o *owner) parkNow(it *item, why int) {
-	it.crowded, it.ahead = why, false
+// parkNow has an item parked instead of waiting, because it is corrected or crowded.
+func (o *owner) parkNow(it *item) {
+	it.ahead = false
 	o.ready = append(o.ready, it)
 }
 
@@ -158,7 +160,8 @@ func (o *owner) relieve(pt *partition, metadata bool) {
 	}
 	if behind > maxBehindWaiting || metadata && pt.waiting+behind > maxWaiting {
 		o.endWait(worst)
-		o.parkNow(worst, maxBehindWaiting)
+		worst.crowded = maxBehindWaiting
+		o.parkNow(worst)
 	}
 }
 

@@ -73,7 +73,7 @@ type polledRecord struct {
 	suspicious *event.ParkInfo
 	good       bool
 	ahead      bool // it waits for its time, or will; see eventtime.go
-	crowded    int  // why it must not wait, for rules.Crowded; 0: it may
+	crowded    int  // so many others wait that it must not; 0: it may
 }
 
 // memory returns roughly what a record takes while it waits.

@@ -28,6 +28,7 @@ type item struct {
 	inFlight    bool
 	held        bool      // as one of a run of invalid events
 	behindSince time.Time // when it first waited for an attempt that goes before it; zero: it did not
+	corrected   bool      // while it waited for its time: it must not wait
 	waitsUntil  time.Time // the time of its event; zero: it does not wait
 	completed   bool
 }

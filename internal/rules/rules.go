@@ -236,17 +236,17 @@ func Competing(other string, waited time.Duration) *event.ParkInfo {
 		other, waited)}
 }
 
-// Superseded is the limit of [Crowded] for an event that was corrected before its time.
-const Superseded = math.MaxInt
+// CorrectedWhileWaiting returns why an event is parked that waits for its time when a later
+// record corrects it.
+func CorrectedWhileWaiting(e *event.ReadyToCapture) *event.ParkInfo {
+	return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
+		"time is %s, which is still to come, and a later record of the event has other content, which takes its place",
+		e.Time.UTC().Format(time.RFC3339))}
+}
 
 // Crowded returns why an event is parked that would have to wait for its time
 // beside more waiting records of its partition than limit.
 func Crowded(e *event.ReadyToCapture, limit int, now time.Time) *event.ParkInfo {
-	if limit == Superseded {
-		return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
-			"time is %s, which is still to come, and a later record of the event has other content, which takes its place",
-			e.Time.UTC().Format(time.RFC3339))}
-	}
 	return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: fmt.Sprintf(
 		"%s, and %d records of its partition wait for their time already, or behind one that does: no more may", ahead(e, now), limit)}
 }
