@@ -105,8 +105,9 @@ func New(conf Config, api API, calls *limiter.Limiter) *Capturer {
 	return &Capturer{conf: conf, api: api, limiter: calls, known: newKnown()}
 }
 
-// Capture returns the decision of an event, an [*AbandonedError] if ctx ended or
-// the lease was given up, or [event.ErrStartOver]. While the API is down or the service halted it waits.
+// Capture returns the decision of an event, an [*AbandonedError] if ctx ended or the
+// lease was given up, or [event.ErrStartOver]. While the API is down or the service
+// halted it waits.
 func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, lease Lease) (*event.Decision, error) {
 	a, parking := c.begin(e, lease)
 	result := event.Result{ParkInfo: parking}

@@ -1,12 +1,12 @@
 package ledger
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"payment-capture/internal/ledger/entry"
 	"payment-capture/internal/ledger/store"
@@ -115,25 +115,21 @@ func (a *applier) add(r *kgo.Record) error {
 	return nil
 }
 
-// The types of a control record that end a transaction: the second of two 16-bit numbers
-// in its key.
-const (
-	controlAbort  = 0
-	controlCommit = 1
-)
-
-// end ends the transaction of a marker.
+// end ends the transaction of a marker. Other control records end none.
 func (a *applier) end(marker *kgo.Record) error {
-	if len(marker.Key) < 4 {
+	t := a.open[marker.Partition][marker.ProducerID]
+	if t == nil {
 		return nil
 	}
-	kind := binary.BigEndian.Uint16(marker.Key[2:])
-	t := a.open[marker.Partition][marker.ProducerID]
-	if t == nil || (kind != controlAbort && kind != controlCommit) {
+	var key kmsg.ControlRecordKey
+	if err := key.ReadFrom(marker.Key); err != nil {
+		return fmt.Errorf("%w: a control record: %w", entry.ErrUnreadable, err)
+	}
+	if key.Type != kmsg.ControlRecordKeyTypeAbort && key.Type != kmsg.ControlRecordKeyTypeCommit {
 		return nil
 	}
 	delete(a.open[marker.Partition], marker.ProducerID)
-	if kind == controlAbort {
+	if key.Type == kmsg.ControlRecordKeyTypeAbort {
 		return nil
 	}
 	for _, r := range t.records {

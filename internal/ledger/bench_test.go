@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // benchEvents is how many events the benchmarks' ledgers hold.
@@ -45,7 +46,7 @@ func benchFetch(b *testing.B, next map[int32]int64, from, n int) (fetches kgo.Fe
 		add(attemptRecord(at, id, "owner", nil), inTransaction)
 	}
 	for p := range int32(testPartitions) {
-		add(&kgo.Record{Partition: p, Key: []byte{0, 0, 0, controlCommit}}, kgo.RecordAttrsOpts{Transactional: true, Control: true})
+		add(&kgo.Record{Partition: p, Key: (&kmsg.ControlRecordKey{Type: kmsg.ControlRecordKeyTypeCommit}).AppendTo(nil)}, kgo.RecordAttrsOpts{Transactional: true, Control: true})
 	}
 	return fetched(rs...), len(rs)
 }

@@ -250,8 +250,7 @@ func (c *claims) reset(attempts []*openAttempt) {
 	defer c.mu.Unlock()
 	c.clearLocked()
 	for _, a := range attempts {
-		c.byID.add(a.id, a)
-		c.byReference.add(a.attempt.Reference, a)
+		c.addLocked(a)
 	}
 	for _, held := range c.held {
 		for _, claim := range held {
@@ -265,8 +264,7 @@ func (c *claims) reset(attempts []*openAttempt) {
 func (c *claims) attemptedLocked(r *change) {
 	a := r.replaces(c.byID[r.id])
 	c.removeLocked(r.id, func(older *openAttempt) bool { return older.owner == a.owner })
-	c.byID.add(a.id, a)
-	c.byReference.add(a.attempt.Reference, a)
+	c.addLocked(a)
 	for _, claim := range c.held[a.id] {
 		if a.owner == c.owner && claim.write.delivered(r, claim.disturbed) {
 			claim.position = min(claim.position, a.offset)
@@ -308,6 +306,11 @@ func (c *claims) decidedLocked(r *change) {
 		}
 	}
 	c.wakeLocked(r.id, r.reference)
+}
+
+func (c *claims) addLocked(a *openAttempt) {
+	c.byID.add(a.id, a)
+	c.byReference.add(a.attempt.Reference, a)
 }
 
 func (c *claims) removeLocked(id string, which func(*openAttempt) bool) (removed []*openAttempt) {

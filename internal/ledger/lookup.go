@@ -40,9 +40,7 @@ type inMemory struct {
 }
 
 func (l *Ledger) inMemory(id string) inMemory {
-	m := inMemory{pending: l.pending.of(id)}
-	m.open = l.claims.of(id)
-	return m
+	return inMemory{pending: l.pending.of(id), open: l.claims.of(id)} // in this order: see above
 }
 
 // history combines what memory and the store have of an event. A found decision without

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"payment-capture/internal/ledger/entry"
 )
@@ -35,15 +35,15 @@ func (l *log) add(r *kgo.Record, producer int64) {
 
 // end ends a transaction.
 func (l *log) end(producer int64, commit bool) {
-	kind := uint16(controlAbort)
+	kind := kmsg.ControlRecordKeyTypeAbort
 	if commit {
-		kind = controlCommit
+		kind = kmsg.ControlRecordKeyTypeCommit
 		for _, r := range l.open[producer] {
 			l.committed[r] = true
 		}
 	}
 	l.records = append(l.records, &kgo.Record{
-		Topic: testTopic, Key: binary.BigEndian.AppendUint16([]byte{0, 0}, kind), Offset: int64(len(l.records)), ProducerID: producer,
+		Topic: testTopic, Key: (&kmsg.ControlRecordKey{Type: kind}).AppendTo(nil), Offset: int64(len(l.records)), ProducerID: producer,
 		Attrs: kgo.NewRecordAttrs(kgo.RecordAttrsOpts{Transactional: true, Control: true}),
 	})
 	delete(l.open, producer)

@@ -23,8 +23,8 @@ func (s *Store) NewBatch() *Batch {
 	return &Batch{s: s, attempts: make(map[string][]byte), positions: make(map[int32]Position)}
 }
 
-// PutAttempt adds an open attempt, or replaces the one of the same event and owner. An
-// attempt that ends in the same batch costs no write.
+// PutAttempt adds an open attempt, or replaces the one of the same event and owner. Of the
+// changes of an attempt in one batch, only the last is written.
 func (b *Batch) PutAttempt(a Attempt) {
 	b.key = attemptKey(b.key[:0], a.ID, a.Owner)
 	b.attempts[string(b.key)] = a.append(nil)

@@ -121,7 +121,7 @@ func ledgerBugs() []bug {
 		}}},
 		{"ledger entries of aborted transactions are read", []edit{{
 			in:   ledger,
-			find: `if $kind == controlAbort { return nil }`,
+			find: `if $key.Type == kmsg.ControlRecordKeyTypeAbort { return nil }`,
 		}}},
 	}
 }
