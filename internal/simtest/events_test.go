@@ -233,9 +233,11 @@ func (g *generator) lastingFault(e *plannedEvent) {
 }
 
 // twins generates two different events with one id: the first one is valid, and the
-// second is parked without a call.
+// second is parked without a call. The first one must not be parked for another event of
+// its order, because it could be corrected then.
 func (g *generator) twins() []*sentRecord {
 	first := g.event(plainKind)
+	first.order += "-pair"
 	second := *first
 	first.kind, second.kind = twinKind, twinKind
 	second.order, second.amount, second.conflicts = first.order+"-twin", "1.23", true
@@ -261,8 +263,9 @@ func (e *plannedEvent) samePayment(other *plannedEvent) bool {
 const duplicateWindow = 1000 * time.Hour
 
 // movable reports whether copies of the event may be in other partitions. Of two events
-// with one id the first would no longer be known.
-func (e *plannedEvent) movable() bool { return e.kind != twinKind }
+// with one id the first would no longer be known: a correction that is read before what it
+// corrects is an event like any other.
+func (e *plannedEvent) movable() bool { return e.kind != twinKind && e.kind != correctedKind }
 
 // record returns the Kafka record of the event.
 func (e *plannedEvent) record(topic string, partition int32, at time.Time, binary bool) *kgo.Record {
