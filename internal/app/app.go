@@ -117,7 +117,6 @@ func New(opts Options) (*Service, error) {
 		},
 		Account: c.MercadoPagoAccount, Decoder: Decoder(c), Mode: event.Mode(c.CloudEventsMode), MaxInFlight: c.MaxInFlight,
 		Rules: Rules(c), InvalidRun: c.InvalidEventRun, InvalidHold: c.InvalidEventHold,
-		ClaimWait:        c.CaptureDeadline + claimReserve,
 		SuppressReplayed: c.ReplayedOutcomes == config.ReplayedSuppress,
 		FlushInterval:    c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
 		Log: opts.Log, Metrics: pipeline.NewMetrics(s.registry),
@@ -133,7 +132,7 @@ func New(opts Options) (*Service, error) {
 }
 
 func (s *Service) newPipeline() *pipeline.Pipeline {
-	var known pipeline.Ledger = claimer{s.ledger}
+	var known pipeline.Ledger = claimer{s.ledger, s.opts.Config.CaptureDeadline + claimReserve}
 	if s.opts.WrapLedger != nil {
 		known = s.opts.WrapLedger(known)
 	}
@@ -451,9 +450,13 @@ func (s *Service) InFlight(ctx context.Context) int { return s.pipeline.Load().S
 const claimReserve = 5 * time.Minute
 
 // claimer is the ledger as the pipeline sees it.
-type claimer struct{ *ledger.Ledger }
+type claimer struct {
+	*ledger.Ledger
+
+	wait time.Duration
+}
 
 // Claim implements [pipeline.Ledger].
 func (l claimer) Claim(e *event.ReadyToCapture, resumes func(int32) bool, rival func(event.Attempt) bool) pipeline.Claim {
-	return l.Ledger.Claim(e.ID, e.ExternalReference, ledger.ClaimConfig{Resumes: resumes, Rival: rival})
+	return l.Ledger.Claim(e.ID, e.ExternalReference, ledger.ClaimConfig{Resumes: resumes, Rival: rival, Wait: l.wait})
 }

@@ -163,6 +163,11 @@ func (c *Capturer) resume(ctx context.Context, a *captureState, lease Lease) (_ 
 		}
 	}
 	d := c.conf.Evaluate(under, rules.Disposition{Prior: a.prior, Resent: a.resent, Bar: lease.Bar()}, time.Now())
+	if a.prior != nil && d.Action != rules.Charge {
+		if err := c.writePrior(ctx, a, lease); err != nil {
+			return event.Result{}, false, err
+		}
+	}
 	switch {
 	case d.Why != nil:
 		result, err := c.lookUp(ctx, a, lease, d.Why.Reason, d.Why.Detail)
@@ -307,8 +312,12 @@ func (c *Capturer) decide(ctx context.Context, a *captureState, lease Lease) (re
 	case mercadopago.Park:
 		// A search shows the status that the documented sample of a read lacks. And
 		// an answer without a payment does not show what an earlier call did.
-		if (answer.Read && answer.Cause == mercadopago.CauseUnknownStatus) || (a.mayHaveChargedBefore && answer.Payment == nil) {
-			result, err := c.lookUp(ctx, a, lease, answer.ParkReason, answer.Detail)
+		reason, late := answer.ParkReason, a.mayHaveChargedBefore && answer.Payment == nil
+		if late && reason == event.ParkRefusedRequest { // which says that nothing was charged
+			reason = event.ParkErrorAfterUnknown
+		}
+		if late || (answer.Read && answer.Cause == mercadopago.CauseUnknownStatus) {
+			result, err := c.lookUp(ctx, a, lease, reason, answer.Detail)
 			return result, true, err
 		}
 		return c.park(a, answer.ParkReason, answer.Detail), true, nil

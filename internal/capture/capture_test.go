@@ -56,7 +56,9 @@ func TestAnswersDecide(t *testing.T) {
 		"unknown is not forgotten": {
 			[]mercadopago.Answer{noAnswer(), wait(time.Second), unsent(), refused("payer_permission")}, "parked error_after_unknown",
 		},
-		"unknown, then parked": {[]mercadopago.Answer{noAnswer(), parked()}, "parked idempotency_key_used"},
+		"refused request":               {[]mercadopago.Answer{refusedRequest()}, "parked refused_request"},
+		"unknown, then refused request": {[]mercadopago.Answer{noAnswer(), refusedRequest()}, "parked error_after_unknown"},
+		"unknown, then parked":          {[]mercadopago.Answer{noAnswer(), parked()}, "parked idempotency_key_used"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

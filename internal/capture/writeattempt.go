@@ -78,8 +78,19 @@ func (a *captureState) write(ctx context.Context, lease Lease) error {
 
 // writeAttempt writes the attempt, however long that takes.
 func (c *Capturer) writeAttempt(ctx context.Context, a *captureState, lease Lease) error {
+	return c.writing(ctx, a, lease, func() error { return a.write(ctx, lease) })
+}
+
+// writePrior writes the attempt of an earlier owner once more, before its payment is
+// searched for: copies of the event may be resumed by several instances at once, and only
+// one of them may decide.
+func (c *Capturer) writePrior(ctx context.Context, a *captureState, lease Lease) error {
+	return c.writing(ctx, a, lease, func() error { return lease.Attempt(ctx, *a.prior) })
+}
+
+func (c *Capturer) writing(ctx context.Context, a *captureState, lease Lease, write func() error) error {
 	for failures := 1; ; failures++ {
-		err := a.write(ctx, lease)
+		err := write()
 		if err == nil {
 			return nil
 		}

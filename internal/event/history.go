@@ -83,6 +83,14 @@ type Attempt struct {
 	Input int32
 }
 
+// OpenAttempt is an attempt whose result is not known.
+type OpenAttempt struct {
+	Attempt
+
+	EventID   string
+	Abandoned bool // nobody resumed it for too long
+}
+
 // AttemptOf returns an attempt on the event that was not made yet.
 func AttemptOf(e *ReadyToCapture) Attempt {
 	return Attempt{

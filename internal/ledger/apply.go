@@ -146,7 +146,7 @@ func (a *applier) entry(r *kgo.Record) error {
 	if err != nil {
 		return err
 	}
-	c := change{id: id, owner: owner, partition: r.Partition, offset: r.Offset}
+	c := change{id: id, owner: owner, partition: r.Partition, offset: r.Offset, written: r.Timestamp}
 	switch {
 	case kind == entry.KindAttempt && r.Value == nil:
 		a.endAttempts(&c)
@@ -186,7 +186,9 @@ func (a *applier) attempt(c *change, value []byte) {
 	added := c.replaces(open)
 	open = slices.DeleteFunc(open, func(older *openAttempt) bool { return older.owner == c.owner })
 	a.attempted[c.id] = append(open, added)
-	a.batch.PutAttempt(store.Attempt{ID: c.id, Owner: c.owner, Partition: c.partition, Offset: added.offset, Value: value})
+	a.batch.PutAttempt(store.Attempt{
+		ID: c.id, Owner: c.owner, Partition: c.partition, Offset: added.offset, Written: c.written, Value: value,
+	})
 }
 
 // endAttempts removes the attempts that a withdrawal or a decision ends.

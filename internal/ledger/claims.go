@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/ledger/store"
@@ -20,6 +21,11 @@ import (
 // and waits until its own follower delivers it: now it has seen everything that lies
 // before. If nothing that matters has come since it looked, it is the first and may
 // call. Otherwise it withdraws the attempt, looks again, and waits for those ahead of it.
+//
+// An attempt that is still open after ClaimConfig.Wait is abandoned: nobody resumed it. On
+// the claim's own event it counts for nothing any more, because a further call has the same
+// idempotency key; several that would make it write attempts of their own. What makes an
+// attempt abandoned is the time of its record, so that all instances agree.
 
 // ClaimConfig says which attempts matter to a claim. Its functions must not wait.
 type ClaimConfig struct {
@@ -29,6 +35,7 @@ type ClaimConfig struct {
 	// Rival reports whether another event of the same reference with this attempt must be
 	// decided first; nil: none must.
 	Rival func(event.Attempt) bool
+	Wait  time.Duration // longer than a capture takes
 }
 
 // Claim is this instance's claim on an event. Only one goroutine may use it.
@@ -38,13 +45,13 @@ type Claim struct {
 	conf          ClaimConfig
 
 	// The following are guarded by claims.mu.
-	takeOver bool
-	// position is the offset of the earliest attempt that is this instance's to resume.
-	// Attempts behind it wait for this claim.
-	position  int64
-	disturbed bool          // something that matters has come since the claim was made
-	changed   chan struct{} // closed at the next change of what may be ahead; nil: nobody waits
-	write     *write        // under way; nil: none
+	// position is the offset of the earliest attempt on the event that this claim resumes:
+	// attempts on other events behind it wait for the claim. Attempts on the event itself
+	// do if they are behind turn, which leaves out those that are abandoned.
+	position, turn int64
+	disturbed      bool          // something that matters has come since the claim was made
+	changed        chan struct{} // closed at the next change of what may be ahead; nil: nobody waits
+	write          *write        // under way; nil: none
 }
 
 // noPosition is the position of a claim without an attempt: all others are ahead.
@@ -54,8 +61,9 @@ const noPosition = math.MaxInt64
 type openAttempt struct {
 	id, owner string
 	partition int32
-	offset    int64 // its place in the order
-	last      int64 // the offset where it was written last
+	offset    int64     // its place in the order
+	last      int64     // the offset where it was written last
+	written   time.Time // last
 	attempt   *event.Attempt
 }
 
@@ -83,6 +91,7 @@ type claims struct {
 	mu          sync.Mutex
 	byID        index[*openAttempt]
 	byReference index[*openAttempt]
+	since       time.Time     // the store was opened; what would resume an attempt may not be read before
 	held        index[*Claim] // by event id
 	heldUnder   index[*Claim] // by reference
 }
@@ -116,30 +125,35 @@ func (c *Claim) Close() {
 	c.l.claims.heldUnder.remove(c.reference, c)
 }
 
-// Ahead returns the earliest attempt that goes before this claim, its event, and a
-// channel that is closed when that may have changed; "": there is none.
-func (c *Claim) Ahead(ctx context.Context) (id string, a event.Attempt, changed <-chan struct{}, err error) {
+// Ahead returns the earliest attempt that goes before this claim, and a channel that is
+// closed when that may have changed; nil: there is none. An abandoned one is returned only
+// if all are.
+func (c *Claim) Ahead(ctx context.Context) (*event.OpenAttempt, <-chan struct{}, error) {
 	for {
-		first, changed := c.ahead()
+		first, abandoned, changed := c.ahead()
 		if first == nil {
-			return "", event.Attempt{}, nil, nil
+			return nil, nil, nil
 		}
 		// An attempt that was written after the outcome of its event means nothing.
 		h, err := c.l.Lookup(ctx, first.id)
-		if err != nil || h.Decision == nil || h.Decision.Outcome == nil {
-			return first.id, *first.attempt, changed, err
+		if err != nil {
+			return nil, nil, err
+		}
+		if h.Decision == nil || h.Decision.Outcome == nil {
+			return &event.OpenAttempt{Attempt: *first.attempt, EventID: first.id, Abandoned: abandoned}, changed, nil
 		}
 		c.l.claims.drop(first)
 	}
 }
 
-func (c *Claim) ahead() (first *openAttempt, changed <-chan struct{}) {
+func (c *Claim) ahead() (first *openAttempt, abandoned bool, changed <-chan struct{}) {
 	c.l.claims.mu.Lock()
 	defer c.l.claims.mu.Unlock()
-	if first = c.aheadLocked(); first != nil && c.changed == nil {
+	first, abandoned = c.aheadLocked()
+	if first != nil && c.changed == nil {
 		c.changed = make(chan struct{})
 	}
-	return first, c.changed
+	return first, abandoned, c.changed
 }
 
 // drop drops an attempt.
@@ -149,46 +163,48 @@ func (c *claims) drop(a *openAttempt) {
 	c.removeLocked(a.id, func(other *openAttempt) bool { return other == a })
 }
 
-// TakeOver makes all attempts on the event this instance's to resume, because nobody
-// else has resumed them for too long.
-func (c *Claim) TakeOver() {
-	c.l.claims.mu.Lock()
-	defer c.l.claims.mu.Unlock()
-	c.takeOver = true
-	c.aheadLocked()
-}
-
 // aheadLocked returns the earliest attempt ahead of the claim; nil: none. It sets the
 // claim's position.
-func (c *Claim) aheadLocked() (first *openAttempt) {
+func (c *Claim) aheadLocked() (first *openAttempt, abandoned bool) {
 	k := c.l.claims
-	c.position = noPosition
+	c.position, c.turn = noPosition, noPosition
 	for _, a := range k.byID[c.id] {
-		if c.resumes(a) {
+		switch {
+		case c.abandoned(a):
 			c.position = min(c.position, a.offset)
+		case c.conf.Resumes(a.attempt.Input):
+			c.position, c.turn = min(c.position, a.offset), min(c.turn, a.offset)
 		}
 	}
 	for _, attempts := range [][]*openAttempt{k.byID[c.id], k.byReference[c.reference]} {
 		for _, a := range attempts {
-			if c.behind(a) && (first == nil || a.offset < first.offset) && !k.pending.decided(a) {
-				first = a
+			if !c.behind(a) || k.pending.decided(a) {
+				continue
+			}
+			if is := c.abandoned(a); first == nil || (abandoned && !is) || (abandoned == is && a.offset < first.offset) {
+				first, abandoned = a, is
 			}
 		}
 	}
-	return first
+	return first, abandoned
 }
-
-func (c *Claim) resumes(a *openAttempt) bool { return c.takeOver || c.conf.Resumes(a.attempt.Input) }
 
 // behind reports whether an attempt goes before this claim.
 func (c *Claim) behind(a *openAttempt) bool {
-	if a.offset >= c.position {
-		return false
-	}
 	if a.id == c.id {
-		return !c.resumes(a)
+		return a.offset < c.turn && !c.conf.Resumes(a.attempt.Input) && !c.abandoned(a)
 	}
-	return c.conf.Rival != nil && c.conf.Rival(*a.attempt)
+	return a.offset < c.position && c.conf.Rival != nil && c.conf.Rival(*a.attempt)
+}
+
+// abandoned reports whether nobody resumed an attempt for too long. If the claim's event
+// may be charged only once another one is decided, its record is given time to be read.
+func (c *Claim) abandoned(a *openAttempt) bool {
+	since := a.written
+	if a.id != c.id && c.l.claims.since.After(since) {
+		since = c.l.claims.since
+	}
+	return time.Since(since) > c.conf.Wait
 }
 
 // change is what a record of the topic does to the open attempts.
@@ -196,6 +212,7 @@ type change struct {
 	id, owner, reference string // no owner: a decision
 	partition            int32
 	offset               int64
+	written              time.Time
 	attempt              *event.Attempt // nil: it was withdrawn, or decided
 	decision             decision       // no rank: it was taken back
 }
@@ -218,7 +235,7 @@ func (r *change) ends(a *openAttempt) bool {
 // replaces returns the attempt of a record in the place of older ones of the same owner.
 // If it was written twice, the first one counts for the order.
 func (r *change) replaces(open []*openAttempt) *openAttempt {
-	a := &openAttempt{id: r.id, owner: r.owner, partition: r.partition, offset: r.offset, last: r.offset, attempt: r.attempt}
+	a := &openAttempt{id: r.id, owner: r.owner, partition: r.partition, offset: r.offset, last: r.offset, written: r.written, attempt: r.attempt}
 	for _, older := range open {
 		if older.owner == a.owner && older.partition == a.partition {
 			a.offset = min(a.offset, older.offset)
@@ -249,6 +266,7 @@ func (c *claims) reset(attempts []*openAttempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clearLocked()
+	c.since = time.Now()
 	for _, a := range attempts {
 		c.addLocked(a)
 	}
@@ -267,7 +285,7 @@ func (c *claims) attemptedLocked(r *change) {
 	c.addLocked(a)
 	for _, claim := range c.held[a.id] {
 		if a.owner == c.owner && claim.write.delivered(r, claim.disturbed) {
-			claim.position = min(claim.position, a.offset)
+			claim.position, claim.turn = min(claim.position, a.offset), min(claim.turn, a.offset)
 		} else if claim.behind(a) {
 			claim.disturbed = true
 		}
@@ -289,7 +307,8 @@ func (c *claims) withdrawnLocked(r *change) {
 			claim.write.delivered(r, false)
 		}
 		// Those that waited behind the attempt are ahead now.
-		claim.disturbed = claim.disturbed || claim.aheadLocked() != nil
+		ahead, _ := claim.aheadLocked()
+		claim.disturbed = claim.disturbed || ahead != nil
 	}
 }
 

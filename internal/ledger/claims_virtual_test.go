@@ -18,23 +18,41 @@ import (
 
 // owning is what an instance says that owns a partition of the input, and that has events
 // of one reference one after another.
+const claimWait = time.Hour
+
 func owning(input int32) ClaimConfig {
 	return ClaimConfig{
 		Resumes: func(of int32) bool { return of == input },
 		Rival:   func(event.Attempt) bool { return true },
+		Wait:    claimWait,
 	}
 }
 
-// ahead checks which event is ahead of a claim.
+// ahead checks which event is ahead of a claim; "": none.
 func (w *world) ahead(c *Claim, want string) <-chan struct{} {
 	w.t.Helper()
+	return w.isAhead(c, want, false)
+}
+
+// abandonedAhead checks which event is ahead of a claim, with an abandoned attempt.
+func (w *world) abandonedAhead(c *Claim, want string) {
+	w.t.Helper()
+	w.isAhead(c, want, true)
+}
+
+func (w *world) isAhead(c *Claim, want string, abandoned bool) <-chan struct{} {
+	w.t.Helper()
 	synctest.Wait()
-	id, _, changed, err := c.Ahead(context.Background())
+	first, changed, err := c.Ahead(context.Background())
 	if err != nil {
 		panic(err) // only a context that ends
 	}
-	if id != want {
-		w.t.Errorf("ahead of %s is %q, want %q", c.id, id, want)
+	var got event.OpenAttempt
+	if first != nil {
+		got = *first
+	}
+	if got.EventID != want || got.Abandoned != abandoned {
+		w.t.Errorf("ahead of %s is %q, abandoned: %t; want %q, %t", c.id, got.EventID, got.Abandoned, want, abandoned)
 	}
 	return changed
 }

@@ -174,7 +174,9 @@ func (l *Ledger) resetClaims(s *store.Store) error {
 		if err != nil {
 			return err
 		}
-		open[i] = &openAttempt{id: a.ID, owner: a.Owner, partition: a.Partition, offset: a.Offset, last: a.Offset, attempt: &attempt}
+		open[i] = &openAttempt{
+			id: a.ID, owner: a.Owner, partition: a.Partition, offset: a.Offset, last: a.Offset, written: a.Written, attempt: &attempt,
+		}
 	}
 	l.claims.reset(open)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"payment-capture/internal/event"
 )
@@ -105,22 +106,56 @@ func TestOrderOfClaims(t *testing.T) {
 	})
 }
 
-// An attempt that nobody resumes is taken over; those of rivals are not.
-func TestTakeOver(t *testing.T) {
+// Of an attempt that nobody resumes for too long, copies of the event wait no longer, and
+// learn of each other by their own attempts. One of its own partition is no exception.
+func TestAbandonedAttempt(t *testing.T) {
+	for name, input := range map[string]int32{"of another partition": 2, "of the attempt's partition": 7} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				a, b := w.started("a"), w.started("b")
+				w.by("x", "e1", 7)
+				w.caughtUp(a)
+				w.caughtUp(b)
+				first := w.claims(a, "e1", "o1", owning(1))
+				w.ahead(first, "e1")
+				time.Sleep(claimWait - time.Second)
+				w.ahead(first, "e1")
+				time.Sleep(2 * time.Second)
+				w.ahead(first, "")
+				second := w.claims(b, "e1", "o1", owning(input))
+				w.ahead(second, "")
+				w.attempts(first, attemptUnder("o1", 6, 1))
+				w.caughtUp(b)
+				w.ahead(second, "e1")
+				w.startsOver(second, attemptUnder("o1", 6, input))
+				w.withdraws(second)
+				w.ahead(first, "")
+				// Instances that start later and find both see the same.
+				c := w.started("c")
+				w.ahead(w.claims(c, "e1", "o1", owning(input)), "e1")
+			})
+		})
+	}
+}
+
+// Other events of the order are told that an attempt is abandoned, once a process had the
+// time to read the record that would resume it; and not while a copy of its event is
+// attempted.
+func TestAbandonedRival(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.by("x", "e1", 7)
-		w.by("y", "e2", 8)
+		time.Sleep(claimWait + time.Second)
 		l := w.started("a")
-		claim := w.claims(l, "e1", "o1", owning(1))
-		w.ahead(claim, "e1")
-		claim.TakeOver()
-		w.ahead(claim, "")
-		w.attempts(claim, attemptUnder("o1", 6, 1))
-		w.ahead(claim, "")
 		rival := w.claims(l, "e2", "o1", owning(1))
 		w.ahead(rival, "e1")
-		rival.TakeOver()
+		time.Sleep(claimWait + time.Second)
+		w.abandonedAhead(rival, "e1")
+		heir := w.claims(l, "e1", "o1", owning(1))
+		w.ahead(heir, "")
+		w.attempts(heir, attemptUnder("o1", 6, 1))
 		w.ahead(rival, "e1")
+		w.withdraws(heir)
+		w.abandonedAhead(rival, "e1")
 	})
 }
 

@@ -107,16 +107,16 @@ func (i *instance) once(turn *turn, claim *Claim) (done bool) {
 		}
 		return !turn.stands
 	}
-	other, _, changed, err := claim.Ahead(ctx)
+	other, changed, err := claim.Ahead(ctx)
 	if err != nil {
 		t.Errorf("look ahead: %v", err)
 		return true
 	}
-	if other != "" {
+	if other != nil {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			t.Errorf("%s waits with %s for %s: %v", i.name, claim.id, other, ctx.Err())
+			t.Errorf("%s waits with %s for %s: %v", i.name, claim.id, other.EventID, ctx.Err())
 			return true
 		}
 		return false

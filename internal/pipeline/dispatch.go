@@ -201,40 +201,31 @@ func (p *Pipeline) ownsInput(number int32) bool {
 }
 
 // awaitOthers waits while an attempt of another instance goes first, and then returns
-// [event.ErrStartOver]. After ClaimWait it waits no longer: attempts on the event are
-// resumed, because a call has the same idempotency key. Behind another event it returns
-// why this one must not be charged.
+// [event.ErrStartOver]. Behind an abandoned attempt on another event it returns why this
+// one must not be charged.
 //
 // Another record whose attempt is this instance's to resume may be behind this one in
 // the queues, so this one yields its place.
 func (p *Pipeline) awaitOthers(it *item, claim Claim) (bar *event.ParkInfo, yields bool, err error) {
 	calls := it.part.calls
-	id, first, changed, err := claim.Ahead(calls)
-	if id == "" || err != nil {
+	first, changed, err := claim.Ahead(calls)
+	if first == nil || err != nil {
 		return nil, false, err
 	}
-	if it.behindSince.IsZero() {
-		it.behindSince = time.Now()
-	}
-	left := p.conf.ClaimWait - time.Since(it.behindSince)
-	if left <= 0 {
-		claim.TakeOver()
-		if id, _, _, err = claim.Ahead(calls); id == "" || err != nil {
-			return nil, false, err
-		}
-		return rules.Competing(id, p.conf.ClaimWait), false, nil
+	if first.Abandoned {
+		return rules.Competing(first), false, nil
 	}
 	wait := ownershipCheck
 	if yields = p.ownsInput(first.Input); yields {
 		wait = yieldPause
 	}
-	it.lease.SetWaiting(fmt.Sprintf("waits for event %s, which was attempted first", id), 0)
+	it.lease.SetWaiting(fmt.Sprintf("waits for event %s, which was attempted first", first.EventID), 0)
 	p.awaitingLedger.Add(1)
 	defer p.awaitingLedger.Add(-1)
 	select {
 	case <-changed:
 	case <-calls.Done():
-	case <-time.After(min(left, wait)): // this instance may own the other one's partition by now
+	case <-time.After(wait): // this instance may own the other one's partition by now, or it is abandoned
 	}
 	switch {
 	case calls.Err() != nil:

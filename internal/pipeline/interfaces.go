@@ -92,11 +92,10 @@ type Ledger interface {
 
 // Claim is this instance's claim on an event among all instances.
 type Claim interface {
-	// Ahead returns the earliest attempt that goes before this claim, its event, and a
-	// channel that is closed when that may have changed; "": there is none.
-	Ahead(ctx context.Context) (id string, a event.Attempt, changed <-chan struct{}, err error)
-	// TakeOver makes all attempts on the event this instance's to resume.
-	TakeOver()
+	// Ahead returns the earliest attempt that goes before this claim, and a channel that
+	// is closed when that may have changed; nil: there is none. An abandoned one is of
+	// another event, and is returned only if all are abandoned.
+	Ahead(ctx context.Context) (first *event.OpenAttempt, changed <-chan struct{}, err error)
 	// Attempt writes an attempt and waits until everything before it is known. Withdraw
 	// undoes that. [event.ErrStartOver] means that something came before it.
 	Attempt(ctx context.Context, a event.Attempt) error

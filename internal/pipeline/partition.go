@@ -27,7 +27,6 @@ type item struct {
 	epochBefore int32 // leader epoch of the record before; -1: not known
 	inFlight    bool
 	held        bool      // as one of a run of invalid events
-	behindSince time.Time // when it first waited for an attempt that goes before it; zero: it did not
 	corrected   bool      // while it waited for its time: it must not wait
 	waitsUntil  time.Time // the time of its event; zero: it does not wait
 	completed   bool

@@ -52,7 +52,6 @@ type Config struct {
 	SuppressReplayed bool
 	InvalidRun       int           // hold invalid events from so many in a row on; 0 disables
 	InvalidHold      time.Duration // how long they are held; 0 disables
-	ClaimWait        time.Duration // how long an event waits for an attempt of another instance
 	FlushInterval    time.Duration // the least time between two transactions under load
 	ShutdownTimeout  time.Duration // how long a stop may take
 	Log              *slog.Logger

@@ -29,27 +29,39 @@ func (r Rules) Rivals(e *event.ReadyToCapture, other event.Attempt) bool {
 }
 
 // duplicate returns why an event must not be charged beside another one that was
-// captured, or nil if it may be. resent is why it was parked before an operator resent
-// it; nil: it was not resent.
+// captured, or parked with an unknown result; or nil if it may be. resent is why it was
+// parked before an operator resent it; nil: it was not resent.
 //
-// A resend of a possible duplicate accepts the repetition. It does not undo the guard
-// of a reference, which is a promise about the whole topic.
+// A resend accepts what the event was parked for. It does not undo the guard of a
+// reference, which is a promise about the whole topic.
 func (r Rules) duplicate(c Case, resent *event.ParkInfo, now time.Time) *event.ParkInfo {
-	if r.Guard == GuardPayment && resent != nil && resent.Reason == event.ParkPossibleDuplicate {
+	var accepted event.ParkReason
+	if resent != nil {
+		accepted = resent.Reason
+	}
+	if r.Guard == GuardPayment && accepted == event.ParkPossibleDuplicate {
 		return nil
 	}
-	var first *event.Known
+	var first, unknown *event.Known
 	for i, k := range c.Known {
-		if k.EventID == c.Event.ID || k.Captured() == nil || !r.duplicates(c, k, now) {
-			continue
-		}
-		if first == nil || capturedAt(k).Before(capturedAt(*first)) {
+		switch {
+		case k.EventID == c.Event.ID || !r.duplicates(c, k, now):
+		case k.Captured() == nil:
+			unknown = &c.Known[i]
+		case first == nil || capturedAt(k).Before(capturedAt(*first)):
 			first = &c.Known[i]
 		}
 	}
-	if first == nil {
-		return nil
+	switch {
+	case first != nil:
+		return r.duplicateOf(first)
+	case unknown != nil && accepted != event.ParkCompeting:
+		return Competing(&event.OpenAttempt{EventID: unknown.EventID, Attempt: *unknown.Open()})
 	}
+	return nil
+}
+
+func (r Rules) duplicateOf(first *event.Known) *event.ParkInfo {
 	o := first.Captured()
 	detail := fmt.Sprintf("event %s was captured for external_reference %s already (payment %s, %s %s, %s)", first.EventID,
 		o.ExternalReference, o.PaymentID, o.Amount, o.Amount.Currency(), capturedAt(*first).UTC().Format(time.RFC3339))
@@ -60,15 +72,26 @@ func (r Rules) duplicate(c Case, resent *event.ParkInfo, now time.Time) *event.P
 		", with the same amount, currency and payer and within CAPTURE_DUPLICATE_WINDOW (%s): it is probably the same order", r.DuplicateWindow)}
 }
 
-// duplicates reports whether an event is a duplicate of one that was captured.
+// duplicates reports whether an event is a duplicate of one that was captured, or parked
+// after a call that may have captured.
 func (r Rules) duplicates(c Case, of event.Known, now time.Time) bool {
+	if of.Decision == nil {
+		return false // it goes first, or waits for this one
+	}
+	attempt, at := of.Decision.Attempt, of.Decision.At
+	switch o, open := of.Captured(), of.Open(); {
+	case o != nil:
+		attempt.Amount, at = o.Amount, capturedAt(of)
+	case open != nil && of.Decision.ParkInfo.Reason != event.ParkRefusedRequest:
+		attempt = *open
+	default:
+		return false
+	}
 	switch r.Guard {
 	case GuardReference:
 		return true
 	case GuardPayment:
-		attempt := of.Decision.Attempt
-		attempt.Amount = of.Captured().Amount
-		return now.Sub(capturedAt(of)) <= r.DuplicateWindow && maySharePayment(c.Event, c.identity(), attempt)
+		return now.Sub(at) <= r.DuplicateWindow && maySharePayment(c.Event, c.identity(), attempt)
 	case GuardEvent:
 	}
 	return false

@@ -36,8 +36,10 @@ func TestGuard(t *testing.T) {
 	}
 	same := of("e0", hour(99), nil)
 	with := func(k event.Known, change func(*event.Decision)) event.Known {
-		d, o := *k.Decision, *k.Decision.Outcome
-		d.Outcome, k.Decision = &o, &d
+		d := *k.Decision
+		if k.Decision = &d; d.Outcome != nil {
+			d.Outcome = new(*d.Outcome)
+		}
 		change(&d)
 		return k
 	}
@@ -46,6 +48,12 @@ func TestGuard(t *testing.T) {
 	otherOrder := of("e0", hour(99), func(e *event.ReadyToCapture) { e.OrderID = "another" })
 	attempt := tried(e, hour(98))
 	open := event.Known{EventID: "e0", History: event.History{Attempt: &attempt}}
+	const competing = event.ParkCompeting
+	unknown := func(reason event.ParkReason, first time.Time) event.Known {
+		d := &event.Decision{At: hour(99), Attempt: attempt, Result: event.Result{ParkInfo: &event.ParkInfo{Reason: reason, FirstAttempt: first}}}
+		d.Attempt.First = first
+		return event.Known{EventID: "e0", History: event.History{Decision: d}}
+	}
 	rejected := with(same, func(d *event.Decision) { d.Outcome.Type = event.TypeRejected })
 	resent := func(reason event.ParkReason) rules.Disposition {
 		return rules.Disposition{Resent: &event.ParkInfo{Reason: reason}}
@@ -84,8 +92,20 @@ func TestGuard(t *testing.T) {
 			known:   with(same, func(d *event.Decision) { d.Attempt.Payer = event.Fingerprint{} }),
 			payment: event.ParkPossibleDuplicate, reference: event.ParkReferenceCaptured,
 		},
-		"captured itself":       {known: of(e.ID, hour(99), nil)},
-		"rejected":              {known: rejected},
+		"captured itself":               {known: of(e.ID, hour(99), nil)},
+		"rejected":                      {known: rejected},
+		"parked with an unknown result": {known: unknown(event.ParkUndecided, hour(98)), payment: competing, reference: competing},
+		"parked with an unknown result, longer ago than counts": {
+			known: with(unknown(event.ParkUndecided, hour(98)), func(d *event.Decision) { d.At = now.Add(-window - 1) }), reference: competing,
+		},
+		"parked with an unknown result, and accepted": {
+			known: unknown(event.ParkUndecided, hour(98)), d: resent(event.ParkCompeting),
+		},
+		"captured since it was accepted": {
+			known: same, d: resent(event.ParkCompeting), payment: event.ParkPossibleDuplicate, reference: event.ParkReferenceCaptured,
+		},
+		"parked before a call":  {known: unknown(event.ParkTooOld, time.Time{})},
+		"parked as refused":     {known: unknown(event.ParkRefusedRequest, hour(98))},
 		"attempted":             {known: open},
 		"resent as a duplicate": {known: same, d: resent(event.ParkPossibleDuplicate), reference: event.ParkReferenceCaptured},
 		"resent as too old": {

@@ -228,12 +228,12 @@ func (r Rules) bars(e *event.ReadyToCapture, body event.Fingerprint, prior event
 	return &event.ParkInfo{Reason: event.ParkTriedOtherwise, Detail: fmt.Sprintf("it was first attempted at %s %s", first, differs)}
 }
 
-// Competing returns why an event is parked that waited too long for another event of its
-// order.
-func Competing(other string, waited time.Duration) *event.ParkInfo {
+// Competing returns why an event is parked because of an attempt on another event of its
+// order, whose result stays unknown.
+func Competing(other *event.OpenAttempt) *event.ParkInfo {
 	return &event.ParkInfo{Reason: event.ParkCompeting, Detail: fmt.Sprintf(
-		"event %s of the same external_reference was attempted before, and its result was still not known after %s: the buyer may have paid for it",
-		other, waited)}
+		"event %s of the same external_reference was attempted first at %s, and its result is not known: the buyer may have paid for it",
+		other.EventID, other.First.UTC().Format(time.RFC3339))}
 }
 
 // CorrectedWhileWaiting returns why an event is parked that waits for its time when a later

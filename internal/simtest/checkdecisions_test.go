@@ -25,6 +25,10 @@ type eventDecisions struct {
 	got        []decision
 }
 
+func (j *eventDecisions) wasParked() bool {
+	return slices.ContainsFunc(j.got, func(v decision) bool { return v.kind == topicParked })
+}
+
 // byID groups the decisions by the id under which they were made.
 func (h *harness) byID() map[string]*eventDecisions {
 	at := make(map[position]*sentRecord)
@@ -151,18 +155,19 @@ func (h *harness) checkResent(j *eventDecisions) {
 }
 
 // checkOnce checks that no event is charged beside a duplicate of it, unless an operator
-// resent one, or the first one's result was never known.
+// resent one.
 func (h *harness) checkOnce(all map[string]*eventDecisions, charges simulator.Charges) {
 	charged := make(map[string][]*eventDecisions) // by order
 	for id, j := range all {
-		if charges.ByKey[id].Count > 0 && !slices.ContainsFunc(j.got, func(v decision) bool { return v.kind == topicParked }) {
+		if charges.ByKey[id].Count > 0 {
 			charged[j.event.order] = append(charged[j.event.order], j)
 		}
 	}
 	for order, events := range charged {
 		for i, j := range events {
 			for _, other := range events[:i] {
-				released := h.plan.oncePer == config.OncePerPayment && j.resent+other.resent > 0
+				unknown := j.wasParked() || other.wasParked()
+				released := j.resent+other.resent > 0 && (unknown || h.plan.oncePer == config.OncePerPayment)
 				if h.duplicates(j, other) && !released {
 					h.violate("decision: events %s and %s of order %s are charged although CAPTURE_ONCE_PER is %s",
 						other.id, j.id, order, h.plan.oncePer)
@@ -230,8 +235,12 @@ func (h *harness) mayBeParked(j *eventDecisions, v decision, captured []*eventDe
 		return (h.plan.oncePer == config.OncePerReference) == (v.reason == string(event.ParkReferenceCaptured)) &&
 			slices.ContainsFunc(captured, func(other *eventDecisions) bool { return h.duplicates(j, other) })
 	case "parked competing_attempt":
-		return slices.ContainsFunc(h.plan.abandoned, func(e *plannedEvent) bool {
-			return h.duplicates(j, &eventDecisions{id: e.id, event: e}) && e.order == j.event.order
+		planned := h.events()
+		return h.halted || slices.ContainsFunc(h.entries, func(a ledgerEntry) bool {
+			other := planned[a.id]
+			return a.kind == ledgerentry.KindAttempt && a.written.Before(v.written) && other != nil && other.order == e.order &&
+				h.duplicates(j, &eventDecisions{id: a.id, event: other}) &&
+				!slices.ContainsFunc(captured, func(c *eventDecisions) bool { return c.id == a.id && c.got[0].written.Before(v.written) })
 		})
 	}
 	return false

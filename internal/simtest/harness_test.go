@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -323,10 +322,10 @@ func (h *harness) allCommitted() bool {
 
 func (h *harness) eventually(what string, condition func() bool) bool {
 	limit := patience
-	for _, e := range h.plan.events {
-		// The events of an order wait one after the other.
-		if slices.ContainsFunc(h.plan.abandoned, func(a *plannedEvent) bool { return a.order == e.order }) {
-			limit += h.plan.deadline + giveUpAfter
+	if len(h.plan.abandoned) > 0 {
+		// Each process waits anew, and is not killed before.
+		for _, lifetimes := range h.plan.slots {
+			limit += time.Duration(len(lifetimes)) * (h.plan.deadline + giveUpAfter)
 		}
 	}
 	deadline := time.Now().Add(limit)

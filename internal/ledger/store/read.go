@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -83,27 +84,36 @@ type Attempt struct {
 	ID, Owner string
 	Partition int32
 	Offset    int64
+	Written   time.Time // in milliseconds
 	Value     []byte
 }
 
 func (a Attempt) append(to []byte) []byte {
-	to = binary.AppendVarint(binary.AppendVarint(to, int64(a.Partition)), a.Offset)
+	for _, number := range [...]int64{int64(a.Partition), a.Offset, a.Written.UnixMilli()} {
+		to = binary.AppendVarint(to, number)
+	}
 	return append(to, a.Value...)
 }
 
 func readAttempt(key, value []byte) (Attempt, error) {
+	errAttempt := fmt.Errorf("%w: an attempt", errDamaged)
 	length, n := binary.Uvarint(key[1:])
-	partition, m := binary.Varint(value)
-	if n > 0 && m > 0 && length <= uint64(len(key)-1-n) { //nolint:gosec // G115: n bytes were read after the first
-		id, owner := key[1+n:][:length], key[1+n:][length:]
-		if offset, o := binary.Varint(value[m:]); o > 0 {
-			return Attempt{
-				ID: string(id), Owner: string(owner), Partition: int32(partition), //nolint:gosec // G115: append wrote it
-				Offset: offset, Value: slices.Clone(value[m+o:]),
-			}, nil
-		}
+	if n <= 0 || length > uint64(len(key)-1-n) { //nolint:gosec // G115: n bytes were read after the first
+		return Attempt{}, errAttempt
 	}
-	return Attempt{}, fmt.Errorf("%w: an attempt", errDamaged)
+	var numbers [3]int64
+	for i := range numbers {
+		number, m := binary.Varint(value)
+		if m <= 0 {
+			return Attempt{}, errAttempt
+		}
+		numbers[i], value = number, value[m:]
+	}
+	return Attempt{
+		ID: string(key[1+n:][:length]), Owner: string(key[1+n:][length:]),
+		Partition: int32(numbers[0]), //nolint:gosec // G115: append wrote it
+		Offset:    numbers[1], Written: time.UnixMilli(numbers[2]), Value: slices.Clone(value),
+	}, nil
 }
 
 // Attempts returns all open attempts.

@@ -35,9 +35,9 @@ func claimBugs() []bug {
 			put:  `owner: "all" + rand.Text()[:0]`,
 		}}},
 		{"events wait for ever for an attempt", []edit{{
-			in:   pipeline,
-			find: `$left := $p.conf.ClaimWait - time.Since($it.behindSince)`,
-			put:  `$left := $p.conf.ClaimWait`,
+			in:   ledger,
+			find: `return time.Since($since) > $c.conf.Wait`,
+			put:  `return time.Since($since) > $c.conf.Wait && $c.conf.Wait < 0`,
 		}}},
 		{"no attempt is resumed", []edit{{
 			in: pipeline, find: resumes,
@@ -58,13 +58,27 @@ func claimBugs() []bug {
 		}}},
 		{"the order of attempts is ignored", []edit{{
 			in:   ledger,
-			find: `if $a.offset >= $c.position {`,
-			put:  `if $a.offset < 0 {`,
+			find: `return $a.offset < $c.position && $c.conf.Rival != nil && $c.conf.Rival(*$a.attempt)`,
+			put:  `return $c.conf.Rival != nil && $c.conf.Rival(*$a.attempt)`,
+		}, {
+			in:   ledger,
+			find: `return $a.offset < $c.turn && !$c.conf.Resumes($a.attempt.Input) && !$c.abandoned($a)`,
+			put:  `return !$c.conf.Resumes($a.attempt.Input) && !$c.abandoned($a)`,
 		}}},
 		{"duplicates do not wait for each other", []edit{{
 			in:   ledger,
-			find: `return $c.conf.Rival != nil && $c.conf.Rival(*$a.attempt)`,
-			put:  `return $c.conf.Rival == nil && $a.attempt == nil`,
+			find: `return $a.offset < $c.position && $c.conf.Rival != nil && $c.conf.Rival(*$a.attempt)`,
+			put:  `return $a.offset < 0 && $c.conf.Rival == nil`,
+		}}},
+		{"a payment is searched for without an attempt of this process", []edit{{
+			in:   "internal/capture",
+			find: `if $a.prior != nil && $d.Action != rules.Charge {`,
+			put:  `if $a.prior != nil && $d.Action == "" {`,
+		}}},
+		{"an event is charged beside a duplicate with an unknown result", []edit{{
+			in:   "internal/rules",
+			find: `case $unknown != nil && $accepted != event.ParkCompeting:`,
+			put:  `case $unknown != nil && $accepted == "never":`,
 		}}},
 	}
 }
