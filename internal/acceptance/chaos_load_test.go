@@ -89,8 +89,11 @@ func (l *load) next() order {
 	case 15:
 		class = classLasting
 	}
-	// Two or three events in a row may be of one order.
-	o := order{id: fmt.Sprintf("%s-%d", class, l.n), order: fmt.Sprintf("%s-o%d", class, l.n*2/5), time: time.Now(), binary: l.n%3 == 0}
+	// Two or three events in a row may be of one order, for other amounts: they are no duplicates.
+	o := order{
+		id: fmt.Sprintf("%s-%d", class, l.n), order: fmt.Sprintf("%s-o%d", class, l.n*2/5), amount: fmt.Sprintf("%d.50", 100+l.n%1000),
+		time: time.Now(), binary: l.n%3 == 0,
+	}
 	switch class {
 	case classTwice:
 		l.recent = append(l.recent, o)
