@@ -141,14 +141,15 @@ func (d *detector) doubts(cause string) bool {
 }
 
 // examine counts a result as evidence. It returns what the result is about, and
-// the halt that it leads to or continues.
-func (d *detector) examine(p *Permit, halted *halt) (Scope, *halt) {
+// the halt that it leads to or continues. A late result is that of a call which began
+// before a halt that is over.
+func (d *detector) examine(p *Permit, halted *halt, late bool) (Scope, *halt) {
 	k, ok := d.kindOf(p)
 	switch {
 	case !ok:
 		return ScopeEvent, nil
-	case k.held && p.credential != d.credential:
-		return ScopeService, nil // refused under a token that was replaced since
+	case k.held && (late || p.credential != d.credential):
+		return ScopeService, nil // what it was refused for may have been fixed since
 	case d.cleared.Contains(k.evidence), k.forever && d.cleared.Contains(payerEvidence(k.cause, p.about)):
 		return ScopeEvent, nil
 	}

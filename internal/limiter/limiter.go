@@ -314,7 +314,7 @@ func (l *Limiter) Release(p *Permit, r Result) Scope {
 	l.recordLocked(p, r)
 	l.detector.setCredential(credential)
 	p.result = r
-	scope, found := l.detector.examine(p, l.halt)
+	scope, found := l.detector.examine(p, l.halt, l.halt == nil && p.halts != l.halts)
 	if found != nil {
 		l.haltLocked(found, p.credential)
 	}

@@ -293,6 +293,28 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
+// A refusal that is answered after the halt that it belongs to has ended does not
+// decide its event, because the cause may have been fixed since its call.
+func TestRefusalAfterHalt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(8, func(c *limiter.Config) { c.RefusalRun = 3 })
+		late := acquire(t, l, subject(9), false)
+		for i := range 3 {
+			acquire(t, l, subject(i), false).release(t, l, payerRefused())
+		}
+		probe := acquire(t, l, subject(8), false)
+		<-time.After(2 * time.Second)
+		probe.release(t, l, success())
+		if scope := late.release(t, l, payerRefused()); l.Blocked() != "" || scope != limiter.ScopeService {
+			t.Errorf("a late refusal is about %d, want the service; %+v", scope, l.Health())
+		}
+		if scope := acquire(t, l, subject(9), false).release(t, l, payerRefused()); scope != limiter.ScopeUnconfirmed {
+			t.Errorf("a refusal after the halt is about %d, want unconfirmed", scope)
+		}
+	})
+}
+
 // An unconfirmed caller is busy until it leaves, and can leave at once.
 func TestGiveUpWhileUnconfirmed(t *testing.T) {
 	t.Parallel()
