@@ -221,8 +221,8 @@ func largeRequestsCutOff(w *world) {
 		w.t.Errorf("%d records were parked without their values, want the two large ones", digests)
 	}
 	w.wantOneCallPerEvent()
-	if got := in.status().Pipeline.RequestBytes; got != 250_000 || !w.log.contains("limit halved") {
-		w.t.Errorf("requests have up to %d bytes, want 250000", got)
+	if got := in.status().Pipeline.RequestBytes; got > 300_000 || !w.log.contains("limit halved") {
+		w.t.Errorf("requests have up to %d bytes, which the proxy cuts off", got)
 	}
 	w.eventually("it is ready", func() bool {
 		ready, _ := in.readyz()

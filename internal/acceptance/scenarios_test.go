@@ -83,7 +83,7 @@ func scenarios() []scenario {
 		{"replayed outcomes are suppressed", 2, simulator.Config{}, suppressed},
 		{"two different events have one id", 2, simulator.Config{}, conflicting},
 		{"a reference is captured once", 2, simulator.Config{}, oncePerReference},
-		{"an order that is published under a second id is parked, and released", 2, simulator.Config{}, republished},
+		{"an order that is published under a second id is parked and released", 2, simulator.Config{}, republished},
 		{"a reference is charged again for another payment", 2, declining(), repetitions},
 		{"the ledger is recreated before the first commit of a partition", 2, simulator.Config{}, ledgerRecreatedBeforeACommit},
 		{"the ledger is recreated while the service is stopped", 2, simulator.Config{}, ledgerRecreatedWhileStopped},
