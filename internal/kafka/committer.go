@@ -108,13 +108,9 @@ func NewCommitter(ctx context.Context, conf CommitterConfig) (*Committer, error)
 	if conf.Kafka.Requests == nil {
 		conf.Kafka.Requests = NewRequestLimit(0)
 	}
-	requests, err := conf.Kafka.NewClient()
-	if err != nil {
-		return nil, err
-	}
 	c := &Committer{
-		conf: conf, requests: requests, admin: kadm.NewClient(requests),
-		recovery: txnrecovery.New(requests, txnrecovery.Config{Identity: conf.Identity, NewClient: conf.Kafka.NewClient, Log: conf.Log}),
+		conf:     conf,
+		recovery: txnrecovery.New(nil, txnrecovery.Config{Identity: conf.Identity, NewClient: conf.Kafka.NewClient, Log: conf.Log}),
 	}
 	if err := c.open(ctx); err != nil {
 		c.Close()
@@ -141,7 +137,9 @@ func (c *Committer) Close() {
 	defer c.mu.Unlock()
 	c.closed = true
 	c.discard()
-	c.requests.Close()
+	if c.requests != nil {
+		c.requests.Close()
+	}
 }
 
 // discard closes the producing client. The next one fences it.
@@ -152,8 +150,19 @@ func (c *Committer) discard() {
 	}
 }
 
-// open creates the producing client.
+// open creates the producing client, and a new one for other requests: the library asks
+// a coordinator that it knows for ever, although the broker is dead and another one has
+// its groups and transactional ids, if the request is one that it would split over several
+// coordinators, as DescribeTransactions and OffsetFetch (handleShardedReq of franz-go v1.22.3).
 func (c *Committer) open(ctx context.Context) error {
+	requests, err := c.conf.Kafka.NewClient()
+	if err != nil {
+		return err
+	}
+	if c.requests != nil {
+		c.requests.Close()
+	}
+	c.requests, c.admin, c.recovery = requests, kadm.NewClient(requests), c.recovery.With(requests)
 	monitor := &connMonitor{recovery: c.recovery}
 	client, err := c.recovery.Acquire(ctx,
 		kgo.RequiredAcks(kgo.AllISRAcks()),

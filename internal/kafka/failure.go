@@ -191,6 +191,7 @@ func (c *Committer) resolveEnd(ctx context.Context, b Batch, cause error) error 
 		return err
 	}, func(err error) bool {
 		c.conf.Log.WarnContext(ctx, "result of transaction not known yet", slog.Any("error", err))
+		c.discard() // with what it knows of the brokers
 		return true
 	})
 	switch {

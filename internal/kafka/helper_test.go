@@ -174,6 +174,7 @@ type wire struct {
 	mu   sync.Mutex
 	on   func(key int16) interruption
 	down bool
+	dead string // address of a broker whose connections are closed at once
 }
 
 type interruption int
@@ -199,10 +200,20 @@ func (w *wire) setDown(down bool) {
 	w.down = down
 }
 
+func (w *wire) kill(address string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dead = address
+}
+
 func (w *wire) open(ctx context.Context, network, address string) (net.Conn, error) {
 	w.mu.Lock()
-	down := w.down
+	down, dead := w.down, address == w.dead
 	w.mu.Unlock()
+	if dead {
+		client, server := net.Pipe()
+		return client, server.Close()
+	}
 	if down {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: errCut}
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -98,5 +99,64 @@ func commitDisturbed(t *testing.T, seed uint64, disturb func(w *world, r *rand.R
 func (w *world) moveLeader(r *rand.Rand) {
 	if err := w.broker.Fake.MoveTopicPartition(testOut, r.Int32N(3), r.Int32N(3)); err != nil {
 		w.t.Error(err)
+	}
+}
+
+// killCoordinator lets the coordinator of the transactional id be reached no more, and
+// moves it, with the leaders of all partitions, to another broker.
+func (w *world) killCoordinator() {
+	w.t.Helper()
+	dead := w.broker.Fake.CoordinatorFor(testTxID)
+	w.wire.kill(w.broker.Addresses[dead])
+	for w.broker.Fake.CoordinatorFor(testTxID) == dead || w.broker.Fake.CoordinatorFor(testGroup) == dead {
+		w.broker.Fake.RehashCoordinators()
+	}
+	for _, topic := range []string{testInput, testOut} {
+		for p := range int32(3) {
+			if err := w.broker.Fake.MoveTopicPartition(topic, p, (dead+1)%3); err != nil {
+				w.t.Error(err)
+			}
+		}
+	}
+}
+
+// TestCommitWhoseCoordinatorDies: the coordinator of the transactional id dies while the
+// end of a transaction is not known. What became of it is asked of the next coordinator.
+func TestCommitWhoseCoordinatorDies(t *testing.T) {
+	t.Parallel()
+	for _, cut := range []interruption{cutBefore, cutAfter} {
+		t.Run(fmt.Sprint(cut), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, kfake.NumBrokers(3), kfake.Ports(9092, 9093, 9094))
+				w.start()
+				member, c := w.member(), w.committer()
+				w.wire.at(func(key int16) interruption {
+					if key != kmsg.EndTxn.Int16() {
+						return pass
+					}
+					w.wire.at(nil)
+					w.wire.setDown(true)
+					go func() {
+						time.Sleep(time.Second) // for the broker to do what it was asked
+						w.killCoordinator()
+						w.wire.setDown(false)
+					}()
+					return cut
+				})
+				err := c.Commit(t.Context(), batch(member, "one", 7))
+				if cut == cutAfter {
+					if err != nil {
+						t.Fatal(err)
+					}
+					w.commitsAfter(c, member, "one")
+					return
+				}
+				if !errors.Is(err, ErrNotCommitted) {
+					t.Fatalf("error %v, want ErrNotCommitted", err)
+				}
+				w.commitsAfter(c, member)
+			})
+		})
 	}
 }

@@ -91,6 +91,14 @@ func New(client *kgo.Client, conf Config) *Recovery {
 	return &Recovery{conf: conf, client: client, admin: kadm.NewClient(client)}
 }
 
+// With returns a Recovery of the same transactional id that sends its requests with
+// another client.
+func (r *Recovery) With(client *kgo.Client) *Recovery {
+	other := New(client, r.conf)
+	other.committed.Store(r.committed.Load())
+	return other
+}
+
 // Recover completes the open and hanging transactions that an earlier process left
 // under a transactional id. Another process that uses the id is fenced.
 func Recover(ctx context.Context, conf Config) error {
