@@ -50,6 +50,9 @@ type Lease interface {
 	// StepAside lets other orders with the event's record key go first, because the event
 	// waits for the end of a halt, which one of them may bring.
 	StepAside()
+	// Turn returns a channel that is closed once the events before this one are decided.
+	// Until then it must not be called for.
+	Turn() <-chan struct{}
 	// PriorAttempt returns the earliest attempt without a decision from an earlier
 	// owner; nil: there is none.
 	PriorAttempt() *event.Attempt
@@ -122,6 +125,9 @@ func (c *Capturer) Capture(ctx context.Context, e *event.ReadyToCapture, lease L
 }
 
 func (c *Capturer) capture(ctx context.Context, a *captureState, lease Lease) (event.Result, error) {
+	if err := c.awaitTurn(ctx, a, lease); err != nil {
+		return event.Result{}, err
+	}
 	if result, decided, err := c.resume(ctx, a, lease); decided || err != nil {
 		return result, err
 	}
@@ -170,6 +176,9 @@ func (c *Capturer) resume(ctx context.Context, a *captureState, lease Lease) (_ 
 	}
 	switch {
 	case d.Why != nil:
+		if a.untried() {
+			c.withdraw(ctx, a, lease)
+		}
 		result, err := c.lookUp(ctx, a, lease, d.Why.Reason, d.Why.Detail)
 		return result, true, err
 	case d.Action == rules.LookUpThenCharge:

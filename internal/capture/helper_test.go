@@ -62,6 +62,7 @@ func (a *api) Find(context.Context, mercadopago.Request, time.Time) mercadopago.
 // lease is a lease that is good until it is given up.
 type lease struct {
 	giveUp <-chan struct{}
+	turn   chan struct{}
 	stale  atomic.Bool // not current
 	waits  []string
 	// What the ledger has of the event, from earlier owners and from this one.
@@ -104,7 +105,21 @@ func (h *lease) CatchUp(context.Context) error {
 	return nil
 }
 
-func newLease(giveUp <-chan struct{}) *lease { return &lease{giveUp: giveUp} }
+// newLease returns the lease of an event with none before it.
+func newLease(giveUp <-chan struct{}) *lease {
+	h := &lease{giveUp: giveUp, turn: make(chan struct{})}
+	close(h.turn)
+	return h
+}
+
+// newEarlyLease returns the lease of an event whose turn comes after a time.
+func newEarlyLease(giveUp <-chan struct{}, wait time.Duration) *lease {
+	h := &lease{giveUp: giveUp, turn: make(chan struct{})}
+	time.AfterFunc(wait, func() { close(h.turn) })
+	return h
+}
+
+func (h *lease) Turn() <-chan struct{} { return h.turn }
 
 func (h *lease) GiveUp() <-chan struct{} { return h.giveUp }
 

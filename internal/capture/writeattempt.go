@@ -58,6 +58,40 @@ func (c *Capturer) acquire(ctx context.Context, a *captureState, lease Lease) (*
 	}
 }
 
+// awaitTurn waits until the events before this one are decided. Meanwhile it has the
+// attempt written, so that the write takes no time between two calls. An attempt that has
+// to wait for long is withdrawn.
+func (c *Capturer) awaitTurn(ctx context.Context, a *captureState, lease Lease) error {
+	turn := lease.Turn()
+	select {
+	case <-turn:
+		return nil
+	default:
+	}
+	lease.SetWaiting("waits for the events before it", 0)
+	if a.prior == nil && lease.Current() && c.limiter.Blocked() == "" {
+		if err := a.write(ctx, lease); errors.Is(err, event.ErrStartOver) {
+			return err
+		} else if err != nil {
+			a.written = false // it is written again before the call
+		}
+	}
+	patience := time.NewTimer(unusedAfter)
+	defer patience.Stop()
+	for {
+		select {
+		case <-turn:
+			return nil
+		case <-patience.C:
+			c.withdraw(ctx, a, lease)
+		case <-ctx.Done():
+			return stopped(ctx, lease.GiveUp())
+		case <-lease.GiveUp():
+			return stopped(ctx, lease.GiveUp())
+		}
+	}
+}
+
 // needsWrite reports whether the attempt has to be written before the next call.
 func (a *captureState) needsWrite() bool { return a.entry.First.IsZero() || !a.written }
 

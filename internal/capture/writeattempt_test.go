@@ -48,6 +48,69 @@ func TestAttemptIsWrittenBeforeTheFirstCall(t *testing.T) {
 	})
 }
 
+// An event whose turn is still to come has its attempt written, and is called for when the
+// turn comes. An attempt that waits for long is withdrawn.
+func TestAttemptAheadOfItsTurn(t *testing.T) {
+	t.Parallel()
+	for wait, want := range map[time.Duration][2]int{0: {1, 0}, time.Second: {1, 0}, time.Minute - 1: {1, 0}, time.Hour: {2, 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newEarlyLease(nil, wait)
+			a := newAPI(captured())
+			a.during = func(context.Context, *api) {
+				if written := len(h.attempts) - h.withdrawn; written != 1 {
+					t.Errorf("after %s there are %d attempts", wait, written)
+				}
+			}
+			d, err := newCapturer(a).Capture(t.Context(), newEvent(t), h)
+			if err != nil || ending(d) != isCaptured || a.calls[0].at != wait {
+				t.Fatalf("after %s: got %q, %v, called at %v", wait, ending(d), err, a.calls)
+			}
+			if got := [2]int{len(h.attempts), h.withdrawn}; got != want || !h.attempts[0].First.Before(a.began.Add(time.Millisecond)) {
+				t.Errorf("after %s: written and withdrawn %v times, want %v; first %v", wait, got, want, h.attempts[0].First)
+			}
+		})
+	}
+}
+
+// An attempt that was written ahead of its turn and is not used is withdrawn: no call
+// binds the event.
+func TestAttemptAheadOfItsTurnIsNotUsed(t *testing.T) {
+	t.Parallel()
+	duplicate := knownOutcome(event.Outcome{Type: event.TypeCaptured, EventID: "first", PaymentID: "1", CapturedAt: time.Now()})
+	for name, test := range map[string]struct {
+		giveUp bool
+		under  []event.Known
+		want   string
+	}{
+		"a duplicate was captured": {under: []event.Known{duplicate}, want: "parked possible_duplicate"},
+		"given up":                 {giveUp: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				giveUp := make(chan struct{})
+				if test.giveUp {
+					time.AfterFunc(time.Millisecond, func() { close(giveUp) })
+				}
+				h := newEarlyLease(giveUp, time.Second)
+				h.under = test.under
+				a := newAPI(captured())
+				d, err := newCapturer(a, func(c *config) { c.Guard, c.DuplicateWindow = rules.GuardPayment, time.Hour }).
+					Capture(t.Context(), newEvent(t), h)
+				if len(a.calls) > 0 || len(h.attempts) != 1 || h.withdrawn != 1 {
+					t.Errorf("%d calls, %d attempts, of which %d are withdrawn", len(a.calls), len(h.attempts), h.withdrawn)
+				}
+				switch {
+				case test.giveUp:
+					wantAbandoned(t, ending(d), err, nil)
+				case err != nil || ending(d) != test.want || !d.Uncalled():
+					t.Errorf("got %q, %v, uncalled: %t", ending(d), err, d.Uncalled())
+				}
+			})
+		})
+	}
+}
+
 // While the ledger does not accept the attempt, there are no calls, and /status says
 // why.
 func TestNoCallWithoutAnAttempt(t *testing.T) {

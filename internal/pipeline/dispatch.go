@@ -47,6 +47,8 @@ func (o *owner) enqueue(it *item) {
 	}
 	if o.keys.enter(it) {
 		o.makeReady([]*item{it})
+	} else {
+		o.prepare(it)
 	}
 }
 
@@ -81,7 +83,7 @@ func (o *owner) makeReady(items []*item) {
 // busy, and no more, because each takes memory.
 func (o *owner) room() int {
 	calls := o.p.conf.MaxInFlight
-	ready := o.inFlight - o.p.capturer.Busy() - int(o.p.awaitingLedger.Load())
+	ready := o.inFlight - o.prepared - o.p.capturer.Busy() - int(o.p.awaitingLedger.Load())
 	return min(max(calls/2, minReady)-ready, max(captureFactor*calls, minInFlight)-o.inFlight)
 }
 
@@ -117,14 +119,48 @@ func (o *owner) nextReady() *item {
 	return nil
 }
 
-// start takes a lease on an item and hands it to an idle capture goroutine, or to a new
+// start has an item captured, and the next one behind it prepared.
+func (o *owner) start(it *item) {
+	if it.inFlight {
+		o.prepared--
+		close(it.lease.turn)
+	} else {
+		o.launch(it, false)
+	}
+	it.started = true
+	for _, next := range o.keys.next(it) {
+		o.prepare(next)
+	}
+}
+
+// prepare launches an item early, so that its attempt is written while those before it
+// are called for. Its own call waits for its turn, in start. An item that competes with
+// one before it is not prepared: its attempt might get ahead.
+func (o *owner) prepare(it *item) {
+	pt := it.part
+	if it.inFlight || it.released || it.event == nil || it.prefetched != nil || !pt.ledgerRead || pt.draining || !o.owns(pt) {
+		return
+	}
+	for _, before := range o.keys.before(it) {
+		if before == nil || !before.started || before.event == nil || before.id == it.id || !before.waitsUntil.IsZero() ||
+			before.event.ExternalReference == it.event.ExternalReference && o.p.conf.Rules.Rivals(it.event, event.AttemptOf(before.event)) {
+			return
+		}
+	}
+	if o.room() > 0 && o.commitsBlocked() == "" {
+		o.prepared++
+		o.launch(it, true)
+	}
+}
+
+// launch takes a lease on an item and hands it to an idle capture goroutine, or to a new
 // one. The goroutines stay, because much of the cost of a capture is the growth of its
 // stack.
-func (o *owner) start(it *item) {
+func (o *owner) launch(it *item, early bool) {
 	it.inFlight = true
 	it.part.inFlight++
 	o.inFlight++
-	it.lease = o.p.newLease(it.part)
+	it.lease = o.p.newLease(it.part, early)
 	it.lease.stepAside = func() { o.p.send(func(o *owner) { o.stepAside(it) }) }
 	o.background.Add(1)
 	select {
@@ -153,9 +189,24 @@ func (p *Pipeline) respond(it *item) (completion, error) {
 	}
 	for {
 		c, err := p.decide(it)
+		if it.lease.early() && err == nil {
+			if err = p.awaitTurn(it); err == nil && c.yields {
+				continue
+			}
+		}
 		if !errors.Is(err, event.ErrStartOver) {
 			return c, err
 		}
+	}
+}
+
+// awaitTurn waits until the records before an item are decided.
+func (p *Pipeline) awaitTurn(it *item) error {
+	select {
+	case <-it.lease.turn:
+		return nil
+	case <-it.part.calls.Done():
+		return it.part.calls.Err()
 	}
 }
 
@@ -302,7 +353,10 @@ func (o *owner) captureEnded(it *item, c completion, err error) {
 	pt := it.part
 	o.inFlight--
 	pt.inFlight--
-	it.inFlight = false
+	if !it.started {
+		o.prepared--
+	}
+	it.inFlight, it.started = false, false
 	if err == nil && !c.waitUntil.IsZero() {
 		o.waitForTime(it, c.waitUntil)
 		return

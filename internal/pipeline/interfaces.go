@@ -41,6 +41,9 @@ type Lease interface {
 	// StepAside lets other orders with the event's record key go first, because the event
 	// waits for the end of a halt, which one of them may bring.
 	StepAside()
+	// Turn returns a channel that is closed once the events before this one are decided.
+	// Until then it must not be called for.
+	Turn() <-chan struct{}
 	// PriorAttempt returns the earliest attempt without a decision; nil: there is none.
 	PriorAttempt() *event.Attempt
 	// Resent returns why the event was parked before an operator resent it; nil: it was

@@ -31,7 +31,8 @@ type lease struct {
 	resent    *event.ParkInfo
 	bar       *event.ParkInfo
 
-	stepAside func() // lets other orders of the record key go first
+	turn      chan struct{} // closed once the records before this one are decided
+	stepAside func()        // lets other orders of the record key go first
 	waiting   atomic.Pointer[waitReason]
 }
 
@@ -41,11 +42,16 @@ type waitReason struct {
 	calls    int
 }
 
-func (p *Pipeline) newLease(pt *partition) *lease {
-	return &lease{
+// newLease returns the lease of a record; early: records before it are not decided yet.
+func (p *Pipeline) newLease(pt *partition, early bool) *lease {
+	l := &lease{
 		contact: &p.contact, timeout: p.conf.SessionTimeout, member: p.member, assigned: pt.member,
-		ledger: p.ledger, partition: pt.number, calls: pt.calls,
+		ledger: p.ledger, partition: pt.number, calls: pt.calls, turn: make(chan struct{}),
 	}
+	if !early {
+		close(l.turn)
+	}
+	return l
 }
 
 // GiveUp implements [Lease].
@@ -70,6 +76,19 @@ func (l *lease) waitReason() waitReason {
 		return *w
 	}
 	return waitReason{}
+}
+
+// Turn implements [Lease].
+func (l *lease) Turn() <-chan struct{} { return l.turn }
+
+// early reports whether the records before this one are not decided yet.
+func (l *lease) early() bool {
+	select {
+	case <-l.turn:
+		return false
+	default:
+		return true
+	}
 }
 
 // PriorAttempt implements [Lease].

@@ -111,6 +111,32 @@ func (k *orderingKeys) releaseRecordKey(it *item) (free []*item) {
 	return nil
 }
 
+// next returns the items right behind one that is at the head of its queues; one may
+// occur twice.
+func (k *orderingKeys) next(it *item) (others []*item) {
+	for _, key := range it.keys {
+		if queue := k.queues[key]; len(queue) > 1 {
+			others = append(others, queue[1])
+		}
+	}
+	return others
+}
+
+// before returns the heads of the queues in which an item is the second one; nil stands
+// for one in which it is further behind.
+func (k *orderingKeys) before(it *item) (heads []*item) {
+	for _, key := range it.keys {
+		switch queue := k.queues[key]; {
+		case queue[0] == it:
+		case queue[1] == it:
+			heads = append(heads, queue[0])
+		default:
+			heads = append(heads, nil)
+		}
+	}
+	return heads
+}
+
 // behind returns the items behind one in any of its queues; one may occur twice.
 func (k *orderingKeys) behind(it *item) (others []*item) {
 	for _, key := range it.keys {

@@ -189,3 +189,34 @@ func TestBehindAside(t *testing.T) {
 		t.Error("the second may not start after the first")
 	}
 }
+
+// TestNextAndBefore: an item is next only right behind one in a queue, and before it are
+// the heads of all queues in which it waits.
+func TestNextAndBefore(t *testing.T) {
+	t.Parallel()
+	l := newOrderingKeys()
+	keys := func(order, id string) []orderingKey { return []orderingKey{{keyOrder, order}, {keyEvent, id}} }
+	one, two := &item{keys: keys("o1", "e1")}, &item{keys: keys("o2", "e2")}
+	both, last := &item{keys: keys("o1", "e2")}, &item{keys: keys("o1", "e3")}
+	for _, it := range []*item{one, two, both, last} {
+		l.enter(it)
+	}
+	for _, it := range []*item{one, two} {
+		if next := l.next(it); len(next) != 1 || next[0] != both {
+			t.Errorf("behind a head are %v, want the item that waits for both", next)
+		}
+		if before := l.before(it); len(before) != 0 {
+			t.Errorf("before a head are %v", before)
+		}
+	}
+	if before := l.before(both); !slices.Equal(before, []*item{one, two}) {
+		t.Errorf("before the item that waits for both are %v", before)
+	}
+	if before := l.before(last); !slices.Equal(before, []*item{nil}) {
+		t.Errorf("before the last item are %v, want nil for the queue in which it is third", before)
+	}
+	l.release(one)
+	if before := l.before(last); !slices.Equal(before, []*item{both}) {
+		t.Errorf("before the last item are %v, want the one that waits for both", before)
+	}
+}

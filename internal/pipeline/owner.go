@@ -23,6 +23,7 @@ type owner struct {
 	ready      []*item        // may start as soon as there is room
 	waiting    []*item        // until the time of their event, the earliest first
 	inFlight   int            // captures under way
+	prepared   int            // of which so many wait for their turn
 	background sync.WaitGroup // captures, ledger catch-ups and checks of offsets
 	idle       chan *item     // to capture goroutines that wait for an item
 

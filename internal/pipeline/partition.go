@@ -26,6 +26,7 @@ type item struct {
 
 	epochBefore int32 // leader epoch of the record before; -1: not known
 	inFlight    bool
+	started     bool      // it may be called for, because those before it are decided
 	held        bool      // as one of a run of invalid events
 	corrected   bool      // while it waited for its time: it must not wait
 	waitsUntil  time.Time // the time of its event; zero: it does not wait

@@ -56,6 +56,11 @@ func pipelineBugs() []bug {
 			put: `keys := []orderingKey{{keyEvent, $r.event.ID}}
 				if key := string($r.record.Key); key == "-" {`,
 		}}},
+		{"an event that is prepared does not wait for its turn", []edit{{
+			in:   "internal/capture",
+			find: `$turn := $lease.Turn()`,
+			put:  `$turn := make(chan struct{}); close($turn)`,
+		}}},
 		{"two records of one event id are captured at once", []edit{{
 			in:   dir,
 			find: `[]orderingKey{{keyOrder, $r.event.OrderID}, {keyEvent, $r.event.ID}}`,
