@@ -14,7 +14,7 @@ func backfill(ctx context.Context, s *stage) error {
 	if s.opts.events > 0 {
 		events = s.opts.events
 	}
-	t, err := s.decided(ctx, events, false, randomIDs)
+	t, err := s.decided(ctx, 0, events, randomIDs)
 	if err != nil {
 		return err
 	}

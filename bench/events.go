@@ -133,10 +133,10 @@ func (b *broker) fill(ctx context.Context, topic string, n int, o orders) error 
 	})
 }
 
-// fillDecided writes n events that were captured before: each into the input,
-// if it is named, and its decision into the ledger.
-func (b *broker) fillDecided(ctx context.Context, t topics, n int, o orders) error {
-	return b.produce(ctx, n, func(i uint64) ([]*kgo.Record, error) {
+// fillDecided writes the decisions on so many events that were captured before into the
+// ledger, and the first events into the input.
+func (b *broker) fillDecided(ctx context.Context, t topics, events, entries int, o orders) error {
+	return b.produce(ctx, max(events, entries), func(i uint64) ([]*kgo.Record, error) {
 		r := o.record(i)
 		e, err := event.Decode(event.Message{Key: r.Key, Value: r.Value})
 		if err != nil {
@@ -147,7 +147,7 @@ func (b *broker) fillDecided(ctx context.Context, t topics, n int, o orders) err
 			return nil, err
 		}
 		decision := &kgo.Record{Topic: t.Ledger, Key: entry.DecisionKey(e.ID), Value: value}
-		if t.Input == "" {
+		if i >= uint64(events) { //nolint:gosec // G115: it is not negative
 			return []*kgo.Record{decision}, nil
 		}
 		r.Topic = t.Input

@@ -25,6 +25,7 @@ type options struct {
 	only     []string // contenders; empty: all
 	rounds   int
 	events   int
+	decided  int
 	window   time.Duration
 	warmUp   time.Duration
 	compile  time.Duration
@@ -63,6 +64,7 @@ func parse(args []string) (options, error) {
 	set.StringVar(&only, "only", "", "contenders, with commas between: "+strings.Join(contenderNames(), ", ")+"; empty: those of the mix")
 	set.IntVar(&o.rounds, "rounds", 5, "rounds; the contenders alternate, and the table shows medians")
 	set.IntVar(&o.events, "events", 0, "events in the input, or entries in the ledger; 0: what the mix needs")
+	set.IntVar(&o.decided, "decided", 0, "entries in the ledger of a replay; 0: one for each event")
 	set.DurationVar(&o.window, "window", 8*time.Second, "how long the steady state is measured, of each contender and round")
 	set.DurationVar(&o.warmUp, "warm-up", 2*time.Second, "how long the steady state is waited for, after the first outcome")
 	set.DurationVar(&o.compile, "compile", time.Minute,

@@ -38,8 +38,17 @@ func allMixes() map[string]mixture {
 				l.window = max(l.window, 12*time.Second) // some bursts of the loops
 			}))
 		}},
-		"hotkeys": {"all events are of 1,000 orders", func(ctx context.Context, s *stage) error {
-			return s.compare(ctx, 400_000, orders{hotKeys: 1000}, few, s.load("keys=1000", nil))
+		"hotkeys": {"all events are of 1,000 orders; of 50 and 200, at 20 ms", func(ctx context.Context, s *stage) error {
+			if err := s.compare(ctx, 400_000, orders{hotKeys: 1000}, few, s.load("keys=1000", nil)); err != nil {
+				return err
+			}
+			fast := func(l *load) { l.api.Latency = 20 * time.Millisecond }
+			for _, n := range []uint64{50, 200} {
+				if err := s.compare(ctx, 400_000, orders{hotKeys: n}, []string{theService}, s.load(fmt.Sprintf("keys=%d", n), fast)); err != nil {
+					return err
+				}
+			}
+			return nil
 		}},
 		"duplicates": {"one record in ten is a copy", func(ctx context.Context, s *stage) error {
 			return s.compare(ctx, 400_000, orders{duplicates: 10}, few, s.load("duplicates=10%", nil))

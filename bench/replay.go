@@ -19,7 +19,7 @@ func replay(ctx context.Context, s *stage) error {
 	}
 	inputs := make(map[ids]topics)
 	for _, kind := range idKinds() {
-		t, err := s.decided(ctx, events, true, kind)
+		t, err := s.decided(ctx, events, s.opts.decided, kind)
 		if err != nil {
 			return err
 		}
@@ -47,11 +47,12 @@ const (
 
 func idKinds() []ids { return []ids{randomIDs, timedIDs} }
 
-// decided creates an input and a ledger with its decisions.
-func (s *stage) decided(ctx context.Context, events int, withInput bool, kind ids) (topics, error) {
+// decided creates an input, if it is to have events, and a ledger with so many
+// decisions, at least one for each event.
+func (s *stage) decided(ctx context.Context, events, entries int, kind ids) (topics, error) {
 	var t topics
 	var err error
-	if withInput {
+	if events > 0 {
 		if t.Input, err = s.input(ctx, basePartitions, 0, orders{}); err != nil {
 			return t, err
 		}
@@ -60,8 +61,8 @@ func (s *stage) decided(ctx context.Context, events int, withInput bool, kind id
 	if err := s.broker.create(ctx, t.Ledger, basePartitions, map[string]string{"cleanup.policy": "compact"}); err != nil {
 		return t, err
 	}
-	s.say("writing %d decided events, %s", events, kind)
-	return t, s.broker.fillDecided(ctx, t, events, orders{timed: kind == timedIDs})
+	s.say("writing %d decisions, %s", max(events, entries), kind)
+	return t, s.broker.fillDecided(ctx, t, events, entries, orders{timed: kind == timedIDs})
 }
 
 func (s *stage) replayOnce(ctx context.Context, c contender, round, events int, t topics, kind ids) error {
@@ -79,7 +80,7 @@ func (s *stage) replayOnce(ctx context.Context, c contender, round, events int, 
 		return err
 	}
 	if c.role == roleService {
-		if err := s.readLedger(ctx, sp, events, kind); err != nil {
+		if err := s.readLedger(ctx, sp, max(events, s.opts.decided), kind); err != nil {
 			return err
 		}
 	}

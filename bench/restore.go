@@ -29,7 +29,7 @@ func restore(ctx context.Context, s *stage) error {
 		entries = s.opts.events
 	}
 	for _, kind := range idKinds() {
-		t, err := s.decided(ctx, entries, false, kind)
+		t, err := s.decided(ctx, 0, entries, kind)
 		if err != nil {
 			return err
 		}
