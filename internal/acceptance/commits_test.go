@@ -84,7 +84,10 @@ func oneOfTwoEnds(w *world) {
 	both := []*instance{w.start("a")}
 	w.send(numbered(50, nil)...)
 	w.eventually("the first instance makes calls", func() bool { return w.sim.Charges().Calls > 0 })
-	both = append(both, w.start("b", func(c *config.Config) { c.InstanceID = w.name + ".a" }))
+	both = append(both, w.start("b", func(c *config.Config) {
+		c.InstanceID = w.name + ".a"
+		c.LedgerDir += "-of-another-machine"
+	}))
 	stop := w.load()
 	var ended []error
 	w.eventually("one of the processes has ended", func() bool {

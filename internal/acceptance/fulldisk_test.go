@@ -3,7 +3,6 @@
 package acceptance
 
 import (
-	"cmp"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -11,31 +10,51 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"payment-capture/internal/config"
 )
 
-// fullDisk is a disk on which no file can be created or written while it is full.
-type fullDisk struct {
+// badDisk is a disk on which no file can be created or written while it has an error.
+type badDisk struct {
 	vfs.FS
-	full atomic.Bool
-	err  error // instead of ENOSPC
+	errno atomic.Uintptr // 0: none
 }
 
-func (d *fullDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if d.full.Load() {
-		return nil, &os.PathError{Op: "open", Path: name, Err: cmp.Or[error](d.err, syscall.ENOSPC)}
+// badDisk puts a disk without an error under the local stores.
+func (w *world) badDisk() *badDisk {
+	disk := &badDisk{FS: w.stores.fs}
+	if disk.FS == nil {
+		disk.FS = vfs.Default
+	}
+	w.stores.fs = disk
+	return disk
+}
+
+func (d *badDisk) check(op, name string) error {
+	if no := syscall.Errno(d.errno.Load()); no != 0 {
+		return &os.PathError{Op: op, Path: name, Err: no}
+	}
+	return nil
+}
+
+func (d *badDisk) fails(no syscall.Errno) { d.errno.Store(uintptr(no)) }
+
+func (d *badDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := d.check("open", name); err != nil {
+		return nil, err
 	}
 	f, err := d.FS.Create(name, c)
-	return &fullDiskFile{f, d}, err
+	return &badDiskFile{f, d}, err
 }
 
-type fullDiskFile struct {
+type badDiskFile struct {
 	vfs.File
-	disk *fullDisk
+	disk *badDisk
 }
 
-func (f *fullDiskFile) Write(p []byte) (int, error) {
-	if f.disk.full.Load() {
-		return 0, syscall.ENOSPC
+func (f *badDiskFile) Write(p []byte) (int, error) {
+	if err := f.disk.check("write", ""); err != nil {
+		return 0, err
 	}
 	return f.File.Write(p)
 }
@@ -43,15 +62,11 @@ func (f *fullDiskFile) Write(p []byte) (int, error) {
 // fullDiskWhileRunning fills the disk of a running instance. It is not ready, says so
 // without flooding the log, and works on when there is space.
 func fullDiskWhileRunning(w *world) {
-	disk := &fullDisk{FS: w.stores.fs}
-	if disk.FS == nil {
-		disk.FS = vfs.Default
-	}
-	w.stores.fs = disk
+	disk := w.badDisk()
 	in := w.start("a")
 	w.send(order{id: "before"})
 	w.awaitDecisions()
-	disk.full.Store(true)
+	disk.fails(syscall.ENOSPC)
 	const orders = 4000 // more than the store keeps in memory
 	w.send(numbered(orders, nil)...)
 	in.readyzSays("no space left on device", "free space or enlarge the volume")
@@ -60,63 +75,50 @@ func fullDiskWhileRunning(w *world) {
 	if lines := strings.Count(w.log.String(), "no space left") - before; lines > 100 {
 		w.t.Errorf("%d log lines in %s", lines, w.long())
 	}
-	disk.full.Store(false)
+	disk.fails(0)
 	w.want(w.awaitDecisions(), map[string]int{"captured": orders + 1})
 	w.wantOneCallPerEvent()
 	w.eventually("it is ready", func() bool { ready, _ := in.readyz(); return ready })
 }
 
-// unwritableDisk starts an instance whose LEDGER_DIR cannot be written for another reason
-// than space. Readiness names the cause and the variable.
-func unwritableDisk(w *world) {
-	disk := &fullDisk{FS: w.stores.fs}
-	if disk.FS == nil {
-		disk.FS = vfs.Default
+// badDiskAtStart starts an instance whose disk cannot be written: it waits, reports why,
+// and works as soon as the disk can be written. The first one has no store yet.
+func badDiskAtStart(w *world) {
+	disk := w.badDisk()
+	remedies := map[syscall.Errno]string{
+		syscall.ENOSPC: "free space or enlarge the volume", syscall.EROFS: "make the volume writable",
+		syscall.EACCES: "let the service's user write there", syscall.EIO: "check the directory and its volume",
 	}
-	w.stores.fs = disk
-	for _, err := range []error{syscall.EROFS, syscall.EACCES, syscall.EIO, syscall.EMFILE} {
-		disk.err = err
-		disk.full.Store(true)
+	for i, no := range []syscall.Errno{syscall.ENOSPC, syscall.ENOSPC, syscall.EROFS, syscall.EACCES, syscall.EIO} {
+		disk.fails(no)
 		in := w.start("a")
-		w.eventually("not ready because of "+err.Error(), func() bool {
-			ready, body := in.readyz()
-			reason, _, _ := strings.Cut(body, `"detail"`)
-			return !ready && containsAll(reason, "LEDGER_DIR", err.Error())
-		})
-		disk.full.Store(false)
-		in.stop()
-	}
-	w.start("a")
-	w.send(order{id: "e1"})
-	w.want(w.awaitDecisions(), map[string]int{"captured": 1})
-}
-
-// fullDiskAtStart starts an instance with a full disk: it waits, reports why, and works
-// as soon as there is space.
-func fullDiskAtStart(w *world) {
-	disk := &fullDisk{FS: w.stores.fs}
-	if disk.FS == nil {
-		disk.FS = vfs.Default
-	}
-	w.stores.fs = disk
-	for i, name := range []string{"without a store", "with a store"} {
-		disk.full.Store(true)
-		in := w.start("a")
-		w.send(numbered(2, nil)[i])
-		w.eventually("not ready because of the disk: "+name, func() bool {
-			ready, body := in.readyz()
-			return !ready && strings.Contains(body, `"reason":"write local store of the ledger in `+w.stores.dir) &&
-				strings.Contains(body, "no space left on device") && strings.Contains(body, "free space or enlarge the volume")
-		})
+		w.send(numbered(5, nil)[i])
+		in.readyzSays(`"reason":"write local store of the ledger in `+w.stores.dir, no.Error(), remedies[no])
 		select {
 		case err := <-in.ended:
-			w.t.Fatalf("%s: it ended: %v", name, err)
+			w.t.Fatalf("%v: it ended: %v", no, err)
 		case <-time.After(5 * time.Second):
 		}
-		disk.full.Store(false)
-		w.eventually("ready: "+name, func() bool { ready, _ := in.readyz(); return ready })
+		disk.fails(0)
+		w.eventually("ready after "+no.Error(), func() bool { ready, _ := in.readyz(); return ready })
 		w.awaitDecisions()
 		in.stop()
 	}
-	w.want(w.awaitDecisions(), map[string]int{"captured": 2})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 5})
+}
+
+// sharedDirectory starts a second process with the identity and the directory of the
+// first, which continues. The second one says why it waits, until the first has ended.
+func sharedDirectory(w *world) {
+	first := w.start("a")
+	w.send(numbered(20, nil)...)
+	w.awaitDecisions()
+	second := w.start("b", func(c *config.Config) { c.InstanceID = w.name + ".a" })
+	second.readyzSays("local store of the ledger in "+w.stores.dir, "end the other process with this INSTANCE_ID")
+	w.send(order{id: "first"})
+	w.awaitDecisions()
+	first.stop()
+	w.send(order{id: "second"})
+	w.want(w.awaitDecisions(), map[string]int{"captured": 22})
+	w.wantOneCallPerEvent()
 }

@@ -49,7 +49,7 @@ type Config struct {
 	TopicRejected   string `envconfig:"TOPIC_PAYMENT_REJECTED" default:"payment.rejected" desc:"topic for payment.rejected events; may be the same as TOPIC_PAYMENT_CAPTURED"`
 	TopicParked     string `envconfig:"TOPIC_PARKED" default:"payment-capture.parked" desc:"dead-letter topic, for records that wait for an operator"`
 	TopicLedger     string `envconfig:"TOPIC_LEDGER" default:"payment-capture.ledger" desc:"ledger topic of attempts and decisions; compacted, and different from the other topics"`
-	LedgerDir       string `envconfig:"LEDGER_DIR" desc:"directory for the local store of the ledger; restored from the topic if it is lost; default: payment-capture in the system's temporary directory"`
+	LedgerDir       string `envconfig:"LEDGER_DIR" desc:"directory for the local store of the ledger; default: payment-capture in the system's temporary directory"`
 	CloudEventsMode string `envconfig:"CLOUDEVENTS_MODE" default:"structured" desc:"content mode of published outcomes: structured or binary; the service reads both"`
 
 	MercadoPagoURL             string         `envconfig:"MERCADOPAGO_URL" default:"https://api.mercadopago.com" desc:"base URL of the API"`

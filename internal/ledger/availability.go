@@ -25,6 +25,7 @@ type availability struct {
 
 	mu        sync.Mutex
 	restoring bool
+	why       string // the store is restored; "": it was not read before
 	halts     []halt
 	since     time.Time
 	changed   chan struct{} // closed at the next change
@@ -77,8 +78,15 @@ func (g *availability) state() string {
 	return stateFollowing
 }
 
-func (g *availability) restore()  { g.set(func() { g.restoring = true }) }
-func (g *availability) restored() { g.set(func() { g.restoring = false }) }
+func (g *availability) restore(why string) { g.set(func() { g.restoring, g.why = true, why }) }
+func (g *availability) restored()          { g.set(func() { g.restoring, g.why = false, "" }) }
+
+// rebuilding returns why the store is restored, or "".
+func (g *availability) rebuilding() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.why
+}
 
 // halt makes the ledger unavailable for a cause; the first reason of each cause
 // stays. It reports whether the cause is new.

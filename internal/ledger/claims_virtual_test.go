@@ -198,7 +198,7 @@ func TestClaimIsDisturbed(t *testing.T) {
 		}, false},
 		"the store is rebuilt": {func(w *world) {
 			for l := range w.wires {
-				l.availability.restore()
+				l.availability.restore("damage")
 				l.session.end(errors.New("for the test"))
 				w.caughtUp(l)
 			}
@@ -327,7 +327,7 @@ func TestStoreIsRebuiltDuringAnAttempt(t *testing.T) {
 		claim := w.claims(l, "e9", "o1", owning(1))
 		go func() { done <- claim.Attempt(t.Context(), attemptUnder("o1", 5, 1)) }()
 		time.Sleep(time.Second)
-		l.availability.restore()
+		l.availability.restore("damage")
 		l.session.end(errors.New("for the test"))
 		time.Sleep(time.Second)
 		allow()

@@ -64,7 +64,8 @@ var errAgain = errors.New("begin again")
 // run opens the store and follows the topic until ctx ends. A store that is damaged is read again.
 func (l *Ledger) run(ctx context.Context) {
 	l.reopen(ctx)
-	for ctx.Err() == nil {
+	for wait := retryPause; ctx.Err() == nil; {
+		began := time.Now()
 		err := l.follow(ctx)
 		if ctx.Err() != nil {
 			return
@@ -74,12 +75,28 @@ func (l *Ledger) run(ctx context.Context) {
 			<-ctx.Done()
 			return
 		}
-		if !errors.Is(err, errAgain) {
-			l.log.WarnContext(ctx, "rebuilding damaged local store from the ledger's topic", slog.Any("error", err))
-			l.reopen(ctx)
+		if errors.Is(err, errAgain) {
+			pause(ctx, retryPause)
+			continue
 		}
-		pause(ctx, retryPause)
+		l.rebuild(err)
+		l.reopen(ctx)
+		if time.Since(began) > 10*rebuildPause {
+			wait = retryPause
+		}
+		pause(ctx, wait)
+		wait = min(2*wait, rebuildPause)
 	}
+}
+
+// rebuildPause is the longest time between two rebuilds: on a disk that cannot be read,
+// each would read the whole topic in vain.
+const rebuildPause = time.Minute
+
+// rebuild makes the ledger unavailable until the store is read again.
+func (l *Ledger) rebuild(why error) {
+	l.log.Warn("rebuilding local store from the ledger's topic", slog.Any("reason", why))
+	l.availability.restore(why.Error())
 }
 
 // retryPause is the time between two tries of something that failed.
@@ -95,7 +112,6 @@ func pause(ctx context.Context, d time.Duration) {
 // reopen opens the store, after it removed the damaged one that was open, until
 // ctx ends.
 func (l *Ledger) reopen(ctx context.Context) {
-	l.availability.restore()
 	defer l.changes.bumpAll()
 	l.mu.Lock()
 	if l.store != nil {

@@ -10,6 +10,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -50,9 +51,6 @@ type Config struct {
 	// ledger completes none.
 	EndHanging func(ctx context.Context, producer int64, openFor time.Duration) error
 }
-
-// storeDir is the store's directory in Config.Dir.
-const storeDir = "store"
 
 // Ledger is the ledger as one instance sees it: the topic, the local store that
 // follows all of its partitions, and the claims and pending decisions of this process.
@@ -142,19 +140,18 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 	l.work.Go(func() { l.run(work) })
 	l.work.Go(func() { l.watch(work) })
 	l.work.Go(func() { l.keepFresh(work) })
+	l.work.Go(func() { l.measure(work) })
 	return nil
 }
+
+// storeDir returns the store's directory.
+func (l *Ledger) storeDir() string { return l.conf.FS.PathJoin(l.conf.Dir, "store") }
 
 // open opens the store, and takes the open attempts from it.
 func (l *Ledger) open(ctx context.Context) error {
 	s, err := store.Open(ctx, store.Config{
-		FS: l.conf.FS, Dir: l.conf.FS.PathJoin(l.conf.Dir, storeDir), Tags: fmt.Sprintf("cluster %s, topic %x", l.clusterID, l.topicID),
-		Log: l.log, Damaged: l.session.end, Disk: l.disk, MemTable: l.memTable,
-		Failed: func(err error) {
-			if l.disk.Reason() == "" { // else it was logged already
-				l.fault("the local store of the ledger fails", err)
-			}
-		},
+		FS: l.conf.FS, Dir: l.storeDir(), Tags: fmt.Sprintf("cluster %s, topic %x", l.clusterID, l.topicID),
+		Log: l.log, Replacing: l.rebuild, Damaged: l.session.end, Disk: l.disk, MemTable: l.memTable,
 	})
 	if err != nil {
 		return err
@@ -229,7 +226,7 @@ func withStore[T any](ctx context.Context, l *Ledger, question func(*store.Store
 		case errors.Is(err, entry.ErrUnreadable):
 			l.halt(causeUnreadable, fmt.Sprintf("ledger_unreadable: %v", err))
 		default:
-			l.availability.restore()
+			l.availability.restore(err.Error())
 			l.session.end(err)
 		}
 	}
@@ -255,17 +252,12 @@ func (h Health) Following() bool { return h.State == stateFollowing }
 func (l *Ledger) Health() Health {
 	p := l.watermarks.progress()
 	h := Health{Read: p.records, Behind: p.behind, Restore: p.part}
-	h.State, h.Reason, h.Since = l.availability.current()
+	var halted string
+	h.State, halted, h.Since = l.availability.current()
 	disk := l.disk.Reason()
 	h.DiskFailing = disk != ""
-	if h.Reason == "" {
-		h.Reason = disk
-	}
-	for _, reason := range []func() string{l.writer.problem, l.faults.reason} {
-		if h.Reason == "" {
-			h.Reason = reason()
-		}
-	}
+	// A disk that is full for long is what makes the ledger stale.
+	h.Reason = cmp.Or(disk, halted, l.writer.problem(), l.faults.reason(), l.availability.rebuilding())
 	return h
 }
 

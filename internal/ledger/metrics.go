@@ -1,9 +1,12 @@
 package ledger
 
 import (
+	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"payment-capture/internal/ledger/store"
 )
 
 // Metrics are the ledger's. Make them with [NewMetrics]; nil counts nothing.
@@ -14,6 +17,8 @@ type Metrics struct {
 	seconds   prometheus.Histogram
 	failures  prometheus.Counter
 	withdrawn prometheus.Counter
+	store     *prometheus.GaugeVec // without labels, so that they are missing until they are known
+	free      *prometheus.GaugeVec
 }
 
 // NewMetrics returns the metrics and registers them.
@@ -44,8 +49,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "payment_capture_ledger_withdrawals_lost_total",
 			Help: "Attempts without effect that could not be withdrawn, so that the event counts as attempted.",
 		}),
+		store: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "payment_capture_ledger_store_bytes",
+			Help: "Size of the ledger's local store.",
+		}, nil),
+		free: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "payment_capture_ledger_disk_free_bytes",
+			Help: "Free space on the volume of the ledger's local store.",
+		}, nil),
 	}
-	reg.MustRegister(m.records, m.behind, m.states, m.seconds, m.failures, m.withdrawn)
+	reg.MustRegister(m.records, m.behind, m.states, m.seconds, m.failures, m.withdrawn, m.store, m.free)
 	return m
 }
 
@@ -66,6 +79,19 @@ func (m *Metrics) state(state string) {
 			value = 1
 		}
 		m.states.WithLabelValues(s).Set(value)
+	}
+}
+
+// measure sets the metrics of the disk until ctx ends. Nothing else waits for it, because
+// a volume may not answer.
+func (l *Ledger) measure(ctx context.Context) {
+	m := l.conf.Metrics
+	for m != nil && ctx.Err() == nil {
+		if used, free, err := store.Usage(l.conf.FS, l.storeDir()); err == nil {
+			m.store.WithLabelValues().Set(float64(used))
+			m.free.WithLabelValues().Set(float64(free))
+		}
+		pause(ctx, watchEvery)
 	}
 }
 

@@ -16,7 +16,7 @@ func TestQuestionWhileTheStoreIsReplaced(t *testing.T) {
 		l.availability.restored() // it is past the gate, and finds the store gone
 		go func() {
 			time.Sleep(time.Second)
-			l.availability.restore()
+			l.availability.restore("damage")
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -67,7 +67,7 @@ func TestSnapshotHoldsUntilAChange(t *testing.T) {
 		},
 		"the ledger is halted": func(_ *world, l *Ledger) { l.availability.halt(causeStale, "for the test") },
 		"the store is damaged": func(w *world, l *Ledger) {
-			l.availability.restore()
+			l.availability.restore("damage")
 			l.session.end(errors.New("for the test"))
 			w.caughtUp(l)
 		},

@@ -199,7 +199,7 @@ func TestFirstsUnderStress(t *testing.T) {
 			mend()
 		},
 		"rebuilt stores": func(_ *rand.Rand, _ *world, l *Ledger) {
-			l.availability.restore()
+			l.availability.restore("damage")
 			l.session.end(errors.New("for the test"))
 		},
 	} {

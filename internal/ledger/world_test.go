@@ -35,7 +35,9 @@ type world struct {
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, broker: kafkatest.Fake(t), fs: vfs.NewMem()}
+		disk := vfs.NewMem()
+		disk.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 4096, TotalBytes: 8192, UsedBytes: 4096})
+		w := &world{t: t, broker: kafkatest.Fake(t), fs: disk}
 		w.kafka = kafka.Config{Brokers: w.broker.Addresses, ClientID: "test", Dial: w.broker.Dial, Log: slog.New(slog.DiscardHandler)}
 		w.wires = make(map[*Ledger]*wire)
 		w.admin = kadm.NewClient(w.client())

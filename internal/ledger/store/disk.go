@@ -98,9 +98,8 @@ func (s *DiskState) Reason() string {
 	return s.text
 }
 
-// disk is the file system of one store. A write that fails because the disk is
-// full is repeated until there is room, and once the store is open so is one that
-// fails otherwise. The write of a table fails after a pause instead, because
+// disk is the file system of one store. A write that fails, for lack of room or another
+// reason, is repeated until it succeeds. The write of a table fails after a pause instead, because
 // Pebble then removes the unfinished table, which makes room, and writes it again.
 //
 // After freeze nothing is written any more, and every write succeeds: what is on
@@ -114,9 +113,6 @@ type disk struct {
 	end    sync.Once
 	ending chan struct{} // closed by close
 	frozen atomic.Bool
-	// opened: the store is open. Before, the caller of an operation that fails for
-	// another reason than a full disk has another directory to turn to.
-	opened atomic.Bool
 }
 
 func newDisk(fs vfs.FS, dir string, state *DiskState) *disk {
@@ -151,23 +147,32 @@ func (d *disk) describe(err error) string {
 		d.dir, err, d.room(), remedy(err))
 }
 
-// room returns the free space in words.
+// room returns the size of the store and the free space in words.
 func (d *disk) room() string {
-	if free, err := d.free(); err == nil {
-		return fmt.Sprintf("%d bytes free", free)
+	used, free, err := Usage(d.FS, d.dir)
+	if err != nil {
+		return fmt.Sprintf("%d bytes in it, free space unknown", used)
 	}
-	return "free space unknown"
+	return fmt.Sprintf("%d bytes in it, %d bytes free", used, free)
 }
 
-// free returns the bytes that are free where the directory is, or will be.
-func (d *disk) free() (free uint64, err error) {
-	for at, dir := "", d.dir; at != dir; at, dir = dir, d.PathDir(dir) {
-		var usage vfs.DiskUsage
-		if usage, err = d.GetDiskUsage(dir); err == nil {
-			return usage.AvailBytes, nil
+// Usage returns the bytes of the files in a store's directory, and those that are free
+// where it is, or will be. It does not ask Pebble, which would not answer while it waits
+// for room.
+func Usage(fs vfs.FS, dir string) (used, free uint64, err error) {
+	names, _ := fs.List(dir) // there may be no directory yet
+	for _, name := range names {
+		if info, err := fs.Stat(fs.PathJoin(dir, name)); err == nil { // else it was just removed
+			used += uint64(info.Size()) //nolint:gosec // G115: not negative
 		}
 	}
-	return 0, err
+	for at := ""; at != dir; at, dir = dir, fs.PathDir(dir) {
+		var usage vfs.DiskUsage
+		if usage, err = fs.GetDiskUsage(dir); err == nil {
+			return used, usage.AvailBytes, nil
+		}
+	}
+	return used, 0, err
 }
 
 // remedy returns what to do about a write that failed.
@@ -177,8 +182,12 @@ func remedy(err error) string {
 		return "free space or enlarge the volume"
 	case errors.Is(err, syscall.EROFS):
 		return "make the volume writable"
+	case errors.Is(err, os.ErrPermission):
+		return "let the service's user write there"
+	case errors.Is(err, syscall.EAGAIN): // the lock is held
+		return "end the other process with this INSTANCE_ID"
 	}
-	return "check the volume"
+	return "check the directory and its volume"
 }
 
 // pause records a failed write and waits before the next one. It reports false if
@@ -197,20 +206,18 @@ func (d *disk) pause(err error) bool {
 // do runs a write until it does not fail any more. A frozen disk drops it.
 func (d *disk) do(write func() error) error {
 	failed := false
-	for {
-		if d.frozen.Load() {
-			return nil
-		}
+	for !d.frozen.Load() {
 		err := write()
-		if err == nil || (!isFull(err) && !d.opened.Load()) {
-			if err == nil && failed {
+		if err == nil {
+			if failed {
 				d.state.succeeded()
 			}
-			return err
+			return nil
 		}
 		failed = true
 		d.pause(err)
 	}
+	return nil
 }
 
 // table runs the write of a table. Pebble repeats a table that failed at once,
@@ -220,11 +227,14 @@ func (d *disk) table(write func() error) error {
 		return nil
 	}
 	err := write()
-	if err == nil || d.pause(err) {
-		return err
+	if err != nil && d.pause(err) {
+		return fmt.Errorf("%w: %w", errTable, err)
 	}
 	return nil
 }
+
+// errTable reports that a table could not be written, which was recorded already.
+var errTable = errors.New("write table")
 
 func (d *disk) of(name string) func(func() error) error {
 	if strings.HasSuffix(name, ".sst") {
@@ -256,15 +266,6 @@ func (d *disk) open(name string, open func() (vfs.File, error)) (vfs.File, error
 // Create implements [vfs.FS].
 func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	return d.open(name, func() (vfs.File, error) { return d.FS.Create(name, category) })
-}
-
-// Open implements [vfs.FS].
-func (d *disk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
-	f, err := d.FS.Open(name, opts...)
-	if err != nil {
-		return nil, err
-	}
-	return readFile{f}, nil
 }
 
 // OpenReadWrite implements [vfs.FS].
@@ -329,6 +330,16 @@ func (d *disk) Lock(name string) (lock io.Closer, err error) {
 	return lock, err
 }
 
+// GetDiskUsage implements [vfs.FS]. An error would be one of Pebble's background work,
+// which counts as damage.
+func (d *disk) GetDiskUsage(path string) (vfs.DiskUsage, error) {
+	usage, err := d.FS.GetDiskUsage(path)
+	if err != nil {
+		err = vfs.ErrUnsupported
+	}
+	return usage, err
+}
+
 // diskFile is a file that is written.
 type diskFile struct {
 	vfs.File
@@ -385,30 +396,4 @@ func (f *diskFile) SyncData() error {
 		f.disk.state.succeeded()
 	}
 	return err
-}
-
-// errRead reports that the disk did not return what is on it.
-var errRead = errors.New("read")
-
-// readFile is a file that is read. Its errors are told apart from those of writes, which
-// are repeated.
-type readFile struct{ vfs.File }
-
-// Read implements [vfs.File].
-func (f readFile) Read(p []byte) (int, error) {
-	n, err := f.File.Read(p)
-	return n, markRead(err)
-}
-
-// ReadAt implements [vfs.File].
-func (f readFile) ReadAt(p []byte, at int64) (int, error) {
-	n, err := f.File.ReadAt(p, at)
-	return n, markRead(err)
-}
-
-func markRead(err error) error {
-	if err == nil || errors.Is(err, io.EOF) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", errRead, err)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -159,12 +160,13 @@ func (l *lines) with(text string) (n int) {
 	return n
 }
 
-// says checks that the state of the disk names the directory, the cause, the free space
-// and the remedy.
+// says checks that the state of the disk names the directory, the cause, the size of the
+// store, the free space and the remedy.
 func says(t *testing.T, s *DiskState, cause, remedy string) {
 	t.Helper()
-	if want := "in dir: " + cause + ", 4096 bytes free; " + remedy; !strings.Contains(s.Reason(), want) {
-		t.Errorf("the reason %q does not say %q", s.Reason(), want)
+	want := `in dir: ` + cause + `, [1-9]\d* bytes in it, 4096 bytes free; ` + remedy + ", the service then continues by itself$"
+	if !regexp.MustCompile(want).MatchString(s.Reason()) {
+		t.Errorf("the reason %q is not %q", s.Reason(), want)
 	}
 }
 
@@ -180,7 +182,8 @@ func TestDiskThatCannotBeWritten(t *testing.T) {
 		{nil, "", "no space left on device", "free space or enlarge the volume"},
 		{syscall.EDQUOT, "", "disk quota exceeded", "free space or enlarge the volume"},
 		{syscall.EROFS, "", "read-only file system", "make the volume writable"},
-		{syscall.EIO, "MANIFEST", "input/output error", "check the volume"},
+		{syscall.EACCES, "", "permission denied", "let the service's user write there"},
+		{syscall.EIO, "MANIFEST", "input/output error", "check the directory and its volume"},
 	} {
 		t.Run(c.cause, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -236,34 +239,42 @@ func TestDiskThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// A directory that cannot be written at the start is replaced by a temporary one, and the
-// log says why.
-func TestReadOnlyDirectory(t *testing.T) {
-	fs, log := newSmallDisk(), new(lines)
-	conf := configForTest(fs, "dir")
-	s := openForTest(t, conf)
-	put(t, s, 0, 0, "e1", "")
-	closeForTest(t, s)
-	conf.Log = slog.New(slog.NewTextHandler(log, nil))
-	var readOnly error = syscall.EROFS
-	fs.err.Store(&readOnly)
-	fs.refuses = func(name string) bool { return strings.HasPrefix(name, "dir") }
-	fs.full.Store(true)
-	s = openForTest(t, conf)
-	if !s.temp || len(all(t, s)) > 0 {
-		t.Errorf("in a temporary directory: %v, with %v", s.temp, all(t, s))
-	}
-	for _, part := range []string{"dir=dir", "read-only file system", "4096 bytes free", "remedy="} {
-		if log.with(part) == 0 {
-			t.Errorf("the log does not say %q:\n%s", part, log)
-		}
-	}
-	closeForTest(t, s)
-	fs.full.Store(false)
-	s = openForTest(t, conf)
-	defer closeForTest(t, s)
-	if !has(t, s, "e1") {
-		t.Error("what it had is gone")
+// Opening waits while the directory cannot be written, says why, and keeps what is there.
+func TestDirectoryThatCannotBeOpened(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		remedy string
+	}{
+		{syscall.EROFS, "make the volume writable"},
+		{syscall.EACCES, "let the service's user write there"},
+		{syscall.EAGAIN, "end the other process with this INSTANCE_ID"},
+		{syscall.EIO, "check the directory and its volume"},
+	} {
+		t.Run(c.err.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fs := newSmallDisk()
+				conf := configForTest(fs, "dir")
+				s := openForTest(t, conf)
+				put(t, s, 0, 0, "e1", "")
+				closeForTest(t, s)
+				fs.err.Store(&c.err)
+				fs.full.Store(true)
+				go func() {
+					time.Sleep(time.Minute)
+					says(t, conf.Disk, c.err.Error(), c.remedy)
+					fs.full.Store(false)
+				}()
+				began := time.Now()
+				s = openForTest(t, conf)
+				defer closeForTest(t, s)
+				if took := time.Since(began); took < time.Minute || took > time.Minute+2*diskPauseMost {
+					t.Errorf("it took %s", took)
+				}
+				if !has(t, s, "e1") || conf.Disk.Reason() != "" {
+					t.Errorf("it has %v, and the reason is %q", all(t, s), conf.Disk.Reason())
+				}
+			})
+		})
 	}
 }
 
@@ -289,7 +300,7 @@ func TestTablesThatCannotBeRead(t *testing.T) {
 	fs.unread.Store(true)
 	check := func(err error) {
 		t.Helper()
-		for _, part := range []string{"in dir: ", "input/output error", "4096 bytes free", "rebuilt from the topic", "check the volume"} {
+		for _, part := range []string{"in dir: ", "input/output error", " bytes in it, 4096 bytes free", "rebuilt from the topic", "check the volume"} {
 			if err == nil || !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), part) {
 				t.Errorf("%v does not say %q", err, part)
 			}
@@ -406,9 +417,6 @@ func TestFullDiskAtAnyWriteOfOpening(t *testing.T) {
 					}
 				}
 				if err == nil {
-					if s.temp {
-						t.Errorf("full from write %d: it is in a temporary directory", at/2)
-					}
 					closeForTest(t, s)
 				}
 				fs.full.Store(false)

@@ -36,12 +36,10 @@ func (s *Store) options() *pebble.Options {
 		Logger:                     log,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) {
-				switch {
-				case s.disk.frozen.Load(): // a table that was dropped is missed
-				case pebble.IsCorruptionError(err), errors.Is(err, errRead):
+				// A table that was dropped is missed. Other writes do not fail, so what
+				// failed is reading.
+				if !s.disk.frozen.Load() && !errors.Is(err, errTable) {
 					s.conf.Damaged(s.damage(err))
-				default:
-					s.conf.Failed(err)
 				}
 			},
 			DataCorruption: func(info pebble.DataCorruptionInfo) {

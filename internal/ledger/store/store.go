@@ -4,11 +4,9 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -26,7 +24,6 @@ type Store struct {
 	disk *disk
 	// broken is why Pebble must not be used any more; nil: it may be.
 	broken  atomic.Pointer[error]
-	temp    bool       // the directory is this store's alone, and goes with it
 	writing sync.Mutex // held while something is written, so that Sweep removes nothing new
 }
 
@@ -36,47 +33,27 @@ type Config struct {
 	Dir  string // which the store has to itself
 	Tags string // identify the topic; a store with others is replaced
 	Log  *slog.Logger
+	// Replacing is called when what the directory holds is of no use, before it is removed.
+	Replacing func(error)
 	// Damaged is called when damage is found in the background; it must not wait.
 	Damaged func(error)
-	// Failed is called when work in the background failed and will be repeated.
-	Failed func(error)
 	// Disk records writes that fail, and those that succeed again.
 	Disk *DiskState
 	// MemTable is the size in bytes of a table in memory; 0: the default.
 	MemTable uint64
 }
 
-// format is the version of the store's layout.
+// format is the version of the store's layout. A store of another one is replaced: the
+// topic has all of it, and a migration could be wrong.
 const format = 3
 
 func (c Config) tags() string { return fmt.Sprintf("format %d, %s", format, c.Tags) }
 
-// Open opens the store in the directory. A store that is damaged or of another
-// topic is replaced by an empty one. If the directory cannot be used, for example
-// because another process holds it, a temporary one takes its place.
-// It waits while the disk is full, until ctx ends. The end of ctx also ends every
-// later waiting for the disk, and nothing else.
-func Open(ctx context.Context, conf Config) (*Store, error) {
-	s, err := openIn(ctx, conf)
-	if err == nil || ctx.Err() != nil {
-		return s, err
-	}
-	conf.Log.WarnContext(ctx, "LEDGER_DIR unusable; using a temporary directory",
-		slog.String("dir", conf.Dir), slog.Any("error", err), slog.String("room", newDisk(conf.FS, conf.Dir, conf.Disk).room()),
-		slog.String("remedy", "the whole ledger is read into it; give each instance a directory of its own that it can write"))
-	conf.Dir = conf.FS.PathJoin(os.TempDir(), "payment-capture-ledger-"+rand.Text())
-	if s, err = openIn(ctx, conf); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the ledger's local store in a temporary directory: %w: set LEDGER_DIR to a directory that "+
-			"can be written", err),
-			conf.FS.RemoveAll(conf.Dir))
-	}
-	s.temp = true
-	return s, nil
-}
-
-// openIn opens the store in a directory that it has to itself; what cannot be
-// used is removed.
-func openIn(ctx context.Context, conf Config) (_ *Store, err error) {
+// Open opens the store in the directory. A store that is damaged or of another topic or
+// format is replaced by an empty one. It waits while the directory cannot be written or
+// another process holds it, until ctx ends. The end of ctx also ends every later waiting
+// for the disk, and nothing else.
+func Open(ctx context.Context, conf Config) (_ *Store, err error) {
 	d := newDisk(conf.FS, conf.Dir, conf.Disk)
 	stop := context.AfterFunc(ctx, d.close)
 	defer func() {
@@ -97,20 +74,16 @@ func openIn(ctx context.Context, conf Config) (_ *Store, err error) {
 	s := &Store{lock: lock, conf: conf, disk: d}
 	err = s.open()
 	if err != nil && !d.frozen.Load() {
-		conf.Log.WarnContext(ctx, "rebuilding unusable local store from the ledger's topic",
-			slog.String("dir", conf.Dir), slog.Any("reason", err), slog.String("room", d.room()),
-			slog.String("remedy", "none is needed, unless this is not the first time: then check the volume"))
-		if err = s.wipe(); err == nil {
-			err = s.open()
-		}
+		conf.Replacing(s.damage(err))
+		_ = d.do(s.wipe) // which returns no error: it waits
+		err = s.open()
 	}
 	switch {
 	case err != nil:
-		return nil, errors.Join(err, lock.Close())
+		return nil, errors.Join(s.damage(err), lock.Close())
 	case d.frozen.Load():
 		return nil, errors.Join(s.db.Close(), lock.Close())
 	}
-	d.opened.Store(true)
 	return s, nil
 }
 
@@ -144,6 +117,7 @@ func (s *Store) Usable() error {
 
 // fail marks the store as unusable.
 func (s *Store) fail(err error) {
+	err = s.damage(err)
 	if s.broken.CompareAndSwap(nil, &err) {
 		s.conf.Damaged(err)
 	}
@@ -198,13 +172,9 @@ func (s *Store) wipe() error {
 // lockName is Pebble's name of the file that is locked.
 const lockName = "LOCK"
 
-// Close writes what is in memory to the disk, if there is room, and closes the
-// store. A temporary one is removed.
+// Close writes what is in memory to the disk, if there is room, and closes the store.
 func (s *Store) Close() error {
 	s.disk.close()
-	if s.temp {
-		return s.Discard()
-	}
 	if s.Usable() != nil {
 		s.disk.freeze()
 		return errors.Join(s.db.Close(), s.lock.Close())
@@ -215,17 +185,7 @@ func (s *Store) Close() error {
 // Discard closes the store and removes what it holds.
 func (s *Store) Discard() error {
 	s.disk.freeze() // all of it goes
-	err := errors.Join(s.db.Close(), s.wipe(), s.lock.Close())
-	if s.temp {
-		err = errors.Join(err, s.conf.FS.RemoveAll(s.conf.Dir))
-	}
-	return err
-}
-
-// Usage returns the bytes that the store takes on the disk, and those that are free there.
-func (s *Store) Usage() (used, free uint64, err error) {
-	free, err = s.disk.free()
-	return s.db.Metrics().DiskSpaceUsage(), free, err
+	return errors.Join(s.db.Close(), s.wipe(), s.lock.Close())
 }
 
 // damage describes an error of reading. Its owner discards the store.

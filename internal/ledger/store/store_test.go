@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -19,7 +21,8 @@ import (
 func configForTest(fs vfs.FS, dir string) Config {
 	log := slog.New(slog.DiscardHandler)
 	return Config{
-		FS: fs, Dir: dir, Tags: "cluster c, topic t", Log: log, Damaged: func(error) {}, Failed: func(error) {}, Disk: NewDiskState(log),
+		FS: fs, Dir: dir, Tags: "cluster c, topic t", Log: log, Replacing: func(error) {}, Damaged: func(error) {},
+		Disk: NewDiskState(log),
 	}
 }
 
@@ -148,7 +151,7 @@ func TestStoreIsKept(t *testing.T) {
 	if got, err := s.Attempts(); err != nil || fmt.Sprint(got) != fmt.Sprint([]Attempt{attempts[1], attempts[0]}) {
 		t.Errorf("attempts %v, %v", got, err)
 	}
-	if used, free, err := s.Usage(); err != nil || used == 0 || free == 0 {
+	if used, free, err := Usage(conf.FS, conf.Dir); err != nil || used == 0 || free == 0 {
 		t.Errorf("usage %d, %d, %v", used, free, err)
 	}
 }
@@ -258,15 +261,15 @@ func TestUselessStoreIsReplaced(t *testing.T) {
 			if err := spoil(&conf); err != nil {
 				t.Fatal(err)
 			}
-			log := new(lines)
-			conf.Log = slog.New(slog.NewTextHandler(log, nil))
+			why := ""
+			conf.Replacing = func(err error) { why = err.Error() }
 			s = openForTest(t, conf)
-			if read, err := s.Positions(); err != nil || len(read) > 0 || s.temp {
-				t.Errorf("positions %v, %v, in a temporary directory: %v", read, err, s.temp)
+			if read, err := s.Positions(); err != nil || len(read) > 0 {
+				t.Errorf("positions %v, %v", read, err)
 			}
-			for _, part := range []string{"rebuilding unusable local store", "dir=" + conf.Dir, "bytes free", "remedy="} {
-				if log.with(part) == 0 && name != "a cut manifest" { // that is an older one
-					t.Errorf("the log does not say %q:\n%s", part, log)
+			for _, part := range []string{"in " + conf.Dir + ": ", " bytes in it, ", " bytes free; it is rebuilt from the topic"} {
+				if !strings.Contains(why, part) && name != "a cut manifest" { // that is an older one
+					t.Errorf("%q does not say %q", why, part)
 				}
 			}
 			put(t, s, 2, 7, "e2", "")
@@ -306,28 +309,25 @@ func cut(file string) error {
 	return os.Truncate(file, info.Size()/2)
 }
 
-// What is beside the store's directory is nobody's to remove, nor is what
-// another process has.
+// A store that another process has is left alone: opening it waits until that ends.
 func TestLockedStoreIsLeftAlone(t *testing.T) {
-	conf := configForTest(vfs.Default, filepath.Join(t.TempDir(), "store"))
-	first := openForTest(t, conf)
-	defer closeForTest(t, first)
-	put(t, first, 0, 0, "e1", "")
-	second := openForTest(t, conf)
-	if !second.temp || second.conf.Dir == conf.Dir {
-		t.Fatalf("both are in %s", second.conf.Dir)
-	}
-	if ids := all(t, second); len(ids) > 0 {
-		t.Errorf("the second one has %v", ids)
-	}
-	put(t, second, 0, 0, "e2", "")
-	closeForTest(t, second)
-	if _, err := os.Stat(second.conf.Dir); !os.IsNotExist(err) {
-		t.Errorf("the temporary directory is left behind: %v", err)
-	}
-	if ids := all(t, first); fmt.Sprint(ids) != "[e1]" {
-		t.Errorf("the first one has %v", ids)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		conf := configForTest(vfs.NewMem(), "dir")
+		first := openForTest(t, conf)
+		put(t, first, 0, 0, "e1", "")
+		go func() {
+			time.Sleep(time.Minute)
+			if !strings.Contains(conf.Disk.Reason(), "in dir: ") {
+				t.Errorf("the reason is %q", conf.Disk.Reason())
+			}
+			closeForTest(t, first)
+		}()
+		second := openForTest(t, conf)
+		defer closeForTest(t, second)
+		if ids := all(t, second); fmt.Sprint(ids) != "[e1]" || conf.Disk.Reason() != "" {
+			t.Errorf("it has %v, and the reason is %q", ids, conf.Disk.Reason())
+		}
+	})
 }
 
 // checkMoment checks that of n decisions, of which the i-th has offset i in partition
