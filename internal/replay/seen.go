@@ -31,7 +31,6 @@ func seenKey(kind byte, parts ...string) []byte {
 
 // contentMet is a content of an event id, as it was classified.
 type contentMet struct {
-	_        struct{} `cbor:",toarray"`
 	Content  event.Fingerprint
 	Identity event.Fingerprint // of what the event is for
 	Binds    bool              // by [Class.binds]
@@ -83,8 +82,7 @@ func (s seen) claim(id string, of ...string) (first string, err error) {
 // place is the position of a record in the parked topic, and its time. Of two places
 // the later one is newer.
 type place struct {
-	_         struct{} `cbor:",toarray"`
-	At        int64    // Unix milliseconds
+	At        int64 // Unix milliseconds
 	Partition int32
 	Offset    int64
 }

@@ -1,6 +1,6 @@
 // Package scratch keeps on disk what a command must remember during one run, so
 // that its memory does not grow with the topics that it reads. A store is a
-// directory of its own that is removed when the store is closed. Values are CBOR.
+// directory of its own that is removed when the store is closed. Values are JSON.
 package scratch
 
 import (
@@ -15,7 +15,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/fxamacker/cbor/v2"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 const (
@@ -153,7 +154,7 @@ func (b *Batch) Set(key []byte, value any) {
 	var encoded []byte
 	if value != nil {
 		var err error
-		if encoded, err = cbor.Marshal(value); err != nil {
+		if encoded, err = json.Marshal(value, options); err != nil {
 			b.err = errors.Join(b.err, fmt.Errorf("encode %T for the scratch store: %w", value, err))
 			return
 		}
@@ -212,17 +213,13 @@ func (s *Store) Get(key []byte, into any) (found bool, err error) {
 // Value is an encoded value.
 type Value []byte
 
-var decoder = sync.OnceValues(cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid}.DecMode) //nolint:gochecknoglobals // immutable
+// options let texts of other programs' records be stored that are not valid UTF-8. What
+// is invalid in them comes back as U+FFFD.
+var options = jsontext.AllowInvalidUTF8(true) //nolint:gochecknoglobals // immutable
 
-// Decode decodes the value. The error is [ErrCorrupt] with the cause. Texts come back
-// as they were written, also if they are not valid UTF-8: some come from other
-// programs' records.
+// Decode decodes the value. The error is [ErrCorrupt] with the cause.
 func (v Value) Decode(into any) error {
-	mode, err := decoder()
-	if err == nil {
-		err = mode.Unmarshal(v, into)
-	}
-	if err != nil {
+	if err := json.Unmarshal(v, into, options); err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return nil

@@ -53,7 +53,6 @@ const (
 
 // wanted is a payment to read, or to search for.
 type wanted struct {
-	_         struct{} `cbor:",toarray"`
 	State     state
 	Payment   string // "": search
 	Since     int64
@@ -180,7 +179,7 @@ func (w *wanted) identify(key []byte) {
 	w.event.Amount, w.event.Currency = amounts(w.Amount)
 	w.event.EventID = string(key[:len(key)-len(w.Payment)-1])
 	w.event.PaymentID = w.Payment
-	w.request = mercadopago.Request{Key: w.event.EventID, Amount: w.Amount.Amount, ExternalReference: w.Reference}
+	w.request = mercadopago.Request{Key: w.event.EventID, Amount: w.Amount.amount(), ExternalReference: w.Reference}
 }
 
 // ask reads or searches one payment.

@@ -214,7 +214,7 @@ func (e *eventCheck) checkConflicts() {
 		if c.completed && !parked && e.results.since(c.At) {
 			e.lost(c, 0)
 			e.found(MissingOutcome, e.names(c.where), "a record of the same id with another order, amount, currency, reference or payer "+
-				"(order %s, %s %s) is completed, and not parked%s", c.Order, c.Amount, c.Amount.Currency(), e.passedOver(c.where))
+				"(order %s, %s %s) is completed, and not parked%s", c.Order, c.Amount, c.Amount.In, e.passedOver(c.where))
 			continue
 		}
 		if e.corrected(c) {
@@ -222,7 +222,7 @@ func (e *eventCheck) checkConflicts() {
 		}
 		e.found(ConflictingEvent, e.names(c.where),
 			"a record has the same id and another order, amount, currency, reference or payer: order %s, %s %s",
-			c.Order, c.Amount, c.Amount.Currency())
+			c.Order, c.Amount, c.Amount.In)
 	}
 }
 
@@ -473,7 +473,7 @@ func (j *checker) orphan(d *facts) {
 		return // it is of a flush after the ends
 	}
 	f.Records, f.Detail = j.snap.names(where[:min(len(where), maxPositions)]), detail
-	if !amount.IsZero() {
+	if amount != (storedAmount{}) {
 		f.Amount, f.Currency = amounts(amount)
 	}
 	switch j.input.sureOf(at) {

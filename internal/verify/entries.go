@@ -3,8 +3,6 @@ package verify
 import (
 	"time"
 
-	"github.com/fxamacker/cbor/v2"
-
 	"payment-capture/internal/event"
 	"payment-capture/internal/money"
 )
@@ -47,33 +45,25 @@ type marked struct{ Flags flags }
 
 func (m marked) has(one flags) bool { return m.Flags&one != 0 }
 
-// storedAmount is a money.Amount as CBOR has it: currency and smallest units.
-type storedAmount struct{ money.Amount }
-
-// MarshalCBOR implements [cbor.Marshaler].
-func (a storedAmount) MarshalCBOR() ([]byte, error) {
-	return cbor.Marshal(amountPair{Currency: string(a.Currency()), Minor: a.Minor()})
+// storedAmount is a [money.Amount] that can be stored.
+type storedAmount struct {
+	In    money.Currency
+	Minor int64 // in the currency's smallest unit
 }
 
-// UnmarshalCBOR implements [cbor.Unmarshaler].
-func (a *storedAmount) UnmarshalCBOR(b []byte) error {
-	var s amountPair
-	err := cbor.Unmarshal(b, &s)
-	if err == nil && s.Currency != "" {
-		a.Amount, err = money.FromMinor(s.Minor, money.Currency(s.Currency))
-	}
-	return err
+func stored(a money.Amount) storedAmount { return storedAmount{In: a.Currency(), Minor: a.Minor()} }
+
+// amount returns the amount; zero: there is none.
+func (a storedAmount) amount() money.Amount {
+	amount, _ := money.FromMinor(a.Minor, a.In)
+	return amount
 }
 
-type amountPair struct {
-	_        struct{} `cbor:",toarray"`
-	Currency string
-	Minor    int64
-}
+// String returns the amount without its currency.
+func (a storedAmount) String() string { return a.amount().String() }
 
 // inputEntry is a record of the input topic.
 type inputEntry struct {
-	_ struct{} `cbor:",toarray"`
 	marked
 	At        int64 // the record's time, Unix milliseconds; 0: it has none
 	Content   event.Fingerprint
@@ -88,7 +78,6 @@ type inputEntry struct {
 
 // outcomeEntry is a record of an outcome topic.
 type outcomeEntry struct {
-	_ struct{} `cbor:",toarray"`
 	marked
 	At         int64
 	CapturedAt int64 // Unix milliseconds; 0: it is a rejection
@@ -102,7 +91,6 @@ type outcomeEntry struct {
 
 // parkedEntry is a record of the parked topic.
 type parkedEntry struct {
-	_ struct{} `cbor:",toarray"`
 	marked
 	At      int64
 	Content event.Fingerprint // of the event in it; zero if that is not known
@@ -113,7 +101,6 @@ type parkedEntry struct {
 
 // decisionEntry is a decision of the ledger.
 type decisionEntry struct {
-	_ struct{} `cbor:",toarray"`
 	marked
 	At      int64
 	First   int64 // the first attempt
@@ -129,7 +116,6 @@ type decisionEntry struct {
 
 // attemptEntry is an attempt of the ledger, or its tombstone.
 type attemptEntry struct {
-	_ struct{} `cbor:",toarray"`
 	marked
 	First int64
 	Owner string // who wrote it

@@ -161,10 +161,10 @@ type difference struct {
 // differs returns the fields in which an outcome differs from its event.
 func (o *outcome) differs(c *content) []difference {
 	var all []difference
-	if o.Amount.Currency() != c.Amount.Currency() {
+	if o.Amount.In != c.Amount.In {
 		all = append(all, difference{
 			WrongCurrency,
-			fmt.Sprintf("its currency is %s, the event's is %s", o.Amount.Currency(), c.Amount.Currency()),
+			fmt.Sprintf("its currency is %s, the event's is %s", o.Amount.In, c.Amount.In),
 		})
 	} else if o.Amount != c.Amount {
 		all = append(all, difference{WrongAmount, fmt.Sprintf("its amount is %s, the event's is %s", o.Amount, c.Amount)})
@@ -204,7 +204,7 @@ func (d *facts) where() positions {
 	return all
 }
 
-func amounts(a storedAmount) (amount, currency string) { return a.String(), string(a.Currency()) }
+func amounts(a storedAmount) (amount, currency string) { return a.String(), string(a.In) }
 
 // grouper groups the entries, which are ordered by event, into facts.
 type grouper struct {

@@ -37,7 +37,6 @@ type matcher struct {
 
 // placedInput is an input record, stored by its position.
 type placedInput struct {
-	_       struct{} `cbor:",toarray"`
 	ID      string
 	Content event.Fingerprint
 	Plain   digest
@@ -46,10 +45,9 @@ type placedInput struct {
 
 // placedParked is a parked record, stored by the position of its input record.
 type placedParked struct {
-	_     struct{} `cbor:",toarray"`
-	Plain digest   // of the record without its timestamp; zero: the parked record has only its digest
-	ID    string   // of the event in it; "": it is not valid
-	Named string   // the id that the parked record states
+	Plain digest // of the record without its timestamp; zero: the parked record has only its digest
+	ID    string // of the event in it; "": it is not valid
+	Named string // the id that the parked record states
 	Entry parkedEntry
 }
 

@@ -68,7 +68,7 @@ func (v *verifier) storeInput(b batch, at position, m event.Message) {
 		in.Flags |= flagForeign
 	default:
 		id = e.ID
-		in.Content, in.Amount, in.Order, in.Reference = e.Fingerprint(), storedAmount{e.Amount}, e.OrderID, e.ExternalReference
+		in.Content, in.Amount, in.Order, in.Reference = e.Fingerprint(), stored(e.Amount), e.OrderID, e.ExternalReference
 		in.Payer, in.Whole = digestOfText(e.PayerToken.Reveal()), wholeOf(e.Content())
 	}
 	b.entry(id, tagInput, at, in)
@@ -139,7 +139,7 @@ func (v *verifier) storeOutcome(b batch, t *topic, at position, m event.Message)
 		return false
 	}
 	e := outcomeEntry{
-		At: milli(m.Timestamp), Amount: storedAmount{o.Amount}, Order: digestOfText(o.OrderID), Reference: digestOfText(o.ExternalReference),
+		At: milli(m.Timestamp), Amount: stored(o.Amount), Order: digestOfText(o.OrderID), Reference: digestOfText(o.ExternalReference),
 		Payment: o.PaymentID, CapturedAt: milli(o.CapturedAt),
 	}
 	e.Core, e.Whole = digestsOf(o)
@@ -309,7 +309,7 @@ func (v *verifier) storeDecision(b batch, at position, r *kgo.Record, id string,
 		if d.Outcome.Type == event.TypeCaptured {
 			e.Flags |= flagCaptured
 		}
-		e.Amount = storedAmount{d.Outcome.Amount}
+		e.Amount = stored(d.Outcome.Amount)
 		e.Core, e.Whole = digestsOf(d.Outcome)
 	}
 	v.sum.decided(e.At)

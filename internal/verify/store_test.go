@@ -4,7 +4,7 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/fxamacker/cbor/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/money"
@@ -18,7 +18,12 @@ func TestEntriesAreStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	amount := storedAmount{a}
+	amount := stored(a)
+	s, err := scratch.Open(scratch.Options{FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
 	content, d := event.FingerprintOf([]byte("c")), digestOfText("d")
 	for _, e := range []any{
 		inputEntry{
@@ -33,12 +38,11 @@ func TestEntriesAreStored(t *testing.T) {
 		placedInput{ID: "e1", Content: content, Plain: d, Whole: d},
 		placedParked{Plain: d, ID: "e1", Named: "e2", Entry: parkedEntry{marked: marked{flagSure}, First: 3}},
 	} {
-		value, err := cbor.Marshal(e)
-		if err != nil {
+		if err := s.Set([]byte("k"), e); err != nil {
 			t.Fatal(err)
 		}
 		got := reflect.New(reflect.TypeOf(e))
-		if err := scratch.Value(value).Decode(got.Interface()); err != nil || !reflect.DeepEqual(got.Elem().Interface(), e) {
+		if _, err := s.Get([]byte("k"), got.Interface()); err != nil || !reflect.DeepEqual(got.Elem().Interface(), e) {
 			t.Errorf("%+v came back as %+v, %v", e, got.Elem(), err)
 		}
 	}

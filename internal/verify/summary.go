@@ -117,13 +117,13 @@ func (s *Summary) event(st state, c *content, d *facts) {
 		by = make(map[money.Currency]*sum)
 		s.sums[st] = by
 	}
-	n := by[c.Amount.Currency()]
+	n := by[c.Amount.In]
 	if n == nil {
 		n = &sum{}
-		by[c.Amount.Currency()] = n
+		by[c.Amount.In] = n
 	}
 	n.events++
-	n.minor.Add(&n.minor, big.NewInt(c.Amount.Minor()))
+	n.minor.Add(&n.minor, big.NewInt(c.Amount.Minor))
 }
 
 func (s *Summary) count(f Finding) {
