@@ -74,6 +74,7 @@ func scenarios() []scenario {
 		{"an order behind thousands of tombstones is captured", 1, simulator.Config{}, behindTombstones},
 		{"skipped records are counted by type and account", 1, simulator.Config{}, unknownTypesAreNamed},
 		{"the status names the event that has waited longest", 1, simulator.Config{}, longestWaiting},
+		{"the metrics show what is left to do", 1, simulator.Config{}, workIsMeasured},
 		{"a partition whose records were deleted halts", 2, simulator.Config{}, outOfRange},
 		{"verify names the orders that a foreign offset skipped", 3, simulator.Config{}, foreignOffsetSkips},
 		{"verify decodes a parked event of unknown age as the service did", 1, simulator.Config{}, agelessEvents},

@@ -87,6 +87,7 @@ func New(opts Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	kafkaConfig.Metrics = &kafka.ClientMetrics{}
 	kafkaConfig.Requests = kafka.NewRequestLimit(c.KafkaMaxRequestBytes)
 	start, err := kafka.ParseStartAt(c.KafkaStartAt)
 	if err != nil {
@@ -128,6 +129,7 @@ func New(opts Options) (*Service, error) {
 		}
 	}
 	s.pipeline.Store(s.newPipeline())
+	s.registerMetrics()
 	return s, nil
 }
 

@@ -41,6 +41,8 @@ type Config struct {
 	// Requests limits produce requests; nil: the library's default applies.
 	Requests *RequestLimit
 	Log      *slog.Logger
+	// Metrics collects the metrics of long-lived clients; nil: none are collected.
+	Metrics *ClientMetrics
 	// Look reads the files of certificates and credentials, so that an unreadable
 	// one is logged before a connection needs it; nil: there are none.
 	Look func()

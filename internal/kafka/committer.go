@@ -165,6 +165,7 @@ func (c *Committer) open(ctx context.Context) error {
 	c.requests, c.admin, c.recovery = requests, kadm.NewClient(requests), c.recovery.With(requests)
 	monitor := &connMonitor{recovery: c.recovery}
 	client, err := c.recovery.Acquire(ctx,
+		c.conf.Kafka.Metrics.Instrument("producer"),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		// Many small records make one batch: it must fit its own topic, not the
 		// one with the highest limit.

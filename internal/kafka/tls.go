@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -27,6 +29,8 @@ type TLS struct {
 	files  TLSFiles
 	every  time.Duration // between two checks of the files
 	warner *secret.Warner
+	// brokers has the certificates that brokers showed.
+	brokers expiries
 
 	mu      sync.Mutex // guards what follows
 	checked time.Time
@@ -144,6 +148,49 @@ func authorities(text []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// ExpiresIn returns the time until the first of the client certificate and the
+// certificates of brokers expires.
+func (t *TLS) ExpiresIn() time.Duration {
+	first := t.brokers.first()
+	if conf := t.Config(); len(conf.Certificates) > 0 && conf.Certificates[0].Leaf != nil {
+		if own := conf.Certificates[0].Leaf.NotAfter; first.IsZero() || own.Before(first) {
+			first = own
+		}
+	}
+	if first.IsZero() { // no connection yet: no certificate limits anything
+		return math.MaxInt64
+	}
+	return time.Until(first)
+}
+
+// expiries has when the certificates of brokers expire. One that has expired is dropped:
+// the broker was removed, or the error of the next connection says it.
+type expiries struct {
+	mu sync.Mutex
+	of map[string]time.Time // by address
+}
+
+func (e *expiries) seen(address string, state tls.ConnectionState) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.of == nil {
+		e.of = make(map[string]time.Time)
+	}
+	e.of[address] = state.PeerCertificates[0].NotAfter
+}
+
+func (e *expiries) first() (at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	maps.DeleteFunc(e.of, func(_ string, one time.Time) bool { return time.Now().After(one) })
+	for _, one := range e.of {
+		if at.IsZero() || one.Before(at) {
+			at = one
+		}
+	}
+	return at
+}
+
 // ownFault returns what is wrong with the client certificate, or "".
 func (t *TLS) ownFault(conf *tls.Config) string {
 	if len(conf.Certificates) == 0 || conf.Certificates[0].Leaf == nil {
@@ -186,6 +233,7 @@ func (c Config) dialTLS(ctx context.Context, network, address string) (net.Conn,
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(explain(fault, err), conn.Close())
 	}
+	c.TLS.brokers.seen(address, secured.ConnectionState())
 	if fault == "" {
 		return secured, nil
 	}

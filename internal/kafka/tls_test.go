@@ -305,6 +305,9 @@ func TestOwnCertificateThatExpired(t *testing.T) {
 		s.conf.Store(conf)
 		s.write(a.pem, a, time.Now().Add(time.Hour))
 		s.connects("renewed")
+		if left := s.kafka.TLS.ExpiresIn(); left <= 0 || left > time.Hour {
+			t.Errorf("the first certificate expires in %s, want less than an hour", left)
+		}
 	}
 }
 

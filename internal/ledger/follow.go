@@ -154,6 +154,7 @@ func (l *Ledger) follow(ctx context.Context) error {
 		from[partition] = startOf(p)
 	}
 	client, err := l.conf.Kafka.NewClient(
+		l.conf.Kafka.Metrics.Instrument("ledger_reader"),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{l.conf.Topic: from}),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		// Attempts must be seen at once, whatever transactions are open: see applier.

@@ -18,7 +18,7 @@ type Metrics struct {
 	failures  prometheus.Counter
 	withdrawn prometheus.Counter
 	store     *prometheus.GaugeVec // without labels, so that they are missing until they are known
-	free      *prometheus.GaugeVec
+	free      *prometheus.GaugeVec // as well
 }
 
 // NewMetrics returns the metrics and registers them.
@@ -87,8 +87,9 @@ func (m *Metrics) state(state string) {
 func (l *Ledger) measure(ctx context.Context) {
 	m := l.conf.Metrics
 	for m != nil && ctx.Err() == nil {
-		if used, free, err := store.Usage(l.conf.FS, l.storeDir()); err == nil {
-			m.store.WithLabelValues().Set(float64(used))
+		used, free, err := store.Usage(l.conf.FS, l.storeDir())
+		m.store.WithLabelValues().Set(float64(used))
+		if err == nil {
 			m.free.WithLabelValues().Set(float64(free))
 		}
 		pause(ctx, watchEvery)

@@ -105,6 +105,7 @@ func (w *writer) producer() (*kgo.Client, error) {
 		return w.client, nil
 	}
 	client, err := w.l.conf.Kafka.NewClient(
+		w.l.conf.Kafka.Metrics.Instrument("ledger_writer"),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0),

@@ -23,6 +23,7 @@ type completion struct {
 	digest   *kgo.Record   // replaces the first one if that is too large for a request; nil: it never is
 	decision string        // for metrics: captured, rejected or parked
 	replayed bool          // from the ledger
+	since    time.Time     // when its record was published
 	// standing is the decision because of which nothing is published: the event stays
 	// parked or, if superseded, was corrected since; else nil.
 	standing   *event.Decision

@@ -393,6 +393,7 @@ func (o *owner) complete(it *item, c completion) {
 	if c.replayed {
 		o.logReplayed(it, c)
 	}
+	c.since = it.record.Timestamp
 	it.polledRecord = polledRecord{id: it.id}
 	if c.entry != nil {
 		// The next copy of the event may come before this decision is read back.

@@ -275,6 +275,7 @@ func (o *owner) polled(batch []polledPartition) {
 		if pt == nil || pt.tracker == nil || pt.halt.halted() || pt.draining {
 			continue
 		}
+		pt.reading.note(pt.polledTo, part.records)
 		o.crowd(pt, part.records)
 		pt.buffered = append(pt.buffered, part.records...)
 		for i := range part.records {

@@ -18,6 +18,7 @@ type Metrics struct {
 	staleTotal    prometheus.Counter
 	flushesTotal  *prometheus.CounterVec
 	flushSeconds  prometheus.Histogram
+	decideSeconds prometheus.Histogram
 	inFlight      prometheus.Gauge
 	ownedGauge    prometheus.Gauge
 	fetchFailures prometheus.Counter
@@ -85,11 +86,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "payment_capture_flush_seconds", Help: "How long a commit took.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
 	}
+	m.decideSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "payment_capture_decision_seconds",
+		Help:    "Time from the publication of an event to its committed decision, without events answered from the ledger.",
+		Buckets: prometheus.ExponentialBuckets(0.01, 2, 20), NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160,
+	})
 	holdAge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "payment_capture_invalid_event_hold_seconds",
 		Help: "Age of the oldest hold of invalid events; 0 if nothing is held.",
 	}, m.holdSeconds)
-	reg.MustRegister(m.flushSeconds, holdAge)
+	reg.MustRegister(m.flushSeconds, m.decideSeconds, holdAge)
 	m.initialize()
 	return m
 }
@@ -123,6 +129,7 @@ func (m *Metrics) decided(all ...completion) {
 			m.replayedTotal.WithLabelValues(c.decision).Inc()
 		} else {
 			m.decidedTotal.WithLabelValues(c.decision).Inc()
+			m.decideSeconds.Observe(max(0, time.Since(c.since).Seconds()))
 		}
 	}
 }

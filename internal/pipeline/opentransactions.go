@@ -53,6 +53,7 @@ func (w *transactionWatch) check(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	w.p.send(func(o *owner) { o.readable(stable) })
 	ends, err := admin.ListEndOffsets(ctx, topic)
 	if err != nil {
 		return

@@ -45,8 +45,9 @@ type partition struct {
 
 	buffered       []polledRecord // polled, not admitted yet
 	polledTo       int64          // one past the highest offset that was polled
-	undecidedBytes int            // of the records without a decision, in memory
-	paused         bool           // not fetched for now
+	reading        reading
+	undecidedBytes int  // of the records without a decision, in memory
+	paused         bool // not fetched for now
 
 	inFlight              int // captures under way
 	waiting, waitingBytes int // records that wait for their time

@@ -221,6 +221,7 @@ func (p *Pipeline) consumerOptions(o *owner) []kgo.Opt {
 		// How soon added partitions are noticed; the library's default is five minutes.
 		kgo.MetadataMaxAge(30 * time.Second),
 		kgo.WithHooks(&p.contact),
+		p.conf.Kafka.Metrics.Instrument("consumer"),
 		kgo.OnPartitionsAssigned(o.onAssigned),
 		kgo.OnPartitionsRevoked(o.onRevoked),
 		kgo.OnPartitionsLost(o.onLost),

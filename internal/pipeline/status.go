@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"payment-capture/internal/money"
 )
 
 // Status is the state of the pipeline, for /status and readiness.
@@ -25,8 +27,12 @@ type Status struct {
 	Open         []OpenTransaction `json:"open_transactions,omitempty"` // of other producers, that hold the input back
 	// InvalidHolds are the partitions in which a run of invalid events is held.
 	InvalidHolds []InvalidHold `json:"invalid_events_held,omitempty"`
-	Skipped      *Skipped      `json:"skipped,omitempty"`         // records that were not meant for this service
-	Longest      []Waiting     `json:"longest_waiting,omitempty"` // records that have waited longest, longest first
+	Work         []Work        `json:"work"` // what is left to do in each partition
+	// Amounts are the sums of the events that were read and have no decision, by
+	// currency, in its smallest units.
+	Amounts map[money.Currency]int64 `json:"undecided_amounts"`
+	Skipped *Skipped                 `json:"skipped,omitempty"`         // records that were not meant for this service
+	Longest []Waiting                `json:"longest_waiting,omitempty"` // records that have waited longest, longest first
 }
 
 var (
@@ -59,6 +65,7 @@ func (o *owner) status() Status {
 		Joined: o.joined, Partitions: len(o.parts), InFlight: o.inFlight, Stopping: o.stopping.begun, Error: o.commits.err,
 		InvalidHolds: o.invalidHolds(), Skipped: o.p.skipped.summary(), Longest: o.longestWaiting(),
 		Uncommitted: o.uncommitted(), RequestBytes: o.p.conf.Kafka.Requests.Bytes(), Open: o.openTransactions(),
+		Work: o.workLeft(), Amounts: o.undecidedAmounts(),
 		Halted: make(map[int32]string), Checking: make(map[int32]string),
 	}
 	if s.Error == "" {
