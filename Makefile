@@ -25,6 +25,11 @@ ALL_TAGS := $(INTEGRATION_TAGS),chaos
 BUDGETED := ./internal/event ./internal/ledger ./internal/ledger/entry ./internal/mercadopago
 PROTOGEN := go -C internal/tools run ./protogen ../../schemas/ledger.proto
 LEDGERPB := internal/ledger/ledgerpb/ledger.pb.go
+CHART := deploy/helm/payment-capture
+# The comment of the values is that of the manifest.
+PLAIN_VALUES := deploy/helm/kubernetes.values.yaml
+# The oldest version of Kubernetes that Chart.yaml allows, and the newest that the validator knows.
+KUBERNETES := 1.27 1.37
 # The race detector needs cgo and a C compiler; without them "make race" runs the tests without it.
 RACE = $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $(firstword $(shell go env CC)) >/dev/null && echo -race)
 
@@ -92,8 +97,51 @@ check: ## Check generated code, formatting, vet, go fix, lint and modules; chang
 	go mod verify
 	go -C internal/tools vet ./...
 	go -C internal/tools mod tidy -diff
+	$(HELM_MODULE) vet -trimpath ./...
+	go -C internal/tools/helm mod tidy -diff
 	go -C bench vet .
 	go -C bench mod tidy -diff
+
+# The same flags everywhere, so that the packages are compiled once.
+HELM_MODULE := CGO_ENABLED=0 go -C internal/tools/helm
+bin/helm bin/crds &: internal/tools/helm/go.mod internal/tools/helm/crds/main.go
+	$(HELM_MODULE) build -trimpath -o ../../../bin/ ./crds helm.sh/helm/v4/cmd/helm
+	touch bin/helm bin/crds
+
+bin/venv: deploy/helm/requirements.txt
+	python3 -m venv --clear bin/venv
+	bin/venv/bin/pip install --quiet --disable-pip-version-check -r deploy/helm/requirements.txt
+	touch bin/venv
+
+.PHONY: render
+render: bin/helm
+	rm -rf bin/chart
+	mkdir -p bin/chart/golden
+	cp -rL $(CHART) bin/chart/source
+	rm -rf bin/chart/source/observability
+	cp -r deploy/helm/testdata/observability bin/chart/source/
+	{ grep '^#' $(PLAIN_VALUES); bin/helm template payment-capture $(CHART) -f $(PLAIN_VALUES); } > bin/chart/kubernetes.yaml
+	bin/helm template payment-capture $(CHART) -f $(CHART)/trial/values.yaml > bin/chart/trial.yaml
+	for values in deploy/helm/testdata/*.yaml; do \
+		bin/helm template test bin/chart/source -f "$$values" > "bin/chart/golden/$$(basename "$$values")"; \
+	done
+
+.PHONY: manifest
+manifest: render ## Generate deploy/kubernetes.yaml and the golden files from the Helm chart
+	cp bin/chart/kubernetes.yaml deploy/kubernetes.yaml
+	cp bin/chart/golden/* deploy/helm/testdata/golden/
+
+.PHONY: chart
+chart: render bin/crds bin/venv ## Check the Helm chart, and what is generated from it (needs Python)
+	diff -u deploy/kubernetes.yaml bin/chart/kubernetes.yaml
+	diff -ru deploy/helm/testdata/golden bin/chart/golden
+	for values in $(PLAIN_VALUES) $(CHART)/trial/values.yaml deploy/helm/testdata/*.yaml; do \
+		bin/helm lint --strict --quiet bin/chart/source -f "$$values"; \
+	done
+	bin/crds bin/chart/*.yaml bin/chart/golden/*.yaml
+	bin/venv/bin/kubernetes-validate --strict --quiet $(KUBERNETES:%=-k %) $(CHART)/trial/kafka.yaml \
+		bin/chart/*.yaml bin/chart/golden/*.yaml > bin/chart/validation || { cat bin/chart/validation; exit 1; }
+	! grep WARN bin/chart/validation | grep -v -E 'kind (PodMonitor|PrometheusRule|ScaledObject|ServiceMonitor) '
 
 .PHONY: fmt
 fmt: ## Format the code and apply go fix

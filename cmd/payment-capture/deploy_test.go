@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -18,12 +19,13 @@ import (
 // manifest is what these tests read of a Kubernetes manifest.
 type manifest struct {
 	Kind string
-	Data map[string]string // of the ConfigMap
 	Spec struct {
 		Template struct {
 			Spec struct {
-				Containers []struct {
+				TerminationGracePeriodSeconds int `yaml:"terminationGracePeriodSeconds"`
+				Containers                    []struct {
 					Args            []string
+					Env             []struct{ Name, Value string }
 					VolumeMounts    []mount `yaml:"volumeMounts"`
 					SecurityContext struct {
 						ReadOnlyRootFilesystem bool `yaml:"readOnlyRootFilesystem"`
@@ -40,6 +42,15 @@ type mount struct {
 	Name      string
 	MountPath string `yaml:"mountPath"`
 	ReadOnly  bool   `yaml:"readOnly"`
+}
+
+// env returns the variables of the only container; one that comes from the pod is empty.
+func (m manifest) env() map[string]string {
+	variables := make(map[string]string)
+	for _, e := range m.Spec.Template.Spec.Containers[0].Env {
+		variables[e.Name] = e.Value
+	}
+	return variables
 }
 
 func readDeploy(t *testing.T, file string) []byte {
@@ -82,17 +93,16 @@ func imageLedgerDir(t *testing.T) string {
 // cannot be written, and what is on no claim is lost with the pod.
 func TestKubernetesKeepsTheLedgerOnAClaim(t *testing.T) {
 	t.Parallel()
-	all := manifests(t)
-	dir := all["ConfigMap"].Data["LEDGER_DIR"]
+	m := manifests(t)["StatefulSet"]
+	dir := m.env()["LEDGER_DIR"]
 	if image := imageLedgerDir(t); dir != image {
 		t.Errorf("LEDGER_DIR is %q, and %q in the image, whose user owns that alone", dir, image)
 	}
-	set := all["StatefulSet"].Spec
 	claims := make(map[string]bool)
-	for _, c := range set.VolumeClaimTemplates {
+	for _, c := range m.Spec.VolumeClaimTemplates {
 		claims[c.Metadata.Name] = true
 	}
-	container := set.Template.Spec.Containers[0]
+	container := m.Spec.Template.Spec.Containers[0]
 	if !container.SecurityContext.ReadOnlyRootFilesystem {
 		t.Error("the root file system is writable")
 	}
@@ -114,16 +124,30 @@ func TestKubernetesKeepsTheLedgerOnAClaim(t *testing.T) {
 	}
 }
 
-func TestKubernetesSetsVariablesThatThereAre(t *testing.T) {
-	t.Parallel()
+// The service accepts the manifest, and is not killed while it stops.
+func TestKubernetesConfiguresTheService(t *testing.T) {
+	m := manifests(t)["StatefulSet"]
+	var variables []string
+	for name, value := range m.env() {
+		variables = append(variables, name+"="+value)
+	}
+	setEnv(t, variables...)
+	c, err := config.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
 	known := make(map[string]bool)
-	for _, row := range (config.Config{}).Table() {
+	for _, row := range c.Table() {
 		known[row.Name] = true
 	}
-	for name := range manifests(t)["ConfigMap"].Data {
+	for name := range m.env() {
 		if !known[name] {
 			t.Errorf("%s is no variable of the service", name)
 		}
+	}
+	grace := time.Duration(m.Spec.Template.Spec.TerminationGracePeriodSeconds) * time.Second
+	if want := c.ShutdownTimeout + 15*time.Second; grace != want {
+		t.Errorf("the pod is killed %s after its end began, want %s", grace, want)
 	}
 }
 
