@@ -57,7 +57,7 @@ func (a *applier) apply(fetches kgo.Fetches) error {
 			}
 			return err
 		}
-		a.read[r.Partition] = store.Position{Next: r.Offset + 1, Epoch: r.LeaderEpoch}
+		a.read[r.Partition] = store.Position{Next: r.Offset + 1, Epoch: r.LeaderEpoch, Written: r.Timestamp}
 	}
 	if records == 0 {
 		return nil

@@ -365,6 +365,15 @@ func (c *claims) of(id string) []*openAttempt {
 	return slices.Clone(c.byID[id])
 }
 
+// sweep removes the attempts that were written before a time.
+func (c *claims) sweep(before time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range c.byID {
+		c.removeLocked(id, func(a *openAttempt) bool { return a.written.Before(before) })
+	}
+}
+
 // under returns the ids of the events with an open attempt under a reference.
 func (c *claims) under(reference string) (ids []string) {
 	c.mu.Lock()

@@ -264,6 +264,8 @@ func (l *Ledger) outOfRange(ctx context.Context, partition int32) error {
 		case err != nil:
 			l.fault(fmt.Sprintf("the bounds of topic %q cannot be asked for", l.conf.Topic), err)
 			pause(ctx, retryPause)
+		case at < start && l.conf.Retention > 0:
+			return l.continueAt(partition, start) //nolint:contextcheck // local reads, which do not wait
 		case at < start:
 			return l.lost(fmt.Sprintf("the records of partition %d from offset %d to %d were deleted", partition, at, start-1))
 		case at > end:

@@ -39,6 +39,8 @@ var ErrMissing = errors.New("ledger_missing")
 type Config struct {
 	Kafka kafka.Config
 	Topic string
+	// Retention is how long attempts and decisions are kept (LEDGER_RETENTION); 0: for ever.
+	Retention time.Duration
 	// Dir is the parent of the local store's directory; it is created if it is
 	// missing. The ledger may remove everything in the store's directory.
 	Dir string
@@ -107,7 +109,7 @@ func New(conf Config) *Ledger {
 
 // Start checks the topic and begins to open the local store and to follow. After
 // an error it can be called again. The error is that of [kafka.Inspect] if the topic
-// does not exist, or [ErrMissing] if its policy deletes records.
+// does not exist, or [ErrMissing] if its policy deletes records too early.
 func (l *Ledger) Start(ctx context.Context) (err error) {
 	if l.client, err = l.conf.Kafka.NewClient(); err != nil {
 		return err
@@ -126,7 +128,7 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 		return fmt.Errorf("the ledger: %w", err)
 	}
 	t := info[l.conf.Topic]
-	if reason := unfitPolicy(l.conf.Topic, t.Config); reason != "" {
+	if reason := l.unfitPolicy(t.Config); reason != "" {
 		return fmt.Errorf("%w: %w: %s", ErrMissing, kafka.ErrUnfit, reason)
 	}
 	meta, err := l.admin.BrokerMetadata(ctx)
@@ -141,6 +143,9 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 	l.work.Go(func() { l.watch(work) })
 	l.work.Go(func() { l.keepFresh(work) })
 	l.work.Go(func() { l.measure(work) })
+	if l.conf.Retention > 0 {
+		l.work.Go(func() { l.sweep(work) })
+	}
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -85,7 +84,7 @@ func (l *Ledger) checkTopic(ctx context.Context) {
 	}
 }
 
-// checkPolicy halts while the topic's policy deletes records.
+// checkPolicy halts while the topic's policy deletes records too early.
 func (l *Ledger) checkPolicy(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -107,22 +106,11 @@ func (l *Ledger) checkPolicy(ctx context.Context) {
 	for _, c := range configs[0].Configs {
 		config[c.Key] = c.MaybeValue()
 	}
-	if reason := unfitPolicy(l.conf.Topic, config); reason != "" {
+	if reason := l.unfitPolicy(config); reason != "" {
 		l.halt(causePolicy, fmt.Sprintf("%v: %s", ErrMissing, reason))
 	} else if l.availability.recovered(causePolicy) {
 		l.log.InfoContext(ctx, "ledger topic's cleanup policy is right again", slog.String("topic", l.conf.Topic))
 	}
-}
-
-// unfitPolicy returns what is wrong with the topic's policy; "" if nothing is, or
-// when it may not be read.
-func unfitPolicy(topic string, config map[string]string) string {
-	const key, want = "cleanup.policy", "compact"
-	got, ok := config[key]
-	if !ok || strings.TrimSpace(got) == want {
-		return ""
-	}
-	return fmt.Sprintf("topic %q has %s=%s, which deletes records: set it to %s", topic, key, got, want)
 }
 
 // halt makes the ledger unavailable, for good unless the cause is one that can recover.

@@ -18,18 +18,19 @@ type Position struct {
 	Epoch int32 // the leader epoch of that record; -1: not known
 	// From is where reading continues: the start of the earliest transaction that was open,
 	// or Next.
-	From int64
+	From    int64
+	Written time.Time // of that record, in milliseconds; what comes after it is younger
 }
 
 func (p Position) append(to []byte) []byte {
-	for _, n := range [...]int64{p.Next, int64(p.Epoch), p.From} {
+	for _, n := range [...]int64{p.Next, int64(p.Epoch), p.From, p.Written.UnixMilli()} {
 		to = binary.AppendVarint(to, n)
 	}
 	return to
 }
 
 func readPosition(value []byte) (Position, error) {
-	var ns [3]int64
+	var ns [4]int64
 	for i := range ns {
 		v, n := binary.Varint(value)
 		if n <= 0 {
@@ -37,7 +38,7 @@ func readPosition(value []byte) (Position, error) {
 		}
 		ns[i], value = v, value[n:]
 	}
-	return Position{Next: ns[0], Epoch: int32(ns[1]), From: ns[2]}, nil //nolint:gosec // G115: append wrote it
+	return Position{Next: ns[0], Epoch: int32(ns[1]), From: ns[2], Written: time.UnixMilli(ns[3])}, nil //nolint:gosec // G115: append wrote it
 }
 
 // each calls a function with the keys and values in the range of an iterator. They are

@@ -117,8 +117,10 @@ func TestStoreIsKept(t *testing.T) {
 	}
 	b.PutAttempt(Attempt{ID: "withdrawn", Owner: "me"})
 	b.DeleteAttempt("withdrawn", "me")
-	b.SetPosition(2, Position{Next: 9, Epoch: -1, From: 4})
-	b.SetPosition(0, Position{Next: 1, Epoch: 3, From: 1})
+	behind := Position{Next: 9, Epoch: -1, From: 4, Written: time.UnixMilli(5)}
+	whole := Position{Next: 1, Epoch: 3, From: 1, Written: time.UnixMilli(6)}
+	b.SetPosition(2, behind)
+	b.SetPosition(0, whole)
 	if err := b.Commit(); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +147,7 @@ func TestStoreIsKept(t *testing.T) {
 		}
 	}
 	read, err := s.Positions()
-	if err != nil || len(read) != 2 || read[2] != (Position{9, -1, 4}) || read[0] != (Position{1, 3, 1}) {
+	if err != nil || len(read) != 2 || read[2] != behind || read[0] != whole {
 		t.Errorf("positions %v, %v", read, err)
 	}
 	if got, err := s.Attempts(); err != nil || fmt.Sprint(got) != fmt.Sprint([]Attempt{attempts[1], attempts[0]}) {

@@ -35,6 +35,24 @@ func (s *Store) Sweep(
 	return removed, err
 }
 
+// SweepAttempts removes the open attempts that were written before a time, and returns them.
+func (s *Store) SweepAttempts(before time.Time) (removed []Attempt, err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	all, err := s.Attempts()
+	if err != nil {
+		return nil, err
+	}
+	b := s.NewBatch()
+	for _, a := range all {
+		if a.Written.Before(before) {
+			removed = append(removed, a)
+			b.DeleteAttempt(a.ID, a.Owner)
+		}
+	}
+	return removed, b.commitLocked()
+}
+
 // errEnough ends a step.
 var errEnough = errors.New("enough for one step")
 
