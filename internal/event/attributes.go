@@ -90,6 +90,7 @@ func (d Decoder) setAttributes(e *ReadyToCapture, a *attributes, traceHeader []b
 }
 
 func (d Decoder) setTime(e *ReadyToCapture, text *string, recordTime time.Time) error {
+	e.RecordTime = recordTime
 	if text != nil {
 		var ok bool
 		if e.Time, ok = parseTime(*text); !ok {

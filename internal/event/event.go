@@ -56,6 +56,7 @@ type ReadyToCapture struct {
 	TraceParent string    // W3C trace context, or ""
 	// TimeFromRecord states that the event has no time of its own.
 	TimeFromRecord bool
+	RecordTime     time.Time // the timestamp of the record; zero: none
 
 	OrderID           string
 	Amount            money.Amount

@@ -200,6 +200,7 @@ func TestDecodeTakesEveryMember(t *testing.T) {
 		Subject:           "order-1001",
 		Time:              time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC),
 		TraceParent:       "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+		RecordTime:        recordTime,
 		OrderID:           "order-1001",
 		Amount:            amount,
 		Description:       "Order 1001",

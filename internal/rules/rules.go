@@ -26,6 +26,7 @@ type Rules struct {
 	// KeyRetention is how long the API remembers an idempotency key
 	// (IDEMPOTENCY_KEY_HORIZON). It must be over zero.
 	KeyRetention    time.Duration
+	LedgerRetention time.Duration // LEDGER_RETENTION; 0: the ledger forgets nothing
 	Guard           Guard         // CAPTURE_ONCE_PER
 	DuplicateWindow time.Duration // CAPTURE_DUPLICATE_WINDOW
 	Account         string        // MERCADOPAGO_ACCOUNT
@@ -168,15 +169,22 @@ func (r Rules) first(e *event.ReadyToCapture, d Disposition, duplicate *event.Pa
 
 // Unfit returns why an event that was never attempted must not be charged, at now
 // or later, or nil if it may be. An operator who resent a parked event has accepted
-// its time, so only its currency counts then.
+// its time, so only its currency counts then, and what the ledger forgets.
 //
 // The age matters because it is the only evidence about attempts from before the
-// ledger existed, or from a ledger that was lost.
+// ledger existed, from a ledger that was lost, or that the ledger has forgotten.
 func (r Rules) Unfit(e *event.ReadyToCapture, resent bool, now time.Time) *event.ParkInfo {
-	age := now.Sub(e.Time)
+	age, from, remembers := now.Sub(e.Time), earliest(e), r.LedgerRetention-event.ClockTolerance
 	switch {
 	case e.Amount.Currency() != r.Currency:
 		return r.wrongCurrency(e)
+	case r.LedgerRetention > 0 && now.Sub(from) > remembers:
+		return &event.ParkInfo{Reason: event.ParkTooOld, Detail: fmt.Sprintf(
+			"it is from %s, so the ledger may have forgotten that it was charged (LEDGER_RETENTION is %s): look for its payment; "+
+				"to charge it nevertheless, publish it under a new event id", from.UTC().Format(time.RFC3339), r.LedgerRetention)}
+	case resent && r.LedgerRetention > 0 && age < r.MaxEventAge-remembers:
+		return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: ahead(e, now) + fmt.Sprintf(
+			", so the ledger would forget it (LEDGER_RETENTION is %s) before it is too old to be charged again", r.LedgerRetention)}
 	case resent:
 		return nil
 	case r.MaxEventAge > 0 && age > r.MaxEventAge:
@@ -187,6 +195,15 @@ func (r Rules) Unfit(e *event.ReadyToCapture, resent bool, now time.Time) *event
 		return &event.ParkInfo{Reason: event.ParkTimeInFuture, Detail: ahead(e, now) + ", so the age of the event is unknown"}
 	}
 	return nil
+}
+
+// earliest returns the earliest time at which an event may have been charged: its own, or that
+// of its record if it was ahead then.
+func earliest(e *event.ReadyToCapture) time.Time {
+	if e.RecordTime.UnixMilli() > 0 && e.RecordTime.Before(e.Time) {
+		return e.RecordTime
+	}
+	return e.Time
 }
 
 func (r Rules) wrongCurrency(e *event.ReadyToCapture) *event.ParkInfo {

@@ -60,6 +60,46 @@ func TestUnfit(t *testing.T) {
 	}
 }
 
+// What the ledger may have forgotten is not charged: neither now, nor when it is forgotten.
+func TestUnfitWithARetention(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	book := rules.Rules{Currency: "MXN", MaxEventAge: 7 * day, KeyRetention: day, LedgerRetention: 30 * day}
+	const remembered = 30*day - event.ClockTolerance
+	amount, err := money.Parse("10", "MXN")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		age    time.Duration
+		record time.Time
+		resent bool
+		want   event.ParkReason // "": it may be charged
+	}{
+		"young":                            {record: now},
+		"young, the record without a time": {},
+		"young, the record remembered":     {record: now.Add(-remembered)},
+		"young, the record forgotten":      {record: now.Add(-remembered - 1), want: event.ParkTooOld},
+		"old":                              {age: 7*day + 1, record: now, want: event.ParkTooOld},
+		"forgotten":                        {age: remembered + 1, record: now, want: event.ParkTooOld},
+
+		"resent, remembered":             {age: remembered, record: now, resent: true},
+		"resent, forgotten":              {age: remembered + 1, record: now, resent: true, want: event.ParkTooOld},
+		"resent, the record forgotten":   {record: now.Add(-remembered - 1), resent: true, want: event.ParkTooOld},
+		"resent, too old once forgotten": {age: 7*day - remembered, record: now, resent: true},
+		"resent, young once forgotten":   {age: 7*day - remembered - 1, record: now, resent: true, want: event.ParkTimeInFuture},
+	} {
+		e := &event.ReadyToCapture{Time: now.Add(-c.age), RecordTime: c.record, Amount: amount}
+		why := book.Unfit(e, c.resent, now)
+		switch {
+		case why == nil && c.want != "", why != nil && why.Reason != c.want:
+			t.Errorf("%s: got %+v, want %q", name, why, c.want)
+		case why != nil && name != "old" && !strings.Contains(why.Detail, "LEDGER_RETENTION is 720h"):
+			t.Errorf("%s: the detail is %q", name, why.Detail)
+		}
+	}
+}
+
 func TestWaitUntil(t *testing.T) {
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 	patient := rules.Rules{Currency: "MXN", MaxEventLead: time.Hour}
