@@ -158,7 +158,7 @@ func readLedger(cmd *cobra.Command, c config.Config, use func(context.Context, *
 		return usageError{err}
 	}
 	bar := newProgress(cmd.ErrOrStderr(), log)
-	return withLedger(cmd, ledger.Config{Kafka: conf, Topic: c.TopicLedger, Log: log}, bar,
+	return withLedger(cmd, ledger.Config{Kafka: conf, Topic: c.TopicLedger, Retention: c.LedgerRetention, Log: log}, bar,
 		func(ctx context.Context, l *ledger.Ledger, _ string) error {
 			return use(ctx, l)
 		})

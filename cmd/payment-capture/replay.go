@@ -144,7 +144,7 @@ func (f *replayFlags) run(cmd *cobra.Command) error {
 		Partitioner: replay.Partitioner(f.partitioner), Rate: f.rate, State: f.state, Resume: f.resume,
 		Progress: bar.show, Log: log,
 	}
-	return withLedger(cmd, ledger.Config{Kafka: kafka, Topic: c.TopicLedger, Log: log}, bar,
+	return withLedger(cmd, ledger.Config{Kafka: kafka, Topic: c.TopicLedger, Retention: c.LedgerRetention, Log: log}, bar,
 		func(ctx context.Context, l *ledger.Ledger, dir string) error {
 			conf.Ledger, conf.Scratch = l, dir
 			return f.replay(ctx, cmd, conf, bar)

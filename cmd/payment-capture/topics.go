@@ -14,6 +14,7 @@ import (
 	"payment-capture/internal/app"
 	"payment-capture/internal/config"
 	"payment-capture/internal/kafka"
+	"payment-capture/internal/ledger"
 )
 
 func newTopics() *cobra.Command {
@@ -66,7 +67,7 @@ func topicSpecs(c config.Config, partitions int32, replication int16) []kafka.To
 			// It carries the input record and the reason beside it.
 			conf["max.message.bytes"] = "2097152"
 		case c.TopicLedger:
-			ledgerSettings(conf)
+			ledgerSettings(conf, c.LedgerRetention)
 		}
 		specs = append(specs, kafka.TopicSpec{Name: name, Partitions: partitions, ReplicationFactor: replication, Config: conf})
 	}
@@ -74,10 +75,14 @@ func topicSpecs(c config.Config, partitions int32, replication int16) []kafka.To
 }
 
 // ledgerSettings changes settings to those of the ledger's topic.
-func ledgerSettings(conf map[string]string) {
-	// The newest entry of each key stays for ever; no policy may delete one for
-	// its age.
+func ledgerSettings(conf map[string]string, retention time.Duration) {
+	// The newest entry of each key stays, unless LEDGER_RETENTION has passed.
 	conf["cleanup.policy"] = "compact"
+	if retention > 0 {
+		conf["cleanup.policy"] = "compact,delete"
+		conf["retention.ms"] = milliseconds(retention + ledger.SweepEvery)
+		conf["retention.bytes"] = "-1"
+	}
 	// An instance that was away for less finds that an attempt was decided or
 	// withdrawn. After more its local store keeps the attempt, which is the safe
 	// side: a decision beats it, and an event without one is looked up, or

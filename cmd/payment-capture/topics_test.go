@@ -147,6 +147,32 @@ func TestTopicsMakesTheLedgerCompacted(t *testing.T) {
 	}
 }
 
+// With a retention the topic keeps what it covers, and a day more. A topic that keeps less, or
+// for ever, is reported.
+func TestTopicsWithARetention(t *testing.T) {
+	broker, admin := newAdministered(t)
+	setEnv(t, "KAFKA_BROKERS="+broker, "LEDGER_RETENTION=720h", "EVENT_TIME_REQUIRED=true")
+	for range 2 { // creates, and compares
+		if got := command(t, "topics"); got.code != exitOK {
+			t.Fatalf("got %+v", got)
+		}
+	}
+	for _, change := range []struct{ key, value, want string }{
+		{"retention.ms", "2592000000", "retention.ms=2592000000 instead of 2678400000"},
+		{"retention.bytes", "1000000000", "retention.bytes=1000000000 instead of -1"},
+		{"cleanup.policy", "compact", "cleanup.policy=compact instead of compact,delete"},
+	} {
+		alter := []kadm.AlterConfig{{Name: change.key, Value: &change.value}}
+		altered, err := admin.AlterTopicConfigs(t.Context(), alter, "payment-capture.ledger")
+		if err != nil || altered[0].Err != nil {
+			t.Fatal(err, altered)
+		}
+		if got := command(t, "topics"); got.code != exitFailed || !strings.Contains(got.stdout, "differs: "+change.want) {
+			t.Errorf("got %+v", got)
+		}
+	}
+}
+
 // A ledger that deletes forgets what was charged: the check must not pass it.
 func TestTopicsReportsALedgerThatDeletes(t *testing.T) {
 	for _, policy := range []string{"delete", "compact,delete"} {

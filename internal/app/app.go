@@ -107,7 +107,7 @@ func New(opts Options) (*Service, error) {
 		Log: opts.Log, Metrics: capture.NewMetrics(s.registry),
 	}, s.client, s.capturer.Limiter)
 	s.ledger = ledger.New(ledger.Config{
-		Kafka: kafkaConfig, Topic: c.TopicLedger, Dir: LedgerDir(c), FS: opts.LedgerFS,
+		Kafka: kafkaConfig, Topic: c.TopicLedger, Retention: c.LedgerRetention, Dir: LedgerDir(c), FS: opts.LedgerFS,
 		Log: opts.Log, Metrics: ledger.NewMetrics(s.registry), EndHanging: s.endHanging,
 	})
 	s.conf = pipeline.Config{
@@ -162,7 +162,7 @@ func source(text secret.Text, variable, file string, log *slog.Logger) (*secret.
 func Rules(c config.Config) rules.Rules {
 	return rules.Rules{
 		Currency: c.Currency, MaxEventAge: c.CaptureMaxEventAge, MaxEventLead: c.CaptureMaxEventLead, KeyRetention: c.IdempotencyKeyHorizon,
-		Guard: rules.Guard(c.CaptureOncePer), DuplicateWindow: c.DuplicateWindow,
+		LedgerRetention: c.LedgerRetention, Guard: rules.Guard(c.CaptureOncePer), DuplicateWindow: c.DuplicateWindow,
 		Account: c.MercadoPagoAccount, Encoding: mercadopago.EncodingVersion,
 	}
 }

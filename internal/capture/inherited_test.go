@@ -45,6 +45,10 @@ func TestOldAttemptWithoutACapturedPayment(t *testing.T) {
 			25 * time.Hour, func(first time.Time) mercadopago.Answer { return seen(declined("cc_rejected_high_risk"), "7", first) },
 			captured(), event.TypeRejected + " cc_rejected_high_risk", 0, 6,
 		},
+		"captured, past the retention of the ledger": { // it may be of an event that is forgotten
+			49 * time.Hour, func(first time.Time) mercadopago.Answer { return seen(captured(), "7", first) },
+			captured(), "parked key_expired", 0, 0,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -52,7 +56,9 @@ func TestOldAttemptWithoutACapturedPayment(t *testing.T) {
 				h, e := inherited(t, test.age)
 				a := newAPI(test.answer)
 				a.found = []mercadopago.Found{find(test.found(h.tried.First.Add(time.Second)))}
-				d, err := newCapturer(a, func(c *config) { c.KeyRetention = 24 * time.Hour }).Capture(t.Context(), e, h)
+				d, err := newCapturer(a, func(c *config) {
+					c.KeyRetention, c.LedgerRetention = 24*time.Hour, 48*time.Hour
+				}).Capture(t.Context(), e, h)
 				if err != nil || ending(d) != test.want || len(a.calls) != test.calls || len(a.searches) != test.searches {
 					t.Errorf("got %q, %v after %d calls and %d searches; want %q after %d and %d",
 						ending(d), err, len(a.calls), len(a.searches), test.want, test.calls, test.searches)

@@ -32,6 +32,10 @@ func (c *Capturer) lookUp(ctx context.Context, a *captureState, lease Lease, rea
 	if a.entry.First.IsZero() || a.untried() { // no call can have made a payment
 		return c.park(a, reason, detail), nil
 	}
+	if keep := c.conf.LedgerRetention; keep > 0 && passed(a.entry.First) > keep-event.ClockTolerance {
+		return c.park(a, reason, detail+fmt.Sprintf("; its payment was not searched for, because the ledger may have forgotten "+
+			"which payments belong to other events (LEDGER_RETENTION is %s)", keep)), nil
+	}
 	result, decided, why, err := c.search(ctx, a, lease, "searches for its payment: "+detail, false)
 	if decided || err != nil {
 		return result, err

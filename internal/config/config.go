@@ -44,13 +44,14 @@ type Config struct {
 	KafkaMaxRequestBytes  int           `envconfig:"KAFKA_MAX_REQUEST_BYTES" default:"1000000" desc:"maximum size of a produce request; larger parked records are replaced by their position, size and SHA-256"`
 	InstanceID            string        `envconfig:"INSTANCE_ID" desc:"name of this instance: unique in the group and stable over restarts; default: the host name"`
 
-	TopicInput      string `envconfig:"TOPIC_ORDER_READY_TO_CAPTURE" default:"order.ready_to_capture" desc:"input topic, with order.ready_to_capture events"`
-	TopicCaptured   string `envconfig:"TOPIC_PAYMENT_CAPTURED" default:"payment.captured" desc:"topic for payment.captured events"`
-	TopicRejected   string `envconfig:"TOPIC_PAYMENT_REJECTED" default:"payment.rejected" desc:"topic for payment.rejected events; may be the same as TOPIC_PAYMENT_CAPTURED"`
-	TopicParked     string `envconfig:"TOPIC_PARKED" default:"payment-capture.parked" desc:"dead-letter topic, for records that wait for an operator"`
-	TopicLedger     string `envconfig:"TOPIC_LEDGER" default:"payment-capture.ledger" desc:"ledger topic of attempts and decisions; compacted, and different from the other topics"`
-	LedgerDir       string `envconfig:"LEDGER_DIR" desc:"directory for the local store of the ledger; default: payment-capture in the system's temporary directory"`
-	CloudEventsMode string `envconfig:"CLOUDEVENTS_MODE" default:"structured" desc:"content mode of published outcomes: structured or binary; the service reads both"`
+	TopicInput      string        `envconfig:"TOPIC_ORDER_READY_TO_CAPTURE" default:"order.ready_to_capture" desc:"input topic, with order.ready_to_capture events"`
+	TopicCaptured   string        `envconfig:"TOPIC_PAYMENT_CAPTURED" default:"payment.captured" desc:"topic for payment.captured events"`
+	TopicRejected   string        `envconfig:"TOPIC_PAYMENT_REJECTED" default:"payment.rejected" desc:"topic for payment.rejected events; may be the same as TOPIC_PAYMENT_CAPTURED"`
+	TopicParked     string        `envconfig:"TOPIC_PARKED" default:"payment-capture.parked" desc:"dead-letter topic, for records that wait for an operator"`
+	TopicLedger     string        `envconfig:"TOPIC_LEDGER" default:"payment-capture.ledger" desc:"ledger topic of attempts and decisions; compacted, and different from the other topics"`
+	LedgerDir       string        `envconfig:"LEDGER_DIR" desc:"directory for the local store of the ledger; default: payment-capture in the system's temporary directory"`
+	LedgerRetention time.Duration `envconfig:"LEDGER_RETENTION" default:"0" desc:"time after which the ledger forgets attempts and decisions; 0: never"`
+	CloudEventsMode string        `envconfig:"CLOUDEVENTS_MODE" default:"structured" desc:"content mode of published outcomes: structured or binary; the service reads both"`
 
 	MercadoPagoURL             string         `envconfig:"MERCADOPAGO_URL" default:"https://api.mercadopago.com" desc:"base URL of the API"`
 	MercadoPagoAccount         string         `envconfig:"MERCADOPAGO_ACCOUNT" desc:"account of this deployment; events for another data.account are skipped"`
@@ -236,6 +237,7 @@ func (c Config) checkKafka(wrong report) {
 		wrong("KAFKA_SASL_MECHANISM", "%q is not one of %v", c.KafkaSASLMechanism, kafka.SASLMechanisms())
 	}
 	c.checkTopics(wrong)
+	c.checkRetention(wrong)
 	if m := event.Mode(c.CloudEventsMode); m != event.Structured && m != event.Binary {
 		wrong("CLOUDEVENTS_MODE", "%q is neither %s nor %s", c.CloudEventsMode, event.Structured, event.Binary)
 	}
@@ -258,6 +260,36 @@ func (c Config) checkTopics(wrong report) {
 	}
 	if c.TopicParked == c.TopicInput {
 		wrong("TOPIC_PARKED", "is the input topic: the service would read and park every parked record again; use a separate topic")
+	}
+}
+
+// checkRetention refuses a retention after which an event could be charged again: what
+// the ledger forgets must be too old to be charged.
+func (c Config) checkRetention(wrong report) {
+	const name = "LEDGER_RETENTION"
+	if c.LedgerRetention == 0 {
+		return
+	}
+	if c.CaptureMaxEventAge <= 0 {
+		wrong("CAPTURE_MAX_EVENT_AGE", "is %s, so an event that the ledger forgot would be charged again; set a limit, or %s to 0",
+			c.CaptureMaxEventAge, name)
+	}
+	if !c.EventTimeRequired {
+		wrong("EVENT_TIME_REQUIRED", "is false, so an event without a time that is published again would look new to a ledger that forgot it; "+
+			"set it to true, or %s to 0", name)
+	}
+	if c.CaptureOncePer == OncePerReference {
+		wrong("CAPTURE_ONCE_PER", "is %s, so the ledger must remember captured references for ever; set it to %s or %s, or %s to 0",
+			OncePerReference, OncePerPayment, OncePerEvent, name)
+	}
+	// An event is charged at most the tolerance before its own time.
+	least := c.CaptureMaxEventAge + c.IdempotencyKeyHorizon + event.ClockTolerance
+	of := fmt.Sprintf("CAPTURE_MAX_EVENT_AGE + IDEMPOTENCY_KEY_HORIZON + %s", event.ClockTolerance)
+	if c.CaptureOncePer == OncePerPayment {
+		least, of = least+c.DuplicateWindow, of+" + CAPTURE_DUPLICATE_WINDOW"
+	}
+	if c.LedgerRetention <= least {
+		wrong(name, "is %s: must be over %s (%s), or 0 to remember for ever", c.LedgerRetention, least, of)
 	}
 }
 

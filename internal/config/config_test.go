@@ -120,6 +120,21 @@ func TestProblemsOfKafka(t *testing.T) {
 	})
 }
 
+func TestProblemsOfRetention(t *testing.T) {
+	const needed = "EVENT_TIME_REQUIRED=true"
+	testProblems(t, map[string]setting{
+		"long enough":             {[]string{"LEDGER_RETENTION=360h5m1s", needed}, nil},
+		"too short by a second":   {[]string{"LEDGER_RETENTION=360h5m", needed}, []string{"LEDGER_RETENTION"}},
+		"negative":                {[]string{"LEDGER_RETENTION=-1h", needed}, []string{"LEDGER_RETENTION"}},
+		"events without time":     {[]string{"LEDGER_RETENTION=720h"}, []string{"EVENT_TIME_REQUIRED"}},
+		"events of any age":       {[]string{"LEDGER_RETENTION=720h", needed, "CAPTURE_MAX_EVENT_AGE=0"}, []string{"CAPTURE_MAX_EVENT_AGE"}},
+		"once per reference":      {[]string{"LEDGER_RETENTION=720h", needed, "CAPTURE_ONCE_PER=reference"}, []string{"CAPTURE_ONCE_PER"}},
+		"duplicates for longer":   {[]string{"LEDGER_RETENTION=720h", needed, "CAPTURE_DUPLICATE_WINDOW=530h"}, []string{"LEDGER_RETENTION"}},
+		"duplicates do not count": {[]string{"LEDGER_RETENTION=192h5m1s", needed, "CAPTURE_ONCE_PER=event"}, nil},
+		"too short without them":  {[]string{"LEDGER_RETENTION=192h5m", needed, "CAPTURE_ONCE_PER=event"}, []string{"LEDGER_RETENTION"}},
+	})
+}
+
 func TestProblems(t *testing.T) {
 	testProblems(t, map[string]setting{
 		"no token":                 {[]string{"MERCADOPAGO_ACCESS_TOKEN="}, []string{"MERCADOPAGO_ACCESS_TOKEN"}},
