@@ -52,7 +52,7 @@ func (h *harness) byID() map[string]*eventDecisions {
 				h.violate("decision: %s belongs to no record", v)
 				continue
 			}
-			if parked[v.from] {
+			if parked[v.from] && !h.forgotten(s.event) {
 				h.violate("decision: the record at %d@%d was parked more than once", v.from.partition, v.from.offset)
 			}
 			parked[v.from], id = true, s.id
@@ -81,9 +81,12 @@ func (h *harness) checkDecisions(charges simulator.Charges) {
 		}
 	}
 	for _, j := range all {
-		if j.resent > 0 {
+		switch {
+		case h.forgotten(j.event):
+			h.checkForgotten(j)
+		case j.resent > 0:
 			h.checkResent(j)
-		} else {
+		default:
 			h.checkCount(j)
 		}
 		h.checkWhich(j, charges, captured[j.event.order])
@@ -198,7 +201,8 @@ func (h *harness) checkWhich(j *eventDecisions, charges simulator.Charges, captu
 			h.violate("guess: event %s is %s before its time without a resend", e.id, v.word())
 		case !slices.Contains(e.allowed, v.word()) && !h.mayBeParked(j, v, captured):
 			h.violate("decision: event %s (%s) is %s; its plan allows %v", j.id, e.kind, v.word(), e.allowed)
-		case j.resent > 0 && (v.kind == topicParked || j.got[0].kind == topicParked): // one was made before the resend, the other after it
+		case (j.resent > 0 || h.forgotten(e)) && (v.kind == topicParked || j.got[0].kind == topicParked):
+			// One was made before the resend, or before the event was forgotten, the other after it.
 		case v.word() != j.got[0].word() || v.outcomeID != j.got[0].outcomeID || v.content != j.got[0].content:
 			h.violate("decision: event %s has different ones: %v; %s and %s", j.id, j.got, j.got[0].content, v.content)
 		}
@@ -206,7 +210,7 @@ func (h *harness) checkWhich(j *eventDecisions, charges simulator.Charges, captu
 		case topicCaptured:
 			h.checkCaptured(e, v, charges, tally)
 		case topicParked:
-			if v.reason == string(event.ParkTooOld) && tally.Count > 0 && j.resent == 0 {
+			if v.reason == string(event.ParkTooOld) && tally.Count > 0 && j.resent == 0 && !h.forgotten(e) {
 				h.violate("guess: event %s is parked as never attempted and was charged", e.id)
 			}
 		case topicRejected:

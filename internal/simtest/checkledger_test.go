@@ -27,9 +27,14 @@ type ledgerEntry struct {
 	decision *event.Decision // of a decision
 }
 
-// readLedger reads the ledger topic as an instance does.
+// readLedger reads the ledger topic as an instance does. What the broker has deleted since the
+// topic was read before is kept.
 func (h *harness) readLedger(ctx context.Context) {
-	h.entries = nil
+	starts := make(map[int32]int64)
+	for _, p := range h.cluster.PartitionInfos(topicLedger) {
+		starts[p.Partition] = p.LogStartOffset
+	}
+	h.entries = slices.DeleteFunc(h.entries, func(e ledgerEntry) bool { return e.at.offset >= starts[e.at.partition] })
 	for _, r := range h.read(ctx, topicLedger) {
 		e := ledgerEntry{at: position{r.Partition, r.Offset}, written: r.Timestamp, gone: r.Value == nil}
 		var err error
@@ -134,14 +139,16 @@ func openAttempts(entries []ledgerEntry) (open []ledgerEntry) {
 
 // checkNoRepeatedCalls checks that the second phase makes no call for an event that
 // the first phase decided, although the API has forgotten its key, unless an operator
-// resent it.
+// resent it; and none for an event that the ledger may have forgotten.
 func (h *harness) checkNoRepeatedCalls() {
 	if h.secondBegan.IsZero() {
 		return
 	}
+	events := h.events()
 	for _, c := range h.trace.posts() {
-		if h.decided[c.key] && h.resent[c.key] == 0 && c.at.After(h.secondBegan) {
-			h.violate("ledger: event %s was decided, and %s called for it again at %s", c.key, c.p.name, c.at.Sub(h.began))
+		known := h.decided[c.key] && h.resent[c.key] == 0
+		if (known || h.forgotten(events[c.key])) && c.at.After(h.secondBegan) {
+			h.violate("ledger: event %s was decided or is too old, and %s called for it again at %s", c.key, c.p.name, c.at.Sub(h.began))
 		}
 	}
 }
@@ -167,6 +174,7 @@ func (h *harness) checkLedger() {
 			h.violate("ledger: event %s has the decision %s, which the ledger does not have", id, got[0])
 		}
 	}
+	events := h.events()
 	for id, entries := range byID {
 		for _, e := range entries {
 			if e.decision != nil && !slices.ContainsFunc(words[id], e.agreesWith) {
@@ -175,7 +183,7 @@ func (h *harness) checkLedger() {
 		}
 		for _, e := range openAttempts(entries) {
 			// One that arrives after the outcome has no meaning, and its owner may be gone.
-			if slices.ContainsFunc(entries, func(d ledgerEntry) bool { return e.follows(d) }) {
+			if h.forgotten(events[id]) || slices.ContainsFunc(entries, func(d ledgerEntry) bool { return e.follows(d) }) {
 				continue
 			}
 			h.violate("ledger: the attempt on event %s at %d@%d stays open", id, e.at.partition, e.at.offset)

@@ -67,7 +67,7 @@ func (h *harness) readDecisions(ctx context.Context) {
 // read reads all committed records of a topic.
 func (h *harness) read(ctx context.Context, topic string) (all []*kgo.Record) {
 	for _, p := range h.cluster.PartitionInfos(topic) {
-		for at := int64(0); at < p.LastStableOffset; {
+		for at := p.LogStartOffset; at < p.LastStableOffset; {
 			records, next, err := h.fetch(ctx, topic, p.Leader, p.Partition, at)
 			for try := 0; err != nil && try < 5; try++ { // a fault of the plan has hit the reader
 				records, next, err = h.fetch(ctx, topic, p.Leader, p.Partition, at)

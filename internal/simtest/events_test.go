@@ -259,9 +259,6 @@ func (e *plannedEvent) samePayment(other *plannedEvent) bool {
 	return e.order == other.order && e.amount == other.amount && e.token == other.token
 }
 
-// duplicateWindow is longer than a run.
-const duplicateWindow = 1000 * time.Hour
-
 // movable reports whether copies of the event may be in other partitions. Of two events
 // with one id the first would no longer be known: a correction that is read before what it
 // corrects is an event like any other.

@@ -28,7 +28,7 @@ func newPlan(seed uint64, index int) *plan {
 	p.partitions, p.outPartitions = int32(g.between(2, 3)), int32(g.between(1, 2))
 	p.ledgerPartitions = int32(g.between(1, 4))
 	p.twoPartitioners = g.chance(50)
-	p.horizon, p.maxEventAge = 24*time.Hour, 24*time.Hour
+	p.horizon, p.maxEventAge, p.duplicateWindow = 24*time.Hour, 24*time.Hour, 1000*time.Hour
 	if g.chance(30) {
 		p.maxEventAge = 0
 	}
@@ -67,6 +67,7 @@ func newPlan(seed uint64, index int) *plan {
 	if twoParts {
 		p.second = g.secondPhase()
 	}
+	g.retention()
 	if g.lasting {
 		g.traffic()
 	}

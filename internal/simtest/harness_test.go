@@ -151,8 +151,7 @@ func (h *harness) execute(ctx context.Context) {
 		panic(err)
 	}
 	defer h.client.Close()
-	compacted := map[string]*string{"cleanup.policy": new("compact")}
-	if _, err := kadm.NewClient(h.client).CreateTopic(ctx, p.ledgerPartitions, 1, compacted, topicLedger); err != nil {
+	if _, err := kadm.NewClient(h.client).CreateTopic(ctx, p.ledgerPartitions, 1, p.ledgerConfig(), topicLedger); err != nil {
 		panic(err)
 	}
 	for range p.slots {

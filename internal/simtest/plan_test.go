@@ -172,9 +172,11 @@ type plan struct {
 	maxTries                  int
 	deadline                  time.Duration
 	horizon, maxEventAge      time.Duration
-	suppress                  bool         // REPLAYED_OUTCOMES
-	oncePer                   string       // CAPTURE_ONCE_PER
-	second                    *secondPhase // nil: the run has one phase
+	duplicateWindow           time.Duration // CAPTURE_DUPLICATE_WINDOW
+	retention                 time.Duration // LEDGER_RETENTION
+	suppress                  bool          // REPLAYED_OUTCOMES
+	oncePer                   string        // CAPTURE_ONCE_PER
+	second                    *secondPhase  // nil: the run has one phase
 
 	events []*plannedEvent
 	script simulator.Script
@@ -219,7 +221,8 @@ func (p *plan) String() string {
 		p.seed, p.index, p.partitions, p.outPartitions, p.ledgerPartitions, p.brokers, p.oldBroker)
 	w("%d in flight, latency %s, time-out %s, session %s, static %t, binary %t, %d calls in %s",
 		p.maxInFlight, p.latency, p.timeout, p.session, p.static, p.binary, p.maxTries, p.deadline)
-	w("key retention %s, events up to %s, once per %s, suppress %t", p.horizon, p.maxEventAge, p.oncePer, p.suppress)
+	w("key retention %s, events up to %s, ledger retention %s, once per %s, suppress %t", p.horizon, p.maxEventAge, p.retention, p.oncePer,
+		p.suppress)
 	w("events:")
 	for _, e := range p.events {
 		w("  %-8s order %-6s amount %-8s %-22s may become %s", e.id, e.order, e.amount, e.kind, strings.Join(e.allowed, " or "))

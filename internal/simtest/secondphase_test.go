@@ -119,6 +119,9 @@ func (h *harness) changeTopics(ctx context.Context, a *secondPhase) {
 		must(h.cluster.DeleteTopic(topicLedger))
 		must(h.cluster.CreateTopic(topicLedger, h.plan.ledgerPartitions, map[string]string{"cleanup.policy": "compact"}))
 	}
+	if a.deletes {
+		h.cluster.ApplyRetention()
+	}
 	if a.newGroup {
 		h.group += "-2"
 	}

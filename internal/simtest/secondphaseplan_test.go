@@ -22,6 +22,8 @@ type secondPhase struct {
 	stores         string        // the local stores are kept, removed or crashed
 	recreateLedger bool          // the ledger topic is deleted and created again
 	resend         bool          // an operator resends the parked records
+	forgets        bool          // LEDGER_RETENTION passes
+	deletes        bool          // the broker deletes what is older
 	// partitions and ledgerPartitions are the partitions of the input and of the
 	// ledger in the second phase.
 	partitions, ledgerPartitions int32
@@ -36,6 +38,7 @@ func (a *secondPhase) String() string {
 		"all are killed": a.killAll, "slot 0 is suspended": a.suspendFirst, "the API forgets the keys": a.forgetKeys,
 		"offsets reset to zero": a.offsetsToZero,
 		"another group":         a.newGroup, "the ledger topic is recreated": a.recreateLedger, "parked records are resent": a.resend,
+		"the retention of the ledger passes": a.forgets, "the broker deletes": a.deletes,
 	} {
 		if is {
 			parts = append(parts, what)

@@ -119,6 +119,16 @@ func ledgerBugs() []bug {
 				}`,
 			needs: []string{"github.com/cockroachdb/pebble/v2"},
 		}}},
+		{"the ledger forgets before the retention", []edit{{
+			in:   ledger,
+			find: `$l.sweepStore($ctx, $s, $began.Add(-$l.conf.Retention))`,
+			put:  `$l.sweepStore($ctx, $s, $began)`,
+		}}},
+		{"an event that the ledger has forgotten is charged", []edit{{
+			in:   rules,
+			find: `case $r.LedgerRetention > 0 && $now.Sub($from) > $remembers:`,
+			put:  `case $r.LedgerRetention > 0 && $now.Sub($from) > $remembers: return nil; case false:`,
+		}}},
 		{"ledger entries of aborted transactions are read", []edit{{
 			in:   ledger,
 			find: `if $key.Type == kmsg.ControlRecordKeyTypeAbort { return nil }`,
