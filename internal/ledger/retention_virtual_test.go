@@ -42,12 +42,12 @@ func (w *world) deletes() {
 	}
 }
 
-// decidesNow writes the decision that an event is captured.
-func (w *world) decidesNow(reference, id string) {
+// decidesNow writes the decision that an event of order o1 is captured.
+func (w *world) decidesNow(id string) {
 	w.t.Helper()
-	d := decided(w.t, "captured", reference, id)
+	d := decided(w.t, "captured", "o1", id)
 	d.At = event.Now()
-	w.plain(w.decision(partitionOf(reference), id, d))
+	w.plain(w.decision(partitionOf("o1"), id, d))
 }
 
 func TestUnfitPolicy(t *testing.T) {
@@ -101,10 +101,10 @@ func TestSweeps(t *testing.T) {
 			}
 		}
 		l := w.follows(w.forgetful("a"))
-		w.decidesNow("o1", "old")
+		w.decidesNow("old")
 		w.plain(w.attempt(partitionOf("o1"), "open", attemptUnder("o1", time.Now().UnixMilli(), 9)))
 		time.Sleep(SweepEvery - testRetention + time.Hour)
-		w.decidesNow("o1", "young")
+		w.decidesNow("young")
 		w.plain(w.attempt(partitionOf("o1"), "young", attemptUnder("o1", time.Now().UnixMilli(), 9)))
 		w.caughtUp(l)
 		check(l, "before the second sweep", "true 2 2 2")
@@ -129,10 +129,10 @@ func TestDeletedByTheRetention(t *testing.T) {
 				inWorld(t, func(w *world) {
 					w.events(15)
 					w.closes(w.follows(w.forgetful("old")))
-					w.decidesNow("o1", "deleted")
+					w.decidesNow("deleted")
 					time.Sleep(away)
 					w.deletes()
-					w.decidesNow("o1", "kept")
+					w.decidesNow("kept")
 					l := w.forgetful(dir)
 					if err := l.Start(w.t.Context()); err != nil {
 						w.t.Fatal(err)
@@ -161,11 +161,11 @@ func TestDeletedWhileFollowing(t *testing.T) {
 	inWorld(t, func(w *world) {
 		l := w.follows(w.forgetful("a"))
 		defer w.closes(l)
-		w.decidesNow("o1", "e1")
+		w.decidesNow("e1")
 		w.caughtUp(l)
 		w.deletes()
 		time.Sleep(testRetention)
-		w.decidesNow("o1", "e2")
+		w.decidesNow("e2")
 		w.caughtUp(l)
 		w.knows(l, "e2", known{decided: "captured"})
 	})
