@@ -60,7 +60,7 @@ func startBroker(ctx context.Context, more map[string]string) (*broker, error) {
 		fmt.Fprintf(&text, "%s=%s\n", key, properties[key])
 	}
 	b := &broker{address: outside.String()}
-	b.container, err = testcontainers.Run(ctx, kafkatest.Image,
+	b.container, err = testcontainers.Run(ctx, kafkatest.Image(),
 		testcontainers.WithFiles(testcontainers.ContainerFile{
 			Reader: strings.NewReader(text.String()), ContainerFilePath: "/mnt/shared/config/server.properties", FileMode: 0o644,
 		}),
@@ -72,7 +72,7 @@ func startBroker(ctx context.Context, more map[string]string) (*broker, error) {
 		b.client, err = kgo.NewClient(kgo.SeedBrokers(b.address), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s: %w", kafkatest.Image, err), b.close())
+		return nil, errors.Join(fmt.Errorf("start %s: %w", kafkatest.Image(), err), b.close())
 	}
 	b.admin = kadm.NewClient(b.client)
 	if err := b.warmUp(ctx); err != nil {

@@ -31,7 +31,7 @@ func (m machine) String() string {
 func thisMachine() machine {
 	m := machine{
 		CPU: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), Memory: field("/proc/meminfo", "MemTotal"),
-		OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Kafka: kafkatest.Image,
+		OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Kafka: kafkatest.Image(),
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range info.Deps {

@@ -46,7 +46,7 @@ func RunCluster(t *testing.T, properties map[string]string) *Cluster {
 		port := freePort(t)
 		c.Addresses = append(c.Addresses, fmt.Sprintf("localhost:%d", port))
 		custom := append(node(nodeProperties(i, port, voters, properties), map[int]int{9092: port}), inNetwork(net.Name, host(i)))
-		starting.Go(func() { c.nodes[i], failed[i] = testcontainers.Run(t.Context(), Image, custom...) })
+		starting.Go(func() { c.nodes[i], failed[i] = testcontainers.Run(t.Context(), Image(), custom...) })
 	}
 	starting.Wait()
 	for i := range Nodes {
@@ -54,7 +54,7 @@ func RunCluster(t *testing.T, properties map[string]string) *Cluster {
 	}
 	for i, err := range failed {
 		if err != nil {
-			t.Fatalf("start %s as broker %d: %v", Image, i+1, err)
+			t.Fatalf("start %s as broker %d: %v", Image(), i+1, err)
 		}
 	}
 	return c

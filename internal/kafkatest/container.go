@@ -1,17 +1,20 @@
 package kafkatest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"testing"
 
 	"github.com/testcontainers/testcontainers-go"
 )
 
-// Image is the broker image of the tests, and of docker-compose.yml.
-const Image = "apache/kafka:4.3.1"
+// Image returns the broker image of the tests: KAFKA_IMAGE, or else the one that
+// docker-compose.yml has too.
+func Image() string { return cmp.Or(os.Getenv("KAFKA_IMAGE"), "apache/kafka:4.3.1") }
 
 // Container is a broker in a container.
 type Container struct {
@@ -81,10 +84,10 @@ func Run(t *testing.T, opts ContainerOptions) *Container {
 	if opts.Network != "" {
 		custom = append(custom, inNetwork(opts.Network, "kafka"))
 	}
-	docker, err := testcontainers.Run(t.Context(), Image, custom...)
+	docker, err := testcontainers.Run(t.Context(), Image(), custom...)
 	testcontainers.CleanupContainer(t, docker, testcontainers.StopTimeout(0))
 	if err != nil {
-		t.Fatalf("start %s: %v", Image, err)
+		t.Fatalf("start %s: %v", Image(), err)
 	}
 	return &Container{
 		Broker:  Broker{Addresses: []string{fmt.Sprintf("localhost:%d", main)}},

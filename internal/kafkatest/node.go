@@ -93,7 +93,7 @@ const keepRunning = `/etc/kafka/docker/run || true
 while true; do
     while [ -e ` + stayDown + ` ]; do sleep 0.1; done
     java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile=/opt/kafka/config/log4j2.yaml \
-        -cp '/opt/kafka/libs/*' kafka.Kafka /opt/kafka/config/server.properties || true
+        -Dlog4j.configuration=file:/opt/kafka/config/log4j.properties -cp '/opt/kafka/libs/*' kafka.Kafka /opt/kafka/config/server.properties || true
 done`
 
 // stayDown is a file in the container. While it exists, no broker starts.
