@@ -56,6 +56,13 @@ integration: ## Run the acceptance tests on a real broker (needs Docker)
 	$(TOOL) gotestsum --format testname --jsonfile bin/integration.json -- \
 		$(RACE) -tags $(INTEGRATION_TAGS) -count=1 -timeout 30m ./internal/acceptance/...
 
+.PHONY: integration-old
+integration-old: ## Run those that depend on the broker on Kafka 3.9.1, or on KAFKA_IMAGE (needs Docker)
+	@mkdir -p bin
+	KAFKA_IMAGE="$${KAFKA_IMAGE:-apache/kafka:3.9.1}" $(TOOL) gotestsum --format testname --jsonfile bin/integration-old.json -- \
+		-tags $(INTEGRATION_TAGS) -count=1 -timeout 15m -parallel 6 \
+		-run '^(TestIntegration|TestHangingTransaction)$$/^(broker_scenarios|the_broker_is_killed|each)' ./internal/acceptance
+
 .PHONY: chaos
 chaos: ## Kill, suspend and cut off instances and broker: CHAOS_MINUTES=3 SEED= (needs Docker)
 	@mkdir -p bin

@@ -165,7 +165,7 @@ func (w *world) hang(p producerState, records []*kgo.Record) {
 			req.Topics[i].Partitions = req.Topics[i].Partitions[:n-1] // the last one is the decision
 		}
 		part := kmsg.NewProduceRequestTopicPartition()
-		part.Partition, part.Records = r.Partition, transactionalBatch(p, r)
+		part.Partition, part.Records = r.Partition, transactionalBatch(p, w.nextSequence(p, r.Topic, r.Partition), r)
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, part)
 	}
 	answer, err := req.RequestWith(w.t.Context(), w.oldClient())
@@ -181,9 +181,29 @@ func (w *world) hang(p producerState, records []*kgo.Record) {
 	}
 }
 
+// nextSequence returns the sequence number that a partition expects of a producer. It is
+// 0 with transactions of version 2, which have an epoch each.
+func (w *world) nextSequence(p producerState, topic string, partition int32) int32 {
+	w.t.Helper()
+	var set kadm.TopicsSet
+	set.Add(topic, partition)
+	described, err := w.admin.DescribeProducers(w.t.Context(), set)
+	if err == nil {
+		err = described[topic].Partitions[partition].Err
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	last, ok := described[topic].Partitions[partition].ActiveProducers[p.producer]
+	if !ok || last.ProducerEpoch != p.epoch {
+		return 0
+	}
+	return last.LastSequence + 1
+}
+
 // transactionalBatch returns a record batch with a copy of a record, as part of a
 // transaction.
-func transactionalBatch(p producerState, r *kgo.Record) []byte {
+func transactionalBatch(p producerState, sequence int32, r *kgo.Record) []byte {
 	record := kmsg.Record{Key: r.Key, Value: r.Value}
 	for _, h := range r.Headers {
 		record.Headers = append(record.Headers, kmsg.Header{Key: h.Key, Value: h.Value})
@@ -193,7 +213,7 @@ func transactionalBatch(p producerState, r *kgo.Record) []byte {
 	now := time.Now().UnixMilli()
 	batch := kmsg.RecordBatch{
 		Magic: 2, Attributes: transactional, FirstTimestamp: now, MaxTimestamp: now, PartitionLeaderEpoch: -1,
-		ProducerID: p.producer, ProducerEpoch: p.epoch, NumRecords: 1, Records: record.AppendTo(nil),
+		ProducerID: p.producer, ProducerEpoch: p.epoch, FirstSequence: sequence, NumRecords: 1, Records: record.AppendTo(nil),
 	}
 	raw := batch.AppendTo(nil)
 	const length, crc, attributes = 8, 17, 21 // offsets of these fields

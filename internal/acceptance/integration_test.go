@@ -25,12 +25,12 @@ import (
 // TestIntegration runs every scenario on a real broker.
 func TestIntegration(t *testing.T) {
 	broker := kafkatest.Run(t, kafkatest.ContainerOptions{})
-	t.Run("scenarios", func(t *testing.T) {
-		runAll(t, func(t *testing.T, s scenario) {
-			t.Parallel()
-			s.run(newWorld(t, &broker.Broker, s.partitions, s.sim, serveReal(t)))
-		})
-	})
+	onBroker := func(t *testing.T, s scenario) {
+		t.Parallel()
+		s.run(newWorld(t, &broker.Broker, s.partitions, s.sim, serveReal(t)))
+	}
+	t.Run("scenarios", func(t *testing.T) { runAll(t, scenarios(), onBroker) })
+	t.Run("broker scenarios", func(t *testing.T) { runAll(t, brokerScenarios(), onBroker) })
 	// Last, because it stops the broker for all tests.
 	t.Run("the broker is killed and comes back", func(t *testing.T) {
 		w := newWorld(t, &broker.Broker, 3, simulator.Config{Latency: 20 * time.Millisecond}, serveReal(t))

@@ -30,9 +30,10 @@ type scenario struct {
 	run        func(w *world)
 }
 
+// scenarios are those about events, the API and the machine.
 func scenarios() []scenario {
 	slow := simulator.Config{Latency: 20 * time.Millisecond}
-	return append([]scenario{
+	return slices.Concat([]scenario{
 		{"captured in both modes", 1, simulator.Config{}, captured},
 		{"rejected", 1, simulator.Config{Script: simulator.Script{Payers: []simulator.Payer{
 			{Token: "poor", Balance: "1"}, {Token: "gone", State: "cancelled"}, {Token: "declined", Decline: "cc_rejected_other_reason"},
@@ -50,15 +51,7 @@ func scenarios() []scenario {
 		{"faults of the API", 3, faultyAPI(), faults},
 		{"undecided events are looked up", 1, simulator.Config{}, undecided},
 		{"undecided events that cannot be found are parked", 1, simulator.Config{}, undecidedNotFound},
-		{"instances join and leave", 3, slow, joinAndLeave},
-		{"an instance dies", 3, slow, instanceDies},
-		{"an instance dies while one capture is stuck", 1, simulator.Config{Script: simulator.Script{Rules: []simulator.Rule{
-			{Match: simulator.Match{Key: "stuck", ToTry: 1}, Action: simulator.ActionHang},
-		}}}, deathDuringStuckCapture},
-		{"a stop finishes the captures in flight", 1, simulator.Config{Latency: 500 * time.Millisecond}, gracefulStop},
 		{"old events are not charged", 1, simulator.Config{}, oldEvents},
-		{"aborted input is not charged", 1, simulator.Config{}, abortedInput},
-		{"a new group needs KAFKA_START_AT", 1, simulator.Config{}, startAt},
 		{"a refused token halts the service until the token is replaced", 1, simulator.Config{}, refusedToken},
 		{"refused payers in a row halt the service", 3, simulator.Config{}, refusedPayers},
 		{"invalid events in a row are held", 1, simulator.Config{}, invalidRun},
@@ -71,24 +64,15 @@ func scenarios() []scenario {
 		{"orders in local time with Z are held", 1, simulator.Config{}, localTimeWithZ},
 		{"invalid events that were parked before are not held", 1, simulator.Config{}, parkedBefore},
 		{"events for another account do not end a hold of invalid events", 1, simulator.Config{}, invalidAmongOthers},
-		{"an order behind thousands of tombstones is captured", 1, simulator.Config{}, behindTombstones},
 		{"skipped records are counted by type and account", 1, simulator.Config{}, unknownTypesAreNamed},
 		{"the status names the event that has waited longest", 1, simulator.Config{}, longestWaiting},
 		{"the metrics show what is left to do", 1, simulator.Config{}, workIsMeasured},
-		{"a partition whose records were deleted halts", 2, simulator.Config{}, outOfRange},
-		{"verify names the orders that a foreign offset skipped", 3, simulator.Config{}, foreignOffsetSkips},
 		{"verify decodes a parked event of unknown age as the service did", 1, simulator.Config{}, agelessEvents},
-		{"verify proves nothing without offsets or a ledger", 1, simulator.Config{}, offsetsExpired},
-		{"the offsets are reset to zero", 2, simulator.Config{}, offsetsReset},
-		{"a replay after the API has forgotten the keys", 6, simulator.Config{}, fullReplay},
 		{"replayed outcomes are suppressed", 2, simulator.Config{}, suppressed},
 		{"two different events have one id", 2, simulator.Config{}, conflicting},
 		{"a reference is captured once", 2, simulator.Config{}, oncePerReference},
 		{"an order that is published under a second id is parked and released", 2, simulator.Config{}, republished},
 		{"a reference is charged again for another payment", 2, declining(), repetitions},
-		{"the ledger is recreated before the first commit of a partition", 2, simulator.Config{}, ledgerRecreatedBeforeACommit},
-		{"the ledger is recreated while the service is stopped", 2, simulator.Config{}, ledgerRecreatedWhileStopped},
-		{"the ledger is recreated while the service runs", 2, simulator.Config{}, ledgerRecreatedWhileRunning},
 		{"a parked event is resent", 1, simulator.Config{}, resent},
 		{"an event parked without a call is captured once it is corrected", 3, simulator.Config{}, corrected},
 		{"a conflicting event is parked with both values of each difference", 2, simulator.Config{Script: simulator.Script{
@@ -103,32 +87,6 @@ func scenarios() []scenario {
 		{"many events behind one that is ahead do not delay others", 1, simulator.Config{}, manyBehindWaiting},
 		{"an event that is ahead delays only its own order", 1, simulator.Config{}, sharedKey},
 		{"hostile records are parked", 1, simulator.Config{}, hostileInput},
-		{"a rolling restart", 6, restless(), rollingRestartDynamic},
-		{"a rolling restart of static members", 6, restless(), rollingRestartStatic},
-		{"slow calls in flight during a handover", 2, slowAnswers(4 * time.Second), slowHandover},
-		{"a zombie whose connections were cut", 2, slowAnswers(20 * time.Second), zombieCut},
-		{"a zombie whose packets were lost", 2, slowAnswers(20 * time.Second), zombieSilent},
-		{"an outcome topic is missing at the start", 1, slow, outcomeTopicMissing},
-		{"an outcome topic is deleted", 1, goneBuyer(), outcomeTopicDeleted},
-		{"the input is recreated while the service is stopped", 3, slow, inputRecreatedWhileStopped},
-		{"the input is recreated while the service runs", 3, slow, inputRecreatedWhileRunning},
-		{"a record too large to park", 1, slow, recordTooLargeToPark},
-		{"an outcome too large for its topic", 1, slow, outcomeTooLarge},
-		{"a transaction times out", 2, slow, transactionTimesOut},
-		{"ends of transactions are not answered", 2, slow, endsUnanswered},
-		{"ends of transactions are not answered for long", 2, slow, endsUnansweredForLong},
-		{"offsets expired and KAFKA_START_AT would skip events", 2, simulator.Config{}, expiredOffsets},
-		{"offsets that others moved before any decision are held", 1, simulator.Config{}, movedBeforeAnyDecision},
-		{"offsets that others moved with our metadata are held", 1, simulator.Config{}, movedWithMetadata},
-		{"offsets that others moved past events are held and reset", 2, simulator.Config{}, skippedAndReset},
-		{"offsets that others moved past events are held and accepted", 2, simulator.Config{}, skippedAndAccepted},
-		{"checking offsets that others moved takes long", 2, simulator.Config{}, checkTakesLong},
-		{"offsets reset to the middle", 1, simulator.Config{}, resetToTheMiddle},
-		{"a group starts at the offsets that an operator committed", 2, simulator.Config{}, startedByAnOperator},
-		{"a consumer of another program joins the group", 6, slow, strangerJoins},
-		{"a consumer of another program is in the group first", 3, slow, strangerIsFirst},
-		{"offsets committed without topic ids", 3, slow, zeroTopicIDs},
-		{"offsets committed for another topic", 2, slow, otherTopicID},
 		{"an instance whose disk cannot be written at the start waits", 1, simulator.Config{}, badDiskAtStart},
 		{"two processes with one identity and directory", 1, simulator.Config{}, sharedDirectory},
 		{"an emptied token file is logged and the last token stays in use", 1, simulator.Config{}, tokenFileUnreadable(emptied)},
@@ -138,12 +96,12 @@ func scenarios() []scenario {
 		{"a replay does what its plan says", 1, declining(), planAgrees},
 		{"a replay once per reference does what its plan says", 1, declining(), planAgreesOncePerReference},
 		{"a replay once per payment does what its plan says", 1, declining(), planAgreesOncePerPayment},
-	}, commitScenarios()...)
+	}, possibleOrderScenarios(), refusalScenarios())
 }
 
-func runAll(t *testing.T, in func(t *testing.T, s scenario)) {
+func runAll(t *testing.T, scenarios []scenario, in func(t *testing.T, s scenario)) {
 	t.Helper()
-	for _, s := range slices.Concat(scenarios(), partitionerScenarios(), possibleOrderScenarios(), refusalScenarios()) {
+	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) { in(t, s) })
 	}
 }

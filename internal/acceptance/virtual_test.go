@@ -4,6 +4,7 @@ package acceptance
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -15,7 +16,7 @@ import (
 
 // TestVirtual runs every scenario on a fake broker in virtual time.
 func TestVirtual(t *testing.T) {
-	runAll(t, func(t *testing.T, s scenario) {
+	runAll(t, slices.Concat(scenarios(), brokerScenarios()), func(t *testing.T, s scenario) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			broker := kafkatest.Fake(t, kfake.GroupMinSessionTimeout(1))
