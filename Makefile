@@ -17,12 +17,17 @@ ROUNDS ?= 5
 BENCH_FLAGS ?= -window 4s
 
 TOOL := go tool -modfile=internal/tools/go.mod
+SUPPLY := go tool -modfile=internal/tools/supplychain/go.mod
 # franz-go needs this tag to run in a testing/synctest bubble.
 UNIT_TAGS := synctests
 INTEGRATION_TAGS := integration,synctests
 ALL_TAGS := $(INTEGRATION_TAGS),chaos
 # The packages with a budget of allocations per event. The race detector allocates too, so their budgets hold without it only.
 BUDGETED := ./internal/event ./internal/ledger ./internal/ledger/entry ./internal/mercadopago
+# The licences that a dependency may have. Files that are not Go cause warnings, which are discarded. Without GOROOT, go-licenses that was
+# built with -trimpath takes every package for one of the standard library, and finds no licence at all.
+LICENSES := Apache-2.0,BSD-2-Clause,BSD-3-Clause,ISC,MIT,MPL-2.0
+LICENSE_FLAGS := --ignore payment-capture --logtostderr=false --stderrthreshold=ERROR --log_file=/dev/null
 PROTOGEN := go -C internal/tools run ./protogen ../../schemas/ledger.proto
 LEDGERPB := internal/ledger/ledgerpb/ledger.pb.go
 CHART := deploy/helm/payment-capture
@@ -106,8 +111,25 @@ check: ## Check generated code, formatting, vet, go fix, lint and modules; chang
 	go -C internal/tools mod tidy -diff
 	$(HELM_MODULE) vet -trimpath ./...
 	go -C internal/tools/helm mod tidy -diff
+	go -C internal/tools/supplychain mod tidy -diff
 	go -C bench vet .
 	go -C bench mod tidy -diff
+	$(SUPPLY) actionlint
+	@! grep -rn 'uses:' .github/workflows | grep -vE '@[0-9a-f]{40} # v[0-9]' || { echo 'pin these actions by commit hash, with the version as a comment' >&2; exit 1; }
+
+.PHONY: licenses
+licenses: export GOROOT = $(shell go env GOROOT)
+licenses: ## Check the licences of all dependencies; collect those of the binary in bin/licenses
+	go build -modfile=internal/tools/supplychain/go.mod -o bin/go-licenses github.com/google/go-licenses
+	GOFLAGS="$$(go env GOFLAGS) -tags=$(ALL_TAGS)" bin/go-licenses check --include_tests --allowed_licenses=$(LICENSES) $(LICENSE_FLAGS) ./...
+	cd bench && ../bin/go-licenses check --allowed_licenses=$(LICENSES) $(LICENSE_FLAGS) .
+	rm -rf bin/licenses
+	GOOS=linux GOARCH=amd64 CGO_ENABLED=0 bin/go-licenses save --save_path bin/licenses $(LICENSE_FLAGS) ./cmd/payment-capture
+	test -d bin/licenses/github.com
+
+.PHONY: vulnerabilities
+vulnerabilities: ## Look for known vulnerabilities in the code that is called (asks vuln.go.dev)
+	$(SUPPLY) govulncheck -tags $(ALL_TAGS) ./...
 
 # The same flags everywhere, so that the packages are compiled once.
 HELM_MODULE := CGO_ENABLED=0 go -C internal/tools/helm
