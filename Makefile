@@ -199,7 +199,7 @@ fuzz: ## Run each fuzz test for a short time: FUZZTIME=20s
 
 .PHONY: image
 image: ## Build the container image: IMAGE=payment-capture:local
-	docker build --build-arg VERSION=$(VERSION) --build-arg GOPROXY --build-arg GOSUMDB \
+	docker build --build-arg VERSION=$(VERSION) --build-arg GOPROXY --build-arg GOSUMDB --build-arg GO_IMAGE \
 		$(DOCKER_BUILD_FLAGS) -t $(IMAGE) -f deploy/Dockerfile .
 
 .PHONY: smoke
