@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // repository is the root of the module, seen from this package.
@@ -25,6 +27,13 @@ var markdownLink = regexp.MustCompile(`\]\(([^)#: ]+)(?:#[^)]*)?\)`)
 
 // documentPath matches the path of a document in Go source.
 var documentPath = regexp.MustCompile(`docs/[A-Za-z0-9-]+\.md`)
+
+// directDependency matches a line of go.mod that requires a module which this one
+// imports.
+var directDependency = regexp.MustCompile(`(?m)^\t(\S+) v\S+$`)
+
+// modulePath matches the path of a module in Markdown.
+var modulePath = regexp.MustCompile("`([a-z]+\\.[^` ]+/[^` ]+)`")
 
 // TestDocumentsNameExistingFiles checks the source paths and links in README.md and docs.
 func TestDocumentsNameExistingFiles(t *testing.T) {
@@ -62,6 +71,30 @@ func TestReadmeListsEveryPackage(t *testing.T) {
 			t.Errorf("README.md does not list internal/%s", e.Name())
 		}
 	}
+}
+
+// TestDependenciesAreDocumented checks that docs/dependencies.md has each direct
+// dependency and no other.
+func TestDependenciesAreDocumented(t *testing.T) {
+	t.Parallel()
+	want := firstGroups(directDependency, readText(t, filepath.Join(repository, "go.mod")))
+	got := firstGroups(modulePath, readText(t, filepath.Join(repository, "docs", "dependencies.md")))
+	if len(want) == 0 {
+		t.Fatal("found no direct dependency in go.mod")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("modules of go.mod (-) and docs/dependencies.md (+) differ:\n%s", diff)
+	}
+}
+
+// firstGroups returns what the first group of each match contains, sorted.
+func firstGroups(pattern *regexp.Regexp, text string) []string {
+	var all []string
+	for _, m := range pattern.FindAllStringSubmatch(text, -1) {
+		all = append(all, m[1])
+	}
+	slices.Sort(all)
+	return all
 }
 
 // TestCodeNamesExistingDocuments checks the documents that Go source refers to.
