@@ -182,7 +182,7 @@ func (h *harness) checkLedger() {
 			}
 		}
 		for _, e := range openAttempts(entries) {
-			// One that arrives after the outcome has no meaning, and its owner may be gone.
+			// One that arrives late, after a decision, has no meaning, and its owner may be gone.
 			if h.forgotten(events[id]) || slices.ContainsFunc(entries, func(d ledgerEntry) bool { return e.follows(d) }) {
 				continue
 			}
@@ -191,9 +191,11 @@ func (h *harness) checkLedger() {
 	}
 }
 
-// follows reports whether the entry lies behind an outcome in its partition.
+// follows reports whether the entry lies behind a decision in its partition that is an
+// outcome or, because a parked event may be called for again, was written later.
 func (e ledgerEntry) follows(d ledgerEntry) bool {
-	return d.decision != nil && !d.decision.Parked() && d.at.partition == e.at.partition && d.at.offset < e.at.offset
+	return d.decision != nil && d.at.partition == e.at.partition && d.at.offset < e.at.offset &&
+		(!d.decision.Parked() || e.written.Before(d.written))
 }
 
 // agreesWith reports whether the entry has a published decision.
