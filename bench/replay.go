@@ -80,9 +80,11 @@ func (s *stage) replayOnce(ctx context.Context, c contender, round, events int, 
 		return err
 	}
 	if c.role == roleService {
-		if err := s.readLedger(ctx, sp, max(events, s.opts.decided), kind); err != nil {
+		v, err := s.readLedger(ctx, sp, max(events, s.opts.decided), kind)
+		if err != nil {
 			return err
 		}
+		s.out.add(s, c, round, "reading the ledger, "+l.axis, v)
 	}
 	p, err := start(sp)
 	if err != nil {
@@ -98,10 +100,9 @@ func (s *stage) replayOnce(ctx context.Context, c contender, round, events int, 
 
 // readLedger brings a service's local store into the state of a long-running service:
 // read long ago, and compacted.
-func (s *stage) readLedger(ctx context.Context, sp spec, entries int, kind ids) error {
+func (s *stage) readLedger(ctx context.Context, sp spec, entries int, kind ids) (values, error) {
 	sp.Role, sp.Entries, sp.TimedIDs, sp.Profile = roleLedger, entries, kind == timedIDs, ""
-	_, err := s.followOnce(ctx, sp)
-	return err
+	return s.followOnce(ctx, sp)
 }
 
 func (s *stage) replayed(ctx context.Context, c contender, round int, p *process, sp spec, l load) (values, error) {
