@@ -24,6 +24,7 @@ type ledgerEntry struct {
 	at       position
 	written  time.Time
 	gone     bool            // a tombstone
+	attempt  event.Attempt   // of an attempt
 	decision *event.Decision // of a decision
 }
 
@@ -41,7 +42,7 @@ func (h *harness) readLedger(ctx context.Context) {
 		if e.kind, e.id, e.owner, err = ledgerentry.ParseKey(r.Key); err == nil && !e.gone {
 			switch e.kind {
 			case ledgerentry.KindAttempt:
-				_, err = ledgerentry.DecodeAttempt(r.Value)
+				e.attempt, err = ledgerentry.DecodeAttempt(r.Value)
 			case ledgerentry.KindDecision:
 				e.decision, err = ledgerentry.DecodeDecision(e.id, r.Value)
 			}
@@ -191,11 +192,14 @@ func (h *harness) checkLedger() {
 	}
 }
 
-// follows reports whether the entry lies behind a decision in its partition that is an
-// outcome or, because a parked event may be called for again, was written later.
+// follows reports whether the attempt lies behind a decision in its partition and says
+// nothing that the decision does not. A parked event may be called for again, but not by
+// an attempt that was written before, or that repeats an attempt which the decision knows:
+// an instance writes it once more before it searches for the payment, and another one may
+// have decided meanwhile.
 func (e ledgerEntry) follows(d ledgerEntry) bool {
 	return d.decision != nil && d.at.partition == e.at.partition && d.at.offset < e.at.offset &&
-		(!d.decision.Parked() || e.written.Before(d.written))
+		(!d.decision.Parked() || e.written.Before(d.written) || !e.attempt.First.After(d.decision.Attempt.First))
 }
 
 // agreesWith reports whether the entry has a published decision.
