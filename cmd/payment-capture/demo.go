@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"payment-capture/internal/config"
 	"payment-capture/internal/demo"
 )
 
@@ -28,7 +29,7 @@ func newDemo() *cobra.Command {
 			opts.Out = cmd.OutOrStdout()
 			opts.Log = slog.New(slog.DiscardHandler)
 			if logs {
-				opts.Log = logFrom(slog.LevelInfo, cmd.ErrOrStderr())
+				opts.Log = logFrom(slog.LevelInfo, config.LogAuto, cmd.ErrOrStderr())
 			}
 			opts.Live = !logs && isTerminal(opts.Out)
 			if opts.Events < 1 {

@@ -93,7 +93,7 @@ func newRoot() *cobra.Command {
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newRun(), newDemo(), newSimulator(), newTopics(), newLedger(), newReplay(), newVerify(), newConfig(), newVersion(),
-		newHealthcheck(), newRelease())
+		newHealthcheck(), newRelease(), newLogLevel())
 	for _, c := range root.Commands() {
 		c.Args = noArgs
 	}
@@ -117,18 +117,19 @@ func readConfig() (config.Config, error) {
 	return c, nil
 }
 
-func newLogger(c config.Config, w io.Writer) *slog.Logger { return logFrom(c.LogLevel, w) }
+func newLogger(c config.Config, w io.Writer) *slog.Logger { return logFrom(c.LogLevel, c.LogFormat, w) }
 
 // logWarnings returns a logger without the progress of the parts, because the command
 // shows its own.
 func logWarnings(c config.Config, w io.Writer) *slog.Logger {
-	return logFrom(max(c.LogLevel, slog.LevelWarn), w)
+	return logFrom(max(c.LogLevel, slog.LevelWarn), c.LogFormat, w)
 }
 
-// logFrom writes lines of JSON, from a level on. A time that something took is written
-// with its unit: the library's own form is a bare number of nanoseconds.
-func logFrom(level slog.Level, w io.Writer) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{
+// logFrom writes lines from a level on, in a format of LOG_FORMAT. A time that something
+// took is written with its unit: the library's own form in JSON is a bare number of
+// nanoseconds.
+func logFrom(level slog.Leveler, format string, w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{
 		Level: level,
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Value.Kind() == slog.KindDuration {
@@ -136,5 +137,9 @@ func logFrom(level slog.Level, w io.Writer) *slog.Logger {
 			}
 			return a
 		},
-	}))
+	}
+	if format == config.LogText || format == config.LogAuto && isTerminal(w) {
+		return slog.New(slog.NewTextHandler(w, opts))
+	}
+	return slog.New(slog.NewJSONHandler(w, opts))
 }

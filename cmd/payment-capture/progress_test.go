@@ -126,7 +126,7 @@ func TestProgressIsLogged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out, log bytes.Buffer
-		p := newProgress(&out, logFrom(slog.LevelInfo, &log))
+		p := newProgress(&out, logFrom(slog.LevelInfo, "json", &log))
 		for i := range int64(25) {
 			p.show("sending", i, 100)
 			time.Sleep(time.Second)

@@ -1,11 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"payment-capture/internal/admin"
+	"payment-capture/internal/config"
 )
 
 // releasingServer answers like the service that holds partition 3 alone.
@@ -52,5 +60,40 @@ func TestRelease(t *testing.T) {
 	}
 	if got := command(t, "release", "--partition", "three"); got.code != exitUsage {
 		t.Errorf("no number: got %+v", got)
+	}
+}
+
+func TestLogLevelCommand(t *testing.T) {
+	var level slog.LevelVar
+	server := httptest.NewServer(admin.Handler(admin.Service{
+		Metrics: prometheus.NewRegistry(), Level: &level, Log: slog.New(slog.DiscardHandler),
+	}))
+	t.Cleanup(server.Close)
+	setEnv(t, "ADMIN_ADDR="+server.Listener.Addr().String())
+	if got := command(t, "log-level", "--set", "debug"); got.code != exitOK || level.Level() != slog.LevelDebug {
+		t.Errorf("got %+v, the level is %s", got, level.Level())
+	}
+	if got := command(t, "log-level", "--set", "loud"); got.code != exitFailed || !strings.Contains(got.stderr, "none of debug, info") {
+		t.Errorf("an unknown level: got %+v", got)
+	}
+	if got := command(t, "log-level"); got.code != exitUsage || !strings.Contains(got.stderr, "set") {
+		t.Errorf("without a level: got %+v", got)
+	}
+}
+
+// The lines are text on request, and JSON where no terminal is.
+func TestLogFormat(t *testing.T) {
+	t.Parallel()
+	for format, want := range map[string]string{
+		config.LogText: `level=INFO msg=done took=1.5s`, config.LogJSON: `"level":"INFO","msg":"done","took":"1.5s"`,
+		config.LogAuto: `"level":"INFO","msg":"done","took":"1.5s"`,
+	} {
+		var lines bytes.Buffer
+		log := logFrom(slog.LevelInfo, format, &lines)
+		log.Debug("not shown")
+		log.Info("done", slog.Duration("took", 1500*time.Millisecond))
+		if !strings.Contains(lines.String(), want) || strings.Count(lines.String(), "\n") != 1 {
+			t.Errorf("%s: %s", format, &lines)
+		}
 	}
 }

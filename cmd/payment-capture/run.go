@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -56,7 +57,11 @@ func runService(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	service, err := app.New(app.Options{Config: c, Version: version, Log: newLogger(c, cmd.ErrOrStderr())})
+	level := &slog.LevelVar{}
+	level.Set(c.LogLevel)
+	service, err := app.New(app.Options{
+		Config: c, Version: version, Log: logFrom(level, c.LogFormat, cmd.ErrOrStderr()), Level: level,
+	})
 	if err != nil {
 		return usageError{err}
 	}

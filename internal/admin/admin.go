@@ -5,6 +5,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -20,6 +21,16 @@ type Readiness struct {
 	Detail any    `json:"detail,omitzero"`
 }
 
+// Service is what the routes show and change.
+type Service struct {
+	Metrics prometheus.Gatherer
+	Ready   func(context.Context) Readiness
+	Status  func(context.Context) any
+	Release Release
+	Level   *slog.LevelVar // of the log; nil: there is no route for it
+	Log     *slog.Logger   // notes changes of the level
+}
+
 // Handler returns the handler of all routes:
 //
 //	GET  /livez          200 while the process can answer
@@ -27,9 +38,8 @@ type Readiness struct {
 //	GET  /status         the state of the service
 //	GET  /metrics        for Prometheus
 //	POST /holds/release  parks held invalid events now; ?partition=3 only those of one
-func Handler(
-	gatherer prometheus.Gatherer, ready func(context.Context) Readiness, status func(context.Context) any, release Release,
-) http.Handler {
+//	PUT  /log/level      changes the level of the log to that of ?level=debug
+func Handler(s Service) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]bool{"live": true})
@@ -37,7 +47,7 @@ func Handler(
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), timeout)
 		defer cancel()
-		state := ready(ctx)
+		state := s.Ready(ctx)
 		code := http.StatusOK
 		if !state.Ready {
 			code = http.StatusServiceUnavailable
@@ -47,12 +57,29 @@ func Handler(
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), timeout)
 		defer cancel()
-		answer(w, http.StatusOK, status(ctx))
+		answer(w, http.StatusOK, s.Status(ctx))
 	})
-	// A web page in an operator's browser must not be able to call it.
-	mux.Handle("POST "+ReleasePath, http.NewCrossOriginProtection().Handler(release))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+	// A web page in an operator's browser must not be able to call them.
+	own := http.NewCrossOriginProtection()
+	mux.Handle("POST "+ReleasePath, own.Handler(s.Release))
+	if s.Level != nil {
+		mux.Handle("PUT "+LevelPath, own.Handler(http.HandlerFunc(s.setLevel)))
+	}
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}))
 	return mux
+}
+
+// LevelPath is the route that changes the level of the log.
+const LevelPath = "/log/level"
+
+func (s Service) setLevel(w http.ResponseWriter, r *http.Request) {
+	before := s.Level.Level()
+	if err := s.Level.UnmarshalText([]byte(r.URL.Query().Get("level"))); err != nil {
+		answer(w, http.StatusBadRequest, map[string]string{"error": "level: is none of debug, info, warn and error"})
+		return
+	}
+	s.Log.WarnContext(r.Context(), "log level changed", slog.String("from", before.String()), slog.String("to", s.Level.Level().String()))
+	answer(w, http.StatusOK, map[string]string{"level": s.Level.Level().String()})
 }
 
 // ReleasePath is the route that releases held invalid events.

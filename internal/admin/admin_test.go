@@ -1,9 +1,11 @@
 package admin_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -27,8 +29,10 @@ func get(t *testing.T, h http.Handler, method, path string) *httptest.ResponseRe
 func handler(r admin.Readiness) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "test_events_total", Help: "Events."}))
-	return admin.Handler(registry, func(context.Context) admin.Readiness { return r },
-		func(context.Context) any { return map[string]int{"calls": 7} }, release)
+	return admin.Handler(admin.Service{
+		Metrics: registry, Ready: func(context.Context) admin.Readiness { return r },
+		Status: func(context.Context) any { return map[string]int{"calls": 7} }, Release: release,
+	})
 }
 
 // release releases partition 3, or all.
@@ -103,12 +107,40 @@ func TestReadinessTimesOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		h := admin.Handler(prometheus.NewRegistry(), func(ctx context.Context) admin.Readiness {
+		h := admin.Handler(admin.Service{Metrics: prometheus.NewRegistry(), Ready: func(ctx context.Context) admin.Readiness {
 			<-ctx.Done()
 			return admin.Readiness{Reason: "no answer"}
-		}, nil, nil)
+		}})
 		if got := get(t, h, http.MethodGet, "/readyz"); got.Code != http.StatusServiceUnavailable || time.Since(began) != 2*time.Second {
 			t.Errorf("got %d after %s", got.Code, time.Since(began))
 		}
 	})
+}
+
+// The level of the log changes while the service runs, but not from another site.
+func TestLogLevel(t *testing.T) {
+	t.Parallel()
+	var level slog.LevelVar
+	var lines bytes.Buffer
+	h := admin.Handler(admin.Service{
+		Metrics: prometheus.NewRegistry(), Level: &level, Log: slog.New(slog.NewJSONHandler(&lines, &slog.HandlerOptions{Level: &level})),
+	})
+	if got := get(t, h, http.MethodPut, admin.LevelPath+"?level=loud"); got.Code != http.StatusBadRequest || level.Level() != slog.LevelInfo {
+		t.Errorf("an unknown level: %d, the level is %s", got.Code, level.Level())
+	}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPut, admin.LevelPath+"?level=debug", nil)
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	foreign := httptest.NewRecorder()
+	if h.ServeHTTP(foreign, r); foreign.Code != http.StatusForbidden || level.Level() != slog.LevelInfo {
+		t.Errorf("from another site: %d, the level is %s", foreign.Code, level.Level())
+	}
+	if got := get(t, h, http.MethodPut, admin.LevelPath+"?level=debug"); got.Code != http.StatusOK || level.Level() != slog.LevelDebug {
+		t.Errorf("debug: %d, the level is %s", got.Code, level.Level())
+	}
+	if !strings.Contains(lines.String(), `"msg":"log level changed","from":"INFO","to":"DEBUG"`) {
+		t.Errorf("the log has %s", &lines)
+	}
+	if got := get(t, handler(admin.Readiness{}), http.MethodPut, admin.LevelPath+"?level=debug"); got.Code != http.StatusNotFound {
+		t.Errorf("without a level: %d", got.Code)
+	}
 }

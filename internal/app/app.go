@@ -41,6 +41,7 @@ type Options struct {
 	Config  config.Config
 	Version string
 	Log     *slog.Logger
+	Level   *slog.LevelVar // of Log, which the admin address may change; nil: it may not
 	// DialKafka and DialAPI replace the network in tests; nil: the network.
 	DialKafka, DialAPI DialFunc
 	// LedgerFS replaces the disk under LEDGER_DIR in tests; nil: the disk.
@@ -225,10 +226,13 @@ func (h atLeast) WithGroup(name string) slog.Handler {
 
 // Handler returns the admin routes.
 func (s *Service) Handler() http.Handler {
-	return admin.Handler(s.registry, s.ready, func(ctx context.Context) any { return s.Status(ctx) },
-		func(ctx context.Context, partition *int32) (any, error) {
+	return admin.Handler(admin.Service{
+		Metrics: s.registry, Ready: s.ready, Level: s.opts.Level, Log: s.opts.Log,
+		Status: func(ctx context.Context) any { return s.Status(ctx) },
+		Release: func(ctx context.Context, partition *int32) (any, error) {
 			return s.pipeline.Load().ReleaseInvalid(ctx, partition)
-		})
+		},
+	})
 }
 
 // Status is the state of the service.

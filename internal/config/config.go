@@ -79,8 +79,16 @@ type Config struct {
 	ShutdownTimeout       time.Duration `envconfig:"SHUTDOWN_TIMEOUT" default:"45s" desc:"maximum duration of a graceful stop; at least MERCADOPAGO_TIMEOUT + 5s"`
 
 	AdminAddr string     `envconfig:"ADMIN_ADDR" default:"localhost:8080" desc:"address of /livez, /readyz, /status and /metrics; off disables"`
-	LogLevel  slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
+	LogLevel  slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error; payment-capture log-level changes it while the service runs"`
+	LogFormat string     `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text, or auto: text on a terminal, otherwise json"`
 }
+
+// The values of LOG_FORMAT.
+const (
+	LogAuto = "auto"
+	LogJSON = "json"
+	LogText = "text"
+)
 
 // Read reads and checks the environment. The error lists every wrong variable, with
 // its name and the remedy. If some values cannot be parsed, the error lists only
@@ -238,6 +246,9 @@ func (c Config) checkKafka(wrong report) {
 	}
 	c.checkTopics(wrong)
 	c.checkRetention(wrong)
+	if f := c.LogFormat; f != LogAuto && f != LogJSON && f != LogText {
+		wrong("LOG_FORMAT", "%q is not one of %s, %s and %s", f, LogJSON, LogText, LogAuto)
+	}
 	if m := event.Mode(c.CloudEventsMode); m != event.Structured && m != event.Binary {
 		wrong("CLOUDEVENTS_MODE", "%q is neither %s nor %s", c.CloudEventsMode, event.Structured, event.Binary)
 	}

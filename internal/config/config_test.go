@@ -172,6 +172,7 @@ func TestProblems(t *testing.T) {
 			[]string{"FLUSH_INTERVAL=soon", "KAFKA_TLS_ENABLED=perhaps", "CURENCY=x"},
 			[]string{"FLUSH_INTERVAL", "KAFKA_TLS_ENABLED", "CURENCY"},
 		},
+		"log format":              {[]string{"LOG_FORMAT=xml"}, []string{"LOG_FORMAT"}},
 		"log level":               {[]string{"LOG_LEVEL=loud"}, []string{"LOG_LEVEL"}},
 		"misspelt by one":         {[]string{"KAFKA_BROKER=a:1"}, []string{"KAFKA_BROKER"}},
 		"misspelt by two":         {[]string{"MERCADOPAGO_ACESS_TOKENS=" + password}, []string{"MERCADOPAGO_ACESS_TOKENS"}},
