@@ -189,7 +189,7 @@ func TestDiskThatCannotBeRead(t *testing.T) {
 				if got := knownOf(h); err == nil && got != (known{decided: "captured"}) {
 					t.Errorf("of e%d it knows %+v", i%n, got)
 				}
-				time.Sleep(time.Millisecond)
+				time.Sleep(20 * time.Millisecond)
 			}
 		})
 		time.Sleep(30 * time.Minute)

@@ -268,6 +268,15 @@ func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, er
 	return d.open(name, func() (vfs.File, error) { return d.FS.Create(name, category) })
 }
 
+// Open implements [vfs.FS].
+func (d *disk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.Open(name, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return readFile{f}, nil
+}
+
 // OpenReadWrite implements [vfs.FS].
 func (d *disk) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
 	return d.open(name, func() (vfs.File, error) { return d.FS.OpenReadWrite(name, category, opts...) })
@@ -396,4 +405,20 @@ func (f *diskFile) SyncData() error {
 		f.disk.state.succeeded()
 	}
 	return err
+}
+
+// readPause is how long a read that fails takes at least.
+const readPause = 100 * time.Millisecond
+
+// readFile is a file that is read. After an error it pauses, because Pebble repeats the
+// compaction that needs the file at once, again and again until the store is discarded.
+type readFile struct{ vfs.File }
+
+// ReadAt implements [vfs.File].
+func (f readFile) ReadAt(p []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(p, at)
+	if err != nil && !errors.Is(err, io.EOF) {
+		time.Sleep(readPause)
+	}
+	return n, err
 }
