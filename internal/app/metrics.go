@@ -16,8 +16,8 @@ const scrapeTimeout = 2 * time.Second
 
 // statusCollector shows what is left to do as metrics, from the status at each scrape.
 type statusCollector struct {
-	service                  *Service
-	backlog, oldest, amounts *prometheus.Desc
+	service                                         *Service
+	backlog, oldest, amounts, oldAttempts, restored *prometheus.Desc
 }
 
 func newStatusCollector(s *Service) *statusCollector {
@@ -30,6 +30,10 @@ func newStatusCollector(s *Service) *statusCollector {
 			"Age of the oldest record that was read and has no decision, since it was published; 0 if there is none.", []string{"partition"}, nil),
 		amounts: prometheus.NewDesc("payment_capture_undecided_amount",
 			"Sum of the events that were read and have no decision, in units of the currency.", []string{"currency"}, nil),
+		oldAttempts: prometheus.NewDesc("payment_capture_attempts_near_key_expiry",
+			"Events without a decision that were first called for more than half of IDEMPOTENCY_KEY_HORIZON ago.", nil, nil),
+		restored: prometheus.NewDesc("payment_capture_ledger_restored_ratio",
+			"How much of what the ledger's topic had at the start is in the local store, from 0 to 1.", nil, nil),
 	}
 }
 
@@ -38,6 +42,8 @@ func (c *statusCollector) Describe(all chan<- *prometheus.Desc) {
 	all <- c.backlog
 	all <- c.oldest
 	all <- c.amounts
+	all <- c.oldAttempts
+	all <- c.restored
 }
 
 // Collect implements [prometheus.Collector].
@@ -54,6 +60,9 @@ func (c *statusCollector) Collect(all chan<- prometheus.Metric) {
 		all <- prometheus.MustNewConstMetric(c.backlog, prometheus.GaugeValue, float64(w.Backlog), partition)
 		all <- prometheus.MustNewConstMetric(c.oldest, prometheus.GaugeValue, age, partition)
 	}
+	near := c.service.ledger.OldAttempts(time.Now().Add(-c.service.opts.Config.IdempotencyKeyHorizon / 2))
+	all <- prometheus.MustNewConstMetric(c.oldAttempts, prometheus.GaugeValue, float64(near))
+	all <- prometheus.MustNewConstMetric(c.restored, prometheus.GaugeValue, c.service.ledger.Health().Restore)
 	for currency, minor := range status.Amounts {
 		site, _ := money.SiteOf(currency) // an amount has a known currency
 		value := float64(minor)

@@ -384,6 +384,19 @@ func (c *claims) under(reference string) (ids []string) {
 	return ids
 }
 
+// attemptedBefore returns the ids of the events with an open attempt whose first call was
+// before a time.
+func (c *claims) attemptedBefore(before time.Time) (ids []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, open := range c.byID {
+		if slices.ContainsFunc(open, func(a *openAttempt) bool { return a.attempt.First.Before(before) }) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // undecided returns the ids of the events with an open attempt.
 func (c *claims) undecided() (ids []string) {
 	c.mu.Lock()

@@ -374,3 +374,23 @@ func TestWithdrawalErasesItsOwnAttempt(t *testing.T) {
 		}
 	})
 }
+
+// Only events without a decision count as attempted before a time.
+func TestOldAttempts(t *testing.T) {
+	inWorld(t, func(w *world) {
+		l := w.started("a")
+		for i, order := range []string{"o1", "o2", "o3"} {
+			w.attempts(w.claims(l, "e"+order, order, owning(1)), attemptUnder(order, int64(10*i+1), 1))
+		}
+		for before, want := range map[int64]int{1: 0, 2: 1, 12: 2, 99: 3} {
+			if got := l.OldAttempts(time.UnixMilli(before)); got != want {
+				w.t.Errorf("%d events were attempted before %d ms, want %d", got, before, want)
+			}
+		}
+		w.decides(l, "eo1", decided(w.t, "captured", "o1", "eo1"))
+		w.caughtUp(l)
+		if got := l.OldAttempts(time.UnixMilli(99)); got != 2 {
+			w.t.Errorf("beside a decision there are %d, want 2", got)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/ledger/entry"
@@ -124,6 +125,16 @@ func under(reference string, h event.History) bool {
 	default:
 		return entry.Reference(d) == reference
 	}
+}
+
+// OldAttempts counts the events without a decision that were first attempted before a time.
+func (l *Ledger) OldAttempts(before time.Time) (n int) {
+	for _, s := range l.Snapshot(l.claims.attemptedBefore(before)) { // none while the ledger cannot answer
+		if s.Decision == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // All calls a function with every event that was attempted or decided, until the
