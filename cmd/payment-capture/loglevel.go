@@ -2,11 +2,8 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,14 +19,7 @@ func newLogLevel() *cobra.Command {
 			if level == "" {
 				return usageError{errors.New("--set: name a level: debug, info, warn or error")}
 			}
-			resp, err := askAdmin(cmd.Context(), http.MethodPut, admin.LevelPath+"?level="+url.QueryEscape(level))
-			if err != nil {
-				return err
-			}
-			body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-			if err = errors.Join(err, resp.Body.Close()); err == nil && resp.StatusCode != http.StatusOK {
-				err = fmt.Errorf("change the log level: the service answers %s: %s", resp.Status, strings.TrimSpace(string(body)))
-			}
+			_, err := changeAdmin(cmd.Context(), "change the log level", http.MethodPut, admin.LevelPath+"?level="+url.QueryEscape(level))
 			return err
 		},
 	}

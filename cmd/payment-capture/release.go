@@ -28,26 +28,18 @@ func newRelease() *cobra.Command {
 			if cmd.Flags().Changed("partition") {
 				path += fmt.Sprintf("?partition=%d", partition)
 			}
-			resp, err := askAdmin(cmd.Context(), http.MethodPost, path)
+			body, err := changeAdmin(cmd.Context(), "release invalid events", http.MethodPost, path)
 			if err != nil {
 				return err
 			}
-			err = printReleased(cmd.OutOrStdout(), resp)
-			return errors.Join(err, resp.Body.Close())
+			return printReleased(cmd.OutOrStdout(), body)
 		},
 	}
 	cmd.Flags().Int32Var(&partition, "partition", 0, "release this partition only; without it, all of the instance at ADMIN_ADDR")
 	return cmd
 }
 
-func printReleased(out io.Writer, resp *http.Response) error {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("release invalid events: the service answers %s: %s", resp.Status, strings.TrimSpace(string(body)))
-	}
+func printReleased(out io.Writer, body []byte) error {
 	var answer struct {
 		Released []pipeline.InvalidHold `json:"released"`
 	}
@@ -64,6 +56,20 @@ func printReleased(out io.Writer, resp *http.Response) error {
 		}
 	}
 	return nil
+}
+
+// changeAdmin changes something in the running service, and returns the body of its
+// answer. what describes the change in an error.
+func changeAdmin(ctx context.Context, what, method, path string) ([]byte, error) {
+	resp, err := askAdmin(ctx, method, path)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err = errors.Join(err, resp.Body.Close()); err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: the service answers %s: %s", what, resp.Status, strings.TrimSpace(string(body)))
+	}
+	return body, err
 }
 
 // askAdmin sends a request without a body to the running service at ADMIN_ADDR.

@@ -114,7 +114,7 @@ func sharedDirectory(w *world) {
 	w.send(numbered(20, nil)...)
 	w.awaitDecisions()
 	second := w.start("b", func(c *config.Config) { c.InstanceID = w.name + ".a" })
-	second.readyzSays("local store of the ledger in "+w.stores.dir, "the service then continues by itself")
+	second.readyzSays("local store of the ledger in "+w.stores.dir, "end the other process with this INSTANCE_ID")
 	w.send(order{id: "first"})
 	w.awaitDecisions()
 	first.stop()

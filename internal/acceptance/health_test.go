@@ -35,14 +35,20 @@ func refusedPayers(w *world) {
 	w.want(w.awaitDecisions(), map[string]int{"captured": 60})
 }
 
-// longestWaiting checks that the status names the event that has waited longest, and
-// what it waits for.
-func longestWaiting(w *world) {
+// stick lets the API answer six calls for the event "stuck" that it is busy.
+func (w *world) stick() {
+	w.t.Helper()
 	if err := w.sim.Apply(simulator.Script{Rules: []simulator.Rule{
 		{Match: simulator.Match{Key: "stuck", ToTry: 6}, Action: simulator.ActionBusy},
 	}}); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// longestWaiting checks that the status names the event that has waited longest, and
+// what it waits for.
+func longestWaiting(w *world) {
+	w.stick()
 	in := w.start("a", oncePerEvent)
 	w.send(append([]order{{id: "stuck", order: "o-stuck"}, {id: "behind", order: "o-stuck"}}, numbered(50, nil)...)...)
 	w.eventually("only the stuck order waits", func() bool {

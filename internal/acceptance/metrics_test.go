@@ -10,18 +10,12 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
-
-	"payment-capture/internal/simulator"
 )
 
 // workIsMeasured checks the metrics of what is left to do, while an order is stuck and
 // after it, and the names of all metrics.
 func workIsMeasured(w *world) {
-	if err := w.sim.Apply(simulator.Script{Rules: []simulator.Rule{
-		{Match: simulator.Match{Key: "stuck", ToTry: 6}, Action: simulator.ActionBusy},
-	}}); err != nil {
-		w.t.Fatal(err)
-	}
+	w.stick()
 	in := w.start("a", oncePerEvent)
 	const backlog, oldest, amount = `payment_capture_workable_backlog_records{partition="0"}`,
 		`payment_capture_oldest_event_seconds{partition="0"}`, `payment_capture_undecided_amount{currency="MXN"}`

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"math"
 	"runtime"
 	"strconv"
 	"time"
@@ -65,11 +66,7 @@ func (c *statusCollector) Collect(all chan<- prometheus.Metric) {
 	all <- prometheus.MustNewConstMetric(c.restored, prometheus.GaugeValue, c.service.ledger.Health().Restore)
 	for currency, minor := range status.Amounts {
 		site, _ := money.SiteOf(currency) // an amount has a known currency
-		value := float64(minor)
-		for range site.Scale {
-			value /= 10
-		}
-		all <- prometheus.MustNewConstMetric(c.amounts, prometheus.GaugeValue, value, string(currency))
+		all <- prometheus.MustNewConstMetric(c.amounts, prometheus.GaugeValue, float64(minor)/math.Pow10(int(site.Scale)), string(currency))
 	}
 }
 

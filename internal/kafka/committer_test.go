@@ -51,6 +51,24 @@ func (w *world) commitsAfter(c *Committer, member *kgo.Client, before ...string)
 	w.expect(append(before, "next")...)
 }
 
+// commitsThrough commits a batch whose end is cut, and then the next one: it is committed
+// if the broker had the end, and otherwise not.
+func (w *world) commitsThrough(c *Committer, member *kgo.Client, cut interruption) {
+	w.t.Helper()
+	err := c.Commit(w.t.Context(), batch(member, "one", 7))
+	if cut == cutAfter {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.commitsAfter(c, member, "one")
+		return
+	}
+	if !errors.Is(err, ErrNotCommitted) {
+		w.t.Fatalf("error %v, want ErrNotCommitted", err)
+	}
+	w.commitsAfter(c, member)
+}
+
 func TestCommit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -445,18 +463,7 @@ func TestCommitThroughAnOutageAtItsEnd(t *testing.T) {
 					}
 					return pass
 				})
-				err := c.Commit(t.Context(), batch(member, "one", 7))
-				if cut == cutAfter {
-					if err != nil {
-						t.Fatal(err)
-					}
-					w.commitsAfter(c, member, "one")
-					return
-				}
-				if !errors.Is(err, ErrNotCommitted) {
-					t.Fatalf("error %v, want ErrNotCommitted", err)
-				}
-				w.commitsAfter(c, member)
+				w.commitsThrough(c, member, cut)
 			})
 		})
 	}

@@ -144,18 +144,7 @@ func TestCommitWhoseCoordinatorDies(t *testing.T) {
 					}()
 					return cut
 				})
-				err := c.Commit(t.Context(), batch(member, "one", 7))
-				if cut == cutAfter {
-					if err != nil {
-						t.Fatal(err)
-					}
-					w.commitsAfter(c, member, "one")
-					return
-				}
-				if !errors.Is(err, ErrNotCommitted) {
-					t.Fatalf("error %v, want ErrNotCommitted", err)
-				}
-				w.commitsAfter(c, member)
+				w.commitsThrough(c, member, cut)
 			})
 		})
 	}

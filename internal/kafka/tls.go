@@ -29,14 +29,13 @@ type TLS struct {
 	files  TLSFiles
 	every  time.Duration // between two checks of the files
 	warner *secret.Warner
-	// brokers has the certificates that brokers showed.
-	brokers expiries
 
 	mu      sync.Mutex // guards what follows
 	checked time.Time
-	stamps  []stamp     // of the files that conf was read from
-	err     error       // of the last check
-	conf    *tls.Config // the last valid one
+	stamps  []stamp              // of the files that conf was read from
+	err     error                // of the last check
+	conf    *tls.Config          // the last valid one
+	brokers map[string]time.Time // when the certificates that brokers showed expire, by address
 }
 
 // stamp shows whether a file has changed.
@@ -51,7 +50,7 @@ func NewTLS(files TLSFiles, log *slog.Logger) (*TLS, error) {
 	if (files.Certificate == "") != (files.Key == "") {
 		return nil, errors.New("a client certificate needs its key, and a key its certificate")
 	}
-	t := &TLS{files: files, every: time.Second, checked: time.Now()}
+	t := &TLS{files: files, every: time.Second, checked: time.Now(), brokers: make(map[string]time.Time)}
 	if log != nil {
 		t.warner = secret.NewWarner(log, "KAFKA_TLS_*", files.CA+" "+files.Certificate+" "+files.Key)
 	}
@@ -151,44 +150,27 @@ func authorities(text []byte) (*x509.CertPool, error) {
 // ExpiresIn returns the time until the first of the client certificate and the
 // certificates of brokers expires.
 func (t *TLS) ExpiresIn() time.Duration {
-	first := t.brokers.first()
-	if conf := t.Config(); len(conf.Certificates) > 0 && conf.Certificates[0].Leaf != nil {
-		if own := conf.Certificates[0].Leaf.NotAfter; first.IsZero() || own.Before(first) {
-			first = own
-		}
+	conf, now := t.Config(), time.Now()
+	var all []time.Time
+	if len(conf.Certificates) > 0 && conf.Certificates[0].Leaf != nil {
+		all = append(all, conf.Certificates[0].Leaf.NotAfter)
 	}
-	if first.IsZero() { // no connection yet: no certificate limits anything
+	t.mu.Lock()
+	// The broker was removed, or the error of the next connection says it.
+	maps.DeleteFunc(t.brokers, func(_ string, at time.Time) bool { return now.After(at) })
+	all = slices.AppendSeq(all, maps.Values(t.brokers))
+	t.mu.Unlock()
+	if len(all) == 0 { // no connection yet: no certificate limits anything
 		return math.MaxInt64
 	}
-	return time.Until(first)
+	return slices.MinFunc(all, time.Time.Compare).Sub(now)
 }
 
-// expiries has when the certificates of brokers expire. One that has expired is dropped:
-// the broker was removed, or the error of the next connection says it.
-type expiries struct {
-	mu sync.Mutex
-	of map[string]time.Time // by address
-}
-
-func (e *expiries) seen(address string, state tls.ConnectionState) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.of == nil {
-		e.of = make(map[string]time.Time)
-	}
-	e.of[address] = state.PeerCertificates[0].NotAfter
-}
-
-func (e *expiries) first() (at time.Time) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	maps.DeleteFunc(e.of, func(_ string, one time.Time) bool { return time.Now().After(one) })
-	for _, one := range e.of {
-		if at.IsZero() || one.Before(at) {
-			at = one
-		}
-	}
-	return at
+// seen notes when the certificate of a broker expires.
+func (t *TLS) seen(address string, state tls.ConnectionState) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.brokers[address] = state.PeerCertificates[0].NotAfter
 }
 
 // ownFault returns what is wrong with the client certificate, or "".
@@ -233,7 +215,7 @@ func (c Config) dialTLS(ctx context.Context, network, address string) (net.Conn,
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(explain(fault, err), conn.Close())
 	}
-	c.TLS.brokers.seen(address, secured.ConnectionState())
+	c.TLS.seen(address, secured.ConnectionState())
 	if fault == "" {
 		return secured, nil
 	}

@@ -331,6 +331,9 @@ func (d *disk) MkdirAll(dir string, perm os.FileMode) error {
 func (d *disk) Lock(name string) (lock io.Closer, err error) {
 	err = d.do(func() error {
 		lock, err = d.FS.Lock(name)
+		if _, ok := errors.AsType[syscall.Errno](err); err != nil && !ok {
+			err = fmt.Errorf("%w: %w", syscall.EAGAIN, err) // Pebble's own words: this process holds it
+		}
 		return err
 	})
 	if err == nil && lock == nil {
