@@ -100,12 +100,22 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
+// The labels of flushes.
+const (
+	flushTransaction, flushOffsets = "transaction", "offsets"
+	flushOK, flushFailed           = "ok", "failed"
+)
+
 // initialize creates the series that must exist before their first event.
 func (m *Metrics) initialize() {
 	m.halted(nil)
 	for _, decision := range []string{decisionCaptured, decisionRejected, decisionParked} {
 		m.decidedTotal.WithLabelValues(decision)
 		m.replayedTotal.WithLabelValues(decision)
+	}
+	for _, kind := range []string{flushTransaction, flushOffsets} {
+		m.flushesTotal.WithLabelValues(kind, flushOK)
+		m.flushesTotal.WithLabelValues(kind, flushFailed)
 	}
 	for _, reason := range event.SkipReasons() {
 		m.skippedTotal.WithLabelValues(string(reason))
@@ -174,12 +184,12 @@ func (m *Metrics) refused(yes bool) {
 }
 
 func (m *Metrics) flushed(f flush, err error) {
-	kind, result := "transaction", "ok"
+	kind, result := flushTransaction, flushOK
 	if len(f.batch.Records) == 0 {
-		kind = "offsets"
+		kind = flushOffsets
 	}
 	if err != nil {
-		result = "failed"
+		result = flushFailed
 	}
 	m.flushesTotal.WithLabelValues(kind, result).Inc()
 	m.flushSeconds.Observe(time.Since(f.began).Seconds())
