@@ -7,12 +7,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
@@ -107,7 +109,8 @@ func hostileInput(w *world) {
 }
 
 // sendLarge produces uncompressed records of up to 16 MB. It raises the size limit of
-// the input topic but not of the other topics.
+// the input topic but not of the other topics. A broker applies the limit some time after
+// the controller has accepted it, so a record that is refused until then is sent again.
 func (w *world) sendLarge(records []*kgo.Record) {
 	w.t.Helper()
 	const limit = 16 << 20
@@ -120,8 +123,14 @@ func (w *world) sendLarge(records []*kgo.Record) {
 		w.t.Fatal(err)
 	}
 	producer := w.newClient(kgo.ProducerBatchMaxBytes(limit), kgo.ProducerBatchCompression(kgo.NoCompression()))
-	if err := producer.ProduceSync(w.t.Context(), records...).FirstErr(); err != nil {
-		w.t.Fatal(err)
+	for _, r := range records {
+		w.eventually("the broker applies the size limit", func() bool {
+			err := producer.ProduceSync(w.t.Context(), r).FirstErr()
+			if err != nil && !errors.Is(err, kerr.MessageTooLarge) {
+				w.t.Fatal(err)
+			}
+			return err == nil
+		})
 	}
 }
 
