@@ -30,6 +30,12 @@ type Snapshot struct {
 	Version uint64
 }
 
+// SnapshotUnder is a versioned read of what is known under an external reference.
+type SnapshotUnder struct {
+	Known   []Known
+	Version uint64 // as in [Snapshot]
+}
+
 // NeverCalled reports whether no call for the event is known: it has no open
 // attempt, and no decision that followed one.
 func (h History) NeverCalled() bool {

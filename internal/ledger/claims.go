@@ -316,6 +316,7 @@ func (c *claims) withdrawnLocked(r *change) {
 // its claims before.
 func (c *claims) decidedLocked(r *change) {
 	c.removeLocked(r.id, r.ends)
+	c.changes.bump(r.reference)
 	if !c.pending.has(r.id, r.decision.At) {
 		for _, claim := range c.held[r.id] {
 			claim.disturbed = true
@@ -330,6 +331,7 @@ func (c *claims) decidedLocked(r *change) {
 func (c *claims) addLocked(a *openAttempt) {
 	c.byID.add(a.id, a)
 	c.byReference.add(a.attempt.Reference, a)
+	c.changes.bump(a.attempt.Reference)
 }
 
 func (c *claims) removeLocked(id string, which func(*openAttempt) bool) (removed []*openAttempt) {
@@ -337,6 +339,7 @@ func (c *claims) removeLocked(id string, which func(*openAttempt) bool) (removed
 		if which(a) {
 			c.byID.remove(id, a)
 			c.byReference.remove(a.attempt.Reference, a)
+			c.changes.bump(a.attempt.Reference)
 			removed = append(removed, a)
 		}
 	}

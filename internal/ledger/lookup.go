@@ -93,25 +93,37 @@ func (l *Ledger) lookup(s *store.Store, id string) (event.History, error) {
 // what other instances wrote since [Ledger.CatchUp].
 func (l *Ledger) UnderReference(ctx context.Context, reference string) ([]event.Known, error) {
 	return withStore(ctx, l, func(s *store.Store) ([]event.Known, error) {
-		ids := append(l.pending.under(reference), l.claims.under(reference)...)
-		stored, err := s.Under(reference)
+		known, err := l.underAll(s, []string{reference})
 		if err != nil {
 			return nil, err
 		}
-		ids = append(ids, stored...)
-		slices.Sort(ids)
-		var found []event.Known
-		for _, id := range slices.Compact(ids) {
+		return known[0], nil
+	})
+}
+
+// underAll returns what UnderReference does, for many references.
+func (l *Ledger) underAll(s *store.Store, references []string) ([][]event.Known, error) {
+	ids := make([][]string, len(references))
+	for i, reference := range references {
+		ids[i] = append(l.pending.under(reference), l.claims.under(reference)...) // in this order: see above
+	}
+	if err := s.Under(references, func(i int, id string) { ids[i] = append(ids[i], id) }); err != nil {
+		return nil, err
+	}
+	found := make([][]event.Known, len(references))
+	for i, reference := range references {
+		slices.Sort(ids[i])
+		for _, id := range slices.Compact(ids[i]) {
 			h, err := l.lookup(s, id)
 			if err != nil {
 				return nil, err
 			}
 			if under(reference, h) {
-				found = append(found, event.Known{EventID: id, History: h})
+				found[i] = append(found[i], event.Known{EventID: id, History: h})
 			}
 		}
-		return found, nil
-	})
+	}
+	return found, nil
 }
 
 // under reports whether the history of an event concerns the reference under which the

@@ -41,6 +41,7 @@ func (p *pendingDecisions) add(id string, d *event.Decision) {
 	p.events.Store(int64(len(p.byID)))
 	p.byReference.add(entry.Reference(d), id)
 	p.changes.bump(id)
+	p.changes.bump(entry.Reference(d))
 }
 
 // drop keeps what a function returns of the decisions on an event.
@@ -56,6 +57,7 @@ func (p *pendingDecisions) drop(id string, rest func([]*event.Decision) []*event
 	}
 	for _, d := range all {
 		p.byReference.remove(entry.Reference(d), id)
+		defer p.changes.bump(entry.Reference(d))
 	}
 	all = rest(all)
 	for _, d := range all {

@@ -85,8 +85,8 @@ func TestSweeps(t *testing.T) {
 			if err != nil {
 				w.t.Fatal(err)
 			}
-			ids, err := l.store.Under("o1")
-			if err != nil {
+			var ids []string
+			if err := l.store.Under([]string{"o1"}, func(_ int, id string) { ids = append(ids, id) }); err != nil {
 				w.t.Fatal(err)
 			}
 			attempts, err := l.store.Attempts()

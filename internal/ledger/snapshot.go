@@ -11,8 +11,8 @@ import (
 // which costs a third of looking up each. The snapshots are used a moment later, if
 // nothing has changed since.
 
-// changes count, for each of many groups of ids, how often something that is
-// known of an event of the group changed.
+// changes count, for each of many groups of ids and references, how often something that
+// is known of an event of the group changed.
 type changes struct {
 	seed   maphash.Seed
 	all    atomic.Uint32 // counts what may change everything
@@ -27,17 +27,18 @@ func newChanges() *changes { return &changes{seed: maphash.MakeSeed()} }
 
 func (c *changes) group(hash uint64) *atomic.Uint32 { return &c.groups[hash%changeGroups] }
 
-// bump records that something about an event changed. It is called when the change can
-// be seen, and before anyone waiting for it is woken.
-func (c *changes) bump(id string) { c.group(maphash.String(c.seed, id)).Add(1) }
+// bump records that something about an event changed, or under a reference. It is called
+// when the change can be seen, and before anyone waiting for it is woken.
+func (c *changes) bump(key string) { c.group(maphash.String(c.seed, key)).Add(1) }
 
 // bumpAll records that everything may have changed.
 func (c *changes) bumpAll() { c.all.Add(1) }
 
-// version returns the version of an event's history; never zero.
-func (c *changes) version(id string) uint64 {
+// version returns the version of an event's history, or of what is known under a
+// reference; never zero.
+func (c *changes) version(key string) uint64 {
 	const never = 1 << 63
-	return never | uint64(c.all.Load()&(1<<31-1))<<32 | uint64(c.group(maphash.String(c.seed, id)).Load())
+	return never | uint64(c.all.Load()&(1<<31-1))<<32 | uint64(c.group(maphash.String(c.seed, key)).Load())
 }
 
 // Snapshot returns the present histories of many events without waiting. A snapshot
@@ -77,7 +78,33 @@ func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 	return seen
 }
 
-// IsCurrent reports whether a snapshot of an event still holds.
-func (l *Ledger) IsCurrent(id string, g event.Snapshot) bool {
-	return g.Version != 0 && g.Version == l.changes.version(id) && l.availability.open.Load()
+// SnapshotUnder returns what [Ledger.UnderReference] does, for many references and without
+// waiting. nil: the ledger cannot answer now.
+func (l *Ledger) SnapshotUnder(references []string) []event.SnapshotUnder {
+	if !l.availability.open.Load() {
+		return nil
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.store == nil {
+		return nil
+	}
+	seen := make([]event.SnapshotUnder, len(references))
+	for i, reference := range references {
+		seen[i].Version = l.changes.version(reference)
+	}
+	known, err := l.underAll(l.store, references)
+	if err != nil {
+		return nil // UnderReference returns the error
+	}
+	for i := range seen {
+		seen[i].Known = known[i]
+	}
+	return seen
+}
+
+// IsCurrent reports whether a snapshot of an event, or of what is under a reference, still
+// holds.
+func (l *Ledger) IsCurrent(key string, version uint64) bool {
+	return version != 0 && version == l.changes.version(key) && l.availability.open.Load()
 }

@@ -5,6 +5,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -29,7 +30,7 @@ func TestSnapshotShowsWhatIsKnown(t *testing.T) {
 			t.Fatalf("%d snapshots of %d events", len(seen), len(ids))
 		}
 		for i, id := range ids {
-			if !l.IsCurrent(id, seen[i]) {
+			if !l.IsCurrent(id, seen[i].Version) {
 				t.Errorf("the snapshot of %q does not hold", id)
 			}
 			w.knows(l, id, knownOf(seen[i].History))
@@ -76,17 +77,65 @@ func TestSnapshotHoldsUntilAChange(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.plain(w.attempt(1, "e1", attemptAt(9)))
 				l := w.started("a")
-				before := l.Snapshot([]string{"e1"})[0]
-				if !l.IsCurrent("e1", before) || knownOf(before.History) != (known{attempted: 9}) {
-					w.t.Fatalf("before, it holds %v: %+v", l.IsCurrent("e1", before), knownOf(before.History))
+				before, under := l.Snapshot([]string{"e1"})[0], l.SnapshotUnder([]string{"o1"})[0]
+				if !l.IsCurrent("e1", before.Version) || knownOf(before.History) != (known{attempted: 9}) {
+					w.t.Fatalf("before, it holds %v: %+v", l.IsCurrent("e1", before.Version), knownOf(before.History))
+				}
+				if !l.IsCurrent("o1", under.Version) || len(under.Known) != 1 || knownOf(under.Known[0].History) != (known{attempted: 9}) {
+					w.t.Fatalf("before, that of the reference holds %v: %+v", l.IsCurrent("o1", under.Version), under.Known)
 				}
 				change(w, l)
-				if l.IsCurrent("e1", before) {
+				if l.IsCurrent("e1", before.Version) {
 					w.t.Error("the snapshot holds still")
+				}
+				if l.IsCurrent("o1", under.Version) {
+					w.t.Error("the snapshot of the reference holds still")
 				}
 			})
 		})
 	}
+}
+
+// A snapshot of references returns what a lookup of each returns, whatever their order.
+func TestSnapshotUnderShowsWhatIsKnown(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		d := decisionsForTest(t)
+		for i := range 20 {
+			decided := *d["captured"]
+			outcome := *decided.Outcome
+			outcome.ExternalReference = fmt.Sprintf("r%d", i%7)
+			decided.Outcome = &outcome
+			decided.Attempt.Reference = outcome.ExternalReference
+			w.transaction(kgo.TryCommit, w.decision(0, fmt.Sprintf("e%d", i), &decided))
+		}
+		l := w.started("a")
+		references := []string{"none", "r6", "", "r0", "r3", "r1", "other", "r2", "r5", "r4"}
+		found := 0
+		for i, s := range l.SnapshotUnder(references) {
+			want, err := l.UnderReference(t.Context(), references[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids := func(all []event.Known) (ids []string) {
+				for _, k := range all {
+					ids = append(ids, k.EventID)
+				}
+				return ids
+			}
+			if !l.IsCurrent(references[i], s.Version) || !slices.Equal(ids(s.Known), ids(want)) {
+				t.Errorf("under %q: %v, want %v", references[i], ids(s.Known), ids(want))
+			}
+			found += len(s.Known)
+		}
+		if found != 20 {
+			t.Errorf("%d events under all references, want 20", found)
+		}
+		l.availability.halt(causeStale, "for the test")
+		if seen := l.SnapshotUnder(references); seen != nil {
+			t.Errorf("a halted ledger shows %+v", seen)
+		}
+	})
 }
 
 // There is no snapshot of an event with a pending decision, because that may come to
@@ -96,14 +145,14 @@ func TestNoSnapshotOfPendingDecisions(t *testing.T) {
 		l := w.started("a")
 		l.AddPending("e1", decisionsForTest(w.t)["captured"])
 		seen := l.Snapshot([]string{"e0", "e1"})
-		if seen[1].Version != 0 || l.IsCurrent("e1", seen[1]) {
+		if seen[1].Version != 0 || l.IsCurrent("e1", seen[1].Version) {
 			w.t.Errorf("it shows %+v", seen[1])
 		}
-		if !l.IsCurrent("e0", seen[0]) {
+		if !l.IsCurrent("e0", seen[0].Version) {
 			w.t.Error("another event's does not hold")
 		}
 		l.DropPending("e1")
-		if seen := l.Snapshot([]string{"e1"}); !l.IsCurrent("e1", seen[0]) {
+		if seen := l.Snapshot([]string{"e1"}); !l.IsCurrent("e1", seen[0].Version) {
 			w.t.Error("it does not hold when the decision is forgotten")
 		}
 		l.availability.halt(causeStale, "for the test")

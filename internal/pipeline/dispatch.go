@@ -94,7 +94,7 @@ func (o *owner) dispatch() {
 		if it == nil {
 			break
 		}
-		if it.prefetched != nil && o.p.ledger.IsCurrent(it.id, it.snapshot) {
+		if it.prefetched != nil && o.p.ledger.IsCurrent(it.id, it.snapshot.Version) {
 			o.makeReady(o.keys.release(it))
 			o.complete(it, *it.prefetched)
 			continue
@@ -297,7 +297,7 @@ func (p *Pipeline) evaluate(it *item, r rules.Disposition) (_ *event.Decision, w
 	var why *event.ParkInfo
 	switch {
 	case waitUntil.IsZero():
-		it.lease.event, it.lease.prior, it.lease.resent, it.lease.bar = e, r.Prior, r.Resent, r.Bar
+		it.lease.event, it.lease.prior, it.lease.resent, it.lease.bar, it.lease.under = e, r.Prior, r.Resent, r.Bar, it.under
 		d, err := p.capturer.Capture(it.part.ctx, e, it.lease)
 		return d, time.Time{}, err
 	case it.corrected:
@@ -314,7 +314,7 @@ func (p *Pipeline) evaluate(it *item, r rules.Disposition) (_ *event.Decision, w
 // what the ledger has. It waits until a decision that this process made is read back or
 // dropped, because the partition may be lost before its flush.
 func (p *Pipeline) lookup(ctx context.Context, id string, snapshot event.Snapshot) (event.History, error) {
-	if p.ledger.IsCurrent(id, snapshot) {
+	if p.ledger.IsCurrent(id, snapshot.Version) {
 		return snapshot.History, nil
 	}
 	for {

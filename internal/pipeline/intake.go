@@ -31,9 +31,6 @@ const (
 	firstPollPause = 100 * time.Millisecond
 	maxPollPause   = 5 * time.Second
 
-	// referenceTimeout bounds how long one poll waits for lookups by reference.
-	referenceTimeout = time.Second
-
 	// minDecodeBatch is how many records are worth a goroutine. Each core has several
 	// batches to decode, so that none waits long for another core that is busy.
 	minDecodeBatch      = 64
@@ -65,7 +62,8 @@ type polledRecord struct {
 	resend  *event.Resend         // the mark of an operator who sent it again
 
 	snapshot   event.Snapshot
-	prefetched *completion // what follows from the snapshot, if no call is needed
+	under      event.SnapshotUnder // of its reference, if it may be called for and the rules need it
+	prefetched *completion         // what follows from the snapshot, if no call is needed
 
 	// A record hints that the configuration and the producers fit each other, or do not;
 	// see invalidhold.go. suspicious is why it would be parked without a call, good
@@ -96,7 +94,7 @@ func (p *Pipeline) poll(ctx context.Context) {
 			p.consumer.AllowRebalance()
 			return
 		}
-		batch := p.decode(ctx, fetches)
+		batch := p.decode(fetches)
 		p.skipped.note(ctx, batch, time.Now())
 		ok := p.call(func(o *owner) { o.polled(batch) }) //nolint:contextcheck // the owner works under its own
 		p.consumer.AllowRebalance()
@@ -116,9 +114,7 @@ func (p *Pipeline) poll(ctx context.Context) {
 }
 
 // decode decodes fetched records and prefetches their histories, on all cores.
-func (p *Pipeline) decode(ctx context.Context, fetches kgo.Fetches) []polledPartition {
-	ctx, cancel := context.WithTimeout(ctx, referenceTimeout)
-	defer cancel()
+func (p *Pipeline) decode(fetches kgo.Fetches) []polledPartition {
 	var batch []polledPartition
 	var all []*polledRecord
 	fetches.EachPartition(func(ft kgo.FetchTopicPartition) {
@@ -141,7 +137,7 @@ func (p *Pipeline) decode(ctx context.Context, fetches kgo.Fetches) []polledPart
 			for _, r := range some {
 				*r = p.decodeRecord(detached(r.record))
 			}
-			p.prefetch(ctx, slices.DeleteFunc(some, func(r *polledRecord) bool { return r.skip }), time.Now())
+			p.prefetch(slices.DeleteFunc(some, func(r *polledRecord) bool { return r.skip }), time.Now())
 		})
 	}
 	decoding.Wait()
@@ -173,17 +169,42 @@ func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 // prefetch looks up records in the ledger at once, so that a new event needs no lookup
 // of its own and a replay needs neither lookups nor goroutines. When a record is
 // dispatched and its snapshot is not current any more, it is looked up again.
-func (p *Pipeline) prefetch(ctx context.Context, records []*polledRecord, now time.Time) {
+func (p *Pipeline) prefetch(records []*polledRecord, now time.Time) {
 	ids := make([]string, len(records))
 	for i, r := range records {
 		ids[i] = r.id
 	}
 	snapshots := p.ledger.Snapshot(ids) // nil: the ledger is not available
-	for i, r := range records {
-		if snapshots != nil {
+	if snapshots != nil {
+		for i, r := range records {
 			r.snapshot = snapshots[i]
 		}
-		p.assess(ctx, r, now)
+	}
+	p.prefetchUnder(records)
+	for _, r := range records {
+		p.assess(r, now)
+	}
+}
+
+// prefetchUnder looks up what is known under the references of events that may be called
+// for, if the rules need it.
+func (p *Pipeline) prefetchUnder(records []*polledRecord) {
+	if !p.conf.Rules.Guard.ByReference() {
+		return
+	}
+	var references []string
+	var looked []*polledRecord
+	for _, r := range records {
+		if r.event != nil && (r.snapshot.Decision == nil || r.resend != nil) {
+			references, looked = append(references, r.event.ExternalReference), append(looked, r)
+		}
+	}
+	known := p.ledger.SnapshotUnder(references)
+	if known == nil {
+		return
+	}
+	for i, r := range looked {
+		r.under = known[i]
 	}
 }
 
@@ -195,7 +216,7 @@ func (p *Pipeline) prefetch(ctx context.Context, records []*polledRecord, now ti
 // event that may be called for is evidence in favour. Skipped records and records with
 // a decision are no evidence. Nor is an event that has to wait for its time: its
 // producer's clock may be wrong.
-func (p *Pipeline) assess(ctx context.Context, r *polledRecord, now time.Time) {
+func (p *Pipeline) assess(r *polledRecord, now time.Time) {
 	d := r.snapshot.Decision
 	if r.invalid != nil {
 		why := &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: r.invalid.Error()}
@@ -230,7 +251,7 @@ func (p *Pipeline) assess(ctx context.Context, r *polledRecord, now time.Time) {
 		case r.snapshot.Version == 0 && (unfit == nil || unfit.Reason != event.ParkWrongCurrency):
 			// The ledger is not available: the event may have a decision.
 		case unfit == nil && p.conf.Rules.Guard.ByReference() && response.Prior == nil:
-			p.assessReference(ctx, r, response, now)
+			p.assessReference(r, response, now)
 		case unfit == nil:
 			r.good = true
 		case response.Prior == nil: // after an attempt these rules do not apply
@@ -240,13 +261,12 @@ func (p *Pipeline) assess(ctx context.Context, r *polledRecord, now time.Time) {
 }
 
 // assessReference decides likewise by what the ledger has under the reference of an
-// event. If it does not answer, the event is no evidence.
-func (p *Pipeline) assessReference(ctx context.Context, r *polledRecord, response rules.Disposition, now time.Time) {
-	known, err := p.ledger.UnderReference(ctx, r.event.ExternalReference)
-	if err != nil {
+// event. If it did not answer, the event is no evidence.
+func (p *Pipeline) assessReference(r *polledRecord, response rules.Disposition, now time.Time) {
+	if r.under.Version == 0 {
 		return
 	}
-	d := p.conf.Rules.Evaluate(rules.Case{Event: r.event, Known: known}, response, now)
+	d := p.conf.Rules.Evaluate(rules.Case{Event: r.event, Known: r.under.Known}, response, now)
 	r.good = d.Action == rules.Charge
 	if d.Action == rules.Park {
 		r.suspicious = d.Why

@@ -75,9 +75,11 @@ type Ledger interface {
 	// Lookup returns the history of an event.
 	Lookup(ctx context.Context, id string) (event.History, error)
 	// Snapshot returns what is known of many events, without waiting; an element is zero
-	// if that is not certain now. IsCurrent reports whether a snapshot is still true.
+	// if that is not certain now. SnapshotUnder does so for many references. IsCurrent
+	// reports whether a snapshot of an id or a reference is still true.
 	Snapshot(ids []string) []event.Snapshot
-	IsCurrent(id string, s event.Snapshot) bool
+	SnapshotUnder(references []string) []event.SnapshotUnder
+	IsCurrent(key string, version uint64) bool
 	// UnderReference returns what is known of every event with an external reference.
 	UnderReference(ctx context.Context, reference string) ([]event.Known, error)
 	// Claim claims an event before it is looked up. resumes reports whether attempts of a

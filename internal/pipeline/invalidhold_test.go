@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"context"
 	"slices"
 	"testing"
 	"time"
@@ -45,7 +44,7 @@ func TestPrefetchWithoutLedger(t *testing.T) {
 	records := []*polledRecord{{
 		record: &kgo.Record{}, id: "sha256:1", invalid: &event.InvalidError{Field: "data.amount", Problem: "is negative"},
 	}}
-	if p.prefetch(t.Context(), records, time.Now()); records[0].suspicious == nil || records[0].prefetched != nil {
+	if p.prefetch(records, time.Now()); records[0].suspicious == nil || records[0].prefetched != nil {
 		t.Errorf("got %+v", records[0])
 	}
 }
@@ -97,7 +96,7 @@ func TestAssess(t *testing.T) {
 			t.Parallel()
 			r := c.record
 			r.snapshot.Version = 1
-			p.assess(t.Context(), &r, now)
+			p.assess(&r, now)
 			var suspicious event.ParkReason
 			if r.suspicious != nil {
 				suspicious = r.suspicious.Reason
@@ -129,22 +128,11 @@ func TestAssessWithoutTheLedger(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := polledRecord{event: &event.ReadyToCapture{Amount: amount, Time: now.Add(-c.age)}}
-		p.assess(t.Context(), &r, now)
+		p.assess(&r, now)
 		if r.good || (r.suspicious != nil) != c.suspicious {
 			t.Errorf("%s: good %t, suspicious %v", name, r.good, r.suspicious)
 		}
 	}
-}
-
-// underReference is a ledger that knows the events of one reference.
-type underReference struct {
-	Ledger
-	known []event.Known
-	err   error
-}
-
-func (l underReference) UnderReference(context.Context, string) ([]event.Known, error) {
-	return l.known, l.err
 }
 
 // TestAssessReference: with CAPTURE_ONCE_PER=reference an event is suspicious if another
@@ -162,22 +150,22 @@ func TestAssessReference(t *testing.T) {
 		}}}}
 	}
 	for name, c := range map[string]struct {
-		ledger           underReference
+		under            event.SnapshotUnder
 		attempted        bool
 		good, suspicious bool
 	}{
-		"nothing under the reference": {underReference{}, false, true, false},
-		"another event was captured":  {underReference{known: captured("e0")}, false, false, true},
-		"the event itself":            {underReference{known: captured("e1")}, false, true, false},
-		"attempted before":            {underReference{known: captured("e0")}, true, true, false},
-		"the ledger does not answer":  {underReference{err: context.DeadlineExceeded}, false, false, false},
+		"nothing under the reference": {event.SnapshotUnder{Version: 1}, false, true, false},
+		"another event was captured":  {event.SnapshotUnder{Version: 1, Known: captured("e0")}, false, false, true},
+		"the event itself":            {event.SnapshotUnder{Version: 1, Known: captured("e1")}, false, true, false},
+		"attempted before":            {event.SnapshotUnder{Version: 1, Known: captured("e0")}, true, true, false},
+		"the ledger does not answer":  {event.SnapshotUnder{}, false, false, false},
 	} {
-		p := &Pipeline{conf: Config{Rules: rules.Rules{Currency: "MXN", MaxEventAge: time.Hour, Guard: rules.GuardReference}}, ledger: c.ledger}
-		r := polledRecord{event: &event.ReadyToCapture{ID: "e1", Amount: amount, Time: now}, snapshot: event.Snapshot{Version: 1}}
+		p := &Pipeline{conf: Config{Rules: rules.Rules{Currency: "MXN", MaxEventAge: time.Hour, Guard: rules.GuardReference}}}
+		r := polledRecord{event: &event.ReadyToCapture{ID: "e1", Amount: amount, Time: now}, snapshot: event.Snapshot{Version: 1}, under: c.under}
 		if c.attempted {
 			r.snapshot.Attempt = &event.Attempt{First: now}
 		}
-		p.assess(t.Context(), &r, now)
+		p.assess(&r, now)
 		if r.good != c.good || (r.suspicious != nil) != c.suspicious {
 			t.Errorf("%s: good %t, suspicious %v", name, r.good, r.suspicious)
 		}

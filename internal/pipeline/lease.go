@@ -30,6 +30,7 @@ type lease struct {
 	prior     *event.Attempt
 	resent    *event.ParkInfo
 	bar       *event.ParkInfo
+	under     event.SnapshotUnder // of the event's reference, when it was polled
 
 	turn      chan struct{} // closed once the records before this one are decided
 	stepAside func()        // lets other orders of the record key go first
@@ -113,6 +114,9 @@ func (l *lease) Withdraw(ctx context.Context) error {
 
 // UnderReference implements [Lease].
 func (l *lease) UnderReference(context.Context) ([]event.Known, error) {
+	if l.ledger.IsCurrent(l.event.ExternalReference, l.under.Version) {
+		return l.under.Known, nil
+	}
 	return l.ledger.UnderReference(l.calls, l.event.ExternalReference) //nolint:contextcheck // as above
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -148,18 +149,7 @@ func (s *Store) Decisions(ids []string, use func(i int, d Decision) error) (err 
 	if len(ids) == 0 {
 		return nil
 	}
-	type lookup struct {
-		key []byte
-		i   int
-	}
-	sorted := make([]lookup, len(ids))
-	room := make([]byte, 0, 20*len(ids))
-	for i, id := range ids {
-		n := len(room)
-		room = decisionKey(room, id)
-		sorted[i] = lookup{key: room[n:], i: i}
-	}
-	slices.SortFunc(sorted, func(a, b lookup) int { return bytes.Compare(a.key, b.key) })
+	sorted := sortedLookups(ids, decisionKey)
 	it, err := s.db.NewIter(bounds(decisionPrefix))
 	if err != nil {
 		return s.damage(err)
@@ -191,21 +181,50 @@ func (s *Store) Decisions(ids []string, use func(i int, d Decision) error) (err 
 	return nil
 }
 
-// Under returns the ids of the decided events that were indexed under a reference. It may
-// return others, because the index has a hash of the reference and keeps entries of
-// decisions that were superseded: the caller compares the reference of each.
-func (s *Store) Under(reference string) (ids []string, err error) {
-	prefix := appendReference(nil, reference)
+// Under calls a function with the id of each decided event that was indexed under one of
+// the references, and the index of the reference. There may be others among them, because
+// the index has a hash of the reference and keeps entries of decisions that were superseded:
+// the caller compares the reference of each.
+func (s *Store) Under(references []string, use func(i int, id string)) error {
+	if len(references) == 0 {
+		return nil
+	}
+	sorted := sortedLookups(references, appendReference)
 	it, err := s.db.NewIter(bounds(referencePrefix))
 	if err != nil {
-		return nil, s.damage(err)
+		return s.damage(err)
 	}
-	for ok := it.SeekPrefixGE(prefix); ok && err == nil; ok = it.Next() {
-		var id string
-		id, err = readID(it.Key()[len(prefix):])
-		ids = append(ids, id)
+	for _, l := range sorted {
+		for ok := it.SeekPrefixGE(l.key); ok && err == nil; ok = it.Next() {
+			var id string
+			if id, err = readID(it.Key()[len(l.key):]); err == nil {
+				use(l.i, id)
+			}
+		}
+		if err = cmp.Or(err, it.Error()); err != nil {
+			break
+		}
 	}
-	return ids, s.damage(closed(it, err))
+	return s.damage(closed(it, err))
+}
+
+// lookup is a key to look up, for the i-th of the values asked for.
+type lookup struct {
+	key []byte
+	i   int
+}
+
+// sortedLookups returns the keys of values in the order of the store.
+func sortedLookups(values []string, appendKey func(to []byte, value string) []byte) []lookup {
+	sorted := make([]lookup, len(values))
+	room := make([]byte, 0, 20*len(values))
+	for i, v := range values {
+		n := len(room)
+		room = appendKey(room, v)
+		sorted[i] = lookup{key: room[n:len(room):len(room)], i: i}
+	}
+	slices.SortFunc(sorted, func(a, b lookup) int { return bytes.Compare(a.key, b.key) })
+	return sorted
 }
 
 // All calls a function with every decision, in no particular order, until the function

@@ -78,10 +78,9 @@ func all(t testing.TB, s *Store) (ids []string) {
 	return ids
 }
 
-func under(t testing.TB, s *Store, reference string) []string {
+func under(t testing.TB, s *Store, reference string) (ids []string) {
 	t.Helper()
-	ids, err := s.Under(reference)
-	if err != nil {
+	if err := s.Under([]string{reference}, func(_ int, id string) { ids = append(ids, id) }); err != nil {
 		t.Fatal(err)
 	}
 	slices.Sort(ids)
