@@ -36,7 +36,8 @@ func workIsMeasured(w *world) {
 	w.eventually("nothing is left", func() bool {
 		text := in.metrics()
 		return strings.Contains(text, backlog+" 0\n") && !strings.Contains(text, amount) && strings.Contains(text, oldest+" 0\n") &&
-			strings.Contains(text, "payment_capture_decision_seconds_count 53\n")
+			strings.Contains(text, "payment_capture_decision_seconds_count 53\n") &&
+			strings.Contains(text, `payment_capture_parked_records{reason="invalid_event"} 1`+"\n")
 	})
 }
 
@@ -75,7 +76,7 @@ func (w *world) checkMetrics(text string) {
 // occasional returns the metrics without series before their first event, or in memory.
 func occasional() []string {
 	return []string{
-		"certificate_expires_in_seconds", "invalid_events_held", "ledger_disk_free_bytes", "api_searches_total", "input_open_transaction_seconds",
+		"certificate_expires_in_seconds", "parked_records", "parked_amount", "invalid_events_held", "ledger_disk_free_bytes", "input_open_transaction_seconds",
 	}
 }
 

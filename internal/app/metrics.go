@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"math"
 	"runtime"
 	"strconv"
 	"time"
@@ -17,8 +16,9 @@ const scrapeTimeout = 2 * time.Second
 
 // statusCollector shows what is left to do as metrics, from the status at each scrape.
 type statusCollector struct {
-	service                                         *Service
-	backlog, oldest, amounts, oldAttempts, restored *prometheus.Desc
+	service *Service
+
+	backlog, oldest, amounts, oldAttempts, restored, parked, parkedAmounts, unread, problems *prometheus.Desc
 }
 
 func newStatusCollector(s *Service) *statusCollector {
@@ -35,6 +35,14 @@ func newStatusCollector(s *Service) *statusCollector {
 			"Events without a decision that were first called for more than half of IDEMPOTENCY_KEY_HORIZON ago.", nil, nil),
 		restored: prometheus.NewDesc("payment_capture_ledger_restored_ratio",
 			"How much of what the ledger's topic had at the start is in the local store, from 0 to 1.", nil, nil),
+		parked: prometheus.NewDesc("payment_capture_parked_records",
+			"Records that are parked according to the ledger, by reason. Every instance counts all of them, once a minute.", []string{"reason"}, nil),
+		parkedAmounts: prometheus.NewDesc("payment_capture_parked_amount",
+			"Sum of the parked events, in units of the currency. Every instance counts all of them.", []string{"currency"}, nil),
+		unread: prometheus.NewDesc("payment_capture_ledger_unread_seconds",
+			"How long ago the ledger was last read to its end; after ten minutes it is stale.", nil, nil),
+		problems: prometheus.NewDesc("payment_capture_ledger_problem",
+			"1 while the ledger has this problem: missing, unreadable, policy, partitions, stale, disk, write, read, open_transaction.", []string{"kind"}, nil),
 	}
 }
 
@@ -45,6 +53,10 @@ func (c *statusCollector) Describe(all chan<- *prometheus.Desc) {
 	all <- c.amounts
 	all <- c.oldAttempts
 	all <- c.restored
+	all <- c.parked
+	all <- c.parkedAmounts
+	all <- c.unread
+	all <- c.problems
 }
 
 // Collect implements [prometheus.Collector].
@@ -65,8 +77,31 @@ func (c *statusCollector) Collect(all chan<- prometheus.Metric) {
 	all <- prometheus.MustNewConstMetric(c.oldAttempts, prometheus.GaugeValue, float64(near))
 	all <- prometheus.MustNewConstMetric(c.restored, prometheus.GaugeValue, c.service.ledger.Health().Restore)
 	for currency, minor := range status.Amounts {
-		site, _ := money.SiteOf(currency) // an amount has a known currency
-		all <- prometheus.MustNewConstMetric(c.amounts, prometheus.GaugeValue, float64(minor)/math.Pow10(int(site.Scale)), string(currency))
+		all <- prometheus.MustNewConstMetric(c.amounts, prometheus.GaugeValue, money.Units(minor, currency), string(currency))
+	}
+	c.collectLedger(all)
+}
+
+// collectLedger shows the state of the ledger.
+func (c *statusCollector) collectLedger(all chan<- prometheus.Metric) {
+	l := c.service.ledger
+	all <- prometheus.MustNewConstMetric(c.unread, prometheus.GaugeValue, l.Unread().Seconds())
+	for kind, present := range l.Problems() {
+		value := 0.0
+		if present {
+			value = 1
+		}
+		all <- prometheus.MustNewConstMetric(c.problems, prometheus.GaugeValue, value, kind)
+	}
+	parked := l.Parked()
+	if parked == nil {
+		return
+	}
+	for reason, n := range parked.Records {
+		all <- prometheus.MustNewConstMetric(c.parked, prometheus.GaugeValue, float64(n), string(reason))
+	}
+	for currency, sum := range parked.Amounts {
+		all <- prometheus.MustNewConstMetric(c.parkedAmounts, prometheus.GaugeValue, sum, string(currency))
 	}
 }
 

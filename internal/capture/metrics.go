@@ -9,6 +9,9 @@ import (
 	"payment-capture/internal/mercadopago"
 )
 
+// searchOK is the result of a search that was answered.
+const searchOK = "ok"
+
 // Metrics are the captures' metrics. Make them with [NewMetrics].
 type Metrics struct {
 	calls    *prometheus.CounterVec
@@ -33,6 +36,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.005, 2, 14),
 		}),
 	}
+	m.searches.WithLabelValues(searchOK) // the series must exist before its first event
 	reg.MustRegister(m.calls, m.searches, m.seconds)
 	return m
 }
@@ -43,7 +47,7 @@ func (m *Metrics) called(a mercadopago.Answer, took time.Duration) {
 }
 
 func (m *Metrics) searched(a mercadopago.Answer, took time.Duration) {
-	result := "ok"
+	result := searchOK
 	if a.Meaning != mercadopago.Poll {
 		result = a.Meaning.String()
 	}

@@ -50,6 +50,11 @@ const (
 	causeStale
 )
 
+// String returns the word for the cause in metrics.
+func (c cause) String() string {
+	return [...]string{"missing", "unreadable", "policy", "partitions", "stale"}[c]
+}
+
 func newAvailability() *availability {
 	return &availability{restoring: true, since: time.Now(), changed: make(chan struct{})}
 }
@@ -107,6 +112,17 @@ func (g *availability) recovered(c cause) (was bool) {
 		was = len(g.halts) < n
 	})
 	return was
+}
+
+// problems returns for each cause whether it halts.
+func (g *availability) problems() map[string]bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make(map[string]bool)
+	for c := causeLost; c <= causeStale; c++ {
+		all[c.String()] = slices.ContainsFunc(g.halts, func(h halt) bool { return h.cause == c })
+	}
+	return all
 }
 
 // current returns the state, why it is halted, and since when.

@@ -207,6 +207,7 @@ func (l *Ledger) nothingFrom(ctx context.Context, partition int32, at int64) (ne
 
 // endHanging completes a hanging transaction. Health reports the reason until then.
 func (l *Ledger) endHanging(ctx context.Context, partition int32, at int64, openFor time.Duration) {
+	l.openSeen.Store(time.Now().Unix())
 	if !l.ending.TryLock() {
 		return // who waits for the same, or another partition, is at it
 	}

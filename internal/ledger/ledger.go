@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -72,6 +73,8 @@ type Ledger struct {
 	memTable     uint64     // bytes of the store's tables in memory; 0: the default
 	ending       sync.Mutex // a transaction that hangs
 	fresh        freshness
+	openSeen     atomic.Int64 // when an open transaction last held back the end of the topic for long, in Unix seconds
+	parked       atomic.Pointer[Parked]
 
 	// Set by Start.
 	client     *kgo.Client // for metadata requests
@@ -143,6 +146,7 @@ func (l *Ledger) Start(ctx context.Context) (err error) {
 	l.work.Go(func() { l.watch(work) })
 	l.work.Go(func() { l.keepFresh(work) })
 	l.work.Go(func() { l.measure(work) })
+	l.work.Go(func() { l.countParked(work) })
 	if l.conf.Retention > 0 {
 		l.work.Go(func() { l.sweep(work) })
 	}

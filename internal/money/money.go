@@ -5,6 +5,7 @@ package money
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -163,6 +164,13 @@ func (a Amount) IsZero() bool { return a == Amount{} }
 
 // Minor returns the amount in the currency's smallest unit, such as cents.
 func (a Amount) Minor() int64 { return a.minor }
+
+// Units returns a sum of minor units in units of a currency that is known, for
+// metrics: a floating-point number is not exact.
+func Units(minor int64, c Currency) float64 {
+	site, _ := SiteOf(c)
+	return float64(minor) / math.Pow10(int(site.Scale))
+}
 
 // FromMinor returns the amount of a whole number of smallest units.
 func FromMinor(minor int64, c Currency) (Amount, error) {

@@ -42,6 +42,10 @@ func (b *Batch) PutDecision(id, reference string, d Decision) {
 	b.key = decisionKey(b.key[:0], id)
 	b.value = d.append(b.value[:0])
 	b.did(b.pebble().Merge(b.key, b.value, nil))
+	if d.Rank == Parked {
+		b.key = parkedKey(b.key[:0], id)
+		b.did(b.pebble().Set(b.key, nil, nil))
+	}
 	if reference == "" {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 const (
 	attemptPrefix   = 'a' // and the length of the event id, the event id, the owner: the attempt
 	decisionPrefix  = 'd' // and the compact event id: the decision
+	parkedPrefix    = 'k' // and the compact event id, of events that were parked: nothing
 	positionPrefix  = 'p' // and the partition in four bytes: the position
 	referencePrefix = 'r' // and a hash of the reference, the compact event id: nothing
 )
@@ -56,6 +57,8 @@ func readID(compact []byte) (string, error) {
 }
 
 func decisionKey(to []byte, id string) []byte { return appendID(append(to, decisionPrefix), id) }
+
+func parkedKey(to []byte, id string) []byte { return appendID(append(to, parkedPrefix), id) }
 
 // hashBytes is the size of the hash of a reference in a key. Of a hundred million
 // references, one lookup in forty finds an event of another reference, whose reference the

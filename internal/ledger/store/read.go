@@ -251,3 +251,67 @@ func (s *Store) All(ctx context.Context, use func(id string, d Decision) error) 
 	}
 	return s.damage(err)
 }
+
+// Parked calls a function with the decision on each event that is parked, until the
+// function returns an error. At the end it forgets the events that were parked and have
+// another decision now. The value is good until the function returns.
+func (s *Store) Parked(ctx context.Context, use func(id string, d Decision) error) error {
+	var decided [][]byte
+	var ended error
+	err := s.each(ctx, bounds(parkedPrefix), func(key, _ []byte) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		id, d, err := s.parkedUnder(key)
+		switch {
+		case err != nil:
+			return err
+		case d == nil:
+			decided = append(decided, slices.Clone(key))
+			return nil
+		}
+		ended = use(id, *d)
+		return ended
+	})
+	switch {
+	case ended != nil:
+		return ended
+	case err != nil:
+		return s.damage(err)
+	}
+	return s.forgetParked(decided)
+}
+
+// parkedUnder returns the event of a key of the index of parked events, and its decision;
+// nil: it is not parked any more.
+func (s *Store) parkedUnder(key []byte) (id string, _ *Decision, err error) {
+	if id, err = readID(key[1:]); err != nil {
+		return "", nil, err
+	}
+	d, found, err := s.Decision(id)
+	if err != nil || !found || d.Rank != Parked {
+		return id, nil, err
+	}
+	return id, &d, nil
+}
+
+// forgetParked removes keys from the index of parked events whose events are not parked.
+func (s *Store) forgetParked(keys [][]byte) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	b := s.NewBatch()
+	defer b.Reset()
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	for _, key := range keys {
+		_, d, err := s.parkedUnder(key)
+		if err != nil {
+			return err
+		}
+		if d == nil {
+			b.did(b.pebble().Delete(key, nil))
+		}
+	}
+	return b.commitLocked()
+}
