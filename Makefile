@@ -95,8 +95,18 @@ generate: ## Generate the Go code of schemas/ledger.proto
 	$(PROTOGEN) > $(LEDGERPB).new
 	mv $(LEDGERPB).new $(LEDGERPB)
 
+# Without the tag, it has the service discoveries of all clouds.
+bin/promtool: internal/tools/prometheus/go.mod
+	CGO_ENABLED=0 go build -modfile=internal/tools/prometheus/go.mod -trimpath -tags remove_all_sd -o bin/ github.com/prometheus/prometheus/cmd/promtool
+	touch bin/promtool
+
+.PHONY: alerts
+alerts: bin/promtool ## Check and test the Prometheus rules
+	bin/promtool check rules deploy/observability/rules/*.yaml
+	bin/promtool test rules deploy/observability/tests/*.yaml
+
 .PHONY: check
-check: ## Check generated code, formatting, vet, go fix, lint and modules; change nothing
+check: alerts ## Check generated code, formatting, vet, go fix, lint, modules and alerts; change nothing
 	$(PROTOGEN) | diff -u $(LEDGERPB) -
 	$(TOOL) golangci-lint config verify
 	$(TOOL) golangci-lint fmt --diff
@@ -112,6 +122,7 @@ check: ## Check generated code, formatting, vet, go fix, lint and modules; chang
 	$(HELM_MODULE) vet -trimpath ./...
 	go -C internal/tools/helm mod tidy -diff
 	go -C internal/tools/supplychain mod tidy -diff
+	go -C internal/tools/prometheus mod tidy -diff
 	go -C bench vet .
 	go -C bench mod tidy -diff
 	$(SUPPLY) actionlint
