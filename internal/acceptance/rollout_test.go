@@ -41,19 +41,19 @@ func TestRollout(t *testing.T) {
 	scenario("rolling update of three", func(s *statefulSet) {
 		s.scale(3)
 		stop := s.load()
-		s.awaitCalls(100)
+		s.awaitCalls()
 		s.update()
-		s.awaitCalls(100)
+		s.awaitCalls()
 		stop()
 	})
 	scenario("scale from one to three and back", func(s *statefulSet) {
 		s.scale(1)
 		stop := s.load()
-		s.awaitCalls(100)
+		s.awaitCalls()
 		s.scale(3)
-		s.awaitCalls(100)
+		s.awaitCalls()
 		s.scale(1)
-		s.awaitCalls(100)
+		s.awaitCalls()
 		stop()
 	})
 }
@@ -153,11 +153,11 @@ func (s *statefulSet) update() {
 	}
 }
 
-// awaitCalls waits for n more calls, so that the load goes on between changes.
-func (s *statefulSet) awaitCalls(n int) {
+// awaitCalls waits for 100 more calls, so that the load goes on between changes.
+func (s *statefulSet) awaitCalls() {
 	s.t.Helper()
 	before := s.sim.Charges().Calls
-	s.eventually("captures go on", func() bool { return s.sim.Charges().Calls >= before+n })
+	s.eventually("captures go on", func() bool { return s.sim.Charges().Calls >= before+100 })
 }
 
 // pod is a process.
@@ -244,10 +244,10 @@ func isReady(ctx context.Context, url string) bool {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // nothing was sent
+	defer l.Close()
 	return l.Addr().String()
 }
