@@ -22,6 +22,7 @@ import (
 	"payment-capture/internal/admin"
 	"payment-capture/internal/capture"
 	"payment-capture/internal/config"
+	"payment-capture/internal/contact"
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
 	"payment-capture/internal/kafka/txnrecovery"
@@ -61,7 +62,8 @@ type Service struct {
 	conf     pipeline.Config
 	pipeline atomic.Pointer[pipeline.Pipeline] // the current one
 	starting atomic.Bool                       // the ledger is being read, before the pipeline runs
-	reload   func()                            // the files of secrets and certificates, if they changed
+	stepDown *stepDown
+	reload   func() // the files of secrets and certificates, if they changed
 }
 
 // New builds the service. Its error names the variable that is wrong.
@@ -70,13 +72,14 @@ func New(opts Options) (*Service, error) {
 	s := &Service{opts: opts, registry: prometheus.NewRegistry()}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
+	s.stepDown = newStepDown(s.registry)
 	token, err := source(c.MercadoPagoAccessToken, "MERCADOPAGO_ACCESS_TOKEN_FILE", c.MercadoPagoAccessTokenFile, opts.Log)
 	if err != nil {
 		return nil, fmt.Errorf("MERCADOPAGO_ACCESS_TOKEN_FILE: %w", err)
 	}
 	s.client, err = mercadopago.New(mercadopago.Config{
 		URL: c.MercadoPagoURL, Timeout: c.MercadoPagoTimeout, MaxConnections: c.MaxInFlight,
-		DialContext: opts.DialAPI, UserAgent: "payment-capture/" + opts.Version,
+		DialContext: opts.DialAPI, UserAgent: "payment-capture/" + opts.Version, Answered: s.stepDown.apiAnswered,
 	}, func() secret.Text { // called before every call to the API
 		text, _ := token.Text() // the source logs the error; the last token stays in use
 		return text
@@ -89,6 +92,7 @@ func New(opts Options) (*Service, error) {
 		return nil, err
 	}
 	kafkaConfig.Metrics = &kafka.ClientMetrics{}
+	kafkaConfig.Contact = s.stepDown.contact
 	kafkaConfig.Requests = kafka.NewRequestLimit(c.KafkaMaxRequestBytes)
 	start, err := kafka.ParseStartAt(c.KafkaStartAt)
 	if err != nil {
@@ -257,7 +261,9 @@ func (s *Service) ready(ctx context.Context) admin.Readiness {
 	all := s.Status(ctx)
 	status := all.Pipeline
 	r := admin.Readiness{Detail: all}
-	switch {
+	switch reason := s.stepDown.reason.Load(); {
+	case reason != nil:
+		r.Reason = *reason
 	case status.Stopping:
 		r.Reason = "stopping"
 	case all.Ledger.DiskFailing, !status.Joined && all.Ledger.Reason != "":
@@ -349,7 +355,12 @@ func (s *Service) watchFiles(ctx context.Context) (stop func()) {
 func (s *Service) work(ctx context.Context) error {
 	log := s.opts.Log
 	for {
-		err := s.pipeline.Load().Run(ctx)
+		err := s.runPipeline(ctx)
+		if silent, ok := errors.AsType[*contact.SilentError](err); ok && ctx.Err() == nil {
+			s.sitOut(ctx, silent)
+			s.pipeline.Store(s.newPipeline())
+			continue
+		}
 		if !pipeline.Restartable(err) {
 			return err
 		}

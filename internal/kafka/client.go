@@ -26,6 +26,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 	"github.com/twmb/franz-go/plugin/kslog"
 
+	"payment-capture/internal/contact"
 	"payment-capture/internal/kafka/retry"
 	"payment-capture/internal/secret"
 )
@@ -43,6 +44,8 @@ type Config struct {
 	Log      *slog.Logger
 	// Metrics collects the metrics of long-lived clients; nil: none are collected.
 	Metrics *ClientMetrics
+	// Contact tracks which brokers answer; nil: nothing is tracked.
+	Contact *contact.Watch
 	// Look reads the files of certificates and credentials, so that an unreadable
 	// one is logged before a connection needs it; nil: there are none.
 	Look func()
@@ -70,6 +73,9 @@ func (c Config) NewClient(more ...kgo.Opt) (*kgo.Client, error) {
 	}
 	if c.Log != nil {
 		opts = append(opts, kgo.WithLogger(kslog.New(c.Log)))
+	}
+	if c.Contact != nil {
+		opts = append(opts, kgo.WithHooks(contactHook{c.Contact}))
 	}
 	if c.SASL != nil {
 		opts = append(opts, kgo.SASL(c.SASL))

@@ -159,6 +159,9 @@ func (c *Client) exchange(ctx context.Context, r *Request, method, resource stri
 	// at a malformed one.
 	transport := c.transport.Load()
 	resp, err := transport.RoundTrip(req)
+	if c.config.Answered != nil && ctx.Err() == nil { // else this process cancelled the call
+		c.config.Answered(err)
+	}
 	if err != nil {
 		return nil, c.noAnswer(ctx, err, 0, Answer{Read: read, Sent: sent.Load() && !unprocessed(err)}, scrub)
 	}

@@ -22,6 +22,9 @@ type Config struct {
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	TLS         *tls.Config // nil: the defaults; at least TLS 1.2 in any case
 	UserAgent   string      // "": Go's
+	// Answered is called after each request: nil, or why the API did not answer; nil:
+	// nothing is called.
+	Answered func(err error)
 }
 
 const (

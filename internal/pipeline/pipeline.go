@@ -19,11 +19,13 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
@@ -186,6 +188,28 @@ func (p *Pipeline) Reinitialise(ctx context.Context) error {
 		return errors.New("reinitialise the producer: the pipeline is starting, which reinitialises it")
 	}
 	return c.Reinitialise(ctx)
+}
+
+// Replaceable reports whether other members would take over the partitions of this one
+// if it left the group. If the group does not hear from this member, it takes them away
+// by itself.
+func (p *Pipeline) Replaceable(ctx context.Context) (bool, error) {
+	select {
+	case <-p.started:
+	default:
+		return false, nil
+	}
+	if !p.contact.within(p.conf.SessionTimeout) {
+		return false, nil
+	}
+	groups, err := kadm.NewClient(p.consumer).DescribeGroups(ctx, p.conf.Group)
+	if err == nil {
+		err = groups[p.conf.Group].Err
+	}
+	if err != nil {
+		return false, fmt.Errorf("describe group %q: %w", p.conf.Group, err)
+	}
+	return len(groups[p.conf.Group].Members) > 1, nil
 }
 
 const (
