@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,7 +31,8 @@ type apiConn struct {
 	mu    sync.Mutex
 	fault *fault // of the request in flight
 	entry *entry
-	names []string // the order and the event of a POST in flight
+	mute  atomic.Bool // no answer reaches the process any more
+	names []string    // the order and the event of a POST in flight
 }
 
 func (c *apiConn) Write(b []byte) (int, error) {
@@ -95,6 +97,12 @@ func (c *apiConn) send(request []byte) error {
 	c.mu.Lock()
 	c.fault, c.entry = f, e
 	c.mu.Unlock()
+	if m := c.p.muted(); m != nil && m.what == silentAPI {
+		c.mute.Store(true)
+		if !m.arrives {
+			return nil
+		}
+	}
 	_, err := c.Conn.Write(request)
 	if err != nil {
 		c.leave()
@@ -156,6 +164,9 @@ func (c *apiConn) Read(b []byte) (int, error) {
 	if !c.p.pass(c.closed) {
 		c.cut()
 		return 0, errCut
+	}
+	if c.mute.Load() {
+		return c.Read(b)
 	}
 	c.mu.Lock()
 	f, e := c.fault, c.entry

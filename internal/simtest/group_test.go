@@ -79,9 +79,11 @@ func (h *harness) canRequest(m kfake.GroupMember) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.ContainsFunc(h.processes, func(p *process) bool {
+		muted := p.muted()
+		unreachable := muted != nil && muted.what != silentTransactions && muted.what != silentAPI
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return p.members[m.MemberID] && (p.syncing || (!p.dead && p.blocked == nil && !p.refused[sideKafka]))
+		return p.members[m.MemberID] && (p.syncing || (!unreachable && !p.dead && p.blocked == nil && !p.refused[sideKafka]))
 	})
 }
 

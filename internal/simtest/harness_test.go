@@ -158,6 +158,9 @@ func (h *harness) execute(ctx context.Context) {
 		h.slots = append(h.slots, &slot{h: h, lastBegan: make(chan struct{}), disk: vfs.NewCrashableMem()})
 	}
 	h.writeAbandoned(ctx)
+	if p.mute != nil {
+		h.background.Go(func() { h.watchProgress(h.over) })
+	}
 	h.watched(ctx, func() {
 		if len(p.calm) > 0 {
 			h.calm(ctx)
@@ -336,7 +339,7 @@ func (h *harness) eventually(what string, condition func() bool) bool {
 			h.violate("not within %[2]s: %[1]s", what, limit)
 			return false
 		}
-		time.Sleep(pollInterval)
+		time.Sleep(h.plan.pollInterval())
 	}
 	return true
 }

@@ -20,7 +20,7 @@ import (
 func (p *process) dialKafka(ctx context.Context, network, address string) (net.Conn, error) {
 	return p.dial(ctx, sideKafka, func() (net.Conn, error) { return p.h.network.DialContext(ctx, network, address) },
 		func(inner net.Conn) cuttable {
-			return &kafkaConn{connection: newConnection(p, inner), lagging: strings.HasSuffix(address, ":9092")}
+			return &kafkaConn{connection: newConnection(p, inner), lagging: strings.HasSuffix(address, ":9092"), port: portOf(address)}
 		})
 }
 
@@ -30,6 +30,8 @@ func (p *process) dialKafka(ctx context.Context, network, address string) (net.C
 type kafkaConn struct {
 	connection
 	partial []byte // the beginning of a request; used by the writer only
+	port    string // of the broker
+	mute    bool   // nothing is answered any more; used by the writer only
 
 	mu      sync.Mutex
 	awaited []awaited // requests without an answer, in order, because a broker answers in order
@@ -46,6 +48,7 @@ type awaited struct {
 	correlation uint32
 	group       bool // JoinGroup or SyncGroup
 	fault       *fault
+	muted       bool   // the answer never reaches the process
 	entry       *entry // in the trace; nil if the request is not traced
 }
 
@@ -116,6 +119,11 @@ func (c *kafkaConn) send(frame []byte) error {
 		case swallowed, answered:
 		}
 	}
+	muted, drop := c.mutes(kmsg.Key(key))
+	if drop {
+		return nil
+	}
+	q.muted = muted
 	c.expectAnswer(q)
 	_, err := c.Conn.Write(frame)
 	return err
@@ -210,6 +218,9 @@ func (c *kafkaConn) receive() error {
 	}
 	if q.entry != nil {
 		c.p.h.trace.answer(q.entry, frame[8:], q.fault != nil && q.fault.effect == swallowed)
+	}
+	if q.muted {
+		return c.receive()
 	}
 	if f := q.fault; f != nil {
 		if f.effect == answered && !f.kill {

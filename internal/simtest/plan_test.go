@@ -177,6 +177,7 @@ type plan struct {
 	suppress                  bool          // REPLAYED_OUTCOMES
 	oncePer                   string        // CAPTURE_ONCE_PER
 	second                    *secondPhase  // nil: the run has one phase
+	mute                      *mute         // nil: every fault passes
 
 	events []*plannedEvent
 	script simulator.Script
@@ -256,6 +257,9 @@ func (p *plan) String() string {
 	}
 	if p.expiry != nil {
 		w("token: refused at %s for %s", p.expiry.at, p.expiry.lasts)
+	}
+	if p.mute != nil {
+		w("liveness: %s", p.mute)
 	}
 	if a := p.second; a != nil {
 		w("second phase: %s", a)

@@ -35,6 +35,7 @@ type process struct {
 	h        *harness
 	name     string // such as "a2": the second process in slot a
 	instance string // INSTANCE_ID
+	slot     int    // the number of its slot
 	cancel   context.CancelFunc
 	killed   chan struct{} // closed when the process is cut off for ever
 	ended    chan struct{} // closed when Run has returned

@@ -32,6 +32,7 @@ var (
 	only      = flag.Int("index", -1, "make only the run with this number")
 	repeat    = flag.Int("repeat", 1, "how often to repeat each run, each time with another order of goroutines")
 	stopFirst = flag.Bool("stop", false, "stop at the first violation")
+	liveness  = flag.Bool("liveness", false, "make only runs with a permanent fault of one instance")
 	show      = flag.Bool("show", false, "also print the plans of runs without a violation")
 	reports   = flag.Int("reports", 3, "how many failed runs to print in full")
 	profile   = flag.String("profile", "", "write a CPU profile to this file")
@@ -120,6 +121,9 @@ func TestSimulation(t *testing.T) {
 func simulate(t *testing.T, i int) {
 	t.Helper()
 	p := newPlan(*seed, i)
+	if *liveness || i%livenessShare == livenessShare-1 {
+		p = newLivenessPlan(*seed, i)
+	}
 	t.Run(fmt.Sprint(i), func(t *testing.T) {
 		r := run(t, p)
 		n := all.count(r)

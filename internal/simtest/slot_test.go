@@ -56,7 +56,7 @@ func (s *slot) start(instance string, number int) {
 	s.lifetimes++
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{
-		h: h, name: fmt.Sprintf("%c%d", 'a'+number, s.lifetimes), instance: instance, cancel: cancel,
+		h: h, name: fmt.Sprintf("%c%d", 'a'+number, s.lifetimes), instance: instance, slot: number, cancel: cancel,
 		killed: make(chan struct{}), ended: make(chan struct{}),
 		counts: make(map[step]int), members: make(map[string]bool), inFlight: make(map[string]int),
 	}

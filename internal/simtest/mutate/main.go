@@ -30,7 +30,7 @@ type bug struct {
 
 // bugs lists all planted bugs.
 func bugs() []bug {
-	return slices.Concat(commitBugs(), pipelineBugs(), captureBugs(), ledgerBugs(), claimBugs())
+	return slices.Concat(commitBugs(), pipelineBugs(), captureBugs(), ledgerBugs(), claimBugs(), livenessBugs())
 }
 
 // apply returns the changed files, by their absolute paths.
