@@ -150,8 +150,12 @@ func apiClient(c config.Config, log *slog.Logger) (*mercadopago.Client, error) {
 			return nil, fmt.Errorf("MERCADOPAGO_ACCESS_TOKEN_FILE: %w", err)
 		}
 	}
+	trusted, err := app.APITLS(c, log)
+	if err != nil {
+		return nil, err
+	}
 	return mercadopago.New(mercadopago.Config{
-		URL: c.MercadoPagoURL, Timeout: c.MercadoPagoTimeout, MaxConnections: 8, UserAgent: "payment-capture/" + version,
+		URL: c.MercadoPagoURL, Timeout: c.MercadoPagoTimeout, MaxConnections: 8, TLS: trusted, UserAgent: "payment-capture/" + version,
 	}, func() secret.Text {
 		text, _ := token.Text() // the source logs the error; the last token stays in use
 		return text

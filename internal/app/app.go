@@ -4,6 +4,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,6 +33,7 @@ import (
 	"payment-capture/internal/pipeline"
 	"payment-capture/internal/rules"
 	"payment-capture/internal/secret"
+	"payment-capture/internal/tlsfiles"
 )
 
 // DialFunc opens a connection.
@@ -77,9 +79,13 @@ func New(opts Options) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("MERCADOPAGO_ACCESS_TOKEN_FILE: %w", err)
 	}
+	trusted, err := APITLS(c, opts.Log)
+	if err != nil {
+		return nil, err
+	}
 	s.client, err = mercadopago.New(mercadopago.Config{
 		URL: c.MercadoPagoURL, Timeout: c.MercadoPagoTimeout, MaxConnections: c.MaxInFlight,
-		DialContext: opts.DialAPI, UserAgent: "payment-capture/" + opts.Version, Answered: s.stepDown.apiAnswered,
+		DialContext: opts.DialAPI, TLS: trusted, UserAgent: "payment-capture/" + opts.Version, Answered: s.stepDown.apiAnswered,
 	}, func() secret.Text { // called before every call to the API
 		text, _ := token.Text() // the source logs the error; the last token stays in use
 		return text
@@ -129,6 +135,9 @@ func New(opts Options) (*Service, error) {
 	}
 	s.reload = func() {
 		token.Version()
+		if trusted != nil {
+			trusted()
+		}
 		if kafkaConfig.Look != nil {
 			kafkaConfig.Look()
 		}
@@ -161,6 +170,19 @@ func source(text secret.Text, variable, file string, log *slog.Logger) (*secret.
 		return secret.Fixed(text), nil
 	}
 	return secret.File(file, secret.NewWarner(log, variable, file))
+}
+
+// APITLS returns the TLS configuration of connections to the API, read again when
+// MERCADOPAGO_CA_FILE changes; nil: the default one.
+func APITLS(c config.Config, log *slog.Logger) (func() *tls.Config, error) {
+	if c.MercadoPagoCA == "" {
+		return nil, nil //nolint:nilnil // nil is the default configuration
+	}
+	files, err := tlsfiles.New(tlsfiles.Files{CA: c.MercadoPagoCA}, log, "MERCADOPAGO_CA_FILE")
+	if err != nil {
+		return nil, fmt.Errorf("MERCADOPAGO_CA_FILE: %w", err)
+	}
+	return files.Current, nil
 }
 
 // Rules returns the configured rules.

@@ -57,6 +57,7 @@ type Config struct {
 	MercadoPagoAccount         string         `envconfig:"MERCADOPAGO_ACCOUNT" desc:"account of this deployment; events for another data.account are skipped"`
 	MercadoPagoAccessToken     secret.Text    `envconfig:"MERCADOPAGO_ACCESS_TOKEN" desc:"access token; required unless MERCADOPAGO_ACCESS_TOKEN_FILE is set"`
 	MercadoPagoAccessTokenFile string         `envconfig:"MERCADOPAGO_ACCESS_TOKEN_FILE" desc:"file with the access token; reloaded when it changes"`
+	MercadoPagoCA              string         `envconfig:"MERCADOPAGO_CA_FILE" desc:"PEM file of the trusted authorities of the API and of an https proxy, instead of those of the system; reloaded when it changes"`
 	MercadoPagoTimeout         time.Duration  `envconfig:"MERCADOPAGO_TIMEOUT" default:"30s" desc:"timeout of one call"`
 	Currency                   money.Currency `envconfig:"CURRENCY" desc:"required: currency of the access token's site; events in another currency are parked"`
 

@@ -1,150 +1,43 @@
 package kafka
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"math"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"time"
 
-	"payment-capture/internal/secret"
+	"payment-capture/internal/tlsfiles"
 )
 
 // TLSFiles are the PEM files of a TLS configuration; "" omits one.
-type TLSFiles struct{ CA, Certificate, Key string }
+type TLSFiles = tlsfiles.Files
 
 // TLS is a TLS configuration. When its files change, it reads them again for new
 // connections.
 type TLS struct {
-	files  TLSFiles
-	every  time.Duration // between two checks of the files
-	warner *secret.Warner
+	*tlsfiles.Source
 
-	mu      sync.Mutex // guards what follows
-	checked time.Time
-	stamps  []stamp              // of the files that conf was read from
-	err     error                // of the last check
-	conf    *tls.Config          // the last valid one
-	brokers map[string]time.Time // when the certificates that brokers showed expire, by address
-}
+	certificate string // the file of the client certificate
 
-// stamp shows whether a file has changed.
-type stamp struct {
-	changed time.Time
-	size    int64
+	mu      sync.Mutex
+	brokers map[string]time.Time // when the certificates that brokers showed expire, by address; guarded by mu
 }
 
 // NewTLS returns a TLS configuration of at least version 1.2. Its errors name the file.
 // A file that becomes unreadable later is logged; log may be nil.
 func NewTLS(files TLSFiles, log *slog.Logger) (*TLS, error) {
-	if (files.Certificate == "") != (files.Key == "") {
-		return nil, errors.New("a client certificate needs its key, and a key its certificate")
-	}
-	t := &TLS{files: files, every: time.Second, checked: time.Now(), brokers: make(map[string]time.Time)}
-	if log != nil {
-		t.warner = secret.NewWarner(log, "KAFKA_TLS_*", files.CA+" "+files.Certificate+" "+files.Key)
-	}
-	if err := t.loadLocked(); err != nil { // nobody else has t yet
+	source, err := tlsfiles.New(files, log, "KAFKA_TLS_*")
+	if err != nil {
 		return nil, err
 	}
-	return t, nil
-}
-
-// Config returns the configuration for a new connection. If the files cannot be read
-// or do not match each other, it returns the last valid one.
-func (t *TLS) Config() *tls.Config {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if time.Since(t.checked) >= t.every {
-		t.checked = time.Now()
-		t.err = t.loadLocked()
-		t.warner.Read(t.err)
-	}
-	return t.conf.Clone()
-}
-
-// loadLocked reads the files if they have changed, or could not be read the last time.
-// It leaves alone a file that may still be being written.
-func (t *TLS) loadLocked() error {
-	stamps, err := t.files.stamps()
-	if err != nil {
-		return err
-	}
-	isYoung := func(s stamp) bool { return secret.BeingWritten(s.changed, t.every) }
-	if t.conf != nil && (slices.ContainsFunc(stamps, isYoung) || slices.Equal(stamps, t.stamps) && t.err == nil) {
-		return t.err
-	}
-	conf, err := t.files.read()
-	if err != nil {
-		return err
-	}
-	t.conf, t.stamps = conf, stamps
-	return nil
-}
-
-// stamps returns the stamps of the files.
-func (f TLSFiles) stamps() ([]stamp, error) {
-	var stamps []stamp
-	for _, path := range []string{f.CA, f.Certificate, f.Key} {
-		if path == "" {
-			continue
-		}
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, err
-		}
-		stamps = append(stamps, stamp{info.ModTime(), info.Size()})
-	}
-	return stamps, nil
-}
-
-func (f TLSFiles) read() (*tls.Config, error) {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.CA != "" {
-		text, err := os.ReadFile(f.CA)
-		if err != nil {
-			return nil, err
-		}
-		if conf.RootCAs, err = authorities(text); err != nil {
-			return nil, fmt.Errorf("%s %w", f.CA, err)
-		}
-	}
-	if f.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
-		if err != nil {
-			return nil, fmt.Errorf("%s with the key %s: %w", f.Certificate, f.Key, err)
-		}
-		conf.Certificates = []tls.Certificate{pair}
-	}
-	return conf, nil
-}
-
-// authorities returns the certificates of a file. It refuses a file that ends within
-// one, because the library would accept the readable part of a file that is being
-// written.
-func authorities(text []byte) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, errors.New("holds no PEM certificate")
-	}
-	rest := text
-	for block, after := pem.Decode(rest); block != nil; block, after = pem.Decode(rest) {
-		rest = after
-	}
-	if bytes.Contains(rest, []byte("-----BEGIN")) {
-		return nil, errors.New("ends within a PEM block")
-	}
-	return pool, nil
+	return &TLS{Source: source, certificate: files.Certificate, brokers: make(map[string]time.Time)}, nil
 }
 
 // ExpiresIn returns the time until the first of the client certificate and the
@@ -182,10 +75,10 @@ func (t *TLS) ownFault(conf *tls.Config) string {
 	switch {
 	case now.After(leaf.NotAfter):
 		return fmt.Sprintf("client certificate KAFKA_TLS_CERT_FILE (%s) expired at %s; renew it, the file is read again",
-			t.files.Certificate, leaf.NotAfter.UTC().Format(time.RFC3339))
+			t.certificate, leaf.NotAfter.UTC().Format(time.RFC3339))
 	case now.Before(leaf.NotBefore):
 		return fmt.Sprintf("client certificate KAFKA_TLS_CERT_FILE (%s) is valid from %s only; check the clock",
-			t.files.Certificate, leaf.NotBefore.UTC().Format(time.RFC3339))
+			t.certificate, leaf.NotBefore.UTC().Format(time.RFC3339))
 	}
 	return ""
 }

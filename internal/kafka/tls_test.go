@@ -121,6 +121,7 @@ func newSecured(t *testing.T, a authority) *secured {
 	if err != nil {
 		t.Fatal(err)
 	}
+	made.Every = time.Nanosecond
 	s.kafka = Config{TLS: made}
 	return s
 }
@@ -151,13 +152,9 @@ func (s *secured) write(ca []byte, by authority, notAfter time.Time) {
 	s.put(s.files.Key, key)
 }
 
-// connect opens a connection and sends a request, as if the last check of the files were
-// more than a second ago.
+// connect opens a connection and sends a request.
 func (s *secured) connect() error {
 	s.t.Helper()
-	s.kafka.TLS.mu.Lock()
-	s.kafka.TLS.checked = time.Time{}
-	s.kafka.TLS.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
 	defer cancel()
 	conn, err := s.kafka.dialTLS(ctx, "tcp", s.addr)
@@ -264,23 +261,6 @@ func (s *secured) remove(path string) {
 	if err := os.Remove(path); err != nil {
 		s.t.Fatal(err)
 	}
-}
-
-// TestCertificatesThatAreBeingWritten: files that have just changed may change again, so
-// they are read a second later.
-func TestCertificatesThatAreBeingWritten(t *testing.T) {
-	t.Parallel()
-	first, second := newAuthority(t, "first"), newAuthority(t, "second")
-	s := newSecured(t, first)
-	s.write(second.pem, second, time.Now().Add(time.Hour))
-	now := time.Now()
-	if err := os.Chtimes(s.files.Key, now, now); err != nil {
-		t.Fatal(err)
-	}
-	s.kafka.TLS.every = time.Hour
-	s.connects("the old ones are in use")
-	s.kafka.TLS.every = time.Nanosecond
-	s.fails("the new ones are in use", "unknown authority")
 }
 
 // TestOwnCertificateThatExpired: a broker's alert does not say whose certificate expired.

@@ -3,6 +3,7 @@ package mercadopago
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +26,7 @@ type Client struct {
 	charge    *http.Request // the template of all charges
 	timeout   time.Duration
 	config    Config
-	transport atomic.Pointer[http.Transport] // replaced after HTTP 421
+	transport atomic.Pointer[pool] // replaced after HTTP 421, and with Config.TLS
 	token     func() secret.Text
 	latest    atomic.Pointer[credential]
 	// The values of headers that all requests have.
@@ -61,7 +62,7 @@ func New(cfg Config, token func() secret.Text) (*Client, error) {
 		token:   token,
 		json:    []string{"application/json"},
 	}
-	c.transport.Store(cfg.transport())
+	c.transport.Store(cfg.pool(cfg.tlsConfig()))
 	if cfg.UserAgent != "" {
 		c.userAgent = []string{cfg.UserAgent}
 	}
@@ -75,10 +76,24 @@ func (c *Client) Close() { c.transport.Load().CloseIdleConnections() }
 // of one of the transport's is not the host of the request (HTTP 421). Closing the
 // idle ones is not enough: over HTTP/2 a connection that other calls use is not
 // idle, and the next call would share it.
-func (c *Client) misdirected(t *http.Transport) {
-	if c.transport.CompareAndSwap(t, c.config.transport()) {
-		t.CloseIdleConnections()
+func (c *Client) misdirected(p *pool) { c.replace(p, p.tls) }
+
+// replace makes later calls use new connections, with a TLS configuration.
+func (c *Client) replace(p *pool, conf *tls.Config) {
+	if c.transport.CompareAndSwap(p, c.config.pool(conf)) {
+		p.CloseIdleConnections()
 	}
+}
+
+// connections returns the pool for a call. If the TLS configuration has changed, it is a
+// new one, because the server of an open connection may be trusted no more.
+func (c *Client) connections() *pool {
+	p := c.transport.Load()
+	if conf := c.config.tlsConfig(); conf != p.tls {
+		c.replace(p, conf)
+		p = c.transport.Load()
+	}
+	return p
 }
 
 // Capture charges once: it sends at most one request. It always returns an answer.
@@ -157,7 +172,7 @@ func (c *Client) exchange(ctx context.Context, r *Request, method, resource stri
 	}
 	// The transport itself, because an http.Client would follow redirects, and fail
 	// at a malformed one.
-	transport := c.transport.Load()
+	transport := c.connections()
 	resp, err := transport.RoundTrip(req)
 	if c.config.Answered != nil && ctx.Err() == nil { // else this process cancelled the call
 		c.config.Answered(err)

@@ -20,8 +20,11 @@ type Config struct {
 	// environment. With a DialContext no proxy is used, because it may connect to
 	// another address.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
-	TLS         *tls.Config // nil: the defaults; at least TLS 1.2 in any case
-	UserAgent   string      // "": Go's
+	// TLS returns the TLS configuration of new connections, before each call. When it
+	// returns another one, later calls use new connections. nil: the defaults. The
+	// version is at least 1.2 in any case.
+	TLS       func() *tls.Config
+	UserAgent string // "": Go's
 	// Answered is called after each request: nil, or why the API did not answer; nil:
 	// nothing is called.
 	Answered func(err error)
@@ -70,8 +73,23 @@ func (cfg Config) check() (string, error) {
 // the API.
 var errProxyCredential = errors.New("the proxy requires a credential (HTTP 407)")
 
-// transport makes the connection pool.
-func (cfg Config) transport() *http.Transport {
+// pool is a pool of connections with the TLS configuration that it was made with.
+type pool struct {
+	*http.Transport
+
+	tls *tls.Config
+}
+
+// tlsConfig returns the TLS configuration of new connections, or nil for the defaults.
+func (cfg Config) tlsConfig() *tls.Config {
+	if cfg.TLS == nil {
+		return nil
+	}
+	return cfg.TLS()
+}
+
+// pool makes a connection pool.
+func (cfg Config) pool(conf *tls.Config) *pool {
 	t := &http.Transport{
 		DialContext:         cfg.DialContext,
 		TLSHandshakeTimeout: connectTimeout,
@@ -91,13 +109,13 @@ func (cfg Config) transport() *http.Transport {
 			return nil
 		},
 	}
-	if cfg.TLS != nil {
-		t.TLSClientConfig = cfg.TLS.Clone()
-		t.TLSClientConfig.MinVersion = max(cfg.TLS.MinVersion, tls.VersionTLS12)
+	if conf != nil {
+		t.TLSClientConfig = conf.Clone()
+		t.TLSClientConfig.MinVersion = max(conf.MinVersion, tls.VersionTLS12)
 	}
 	if t.DialContext == nil {
 		t.Proxy = http.ProxyFromEnvironment
 		t.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
 	}
-	return t
+	return &pool{t, conf}
 }

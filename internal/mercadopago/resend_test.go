@@ -100,7 +100,7 @@ func TestOneCaptureIsOneRequestHTTP2(t *testing.T) {
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	trust := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	c := newClient(t, Config{URL: s.URL, TLS: &tls.Config{RootCAs: trust}})
+	c := newClient(t, Config{URL: s.URL, TLS: fixed(&tls.Config{RootCAs: trust})})
 	r := sampleRequest(t)
 	check(t, c.Capture(t.Context(), r), want{meaning: Captured, cause: CauseApproved, replayed: true})
 	check(t, c.Capture(t.Context(), r), want{meaning: Retry, cause: CauseNoAnswer})

@@ -115,7 +115,7 @@ func TestHTTP2(t *testing.T) {
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	trust := s.Client().Transport.(*http.Transport).TLSClientConfig
-	c := newClient(t, Config{URL: s.URL, MaxConnections: 2, TLS: &tls.Config{RootCAs: trust.RootCAs, MinVersion: tls.VersionTLS10}})
+	c := newClient(t, Config{URL: s.URL, MaxConnections: 2, TLS: fixed(&tls.Config{RootCAs: trust.RootCAs, MinVersion: tls.VersionTLS10})})
 	if got := c.transport.Load().TLSClientConfig.MinVersion; got != tls.VersionTLS12 {
 		t.Errorf("got least TLS version %x, want 1.2", got)
 	}

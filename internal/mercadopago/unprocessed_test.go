@@ -152,7 +152,7 @@ func TestRefusedStreams(t *testing.T) {
 				}
 				return unauthorizedPayer(t, stream)
 			})
-			c := newClient(t, Config{URL: address, TLS: trust})
+			c := newClient(t, Config{URL: address, TLS: fixed(trust)})
 			r := sampleRequest(t)
 			first := c.Capture(t.Context(), r)
 			cause := CauseNotSent
@@ -201,7 +201,7 @@ func TestMisdirected(t *testing.T) {
 			s.StartTLS()
 			t.Cleanup(s.Close)
 			trust := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-			c := newClient(t, Config{URL: s.URL, TLS: &tls.Config{RootCAs: trust}, MaxConnections: 4})
+			c := newClient(t, Config{URL: s.URL, TLS: fixed(&tls.Config{RootCAs: trust}), MaxConnections: 4})
 			r := sampleRequest(t)
 			var reading sync.WaitGroup
 			defer reading.Wait()
