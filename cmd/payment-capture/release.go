@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -72,24 +76,69 @@ func changeAdmin(ctx context.Context, what, method, path string) ([]byte, error)
 	return body, err
 }
 
-// askAdmin sends a request without a body to the running service at ADMIN_ADDR.
+// askAdmin sends a request without a body to the running service at ADMIN_ADDR, with its
+// first token.
 func askAdmin(ctx context.Context, method, path string) (*http.Response, error) {
-	addr, err := config.ReadAdmin()
+	c, err := config.ReadAdmin()
 	if err != nil {
 		return nil, usageError{err}
 	}
-	host, port, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(c.AdminAddr)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("ADMIN_ADDR: %w", err)}
 	}
 	if host == "" || host == "0.0.0.0" || host == "::" {
 		host = "localhost"
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(host, port)+path, nil)
+	// Of its own: no proxy of the environment stands before this address.
+	transport, scheme := &http.Transport{DisableKeepAlives: true}, "http"
+	if c.AdminTLSCert != "" {
+		scheme = "https"
+		if transport.TLSClientConfig, err = trustOnly(c.AdminTLSCert); err != nil {
+			return nil, usageError{fmt.Errorf("ADMIN_TLS_CERT_FILE: %w", err)}
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, scheme+"://"+net.JoinHostPort(host, port)+path, nil)
 	if err != nil {
 		return nil, err
 	}
-	// Of its own: no proxy of the environment stands before this address.
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	return client.Do(req)
+	if c.AdminTokensFile != "" {
+		tokens, err := os.ReadFile(c.AdminTokensFile)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("ADMIN_TOKENS_FILE: %w", err)}
+		}
+		if all := strings.Fields(string(tokens)); len(all) > 0 {
+			req.Header.Set("Authorization", "Bearer "+all[0])
+		}
+	}
+	return (&http.Client{Timeout: 5 * time.Second, Transport: transport}).Do(req)
+}
+
+// trustOnly returns a configuration that accepts only the server with the first
+// certificate of a file, under one of the names in it: the certificate need not be valid
+// for localhost, nor its authority be known here.
+func trustOnly(path string) (*tls.Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil, fmt.Errorf("%s does not begin with a PEM certificate", path)
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+	conf.RootCAs.AddCert(cert)
+	switch {
+	case len(cert.DNSNames) > 0:
+		conf.ServerName = strings.Replace(cert.DNSNames[0], "*", "any", 1)
+	case len(cert.IPAddresses) > 0:
+		conf.ServerName = cert.IPAddresses[0].String()
+	default:
+		return nil, fmt.Errorf("%s: the certificate has no DNS name and no IP address; issue one with a subjectAltName", path)
+	}
+	return conf, nil
 }

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +63,41 @@ func TestRelease(t *testing.T) {
 	}
 	if got := command(t, "release", "--partition", "three"); got.code != exitUsage {
 		t.Errorf("no number: got %+v", got)
+	}
+}
+
+// The commands trust the certificate of ADMIN_TLS_CERT_FILE and no other, and send the
+// first token.
+func TestAdminCommandsWithTLSAndToken(t *testing.T) {
+	var authorization string
+	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		authorization = r.Header.Get("Authorization")
+	}))
+	t.Cleanup(server.Close)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	dir := t.TempDir()
+	cert, tokens := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "tokens")
+	own := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	for path, text := range map[string][]byte{cert: own, tokens: []byte("planted-first\nplanted-second\n")} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := []string{"ADMIN_ADDR=" + server.Listener.Addr().String(), "ADMIN_TLS_CERT_FILE=" + cert, "ADMIN_TLS_KEY_FILE=" + cert}
+	setEnv(t, append(env, "ADMIN_TOKENS_FILE="+tokens)...)
+	if got := command(t, "healthcheck"); got.code != exitOK || authorization != "Bearer planted-first" {
+		t.Errorf("got %+v, authorization %q", got, authorization)
+	}
+	setEnv(t, append(env, "ADMIN_TOKENS_FILE="+tokens+".missing")...)
+	if got := command(t, "healthcheck"); got.code != exitUsage || !strings.Contains(got.stderr, "ADMIN_TOKENS_FILE: ") {
+		t.Errorf("a missing file of tokens: got %+v", got)
+	}
+	setEnv(t, env...)
+	if err := os.WriteFile(cert, bytes.ReplaceAll(own, []byte("CERTIFICATE"), []byte("KEY")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := command(t, "healthcheck"); got.code != exitUsage || !strings.Contains(got.stderr, "ADMIN_TLS_CERT_FILE: ") {
+		t.Errorf("no certificate: got %+v", got)
 	}
 }
 

@@ -4,14 +4,20 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"payment-capture/internal/secret"
 )
 
 // Readiness reports whether the service can capture events.
@@ -29,6 +35,10 @@ type Service struct {
 	Release Release
 	Level   *slog.LevelVar // of the log; nil: there is no route for it
 	Log     *slog.Logger   // notes changes of the level
+	// Tokens has the bearer tokens, separated by white space, one of which every route
+	// requires except the paths of WithoutToken. nil: no route requires one.
+	Tokens       *secret.Source
+	WithoutToken []string
 }
 
 // Handler returns the handler of all routes:
@@ -49,6 +59,9 @@ func Handler(s Service) http.Handler {
 		defer cancel()
 		state := s.Ready(ctx)
 		code := http.StatusOK
+		if !s.authorised(r) { // a probe needs the status and an operator the reason
+			state.Detail = nil
+		}
 		if !state.Ready {
 			code = http.StatusServiceUnavailable
 		}
@@ -66,7 +79,38 @@ func Handler(s Service) http.Handler {
 		mux.Handle("PUT "+LevelPath, own.Handler(http.HandlerFunc(s.setLevel)))
 	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}))
-	return mux
+	return s.protect(mux)
+}
+
+// Probes returns the paths that may be served without a token.
+func Probes() []string { return []string{"/livez", "/readyz", "/metrics"} }
+
+// protect refuses requests without a token, except to the paths that need none.
+func (s Service) protect(routes http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !slices.Contains(s.WithoutToken, r.URL.Path) && !s.authorised(r) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			answer(w, http.StatusUnauthorized, map[string]string{"error": "needs a bearer token of ADMIN_TOKENS_FILE"})
+			return
+		}
+		routes.ServeHTTP(w, r)
+	})
+}
+
+// authorised reports whether a request has one of the tokens, or needs none. Digests are
+// compared, all of them, so that the time shows neither a token's length nor its place.
+func (s Service) authorised(r *http.Request) bool {
+	if s.Tokens == nil {
+		return true
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	given, known := sha256.Sum256([]byte(token)), 0
+	text, _ := s.Tokens.Text() // the source logs the error; the last tokens stay in use
+	for one := range strings.FieldsSeq(text.Reveal()) {
+		digest := sha256.Sum256([]byte(one))
+		known |= subtle.ConstantTimeCompare(digest[:], given[:])
+	}
+	return known == 1 && strings.EqualFold(scheme, "Bearer")
 }
 
 // LevelPath is the route that changes the level of the log.

@@ -65,6 +65,7 @@ type Service struct {
 	pipeline atomic.Pointer[pipeline.Pipeline] // the current one
 	starting atomic.Bool                       // the ledger is being read, before the pipeline runs
 	stepDown *stepDown
+	admin    adminFiles
 	reload   func() // the files of secrets and certificates, if they changed
 }
 
@@ -133,8 +134,12 @@ func New(opts Options) (*Service, error) {
 		FlushInterval:    c.FlushInterval, ShutdownTimeout: c.ShutdownTimeout,
 		Log: opts.Log, Metrics: pipeline.NewMetrics(s.registry),
 	}
+	if s.admin, err = newAdminFiles(c, opts.Log); err != nil {
+		return nil, err
+	}
 	s.reload = func() {
 		token.Version()
+		s.admin.reload()
 		if trusted != nil {
 			trusted()
 		}
@@ -254,6 +259,7 @@ func (h atLeast) WithGroup(name string) slog.Handler {
 func (s *Service) Handler() http.Handler {
 	return admin.Handler(admin.Service{
 		Metrics: s.registry, Ready: s.ready, Level: s.opts.Level, Log: s.opts.Log,
+		Tokens: s.admin.tokens, WithoutToken: s.opts.Config.AdminWithoutToken,
 		Status: func(ctx context.Context) any { return s.Status(ctx) },
 		Release: func(ctx context.Context, partition *int32) (any, error) {
 			return s.pipeline.Load().ReleaseInvalid(ctx, partition)
@@ -444,31 +450,6 @@ func LedgerDir(c config.Config) string {
 		return filepath.Join(c.LedgerDir, name)
 	}
 	return filepath.Join(os.TempDir(), "payment-capture", name)
-}
-
-// listen serves the admin address until stop is called. It answers while the service
-// stops, after ctx has ended.
-func (s *Service) listen(ctx context.Context) (stop func() error, err error) {
-	addr := s.opts.Config.AdminAddr
-	if addr == config.AdminOff {
-		return func() error { return nil }, nil
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("ADMIN_ADDR: %w", err)
-	}
-	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	return func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		err := server.Shutdown(ctx)
-		if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
-			err = errors.Join(err, serveErr)
-		}
-		return err
-	}, nil
 }
 
 // Partitions returns how many partitions are assigned to the service.

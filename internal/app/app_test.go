@@ -66,7 +66,10 @@ func TestNewNamesTheVariable(t *testing.T) {
 			func(c *config.Config) { c.KafkaSASLMechanism, c.KafkaSASLPassword = "GSSAPI", secret.New(password) },
 			"KAFKA_SASL_MECHANISM: ",
 		},
-		"start": {func(c *config.Config) { c.KafkaStartAt = "yesterday" }, "KAFKA_START_AT: "},
+		"API authority": {func(c *config.Config) { c.MercadoPagoCA = missing }, "MERCADOPAGO_CA_FILE: "},
+		"admin key":     {func(c *config.Config) { c.AdminTLSCert, c.AdminTLSKey = missing, missing }, "ADMIN_TLS_*: "},
+		"admin tokens":  {func(c *config.Config) { c.AdminTokensFile = missing }, "ADMIN_TOKENS_FILE: "},
+		"start":         {func(c *config.Config) { c.KafkaStartAt = "yesterday" }, "KAFKA_START_AT: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 
+	"payment-capture/internal/admin"
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
 	"payment-capture/internal/money"
@@ -79,6 +80,11 @@ type Config struct {
 	FlushInterval         time.Duration `envconfig:"FLUSH_INTERVAL" default:"25ms" desc:"minimum time between two transactions under load"`
 	ShutdownTimeout       time.Duration `envconfig:"SHUTDOWN_TIMEOUT" default:"45s" desc:"maximum duration of a graceful stop; at least MERCADOPAGO_TIMEOUT + 5s"`
 
+	AdminTLSCert      string   `envconfig:"ADMIN_TLS_CERT_FILE" desc:"PEM file of the certificate with which the admin address serves HTTPS; reloaded when it changes"`
+	AdminTLSKey       string   `envconfig:"ADMIN_TLS_KEY_FILE" desc:"PEM file of that certificate's key; reloaded when it changes"`
+	AdminTokensFile   string   `envconfig:"ADMIN_TOKENS_FILE" desc:"file with bearer tokens, one per line; the admin address requires one of them; reloaded when it changes"`
+	AdminWithoutToken []string `envconfig:"ADMIN_WITHOUT_TOKEN" default:"/livez,/readyz" desc:"with ADMIN_TOKENS_FILE: which of /livez, /readyz and /metrics need no token; /readyz then shows no detail"`
+
 	AdminAddr string     `envconfig:"ADMIN_ADDR" default:"localhost:8080" desc:"address of /livez, /readyz, /status and /metrics; off disables"`
 	LogLevel  slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error; payment-capture log-level changes it while the service runs"`
 	LogFormat string     `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text, or auto: text on a terminal, otherwise json"`
@@ -123,13 +129,13 @@ func readWith(checks ...func(Config, report)) (Config, error) {
 	return c, errors.Join(all...)
 }
 
-// ReadAdmin returns ADMIN_ADDR.
-func ReadAdmin() (string, error) {
-	c, err := read()
+// ReadAdmin reads the environment for a command that calls the admin address.
+func ReadAdmin() (Config, error) {
+	c, err := readWith(Config.checkAdmin)
 	if err == nil && c.AdminAddr == AdminOff {
 		err = errors.New("ADMIN_ADDR: is off, so the service has no admin address")
 	}
-	return c.AdminAddr, err
+	return c, err
 }
 
 func read() (Config, error) {
@@ -174,12 +180,22 @@ func (c Config) problems() []error {
 	c.checkAPI(wrong)
 	c.checkCapture(wrong)
 	c.checkRules(wrong)
-	if c.AdminAddr != AdminOff {
-		if _, _, err := net.SplitHostPort(c.AdminAddr); err != nil {
-			wrong("ADMIN_ADDR", "%q is not host:port; set it to %s to disable it", c.AdminAddr, AdminOff)
+	c.checkAdmin(wrong)
+	return all
+}
+
+func (c Config) checkAdmin(wrong report) {
+	if _, _, err := net.SplitHostPort(c.AdminAddr); err != nil && c.AdminAddr != AdminOff {
+		wrong("ADMIN_ADDR", "%q is not host:port; set it to %s to disable it", c.AdminAddr, AdminOff)
+	}
+	if (c.AdminTLSCert == "") != (c.AdminTLSKey == "") {
+		wrong("ADMIN_TLS_CERT_FILE", "set both ADMIN_TLS_CERT_FILE and ADMIN_TLS_KEY_FILE, or neither")
+	}
+	for _, path := range c.AdminWithoutToken {
+		if !slices.Contains(admin.Probes(), path) {
+			wrong("ADMIN_WITHOUT_TOKEN", "%q is not one of %s", path, strings.Join(admin.Probes(), ", "))
 		}
 	}
-	return all
 }
 
 // AdminOff as ADMIN_ADDR disables the admin address.

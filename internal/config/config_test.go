@@ -269,9 +269,12 @@ func TestReadKafka(t *testing.T) {
 
 func TestReadAdmin(t *testing.T) {
 	setEnv(t, "ADMIN_ADDR=:9000", "CURRENCY=")
-	if addr, err := config.ReadAdmin(); addr != ":9000" || err != nil {
-		t.Errorf("got %q, %v", addr, err)
+	if c, err := config.ReadAdmin(); c.AdminAddr != ":9000" || err != nil {
+		t.Errorf("got %q, %v", c.AdminAddr, err)
 	}
+	setEnv(t, "ADMIN_TLS_KEY_FILE=key.pem", "ADMIN_WITHOUT_TOKEN=/livez,/status", "ADMIN_ADDR=9000")
+	_, err := config.ReadAdmin()
+	wantNamed(t, err, []string{"ADMIN_ADDR", "ADMIN_TLS_CERT_FILE", "ADMIN_WITHOUT_TOKEN"})
 	setEnv(t, "ADMIN_ADDR=off")
 	if _, err := config.ReadAdmin(); err == nil || !strings.HasPrefix(err.Error(), "ADMIN_ADDR: ") {
 		t.Errorf("off: got %v", err)

@@ -67,6 +67,11 @@ app.kubernetes.io/component: service
       {{- end }}
 {{- end }}
 
+{{/* The probes' scheme, if it is not HTTP. */}}
+{{- define "payment-capture.scheme" -}}
+{{- if hasKey .Values.files "ADMIN_TLS_CERT_FILE" }}, scheme: HTTPS{{ end -}}
+{{- end }}
+
 {{- define "payment-capture.filesMount" -}}
 - {name: files, mountPath: /etc/payment-capture, readOnly: true}
 {{- end }}
