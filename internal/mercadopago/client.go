@@ -156,7 +156,7 @@ func (c *Client) exchange(ctx context.Context, r *Request, method, resource stri
 				"check MERCADOPAGO_ACCESS_TOKEN and its file",
 		}
 	}
-	scrub := cred.scrub.with(r.payerToken())
+	scrub := cred.scrub.with(r)
 	tryCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	// GotConn runs on this goroutine, before any byte of the request can be written.

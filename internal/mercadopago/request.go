@@ -91,7 +91,8 @@ type Request struct {
 	Amount            money.Amount
 	ExternalReference string
 
-	payer string // the payer token in Body; "" if NewRequest did not make it
+	// The payer token and the description in Body; "" if NewRequest did not make it.
+	payer, description string
 }
 
 // NewRequest returns the request for an event. The error names the part of the event
@@ -103,7 +104,7 @@ func NewRequest(e *event.ReadyToCapture) (Request, error) {
 	}
 	r := Request{
 		Key: e.ID, Body: body, SessionID: e.DeviceSessionID,
-		Amount: e.Amount, ExternalReference: e.ExternalReference, payer: e.PayerToken.Reveal(),
+		Amount: e.Amount, ExternalReference: e.ExternalReference, payer: e.PayerToken.Reveal(), description: e.Description,
 	}
 	return r, r.check()
 }

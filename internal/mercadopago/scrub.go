@@ -28,6 +28,7 @@ type scrubber struct {
 	forms    []string // the secrets, lower-case, in all their spellings
 	shortest int      // the length of the shortest gram; 0: there is no secret
 	trigrams trigrams // of the forms
+	personal []string // texts about the buyer that are removed where they appear whole
 	// sizes and grams are computed from the forms when a text first needs them.
 	sizes []int               // the lengths of the grams
 	grams map[string]struct{} // pieces of the forms
@@ -44,11 +45,39 @@ func newScrubber(secrets ...string) *scrubber {
 	return s
 }
 
-// with returns a scrubber with one secret more.
-func (s *scrubber) with(secret string) *scrubber {
+// with returns a scrubber that also removes what is private in a request: the payer
+// token by its pieces, the device session and the description where they appear whole.
+// A description's pieces are the words of many other texts.
+func (s *scrubber) with(r *Request) *scrubber {
 	more := &scrubber{forms: slices.Clip(s.forms), shortest: s.shortest, trigrams: s.trigrams}
-	more.add(secret)
+	more.add(r.payerToken())
+	for _, text := range []string{r.SessionID, r.description} {
+		if len(text) >= leastPersonal {
+			more.personal = append(more.personal, text)
+		}
+	}
 	return more
+}
+
+// leastPersonal is the length of the shortest text that counts as personal. A shorter
+// one, such as "Order", is part of usual texts.
+const leastPersonal = 8
+
+// redactPersonal hides the personal texts, plain, as a URL escapes them and as JSON or Go
+// quote them.
+func (s *scrubber) redactPersonal(text string) string {
+	escaped := strings.ContainsAny(text, `%+\`)
+	for _, plain := range s.personal {
+		text = strings.ReplaceAll(text, plain, secret.Redacted)
+		if !escaped {
+			continue
+		}
+		quoted, ascii := strconv.Quote(plain), strconv.QuoteToASCII(plain)
+		for _, form := range []string{url.QueryEscape(plain), url.PathEscape(plain), quoted[1 : len(quoted)-1], ascii[1 : len(ascii)-1]} {
+			text = strings.ReplaceAll(text, form, secret.Redacted)
+		}
+	}
+	return text
 }
 
 func (s *scrubber) add(plain string) {
@@ -101,7 +130,7 @@ func isWord(text string) bool {
 
 // redact hides the pieces of secrets that have least bytes or more.
 func (s *scrubber) redact(text string, least int) string {
-	text = text[:min(len(text), maxScrubbed)]
+	text = s.redactPersonal(text[:min(len(text), maxScrubbed)])
 	if !s.mayHave(text, least) {
 		return text
 	}

@@ -45,7 +45,7 @@ func TestScrubber(t *testing.T) {
 		}
 	}
 	for token, text := range map[string]string{"x": "axb", "xy": "XY", "key": "a key!", "short": "sshort", "0123456789a": "0123456789A"} {
-		s := newScrubber(accessToken).with(token)
+		s := newScrubber(accessToken).with(&Request{payer: token})
 		if got := s.text(text, maxDetail); strings.Contains(strings.ToLower(got), token) || !strings.Contains(got, "[redacted]") {
 			t.Errorf("the token %q: got %q", token, got)
 		}
@@ -70,7 +70,7 @@ func TestScrubber(t *testing.T) {
 func TestScrubberFindsEveryPiece(t *testing.T) {
 	t.Parallel()
 	const odd = `to"ken\with/odd+chars=0123456789`
-	s := newScrubber(accessToken).with(payerToken).with(odd)
+	s := newScrubber(accessToken).with(&Request{payer: payerToken}).with(&Request{payer: odd})
 	for _, form := range []string{
 		accessToken, payerToken, odd, url.QueryEscape(payerToken), url.QueryEscape(odd), strings.Trim(strconv.Quote(odd), `"`),
 	} {
