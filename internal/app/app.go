@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -143,9 +144,7 @@ func New(opts Options) (*Service, error) {
 		if trusted != nil {
 			trusted()
 		}
-		if kafkaConfig.Look != nil {
-			kafkaConfig.Look()
-		}
+		kafkaConfig.Look()
 	}
 	s.pipeline.Store(s.newPipeline())
 	s.registerMetrics()
@@ -210,29 +209,39 @@ func KafkaConfig(c config.Config, log *slog.Logger, dial DialFunc) (kafka.Config
 	if log != nil {
 		k.Log = slog.New(atLeast{log.Handler(), slog.LevelWarn})
 	}
+	var looks []func()
+	k.Look = func() {
+		for _, look := range looks {
+			look()
+		}
+	}
 	if c.KafkaTLS {
-		conf, err := kafka.NewTLS(kafka.TLSFiles{CA: c.KafkaTLSCA, Certificate: c.KafkaTLSCert, Key: c.KafkaTLSKey}, log)
+		conf, err := kafka.NewTLS(kafka.TLSFiles{CA: c.KafkaTLSCA, Certificate: c.KafkaTLSCert, Key: c.KafkaTLSKey}, "KAFKA_TLS_*", log)
 		if err != nil {
 			return k, fmt.Errorf("KAFKA_TLS_*: %w", err)
 		}
 		k.TLS = conf
-		k.Look = func() { conf.Config() }
+		looks = append(looks, func() { conf.Config() })
 	}
-	if c.KafkaSASLMechanism != "" {
-		password, err := source(c.KafkaSASLPassword, "KAFKA_SASL_PASSWORD_FILE", c.KafkaSASLPasswordFile, log)
+	if c.KafkaSASLMechanism == "" {
+		return k, nil
+	}
+	password, err := source(c.KafkaSASLPassword, "KAFKA_SASL_PASSWORD_FILE", c.KafkaSASLPasswordFile, log)
+	if err != nil {
+		return k, fmt.Errorf("KAFKA_SASL_PASSWORD_FILE: %w", err)
+	}
+	looks = append(looks, func() { password.Version() })
+	sasl := kafka.SASLConfig{Mechanism: c.KafkaSASLMechanism, User: c.KafkaSASLUser, Credential: password.Text}
+	if c.KafkaOAuthTokenURL != "" {
+		conf, err := kafka.NewTLS(kafka.TLSFiles{CA: c.KafkaOAuthCA}, "KAFKA_OAUTH_CA_FILE", log)
 		if err != nil {
-			return k, fmt.Errorf("KAFKA_SASL_PASSWORD_FILE: %w", err)
+			return k, fmt.Errorf("KAFKA_OAUTH_CA_FILE: %w", err)
 		}
-		if k.SASL, err = kafka.NewSASL(c.KafkaSASLMechanism, c.KafkaSASLUser, password.Text); err != nil {
-			return k, fmt.Errorf("KAFKA_SASL_MECHANISM: %w", err)
-		}
-		other := k.Look
-		k.Look = func() {
-			password.Version()
-			if other != nil {
-				other()
-			}
-		}
+		looks = append(looks, func() { conf.Config() })
+		sasl.OAuth = &kafka.OAuth{TokenURL: c.KafkaOAuthTokenURL, Scopes: strings.Fields(c.KafkaOAuthScope), TLS: conf, Log: log}
+	}
+	if k.SASL, err = kafka.NewSASL(sasl); err != nil {
+		return k, fmt.Errorf("KAFKA_SASL_MECHANISM: %w", err)
 	}
 	return k, nil
 }

@@ -38,10 +38,13 @@ type Config struct {
 	KafkaTLSCA            string        `envconfig:"KAFKA_TLS_CA_FILE" desc:"PEM file of the trusted authorities, instead of those of the system; reloaded when it changes"`
 	KafkaTLSCert          string        `envconfig:"KAFKA_TLS_CERT_FILE" desc:"PEM file of the client certificate; reloaded when it changes"`
 	KafkaTLSKey           string        `envconfig:"KAFKA_TLS_KEY_FILE" desc:"PEM file of the client certificate's key; reloaded when it changes"`
-	KafkaSASLMechanism    string        `envconfig:"KAFKA_SASL_MECHANISM" desc:"PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; empty disables SASL"`
-	KafkaSASLUser         string        `envconfig:"KAFKA_SASL_USER" desc:"user name for PLAIN and SCRAM"`
-	KafkaSASLPassword     secret.Text   `envconfig:"KAFKA_SASL_PASSWORD" desc:"password; for OAUTHBEARER, the token"`
-	KafkaSASLPasswordFile string        `envconfig:"KAFKA_SASL_PASSWORD_FILE" desc:"file with the password or token, instead of KAFKA_SASL_PASSWORD; reloaded when it changes"`
+	KafkaSASLMechanism    string        `envconfig:"KAFKA_SASL_MECHANISM" desc:"PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM; empty disables SASL"`
+	KafkaSASLUser         string        `envconfig:"KAFKA_SASL_USER" desc:"user name for PLAIN and SCRAM; client id for KAFKA_OAUTH_TOKEN_URL"`
+	KafkaSASLPassword     secret.Text   `envconfig:"KAFKA_SASL_PASSWORD" desc:"password; client secret for KAFKA_OAUTH_TOKEN_URL; for OAUTHBEARER without it, the token"`
+	KafkaSASLPasswordFile string        `envconfig:"KAFKA_SASL_PASSWORD_FILE" desc:"file with the password, secret or token, instead of KAFKA_SASL_PASSWORD; reloaded when it changes"`
+	KafkaOAuthTokenURL    string        `envconfig:"KAFKA_OAUTH_TOKEN_URL" desc:"https URL of the token endpoint, for OAUTHBEARER with client credentials"`
+	KafkaOAuthScope       string        `envconfig:"KAFKA_OAUTH_SCOPE" desc:"scopes to ask the token endpoint for, separated by spaces"`
+	KafkaOAuthCA          string        `envconfig:"KAFKA_OAUTH_CA_FILE" desc:"PEM file of the authorities trusted for the token endpoint, instead of those of the system; reloaded when it changes"`
 	KafkaMaxRequestBytes  int           `envconfig:"KAFKA_MAX_REQUEST_BYTES" default:"1000000" desc:"maximum size of a produce request; larger parked records are replaced by their position, size and SHA-256"`
 	InstanceID            string        `envconfig:"INSTANCE_ID" desc:"name of this instance: unique in the group and stable over restarts; default: the host name"`
 
@@ -244,23 +247,7 @@ func (c Config) checkKafka(wrong report) {
 	if !c.KafkaTLS && (c.KafkaTLSCA != "" || c.KafkaTLSCert != "" || c.KafkaTLSKey != "") {
 		wrong("KAFKA_TLS_ENABLED", "is false, but KAFKA_TLS_*_FILE is set: set it to true, or unset the files")
 	}
-	switch c.KafkaSASLMechanism {
-	case "":
-		if c.KafkaSASLUser != "" || !c.KafkaSASLPassword.IsZero() || c.KafkaSASLPasswordFile != "" {
-			wrong("KAFKA_SASL_MECHANISM", "is empty, but a user or a password is set: set the mechanism")
-		}
-	case "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512":
-		if c.KafkaSASLUser == "" {
-			wrong("KAFKA_SASL_USER", "is empty: %s needs it", c.KafkaSASLMechanism)
-		}
-		fallthrough
-	case "OAUTHBEARER":
-		if c.KafkaSASLPassword.IsZero() == (c.KafkaSASLPasswordFile == "") {
-			wrong("KAFKA_SASL_PASSWORD", "set exactly one of KAFKA_SASL_PASSWORD and KAFKA_SASL_PASSWORD_FILE")
-		}
-	default:
-		wrong("KAFKA_SASL_MECHANISM", "%q is not one of %v", c.KafkaSASLMechanism, kafka.SASLMechanisms())
-	}
+	c.checkSASL(wrong)
 	c.checkTopics(wrong)
 	c.checkRetention(wrong)
 	if f := c.LogFormat; f != LogAuto && f != LogJSON && f != LogText {
@@ -268,6 +255,44 @@ func (c Config) checkKafka(wrong report) {
 	}
 	if m := event.Mode(c.CloudEventsMode); m != event.Structured && m != event.Binary {
 		wrong("CLOUDEVENTS_MODE", "%q is neither %s nor %s", c.CloudEventsMode, event.Structured, event.Binary)
+	}
+}
+
+func (c Config) checkSASL(wrong report) {
+	m := c.KafkaSASLMechanism
+	hasCredential := c.KafkaSASLUser != "" || !c.KafkaSASLPassword.IsZero() || c.KafkaSASLPasswordFile != ""
+	switch {
+	case m == "" && hasCredential:
+		wrong("KAFKA_SASL_MECHANISM", "is empty, but a user or a password is set: set the mechanism")
+	case m == "":
+	case !slices.Contains(kafka.SASLMechanisms(), m):
+		wrong("KAFKA_SASL_MECHANISM", "%q is not one of %v", m, kafka.SASLMechanisms())
+	case m == kafka.AWSMSKIAM:
+		if hasCredential {
+			wrong("KAFKA_SASL_MECHANISM", "%s uses the credentials of AWS: unset KAFKA_SASL_USER and KAFKA_SASL_PASSWORD*", m)
+		}
+		if !c.KafkaTLS {
+			wrong("KAFKA_TLS_ENABLED", "is false: %s needs TLS", m)
+		}
+	default:
+		if c.KafkaSASLUser == "" && (m != kafka.OAuthBearer || c.KafkaOAuthTokenURL != "") {
+			wrong("KAFKA_SASL_USER", "is empty: %s needs it", m)
+		}
+		if c.KafkaSASLPassword.IsZero() == (c.KafkaSASLPasswordFile == "") {
+			wrong("KAFKA_SASL_PASSWORD", "set exactly one of KAFKA_SASL_PASSWORD and KAFKA_SASL_PASSWORD_FILE")
+		}
+	}
+	switch {
+	case c.KafkaOAuthTokenURL == "":
+		if c.KafkaOAuthScope != "" || c.KafkaOAuthCA != "" {
+			wrong("KAFKA_OAUTH_TOKEN_URL", "is empty, but KAFKA_OAUTH_SCOPE or KAFKA_OAUTH_CA_FILE is set: set it, or unset them")
+		}
+	case m != kafka.OAuthBearer:
+		wrong("KAFKA_OAUTH_TOKEN_URL", "needs KAFKA_SASL_MECHANISM=%s", kafka.OAuthBearer)
+	default:
+		if err := kafka.CheckTokenURL(c.KafkaOAuthTokenURL); err != nil {
+			wrong("KAFKA_OAUTH_TOKEN_URL", "%w", err)
+		}
 	}
 }
 

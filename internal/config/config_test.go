@@ -100,6 +100,25 @@ func TestProblemsOfKafka(t *testing.T) {
 			"KAFKA_SASL_MECHANISM=OAUTHBEARER", "KAFKA_SASL_PASSWORD=" + password,
 			"KAFKA_SASL_PASSWORD_FILE=/p",
 		}, []string{"KAFKA_SASL_PASSWORD"}},
+		"MSK without TLS":     {[]string{"KAFKA_SASL_MECHANISM=AWS_MSK_IAM"}, []string{"KAFKA_TLS_ENABLED"}},
+		"MSK with a password": {[]string{"KAFKA_SASL_MECHANISM=AWS_MSK_IAM", "KAFKA_TLS_ENABLED=true", "KAFKA_SASL_USER=u"}, []string{"KAFKA_SASL_MECHANISM"}},
+		"tokens without a client": {[]string{
+			"KAFKA_SASL_MECHANISM=OAUTHBEARER", "KAFKA_SASL_PASSWORD=" + password,
+			"KAFKA_OAUTH_TOKEN_URL=https://idp/token",
+		}, []string{"KAFKA_SASL_USER"}},
+		"tokens in plain text": {[]string{
+			"KAFKA_SASL_MECHANISM=OAUTHBEARER", "KAFKA_SASL_USER=u", "KAFKA_SASL_PASSWORD=" + password,
+			"KAFKA_OAUTH_TOKEN_URL=http://idp/token",
+		}, []string{"KAFKA_OAUTH_TOKEN_URL"}},
+		"tokens for SCRAM": {[]string{
+			"KAFKA_SASL_MECHANISM=SCRAM-SHA-256", "KAFKA_SASL_USER=u", "KAFKA_SASL_PASSWORD=" + password,
+			"KAFKA_OAUTH_TOKEN_URL=https://idp/token",
+		}, []string{"KAFKA_OAUTH_TOKEN_URL"}},
+		"scope without tokens": {[]string{"KAFKA_OAUTH_SCOPE=kafka"}, []string{"KAFKA_OAUTH_TOKEN_URL"}},
+		"tokens": {[]string{
+			"KAFKA_SASL_MECHANISM=OAUTHBEARER", "KAFKA_SASL_USER=u", "KAFKA_SASL_PASSWORD=" + password,
+			"KAFKA_OAUTH_TOKEN_URL=https://idp/token", "KAFKA_OAUTH_SCOPE=kafka", "KAFKA_OAUTH_CA_FILE=/ca",
+		}, nil},
 		"no topic":            {[]string{"TOPIC_PAYMENT_CAPTURED="}, []string{"TOPIC_PAYMENT_CAPTURED"}},
 		"parked is the input": {[]string{"TOPIC_PARKED=order.ready_to_capture"}, []string{"TOPIC_PARKED"}},
 		"no ledger":           {[]string{"TOPIC_LEDGER="}, []string{"TOPIC_LEDGER"}},

@@ -1,5 +1,5 @@
 // Package kafka adds to the client library what the service needs: the options of
-// every client (client.go, tls.go), topics and their checks (topics.go), the start
+// every client (client.go, tls.go, sasl.go, oauth.go), topics and their checks (topics.go), the start
 // offsets of a new group (start.go), the transaction that carries outcomes and offsets
 // together (committer.go), and a reader of an offset range (rangereader.go).
 //
@@ -21,14 +21,10 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
-	"github.com/twmb/franz-go/pkg/sasl/oauth"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
 	"github.com/twmb/franz-go/plugin/kslog"
 
 	"payment-capture/internal/contact"
 	"payment-capture/internal/kafka/retry"
-	"payment-capture/internal/secret"
 )
 
 // Config configures the clients of a cluster.
@@ -47,7 +43,7 @@ type Config struct {
 	// Contact tracks which brokers answer; nil: nothing is tracked.
 	Contact *contact.Watch
 	// Look reads the files of certificates and credentials, so that an unreadable
-	// one is logged before a connection needs it; nil: there are none.
+	// one is logged before a connection needs it.
 	Look func()
 }
 
@@ -91,47 +87,6 @@ func (c Config) NewClient(more ...kgo.Opt) (*kgo.Client, error) {
 		return nil, fmt.Errorf("kafka client for %s: %w", strings.Join(c.Brokers, ","), err)
 	}
 	return cl, nil
-}
-
-// SASLMechanisms returns the mechanisms that NewSASL supports.
-func SASLMechanisms() []string {
-	return []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"}
-}
-
-// NewSASL returns a SASL mechanism. source returns the password, or the token of
-// OAUTHBEARER. Every connection calls it, so a renewed credential is used without a
-// restart. An error beside a credential means that it is the last one source could
-// read.
-func NewSASL(mechanism, user string, source func() (secret.Text, error)) (sasl.Mechanism, error) {
-	credential := func() (secret.Text, error) {
-		text, err := source()
-		if !text.IsZero() {
-			// It may still be valid, and the broker refuses it if it is not.
-			err = nil
-		}
-		return text, err
-	}
-	scramAuth := func(context.Context) (scram.Auth, error) {
-		pass, err := credential()
-		return scram.Auth{User: user, Pass: pass.Reveal()}, err
-	}
-	switch mechanism {
-	case "PLAIN":
-		return plain.Plain(func(context.Context) (plain.Auth, error) {
-			pass, err := credential()
-			return plain.Auth{User: user, Pass: pass.Reveal()}, err
-		}), nil
-	case "SCRAM-SHA-256":
-		return scram.Sha256(scramAuth), nil
-	case "SCRAM-SHA-512":
-		return scram.Sha512(scramAuth), nil
-	case "OAUTHBEARER":
-		return oauth.Oauth(func(context.Context) (oauth.Auth, error) {
-			token, err := credential()
-			return oauth.Auth{Token: token.Reveal()}, err
-		}), nil
-	}
-	return nil, fmt.Errorf("%q is none of %s", mechanism, strings.Join(SASLMechanisms(), ", "))
 }
 
 // AwaitCluster repeats a start until it succeeds, if it fails for a reason that passes

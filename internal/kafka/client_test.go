@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"payment-capture/internal/kafka"
-	"payment-capture/internal/secret"
 )
 
 func TestParseStartAt(t *testing.T) {
@@ -76,7 +75,7 @@ func TestNewTLS(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing.pem")
 
 	read := func(files kafka.TLSFiles) (*tls.Config, error) {
-		made, err := kafka.NewTLS(files, nil)
+		made, err := kafka.NewTLS(files, "KAFKA_TLS_*", nil)
 		if err != nil {
 			return nil, err
 		}
@@ -106,45 +105,12 @@ func TestNewTLS(t *testing.T) {
 		{"the key of another certificate", kafka.TLSFiles{Certificate: cert, Key: otherKey}, otherKey},
 	}
 	for _, tt := range tests {
-		_, err := kafka.NewTLS(tt.files, nil)
+		_, err := kafka.NewTLS(tt.files, "KAFKA_TLS_*", nil)
 		if err == nil || !strings.Contains(err.Error(), tt.names) {
 			t.Errorf("%s: error %v does not name %s", tt.name, err, tt.names)
 		}
 		if tt.names == missing && !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: error %v", tt.name, err)
-		}
-	}
-}
-
-func TestNewSASL(t *testing.T) {
-	t.Parallel()
-	refused := errors.New("no credential")
-	for _, name := range kafka.SASLMechanisms() {
-		reads := 0
-		m, err := kafka.NewSASL(name, "user", func() (secret.Text, error) {
-			reads++
-			if reads == 2 {
-				return secret.Text{}, refused
-			}
-			return secret.New("pass"), nil
-		})
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if m.Name() != name || reads != 0 {
-			t.Errorf("%s: named %s, read %d times before a connection", name, m.Name(), reads)
-		}
-		if _, _, err := m.Authenticate(t.Context(), "host"); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if _, _, err := m.Authenticate(t.Context(), "host"); !errors.Is(err, refused) || reads != 2 {
-			t.Errorf("%s: the credential is not read at every connection: %v", name, err)
-		}
-	}
-	for _, name := range []string{"", "plain", "GSSAPI", "SCRAM-SHA-1"} {
-		if _, err := kafka.NewSASL(name, "user", nil); err == nil || !strings.Contains(err.Error(), "SCRAM-SHA-256") {
-			t.Errorf("%q: error %v does not list the mechanisms", name, err)
 		}
 	}
 }

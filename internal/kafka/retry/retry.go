@@ -34,12 +34,22 @@ func Do(ctx context.Context, b Backoff, f func() error, retriable func(error) bo
 	}
 }
 
+// Permanent marks an error that lasts until an operator fixes its cause.
+func Permanent(err error) error { return permanentError{err} }
+
+type permanentError struct{ error }
+
+func (e permanentError) Unwrap() error { return e.error }
+
 // Transient reports whether an error of a request is likely to pass by itself.
 // An unknown topic and a missing permission are not, although the protocol calls
 // the first one retriable: an operator has to act.
 func Transient(err error) bool {
 	if broker, ok := errors.AsType[*kerr.Error](err); ok {
 		return broker.Retriable && broker.Code != kerr.UnknownTopicOrPartition.Code
+	}
+	if _, ok := errors.AsType[permanentError](err); ok {
+		return false
 	}
 	// Everything else is an error of the network. Only a certificate that is not
 	// trusted stays so.
