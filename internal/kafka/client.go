@@ -94,7 +94,7 @@ func (c Config) NewClient(more ...kgo.Opt) (*kgo.Client, error) {
 func AwaitCluster(ctx context.Context, patience time.Duration, log *slog.Logger, start func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the cluster was not ready for %s", patience))
 	defer cancel()
-	err := retry.Do(ctx, retry.Backoff{First: 100 * time.Millisecond, Max: 5 * time.Second}, func() error { return start(ctx) },
+	err := retry.Do(ctx, retry.Backoff{First: 100 * time.Millisecond, Max: 5 * time.Second}, func() error { return Explain(start(ctx)) },
 		func(err error) bool {
 			if !isTransient(err) {
 				return false

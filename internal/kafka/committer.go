@@ -270,7 +270,7 @@ func (c *Committer) produce(ctx context.Context, records []*kgo.Record) error {
 	var err error
 	for _, r := range client.ProduceSync(ctx, records...) {
 		if r.Err != nil {
-			err = fmt.Errorf("produce to topic %q: %w", r.Record.Topic, r.Err)
+			err = fmt.Errorf("produce to topic %q: %w", r.Record.Topic, NeedsTopic(r.Err, "Write", r.Record.Topic))
 			break
 		}
 	}
@@ -345,7 +345,7 @@ func (c *Committer) sendOffsets(ctx context.Context, b Batch) error {
 		}
 	}
 	if err := checkAnswers(b.Offsets, answers); err != nil {
-		return fmt.Errorf("TxnOffsetCommit of topic %q: %w", c.conf.Input, err)
+		return fmt.Errorf("TxnOffsetCommit of topic %q: %w", c.conf.Input, NeedsTopic(err, "Read", c.conf.Input))
 	}
 	return nil
 }
@@ -390,7 +390,7 @@ func CommitOffsets(ctx context.Context, consumer *kgo.Client, conf CommitterConf
 		}
 	}
 	if err := checkAnswers(b.Offsets, answers); err != nil {
-		return conf.classify(fmt.Errorf("OffsetCommit of topic %q: %w", conf.Input, err))
+		return conf.classify(fmt.Errorf("OffsetCommit of topic %q: %w", conf.Input, NeedsTopic(err, "Read", conf.Input)))
 	}
 	return nil
 }

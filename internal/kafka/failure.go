@@ -36,6 +36,7 @@ func (c *Committer) fail(ctx context.Context, b Batch, began time.Time, cause er
 // classify wraps the cause of a failed commit in the error for the caller. Only a static
 // member can be fenced by its instance id.
 func (c *CommitterConfig) classify(cause error) error {
+	cause = Explain(cause)
 	switch {
 	case c.GroupInstanceID != nil && errors.Is(cause, kerr.FencedInstanceID):
 		return fmt.Errorf("%w: %w", ErrFenced, cause)

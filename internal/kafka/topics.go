@@ -62,8 +62,13 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 	for _, name := range topics {
 		d, ok := details[name]
 		if !ok || d.Err != nil {
-			wrong = append(wrong, fmt.Errorf("topic %q: %w; create it (payment-capture topics does), or name another one",
-				name, cmp.Or[error](d.Err, kerr.UnknownTopicOrPartition)))
+			err := cmp.Or[error](d.Err, kerr.UnknownTopicOrPartition)
+			if errors.Is(err, kerr.TopicAuthorizationFailed) {
+				// Read, Write and DescribeConfigs do, too.
+				wrong = append(wrong, fmt.Errorf("topic %q: %w", name, NeedsTopic(err, "Describe", name)))
+				continue
+			}
+			wrong = append(wrong, fmt.Errorf("topic %q: %w; create it (payment-capture topics does), or name another one", name, err))
 			continue
 		}
 		info[name] = TopicInfo{

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"payment-capture/internal/kafka"
 	"payment-capture/internal/ledger/entry"
 	"payment-capture/internal/ledger/store"
 )
@@ -242,7 +243,7 @@ func (l *Ledger) readErrors(ctx context.Context, fetches kgo.Fetches) error {
 		if errors.Is(e.Err, kerr.OffsetOutOfRange) {
 			return l.outOfRange(ctx, e.Partition)
 		}
-		l.fault(fmt.Sprintf("partition %d of topic %q cannot be read", e.Partition, l.conf.Topic), e.Err)
+		l.fault(fmt.Sprintf("partition %d of topic %q cannot be read", e.Partition, l.conf.Topic), kafka.NeedsTopic(e.Err, "Read", l.conf.Topic))
 		pause(ctx, retryPause)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/kafka"
 	"payment-capture/internal/ledger/entry"
 )
 
@@ -238,7 +239,7 @@ func (w *writer) ended(err error) {
 	defer w.mu.Unlock()
 	w.fault = ""
 	if err != nil {
-		w.fault = err.Error()
+		w.fault = kafka.NeedsTopic(err, "Write", w.l.conf.Topic).Error()
 		w.l.conf.Metrics.writeFailed()
 	}
 }

@@ -112,7 +112,7 @@ func (p *Pipeline) describeFetchError(err error) string {
 		return fmt.Sprintf("join group %q: consumers of another program are its members (%v); "+
 			"stop them, or set KAFKA_GROUP to a group that only payment-capture uses", p.conf.Group, err)
 	}
-	return fmt.Sprintf("read topic %q: %v", p.conf.Topics.Input, err)
+	return fmt.Sprintf("read topic %q: %v", p.conf.Topics.Input, kafka.NeedsTopic(err, "Read", p.conf.Topics.Input))
 }
 
 // findLostRange finds which records are gone, and adds that to the halt of the partition.
