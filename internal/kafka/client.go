@@ -103,7 +103,10 @@ func AwaitCluster(ctx context.Context, patience time.Duration, log *slog.Logger,
 			return true
 		})
 	if err != nil && ctx.Err() != nil && isTransient(err) {
-		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		if _, done := errors.AsType[*explained](err); !done {
+			return &explained{err, listenerRemedy}
+		}
 	}
 	return err
 }

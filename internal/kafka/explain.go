@@ -64,10 +64,14 @@ func remedyOf(err error) string {
 	case errors.Is(err, kerr.ClusterAuthorizationFailed):
 		return "grant IdempotentWrite on the cluster to this service's principal"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the listener closed the connection: check that KAFKA_BROKERS names the listener for KAFKA_TLS_ENABLED and KAFKA_SASL_MECHANISM"
+		return listenerRemedy
 	}
 	return ""
 }
+
+// listenerRemedy is for a listener that closes connections or does not answer: it may be
+// unreachable, or expect TLS or SASL.
+const listenerRemedy = "check that KAFKA_BROKERS is reachable and names the listener for KAFKA_TLS_ENABLED and KAFKA_SASL_MECHANISM"
 
 func tlsRemedy(err error) string {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {

@@ -20,7 +20,9 @@ func Image() string { return cmp.Or(os.Getenv("KAFKA_IMAGE"), "apache/kafka:4.3.
 type Container struct {
 	Broker
 	// Plain is a second address, without TLS and SASL, for the test's own clients.
-	Plain   Broker
+	Plain Broker
+	// TLS is the address with TLS alone, of a secure broker.
+	TLS     Broker
 	Network string // the Docker network in which its name is kafka, or ""
 	// Routes are its addresses that lead through proxies.
 	Routes []Route
@@ -35,8 +37,11 @@ type Route struct{ Proxy, Broker string }
 type ContainerOptions struct {
 	Properties map[string]string // additional broker properties
 	Files      []testcontainers.ContainerFile
-	// Secure makes Broker's listener SASL_SSL; Properties must configure it.
+	// Secure makes Broker's listener SASL_SSL, and adds one with TLS alone; Properties
+	// must configure them, as listener.name.main and listener.name.tls.
 	Secure bool
+	// JavaOptions are options of the broker's virtual machine.
+	JavaOptions string
 	// Network is a Docker network to join; the broker's address there is kafka:19092.
 	Network string
 	// Routes is the number of additional addresses that lead through proxies.
@@ -62,6 +67,13 @@ func Run(t *testing.T, opts ContainerOptions) *Container {
 		// an address inside the container.
 		and("SELF", ":9095", "localhost:9095")
 	ports := map[int]int{9092: main, 9094: plain}
+	var secured []string
+	if opts.Secure {
+		port := freePort(t)
+		listen = listen.with("TLS", ":9096", fmt.Sprintf("localhost:%d", port), "SSL")
+		ports[9096] = port
+		secured = append(secured, fmt.Sprintf("localhost:%d", port))
+	}
 	routes := make([]Route, opts.Routes)
 	for i := range routes {
 		inside, outside := firstRoutePort+i, freePort(t)
@@ -80,7 +92,8 @@ func Run(t *testing.T, opts ContainerOptions) *Container {
 	}
 	listen.addTo(properties)
 	maps.Copy(properties, opts.Properties)
-	custom := append(node(properties, ports), testcontainers.WithFiles(opts.Files...))
+	custom := append(node(properties, ports), testcontainers.WithFiles(opts.Files...),
+		testcontainers.WithEnv(map[string]string{"KAFKA_OPTS": opts.JavaOptions}))
 	if opts.Network != "" {
 		custom = append(custom, inNetwork(opts.Network, "kafka"))
 	}
@@ -92,6 +105,7 @@ func Run(t *testing.T, opts ContainerOptions) *Container {
 	return &Container{
 		Broker:  Broker{Addresses: []string{fmt.Sprintf("localhost:%d", main)}},
 		Plain:   Broker{Addresses: []string{fmt.Sprintf("localhost:%d", plain)}},
+		TLS:     Broker{Addresses: secured},
 		Network: opts.Network, Routes: routes, docker: docker,
 	}
 }
