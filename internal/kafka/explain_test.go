@@ -39,7 +39,7 @@ func TestExplain(t *testing.T) {
 		}
 	}
 	unknown := errors.New("unknown")
-	if got := Explain(unknown); got != unknown || Explain(nil) != nil {
+	if got := Explain(unknown); got.Error() != unknown.Error() || Explain(nil) != nil {
 		t.Errorf("got %v", got)
 	}
 	if err := NeedsTopic(kerr.TopicAuthorizationFailed, "Read", "orders"); !strings.Contains(err.Error(), `grant Read on topic "orders"`) {

@@ -100,7 +100,7 @@ func commitStart(ctx context.Context, admin *kadm.Client, group, topic string, a
 		err = responses.Error()
 	}
 	if err != nil {
-		return false, fmt.Errorf("commit the start offsets of group %q: %w", group, err)
+		return false, fmt.Errorf("commit the start offsets of group %q: %w", group, NeedsTopic(err, "Read", topic))
 	}
 	return true, nil
 }
