@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"payment-capture/internal/app"
+	"payment-capture/internal/logsample"
 	"payment-capture/internal/money"
 	"payment-capture/internal/simulator"
 )
@@ -60,7 +61,8 @@ func runService(cmd *cobra.Command) error {
 	level := &slog.LevelVar{}
 	level.Set(c.LogLevel)
 	service, err := app.New(app.Options{
-		Config: c, Version: version, Log: logFrom(level, c.LogFormat, cmd.ErrOrStderr()), Level: level,
+		Config: c, Version: version, Level: level,
+		Log: slog.New(logsample.New(logFrom(level, c.LogFormat, cmd.ErrOrStderr()).Handler())),
 	})
 	if err != nil {
 		return usageError{err}
