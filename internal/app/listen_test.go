@@ -98,6 +98,7 @@ func TestAdminTLS(t *testing.T) {
 		if err != nil {
 			return "", err
 		}
+		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
 		return string(body), err
 	}

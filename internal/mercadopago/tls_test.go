@@ -2,6 +2,7 @@ package mercadopago
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -152,7 +153,7 @@ func TestProxyVariables(t *testing.T) {
 			return
 		}
 		connects.Add(1)
-		tunnel(t, w, s.Listener.Addr().String())
+		tunnel(t.Context(), t, w, s.Listener.Addr().String())
 	})
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(path, own, 0o600); err != nil {
@@ -199,9 +200,9 @@ func callProxied(t *testing.T, path string) {
 }
 
 // tunnel connects the client of a CONNECT request with an address.
-func tunnel(t *testing.T, w http.ResponseWriter, address string) {
+func tunnel(ctx context.Context, t *testing.T, w http.ResponseWriter, address string) {
 	t.Helper()
-	server, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+	server, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		t.Error(err)
 		return
