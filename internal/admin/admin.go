@@ -78,7 +78,9 @@ func Handler(s Service) http.Handler {
 	if s.Level != nil {
 		mux.Handle("PUT "+LevelPath, own.Handler(http.HandlerFunc(s.setLevel)))
 	}
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{
+		EnableOpenMetrics: true, // the format that has exemplars, for clients that ask for it
+	}))
 	return s.protect(mux)
 }
 

@@ -35,6 +35,7 @@ import (
 	"payment-capture/internal/rules"
 	"payment-capture/internal/secret"
 	"payment-capture/internal/tlsfiles"
+	"payment-capture/internal/tracing"
 )
 
 // DialFunc opens a connection.
@@ -67,7 +68,8 @@ type Service struct {
 	starting atomic.Bool                       // the ledger is being read, before the pipeline runs
 	stepDown *stepDown
 	admin    adminFiles
-	reload   func() // the files of secrets and certificates, if they changed
+	traces   *tracing.Provider // nil: off
+	reload   func()            // the files of secrets and certificates, if they changed
 }
 
 // New builds the service. Its error names the variable that is wrong.
@@ -145,6 +147,15 @@ func New(opts Options) (*Service, error) {
 			trusted()
 		}
 		kafkaConfig.Look()
+	}
+	if protocol, on := c.Traces(); on {
+		s.traces, err = tracing.Start(context.Background(), tracing.Config{
+			Protocol: protocol, Version: opts.Version, Instance: c.InstanceID, Log: opts.Log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		s.conf.Tracer = s.traces.Tracer()
 	}
 	s.pipeline.Store(s.newPipeline())
 	s.registerMetrics()
@@ -336,6 +347,9 @@ func (s *Service) ready(ctx context.Context) admin.Readiness {
 // then, and otherwise the error that ended it.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.client.Close()
+	var stopping atomic.Pointer[time.Time]
+	defer context.AfterFunc(ctx, func() { stopping.Store(new(time.Now())) })()
+	defer func() { s.stopTraces(ctx, stopping.Load()) }()
 	log := s.opts.Log
 	log.InfoContext(ctx, "starting", slog.String("version", s.opts.Version),
 		slog.String("instance_id", s.opts.Config.InstanceID), slog.String("group", s.opts.Config.KafkaGroup))
@@ -358,6 +372,19 @@ func (s *Service) Run(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// tracesPatience bounds how long a stop waits for the collector of traces.
+const tracesPatience = 5 * time.Second
+
+// stopTraces exports the last spans in what the stop since a time has left of
+// SHUTDOWN_TIMEOUT.
+func (s *Service) stopTraces(ctx context.Context, since *time.Time) {
+	within := tracesPatience
+	if since != nil {
+		within = min(within, s.opts.Config.ShutdownTimeout-time.Since(*since))
+	}
+	s.traces.Stop(ctx, within)
 }
 
 // filesInterval is the time between two checks of the files of secrets and certificates

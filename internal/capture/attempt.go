@@ -32,6 +32,7 @@ type captureState struct {
 	budget  budget
 
 	calls     int             // made so far
+	resends   int             // of the present request: charges, or reads of a payment
 	inherited bool            // an earlier owner wrote the attempt: it may have called
 	written   bool            // the attempt is in the ledger for this owner's calls
 	uncalled  bool            // it is, and no call was made since

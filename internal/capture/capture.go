@@ -203,12 +203,14 @@ func (c *Capturer) call(ctx context.Context, a *captureState, lease Lease) (limi
 		lease.SetWaiting("is being retried", a.calls)
 	}
 	a.uncalled = false
+	a.request.Resends = a.resends
 	if a.pollID != "" {
 		a.last = ofRead(c.api.Get(ctx, a.request, a.pollID))
 	} else {
 		a.last = c.api.Capture(ctx, a.request)
 	}
 	a.calls++
+	a.resends++
 	c.called(ctx, a, began)
 	if ctx.Err() != nil && !a.decided() {
 		c.limiter.Cancel(p)
@@ -253,7 +255,7 @@ func resultOf(a mercadopago.Answer) limiter.Result {
 }
 
 func (c *Capturer) called(ctx context.Context, a *captureState, began time.Time) {
-	c.conf.Metrics.called(a.last, time.Since(began))
+	c.conf.Metrics.called(ctx, a.last, time.Since(began))
 	c.conf.Log.LogAttrs(ctx, slog.LevelDebug, "call",
 		slog.String("event_id", a.event.ID), slog.String("order_id", a.event.OrderID), slog.Int("try", a.calls),
 		slog.String("cause", a.last.Cause.String()), slog.String("meaning", a.last.Meaning.String()),
@@ -332,7 +334,7 @@ func (c *Capturer) decide(ctx context.Context, a *captureState, lease Lease) (re
 		return c.park(a, answer.ParkReason, answer.Detail), true, nil
 	case mercadopago.Poll:
 		if a.pollID == "" && answer.Payment != nil {
-			a.pollID = answer.Payment.ID
+			a.pollID, a.resends = answer.Payment.ID, 0
 		}
 	case mercadopago.Retry, mercadopago.Wait:
 	case mercadopago.Halt: // of this event alone, by the limiter's conclusion

@@ -1,12 +1,15 @@
 package capture
 
 import (
+	"context"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"payment-capture/internal/mercadopago"
+	"payment-capture/internal/tracing"
 )
 
 // searchOK is the result of a search that was answered.
@@ -41,16 +44,20 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
-func (m *Metrics) called(a mercadopago.Answer, took time.Duration) {
+func (m *Metrics) called(ctx context.Context, a mercadopago.Answer, took time.Duration) {
 	m.calls.WithLabelValues(strconv.Itoa(a.HTTPStatus), a.Meaning.String()).Inc()
-	m.seconds.Observe(took.Seconds())
+	m.observe(ctx, took)
 }
 
-func (m *Metrics) searched(a mercadopago.Answer, took time.Duration) {
+func (m *Metrics) searched(ctx context.Context, a mercadopago.Answer, took time.Duration) {
 	result := searchOK
 	if a.Meaning != mercadopago.Poll {
 		result = a.Meaning.String()
 	}
 	m.searches.WithLabelValues(result).Inc()
-	m.seconds.Observe(took.Seconds())
+	m.observe(ctx, took)
+}
+
+func (m *Metrics) observe(ctx context.Context, took time.Duration) {
+	tracing.Observe(m.seconds, took.Seconds(), tracing.Sampled(trace.SpanFromContext(ctx)))
 }

@@ -120,12 +120,13 @@ func (c *Capturer) find(ctx context.Context, a *captureState, lease Lease, s *se
 		return found, false, err
 	}
 	began := time.Now()
+	a.request.Resends = 0 // a search is made anew
 	found = c.api.Find(ctx, a.request, a.entry.First.Add(-clockSkew))
 	answer := mercadopago.Answer{Meaning: mercadopago.Poll, Read: true, Sent: true}
 	if found.Failed != nil {
 		answer = ofRead(*found.Failed)
 	}
-	c.conf.Metrics.searched(answer, time.Since(began))
+	c.conf.Metrics.searched(ctx, answer, time.Since(began))
 	if ctx.Err() != nil {
 		c.limiter.Cancel(p)
 		return found, false, &AbandonedError{Cause: context.Cause(ctx)}

@@ -91,6 +91,13 @@ type Config struct {
 	AdminAddr string     `envconfig:"ADMIN_ADDR" default:"localhost:8080" desc:"address of /livez, /readyz, /status and /metrics; off disables"`
 	LogLevel  slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error; payment-capture log-level changes it while the service runs"`
 	LogFormat string     `envconfig:"LOG_FORMAT" default:"auto" desc:"json, text, or auto: text on a terminal, otherwise json"`
+
+	TracesExporter       string `envconfig:"OTEL_TRACES_EXPORTER" desc:"otlp or none; empty: otlp if an endpoint is set, otherwise none"`
+	TracesEndpoint       string `envconfig:"OTEL_EXPORTER_OTLP_ENDPOINT" desc:"URL of the collector of traces, such as http://collector:4318"`
+	TracesEndpointOwn    string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" desc:"the same, with its path, for traces alone"`
+	TracesProtocol       string `envconfig:"OTEL_EXPORTER_OTLP_PROTOCOL" desc:"http/protobuf or grpc; empty: http/protobuf"`
+	TracesProtocolOwn    string `envconfig:"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL" desc:"the same, for traces alone"`
+	OpenTelemetryDisable bool   `envconfig:"OTEL_SDK_DISABLED" default:"false" desc:"true: no traces, whatever else is set"`
 }
 
 // The values of LOG_FORMAT.
@@ -184,6 +191,7 @@ func (c Config) problems() []error {
 	c.checkCapture(wrong)
 	c.checkRules(wrong)
 	c.checkAdmin(wrong)
+	c.checkTraces(wrong)
 	return all
 }
 

@@ -33,7 +33,7 @@ func (c Config) Table() []Row {
 		default:
 			row.Value = fmt.Sprint(value)
 		}
-		if row.Name == "KAFKA_BROKERS" || row.Name == "MERCADOPAGO_URL" || row.Name == "KAFKA_OAUTH_TOKEN_URL" {
+		if row.Name == "KAFKA_BROKERS" || strings.HasSuffix(row.Name, "_URL") || strings.HasSuffix(row.Name, "_ENDPOINT") {
 			row.Value = address(row.Value)
 		}
 		rows = append(rows, row)

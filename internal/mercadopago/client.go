@@ -138,7 +138,10 @@ func (c *Client) send(ctx context.Context, r Request, method, resource string) A
 // call makes one HTTP call, to a path with its query. It returns the complete
 // answer, or, in none, what the lack of one means.
 func (c *Client) call(ctx context.Context, r *Request, method, resource string) (x *exchange, none *Answer) {
-	if x, none = c.exchange(ctx, r, method, resource); none == nil {
+	span := c.startCall(ctx, method, resource, r.Resends)
+	x, none = c.exchange(ctx, r, method, resource)
+	span.end(x, none)
+	if none == nil {
 		x.body.parse(x.raw)
 	}
 	return x, none

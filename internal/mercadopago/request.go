@@ -90,6 +90,7 @@ type Request struct {
 	SessionID         string // X-Meli-Session-Id: the buyer's device, or ""
 	Amount            money.Amount
 	ExternalReference string
+	Resends           int // how often the same call was made before
 
 	// The payer token and the description in Body; "" if NewRequest did not make it.
 	payer, description string

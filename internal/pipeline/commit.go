@@ -171,11 +171,13 @@ func (p *Pipeline) flushLoop(ctx context.Context, committer *kafka.Committer) {
 			return
 		case f := <-p.flushes:
 			var err error
+			ctx, span := p.startFlush(ctx, f)
 			if len(f.batch.Records) == 0 {
 				err = p.commitOffsets(ctx, f)
 			} else {
 				err = committer.Commit(ctx, f.batch)
 			}
+			endFlush(span, err)
 			p.conf.Metrics.flushed(f, err)
 			if !p.send(func(o *owner) { o.flushed(f, err) }) && err != nil {
 				for _, fp := range f.parts { // the owner has ended

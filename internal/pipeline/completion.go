@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
 	"payment-capture/internal/rules"
+	"payment-capture/internal/tracing"
 )
 
 // Completion: a decision is encoded as the records of its flush: an outcome or a parked
@@ -34,6 +36,7 @@ type completion struct {
 	entry *event.Decision
 	// waitUntil: there is no decision yet, the event has to wait for its time.
 	waitUntil time.Time
+	span      *trace.SpanContext // of its process span; nil: not traced
 	// yields: there is no decision yet, another record that is queued goes first.
 	yields bool
 }
@@ -90,14 +93,14 @@ func unpublished(why rules.Action, d *event.Decision) completion {
 }
 
 // replay completes a record with the recorded outcome.
-func (p *Pipeline) replay(input *kgo.Record, d *event.Decision) (completion, error) {
+func (p *Pipeline) replay(ctx context.Context, input *kgo.Record, d *event.Decision) (completion, error) {
 	c := completion{decision: nameOf(d), replayed: true}
 	if p.conf.SuppressReplayed {
 		return c, nil
 	}
 	again := *d.Outcome
 	again.Replayed = true
-	r, err := p.outcomeRecord(input, &again)
+	r, err := p.outcomeRecord(ctx, input, &again)
 	if err != nil {
 		return c, &encodeError{err}
 	}
@@ -117,7 +120,7 @@ func (p *Pipeline) encode(ctx context.Context, it *item, id string, d *event.Dec
 			c.digest = p.encodeParked(it, event.Digest(kafka.MessageOf(it.record)), id, d.ParkInfo)
 		}
 	case d.Outcome != nil:
-		first, err = p.outcomeRecord(it.record, d.Outcome)
+		first, err = p.outcomeRecord(ctx, it.record, d.Outcome)
 	default:
 		err = fmt.Errorf("encode the decision on %s/%d@%d: it is empty", it.record.Topic, it.record.Partition, it.record.Offset)
 	}
@@ -134,7 +137,11 @@ func (p *Pipeline) encode(ctx context.Context, it *item, id string, d *event.Dec
 
 // outcomeRecord encodes an outcome. If the input's key leaves no room for the outcome,
 // the order id is the key.
-func (p *Pipeline) outcomeRecord(input *kgo.Record, outcome *event.Outcome) (*kgo.Record, error) {
+//
+// The traceparent attribute is the event's: it is recorded, and the same in each copy of the
+// outcome. The header of this name is about this record alone: if the service writes
+// traces, it is the span that published it.
+func (p *Pipeline) outcomeRecord(ctx context.Context, input *kgo.Record, outcome *event.Outcome) (*kgo.Record, error) {
 	topic := p.conf.Topics.Rejected
 	if outcome.Type == event.TypeCaptured {
 		topic = p.conf.Topics.Captured
@@ -142,7 +149,11 @@ func (p *Pipeline) outcomeRecord(input *kgo.Record, outcome *event.Outcome) (*kg
 	limit := min(int(p.commitConf.MaxBatchBytes[topic]), kafka.LeastRecordBytes)
 	for _, key := range [][]byte{input.Key, nil} {
 		m := outcome.Encode(key, p.conf.Mode)
-		if r := recordOf(topic, m); wireSize(r) <= limit {
+		r := recordOf(topic, m)
+		if parent := tracing.Format(ctx); parent != "" {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: tracing.Header, Value: []byte(parent)})
+		}
+		if wireSize(r) <= limit {
 			return r, nil
 		}
 	}

@@ -212,7 +212,7 @@ func TestOutcomeOfAHugeKey(t *testing.T) {
 	const limit = 30_000
 	p := parkingPipeline(limit)
 	r := &kgo.Record{Topic: "orders", Key: bytes.Repeat([]byte("k"), limit)}
-	s, err := p.outcomeRecord(r, &event.Outcome{Type: event.TypeCaptured, EventID: "e", OrderID: "o"})
+	s, err := p.outcomeRecord(t.Context(), r, &event.Outcome{Type: event.TypeCaptured, EventID: "e", OrderID: "o"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
@@ -72,6 +73,8 @@ type polledRecord struct {
 	good       bool
 	ahead      bool // it waits for its time, or will; see eventtime.go
 	crowded    int  // so many others wait that it must not; 0: it may
+
+	received *trace.SpanContext // of the poll; nil: not traced
 }
 
 // memory returns roughly what a record takes while it waits.
@@ -94,7 +97,9 @@ func (p *Pipeline) poll(ctx context.Context) {
 			p.consumer.AllowRebalance()
 			return
 		}
+		span := p.startReceive(ctx, fetches.NumRecords())
 		batch := p.decode(fetches)
+		endReceive(span, batch)
 		p.skipped.note(ctx, batch, time.Now())
 		ok := p.call(func(o *owner) { o.polled(batch) }) //nolint:contextcheck // the owner works under its own
 		p.consumer.AllowRebalance()
@@ -234,7 +239,7 @@ func (p *Pipeline) assess(r *polledRecord, now time.Time) {
 		r.prefetched = new(unpublished(response.Action, d))
 	case rules.Republish:
 		// Encoding errors are reported when the record is dispatched.
-		if c, err := p.replay(r.record, d); err == nil {
+		if c, err := p.replay(ctx, r.record, d); err == nil {
 			r.prefetched = &c
 		}
 	case rules.Park:

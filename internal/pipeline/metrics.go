@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/tracing"
 )
 
 // Metrics are the metrics of the pipeline. Create them with [NewMetrics].
@@ -139,7 +140,7 @@ func (m *Metrics) decided(all ...completion) {
 			m.replayedTotal.WithLabelValues(c.decision).Inc()
 		} else {
 			m.decidedTotal.WithLabelValues(c.decision).Inc()
-			m.decideSeconds.Observe(max(0, time.Since(c.since).Seconds()))
+			tracing.Observe(m.decideSeconds, max(0, time.Since(c.since).Seconds()), c.span)
 		}
 	}
 }

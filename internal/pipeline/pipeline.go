@@ -27,6 +27,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
@@ -58,6 +59,7 @@ type Config struct {
 	ShutdownTimeout  time.Duration // how long a stop may take
 	Log              *slog.Logger
 	Metrics          *Metrics
+	Tracer           trace.Tracer // nil: no traces
 }
 
 // Identity returns the identity under which an instance commits.
