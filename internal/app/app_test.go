@@ -201,7 +201,7 @@ func TestSecretsNeverShow(t *testing.T) {
 
 // newService returns a service on the broker, with an API that fails once for each event
 // and the log at level debug.
-func newService(t *testing.T, broker *kafkatest.Broker, log *logBuffer) *app.Service {
+func newService(t *testing.T, broker *kafkatest.Broker, log *logBuffer, changes ...func(*config.Config)) *app.Service {
 	t.Helper()
 	sim, err := simulator.New(simulator.Config{AccessToken: accessToken, Script: simulator.Script{
 		Payers: []simulator.Payer{{Token: payerToken + "-poor", Balance: "1.00"}},
@@ -212,8 +212,12 @@ func newService(t *testing.T, broker *kafkatest.Broker, log *logBuffer) *app.Ser
 	}
 	api := httptest.NewServer(sim)
 	t.Cleanup(api.Close)
+	c := good(broker.Addresses, api.URL)
+	for _, change := range changes {
+		change(&c)
+	}
 	service, err := app.New(app.Options{
-		Config: good(broker.Addresses, api.URL), Version: "test", DialKafka: broker.Dial, LedgerFS: vfs.NewMem(),
+		Config: c, Version: "test", DialKafka: broker.Dial, LedgerFS: vfs.NewMem(),
 		Log: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
