@@ -59,6 +59,7 @@ const (
 	chargePath = "/v1/advanced_payments"
 	resetPath  = "/reset"
 	countsPath = "/counts"
+	tracesPath = "/v1/traces" // of a collector that drops all
 )
 
 // serveAPI runs the API's process, which prints its address in its first answer.
@@ -115,6 +116,8 @@ func (a *api) serve(ctx *fasthttp.RequestCtx) {
 			return
 		}
 		ctx.SetBody(raw)
+	case tracesPath:
+		ctx.SetContentType("application/x-protobuf")
 	default:
 		ctx.Error("no such resource", http.StatusNotFound)
 	}

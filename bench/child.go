@@ -29,6 +29,7 @@ type spec struct {
 	Dir      string        `json:"dir"`
 	NoIntent bool          `json:"no_intent"` // the service writes no attempts
 	Admin    string        `json:"admin"`     // the service's admin address; "": none
+	Sampler  string        `json:"sampler"`   // of the service's traces, with its argument after a space; "": traces are off
 	Static   bool          `json:"static"`    // static membership
 	Entries  int           `json:"entries"`   // of the ledger
 	TimedIDs bool          `json:"timed_ids"` // of its events; else random ones

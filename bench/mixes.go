@@ -71,6 +71,10 @@ func allMixes() map[string]mixture {
 		"restart":  {"stopped and killed with a full window", restart},
 		"restore":  {"the ledger read into an empty store, and a restart on a full one", restore},
 		"intent":   {"with and without attempts noted", intent},
+		"traces": {"traces off, on without sampling, and of one event in ten", func(ctx context.Context, s *stage) error {
+			return s.compare(ctx, 600_000, orders{}, []string{theService, unsampled, sampledTenth},
+				s.load("base", nil), s.load("latency=0", func(l *load) { l.api.Latency = 0 }))
+		}},
 		"backfill": {"a live load beside a backfill at several rates", backfill},
 	}
 }

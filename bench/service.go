@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"payment-capture/internal/app"
@@ -53,11 +54,25 @@ func runService(ctx context.Context, s spec) (any, error) {
 	if s.Admin != "" {
 		opts.Config.AdminAddr = s.Admin
 	}
+	if s.Sampler != "" {
+		if err := trace(&opts.Config, s); err != nil {
+			return nil, err
+		}
+	}
 	service, err := app.New(opts)
 	if err != nil {
 		return nil, err
 	}
 	return nil, service.Run(ctx)
+}
+
+// trace configures traces, which the API's process receives and drops. OpenTelemetry's SDK
+// reads the environment itself.
+func trace(c *config.Config, s spec) error {
+	c.TracesEndpoint = "http://" + s.API
+	sampler, argument, _ := strings.Cut(s.Sampler, " ")
+	return errors.Join(os.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.TracesEndpoint),
+		os.Setenv("OTEL_TRACES_SAMPLER", sampler), os.Setenv("OTEL_TRACES_SAMPLER_ARG", argument))
 }
 
 // withoutIntents is a ledger that ignores attempts.

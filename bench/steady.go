@@ -22,12 +22,19 @@ type contender struct {
 const (
 	theService    = "service"
 	withoutIntent = "service-without-intent"
+	unsampled     = "service-traces-unsampled"
+	sampledTenth  = "service-traces-10%"
 )
 
 func contenders() []contender {
 	return []contender{
 		{name: theService, title: "payment-capture", role: roleService},
 		{name: withoutIntent, title: "payment-capture, attempts not noted", role: roleService, tweak: func(s *spec) { s.NoIntent = true }},
+		{name: unsampled, title: "payment-capture, traces on, none sampled", role: roleService, tweak: func(s *spec) { s.Sampler = "always_off" }},
+		{
+			name: sampledTenth, title: "payment-capture, 10 % traced", role: roleService,
+			tweak: func(s *spec) { s.Sampler = "parentbased_traceidratio 0.1" },
+		},
 		{name: "bare", title: "HTTP loop, no Kafka", role: roleBare},
 		{name: "batch", title: "poll-batch", role: roleBatch},
 		{name: "transaction", title: "poll-batch in a transaction", role: roleTransaction},

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"payment-capture/internal/event"
 	"payment-capture/internal/kafka"
 	"payment-capture/internal/tracing"
@@ -17,7 +19,7 @@ func TestNoSpansNoAllocation(t *testing.T) {
 		part:         &partition{ownership: newOwnership(t.Context(), 0, "")},
 	}
 	batch := []polledPartition{{records: []polledRecord{it.polledRecord}}}
-	f := flush{batch: kafka.Batch{Records: nil}}
+	f := flush{batch: kafka.Batch{Records: make([]*kgo.Record, 1)}}
 	failed := errors.New("failed")
 	if n := testing.AllocsPerRun(100, func() {
 		endReceive(p.startReceive(t.Context(), 1), batch)

@@ -1,6 +1,6 @@
 // Package tracing sets up OpenTelemetry traces: the SDK, its exporter, and the log of
-// its errors. Nothing of it runs unless an exporter is configured. The packages that
-// write spans use only OpenTelemetry's API.
+// its errors, and what the packages that write spans share. Nothing of it runs unless an
+// exporter is configured.
 package tracing
 
 import (
