@@ -10,9 +10,10 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
-
-	"payment-capture/internal/tracing"
 )
+
+// scope is the instrumentation scope of the spans.
+const scope = "payment-capture/internal/mercadopago"
 
 // callSpan is the span of one HTTP call, by OpenTelemetry's conventions for HTTP clients;
 // nil: the capture is not traced. It has no headers, no body, and no query, which names
@@ -27,7 +28,7 @@ func (c *Client) startCall(ctx context.Context, method, resource string, resends
 	}
 	where, _, _ := strings.Cut(resource, "?")
 	template := templateOf(where)
-	_, span := parent.TracerProvider().Tracer(tracing.Scope, trace.WithSchemaURL(semconv.SchemaURL)).
+	_, span := parent.TracerProvider().Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL)).
 		Start(ctx, method+" "+template, trace.WithSpanKind(trace.SpanKindClient))
 	span.SetAttributes(semconv.HTTPRequestMethodKey.String(method), semconv.URLFull(c.base+where), semconv.URLTemplate(template))
 	if u, err := url.Parse(c.base); err == nil { // New has checked it

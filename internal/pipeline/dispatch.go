@@ -184,13 +184,16 @@ func (o *owner) capture(it *item) {
 // respond takes a record to its completion: from the ledger if there is a decision, else
 // by parking or capturing it.
 func (p *Pipeline) respond(it *item) (c completion, err error) {
-	ctx, span := p.startProcess(it)
-	defer func() { endProcess(span, &c, err) }()
+	span := p.startProcess(it)
+	defer func() {
+		endProcess(span, &c, err)
+		it.ctx = nil
+	}()
 	if it.invalid != nil {
-		return p.parkOnce(ctx, it, &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: it.invalid.Error()})
+		return p.parkOnce(it, &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: it.invalid.Error()})
 	}
 	for {
-		c, err = p.decide(ctx, it)
+		c, err = p.decide(it)
 		if it.lease.early() && err == nil {
 			if err = p.awaitTurn(it); err == nil && c.yields {
 				continue
@@ -214,7 +217,7 @@ func (p *Pipeline) awaitTurn(it *item) error {
 
 // decide takes an event to its completion. [event.ErrStartOver] means that it must be
 // repeated, because another instance was first.
-func (p *Pipeline) decide(ctx context.Context, it *item) (completion, error) {
+func (p *Pipeline) decide(it *item) (completion, error) {
 	e := it.event
 	// Only the record that was attempted resumes its attempt. If any copy did, two instances
 	// could, when one of the copies' partitions moves.
@@ -228,23 +231,23 @@ func (p *Pipeline) decide(ctx context.Context, it *item) (completion, error) {
 	r := rules.Respond(e, it.resend, h)
 	switch r.Action { //nolint:exhaustive // Respond returns these, and Evaluate
 	case rules.Republish:
-		return p.replay(ctx, it.record, h.Decision)
+		return p.replay(it.ctx, it.record, h.Decision)
 	case rules.LeaveParked, rules.LeaveSuperseded:
 		return unpublished(r.Action, h.Decision), nil
 	case rules.Park:
-		return p.parkOnce(ctx, it, r.Why)
+		return p.parkOnce(it, r.Why)
 	}
 	var yields bool
 	if r.Bar, yields, err = p.awaitOthers(it, claim); err != nil || yields {
 		return completion{yields: yields}, err
 	}
 	it.lease.claim = claim
-	d, waitUntil, err := p.evaluate(ctx, it, r)
+	d, waitUntil, err := p.evaluate(it, r)
 	if err != nil || !waitUntil.IsZero() {
 		return completion{waitUntil: waitUntil}, err
 	}
 	rules.Conclude(d, e, h)
-	return p.encode(ctx, it, e.ID, d)
+	return p.encode(it.ctx, it, e.ID, d)
 }
 
 // ownsInput reports whether a partition of the input is owned now.
@@ -291,9 +294,7 @@ func (p *Pipeline) awaitOthers(it *item, claim Claim) (bar *event.ParkInfo, yiel
 
 // evaluate takes an event to its decision, or returns until when it has to wait for its
 // time first.
-func (p *Pipeline) evaluate(
-	ctx context.Context, it *item, r rules.Disposition,
-) (_ *event.Decision, waitUntil time.Time, _ error) {
+func (p *Pipeline) evaluate(it *item, r rules.Disposition) (_ *event.Decision, waitUntil time.Time, _ error) {
 	e := it.event
 	if r.Prior == nil {
 		waitUntil = p.conf.Rules.Evaluate(rules.Case{Event: e}, r, time.Now()).Until
@@ -302,7 +303,7 @@ func (p *Pipeline) evaluate(
 	switch {
 	case waitUntil.IsZero():
 		it.lease.event, it.lease.prior, it.lease.resent, it.lease.bar, it.lease.under = e, r.Prior, r.Resent, r.Bar, it.under
-		d, err := p.capturer.Capture(ctx, e, it.lease)
+		d, err := p.capturer.Capture(it.ctx, e, it.lease)
 		return d, time.Time{}, err
 	case it.corrected:
 		why = rules.CorrectedWhileWaiting(e)
@@ -337,7 +338,7 @@ func (p *Pipeline) lookup(ctx context.Context, id string, snapshot event.Snapsho
 
 // parkOnce parks a record whose event id cannot be trusted, unless a copy of it is
 // parked and was not sent again since.
-func (p *Pipeline) parkOnce(ctx context.Context, it *item, info *event.ParkInfo) (completion, error) {
+func (p *Pipeline) parkOnce(it *item, info *event.ParkInfo) (completion, error) {
 	id, snapshot := it.id, it.snapshot
 	if it.invalid == nil { // its event id belongs to another event
 		id, snapshot = event.RecordID(kafka.MessageOf(it.record)), event.Snapshot{}
@@ -349,7 +350,7 @@ func (p *Pipeline) parkOnce(ctx context.Context, it *item, info *event.ParkInfo)
 	if d := rules.ParkOnce(info, it.resend, h.Decision); d.Action == rules.LeaveParked {
 		return unpublished(d.Action, h.Decision), nil
 	}
-	return p.encode(ctx, it, id, &event.Decision{Result: event.Result{ParkInfo: info}, At: event.Now()})
+	return p.encode(it.ctx, it, id, &event.Decision{Result: event.Result{ParkInfo: info}, At: event.Now()})
 }
 
 // captureEnded handles the end of a capture.

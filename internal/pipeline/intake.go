@@ -98,8 +98,8 @@ func (p *Pipeline) poll(ctx context.Context) {
 			return
 		}
 		span := p.startReceive(ctx, fetches.NumRecords())
-		batch := p.decode(fetches)
-		endReceive(span, batch)
+		batch := p.decode(ctx, fetches)
+		endReceive(ctx, span, batch)
 		p.skipped.note(ctx, batch, time.Now())
 		ok := p.call(func(o *owner) { o.polled(batch) }) //nolint:contextcheck // the owner works under its own
 		p.consumer.AllowRebalance()
@@ -119,7 +119,7 @@ func (p *Pipeline) poll(ctx context.Context) {
 }
 
 // decode decodes fetched records and prefetches their histories, on all cores.
-func (p *Pipeline) decode(fetches kgo.Fetches) []polledPartition {
+func (p *Pipeline) decode(ctx context.Context, fetches kgo.Fetches) []polledPartition {
 	var batch []polledPartition
 	var all []*polledRecord
 	fetches.EachPartition(func(ft kgo.FetchTopicPartition) {
@@ -142,7 +142,7 @@ func (p *Pipeline) decode(fetches kgo.Fetches) []polledPartition {
 			for _, r := range some {
 				*r = p.decodeRecord(detached(r.record))
 			}
-			p.prefetch(slices.DeleteFunc(some, func(r *polledRecord) bool { return r.skip }), time.Now())
+			p.prefetch(ctx, slices.DeleteFunc(some, func(r *polledRecord) bool { return r.skip }), time.Now())
 		})
 	}
 	decoding.Wait()
@@ -174,7 +174,7 @@ func (p *Pipeline) decodeRecord(r *kgo.Record) polledRecord {
 // prefetch looks up records in the ledger at once, so that a new event needs no lookup
 // of its own and a replay needs neither lookups nor goroutines. When a record is
 // dispatched and its snapshot is not current any more, it is looked up again.
-func (p *Pipeline) prefetch(records []*polledRecord, now time.Time) {
+func (p *Pipeline) prefetch(ctx context.Context, records []*polledRecord, now time.Time) {
 	ids := make([]string, len(records))
 	for i, r := range records {
 		ids[i] = r.id
@@ -187,7 +187,7 @@ func (p *Pipeline) prefetch(records []*polledRecord, now time.Time) {
 	}
 	p.prefetchUnder(records)
 	for _, r := range records {
-		p.assess(r, now)
+		p.assess(ctx, r, now)
 	}
 }
 
@@ -221,7 +221,7 @@ func (p *Pipeline) prefetchUnder(records []*polledRecord) {
 // event that may be called for is evidence in favour. Skipped records and records with
 // a decision are no evidence. Nor is an event that has to wait for its time: its
 // producer's clock may be wrong.
-func (p *Pipeline) assess(r *polledRecord, now time.Time) {
+func (p *Pipeline) assess(ctx context.Context, r *polledRecord, now time.Time) {
 	d := r.snapshot.Decision
 	if r.invalid != nil {
 		why := &event.ParkInfo{Reason: event.ParkInvalidEvent, Detail: r.invalid.Error()}

@@ -44,7 +44,7 @@ func TestPrefetchWithoutLedger(t *testing.T) {
 	records := []*polledRecord{{
 		record: &kgo.Record{}, id: "sha256:1", invalid: &event.InvalidError{Field: "data.amount", Problem: "is negative"},
 	}}
-	if p.prefetch(records, time.Now()); records[0].suspicious == nil || records[0].prefetched != nil {
+	if p.prefetch(t.Context(), records, time.Now()); records[0].suspicious == nil || records[0].prefetched != nil {
 		t.Errorf("got %+v", records[0])
 	}
 }
@@ -96,7 +96,7 @@ func TestAssess(t *testing.T) {
 			t.Parallel()
 			r := c.record
 			r.snapshot.Version = 1
-			p.assess(&r, now)
+			p.assess(t.Context(), &r, now)
 			var suspicious event.ParkReason
 			if r.suspicious != nil {
 				suspicious = r.suspicious.Reason
@@ -128,7 +128,7 @@ func TestAssessWithoutTheLedger(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := polledRecord{event: &event.ReadyToCapture{Amount: amount, Time: now.Add(-c.age)}}
-		p.assess(&r, now)
+		p.assess(t.Context(), &r, now)
 		if r.good || (r.suspicious != nil) != c.suspicious {
 			t.Errorf("%s: good %t, suspicious %v", name, r.good, r.suspicious)
 		}
@@ -165,7 +165,7 @@ func TestAssessReference(t *testing.T) {
 		if c.attempted {
 			r.snapshot.Attempt = &event.Attempt{First: now}
 		}
-		p.assess(&r, now)
+		p.assess(t.Context(), &r, now)
 		if r.good != c.good || (r.suspicious != nil) != c.suspicious {
 			t.Errorf("%s: good %t, suspicious %v", name, r.good, r.suspicious)
 		}

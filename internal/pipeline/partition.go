@@ -18,6 +18,8 @@ type item struct {
 	orderID    string // "" if the record is no valid event
 	admittedAt time.Time
 	lease      *lease // since the start of its capture
+	// ctx is the context of the partition with the span of the item; the capture's goroutine sets it.
+	ctx context.Context //nolint:containedctx // as in ownership
 
 	keys      []orderingKey
 	blockedBy int  // keys that another record has before it

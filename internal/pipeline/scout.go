@@ -113,7 +113,7 @@ func (s *scout) follow(ctx context.Context, targets map[int32]*scoutTarget, chan
 		if ctx.Err() != nil {
 			return progress, nil
 		}
-		for _, part := range s.p.decode(fetches) {
+		for _, part := range s.p.decode(ctx, fetches) {
 			if t := targets[part.number]; t != nil && len(part.records) > 0 {
 				progress = true
 				found := t.count(part.records)

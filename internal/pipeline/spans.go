@@ -44,7 +44,7 @@ func (p *Pipeline) startReceive(ctx context.Context, records int) trace.Span {
 
 // endReceive links the span of a poll with the spans of the producers, and its records with
 // it.
-func endReceive(span trace.Span, batch []polledPartition) {
+func endReceive(ctx context.Context, span trace.Span, batch []polledPartition) {
 	if span == nil {
 		return
 	}
@@ -56,7 +56,7 @@ func endReceive(span trace.Span, batch []polledPartition) {
 				if r.event == nil {
 					continue
 				}
-				if c := tracing.Parse(r.event.TraceParent); c.IsValid() {
+				if c := tracing.Parse(ctx, r.event.TraceParent); c.IsValid() {
 					span.AddLink(trace.Link{SpanContext: c})
 				}
 			}
@@ -65,21 +65,21 @@ func endReceive(span trace.Span, batch []polledPartition) {
 	span.End()
 }
 
-// startProcess begins the span of an item, which continues its producer's trace. The
-// returned context has it.
-func (p *Pipeline) startProcess(it *item) (context.Context, trace.Span) {
-	ctx := it.part.ctx
+// startProcess begins the span of an item, which continues its producer's trace, and sets
+// the item's context.
+func (p *Pipeline) startProcess(it *item) trace.Span {
+	it.ctx = it.part.ctx
 	if p.conf.Tracer == nil {
-		return ctx, nil
+		return nil
 	}
-	if it.event != nil {
-		if parent := tracing.Parse(it.event.TraceParent); parent.IsValid() {
-			ctx = trace.ContextWithRemoteSpanContext(ctx, parent)
-		}
+	ctx := it.ctx
+	if it.event != nil && it.event.TraceParent != "" {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, tracing.Parse(ctx, it.event.TraceParent))
 	}
-	ctx, span := p.conf.Tracer.Start(ctx, "process "+p.conf.Topics.Input, trace.WithSpanKind(trace.SpanKindConsumer))
+	var span trace.Span
+	it.ctx, span = p.conf.Tracer.Start(ctx, "process "+p.conf.Topics.Input, trace.WithSpanKind(trace.SpanKindConsumer))
 	if !span.IsRecording() {
-		return ctx, span
+		return span
 	}
 	span.SetAttributes(append(p.messagingAttributes("process"), semconv.MessagingOperationTypeProcess,
 		semconv.MessagingDestinationName(p.conf.Topics.Input),
@@ -91,7 +91,7 @@ func (p *Pipeline) startProcess(it *item) (context.Context, trace.Span) {
 	if it.received != nil {
 		span.AddLink(trace.Link{SpanContext: *it.received})
 	}
-	return ctx, span
+	return span
 }
 
 // endProcess ends the span of an item, and lets its completion refer to it.

@@ -22,9 +22,9 @@ func TestNoSpansNoAllocation(t *testing.T) {
 	f := flush{batch: kafka.Batch{Records: make([]*kgo.Record, 1)}}
 	failed := errors.New("failed")
 	if n := testing.AllocsPerRun(100, func() {
-		endReceive(p.startReceive(t.Context(), 1), batch)
-		ctx, span := p.startProcess(it)
-		_ = tracing.Format(ctx)
+		endReceive(it.part.ctx, p.startReceive(t.Context(), 1), batch)
+		span := p.startProcess(it)
+		_ = tracing.Format(it.ctx)
 		var c completion
 		endProcess(span, &c, failed)
 		_, span = p.startFlush(it.part.ctx, f)

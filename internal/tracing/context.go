@@ -10,12 +10,30 @@ import (
 // Header is the name of the record header with a W3C trace context.
 const Header = "traceparent"
 
-// Parse returns the span context of a W3C traceparent; it is not valid if the text is not.
-func Parse(text string) trace.SpanContext {
-	if text == "" {
-		return trace.SpanContext{}
+// carrier implements [propagation.TextMapCarrier] for a traceparent alone, because an
+// event has no tracestate.
+type carrier string
+
+func (c *carrier) Get(key string) string {
+	if key == Header {
+		return string(*c)
 	}
-	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{Header: text})
+	return ""
+}
+
+func (c *carrier) Set(key, value string) {
+	if key == Header {
+		*c = carrier(value)
+	}
+}
+
+func (*carrier) Keys() []string { return []string{Header} }
+
+// Parse returns the span context of a W3C traceparent, whatever span ctx has; it is not
+// valid if the text is not.
+func Parse(ctx context.Context, text string) trace.SpanContext {
+	c := carrier(text)
+	ctx = propagation.TraceContext{}.Extract(trace.ContextWithSpanContext(ctx, trace.SpanContext{}), &c)
 	return trace.SpanContextFromContext(ctx)
 }
 
@@ -24,9 +42,9 @@ func Format(ctx context.Context) string {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ""
 	}
-	carrier := propagation.MapCarrier{}
-	propagation.TraceContext{}.Inject(ctx, carrier)
-	return carrier[Header]
+	var c carrier
+	propagation.TraceContext{}.Inject(ctx, &c)
+	return string(c)
 }
 
 // Sampled returns the context of a span if it is recorded, else nil.

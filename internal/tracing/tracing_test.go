@@ -36,12 +36,12 @@ func TestErrorsAreSampled(t *testing.T) {
 func TestTraceParent(t *testing.T) {
 	t.Parallel()
 	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-	c := Parse(parent)
+	c := Parse(t.Context(), parent)
 	if got := Format(trace.ContextWithRemoteSpanContext(t.Context(), c)); got != parent || !c.IsSampled() {
 		t.Errorf("%s is read as %q", parent, got)
 	}
 	for _, text := range []string{"", "x", strings.ToUpper(parent), strings.Replace(parent, "4bf92f3577b34da6a3ce929d0e0e4736", strings.Repeat("0", 32), 1)} {
-		if Parse(text).IsValid() {
+		if Parse(t.Context(), text).IsValid() {
 			t.Errorf("%q is valid", text)
 		}
 	}
