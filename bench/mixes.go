@@ -66,11 +66,11 @@ func allMixes() map[string]mixture {
 			return s.compare(ctx, 600_000, orders{}, few,
 				s.load("in-flight=64", func(l *load) { l.inFlight = 64 }), s.load("in-flight=2048", func(l *load) { l.inFlight = 2048 }))
 		}},
-		"visible":  {"from append to visible outcome, one at a time and paced", visible},
-		"replay":   {"decided events, answered from the ledger", replay},
-		"restart":  {"stopped and killed with a full window", restart},
-		"restore":  {"the ledger read into an empty store, and a restart on a full one", restore},
-		"intent":   {"with and without attempts noted", intent},
+		"visible": {"from append to visible outcome, one at a time and paced", visible},
+		"replay":  {"decided events, answered from the ledger", replay},
+		"restart": {"stopped and killed with a full window", restart},
+		"restore": {"the ledger read into an empty store, and a restart on a full one", restore},
+		"intent":  {"with and without attempts noted", intent},
 		"traces": {"traces off, on without sampling, and of one event in ten", func(ctx context.Context, s *stage) error {
 			return s.compare(ctx, 600_000, orders{}, []string{theService, unsampled, sampledTenth},
 				s.load("base", nil), s.load("latency=0", func(l *load) { l.api.Latency = 0 }))

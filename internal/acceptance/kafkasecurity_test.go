@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -67,9 +68,7 @@ func newSecureBroker(t *testing.T, more map[string]string) *secureBroker {
 		"sasl.oauthbearer.jwks.endpoint.url":                       "file://" + keys,
 		"sasl.oauthbearer.expected.audience":                       "kafka",
 	}
-	for name, value := range more {
-		properties[name] = value
-	}
+	maps.Copy(properties, more)
 	b.Container = kafkatest.Run(t, kafkatest.ContainerOptions{
 		Secure: true, Properties: properties, JavaOptions: "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://" + keys,
 		Files: []testcontainers.ContainerFile{{Reader: strings.NewReader(b.idp.keys()), ContainerFilePath: keys, FileMode: 0o644}},

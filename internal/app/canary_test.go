@@ -181,7 +181,7 @@ func TestCanaries(t *testing.T) {
 			r.Header.Set("Authorization", "Bearer "+authorization)
 			recorder := httptest.NewRecorder()
 			service.Handler().ServeHTTP(recorder, r)
-			shown[path+name] = []byte(fmt.Sprint(recorder.Code, recorder.Header(), recorder.Body))
+			shown[path+name] = fmt.Append(nil, recorder.Code, recorder.Header(), recorder.Body)
 		}
 	}
 	stop()

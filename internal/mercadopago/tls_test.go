@@ -153,7 +153,7 @@ func TestProxyVariables(t *testing.T) {
 			return
 		}
 		connects.Add(1)
-		tunnel(t.Context(), t, w, s.Listener.Addr().String())
+		tunnel(req.Context(), t, w, s.Listener.Addr().String())
 	})
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(path, own, 0o600); err != nil {
