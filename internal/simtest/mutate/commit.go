@@ -52,7 +52,7 @@ func commitBugs() []bug {
 		}}},
 		{"refused offsets are ignored", []edit{{
 			in:   kafka,
-			find: `return fmt.Errorf("TxnOffsetCommit of topic %q: %w", $c.conf.Input, $err)`,
+			find: `return fmt.Errorf("TxnOffsetCommit of topic %q: %w", $c.conf.Input, NeedsTopic($err, "Read", $c.conf.Input))`,
 			put:  `$c.conf.Log.WarnContext(ctx, $err.Error())`,
 		}}},
 		{"the group generation is not sent", []edit{{

@@ -97,8 +97,8 @@ func ledgerBugs() []bug {
 		}}},
 		{"a snapshot is used although it is out of date", []edit{{
 			in:   ledger,
-			find: `return $g.Version != 0 && $g.Version == $l.changes.version($id) && $l.availability.open.Load()`,
-			put:  `return $g.Version != 0 && $l.availability.open.Load()`,
+			find: `return $version != 0 && $version == $l.changes.version($key) && $l.availability.open.Load()`,
+			put:  `return $version != 0 && $l.availability.open.Load()`,
 		}}},
 		{"a record of the topic does not invalidate snapshots", []edit{{
 			in:   ledger,
