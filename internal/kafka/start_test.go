@@ -5,6 +5,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,7 +139,9 @@ func TestEnsureStartBesideAMember(t *testing.T) {
 			!errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v, %v; want it to wait for the member's offsets", did, err)
 		}
-		go func() {
+		var committing sync.WaitGroup
+		defer committing.Wait() // the answer may come after EnsureStart has seen the offsets
+		committing.Go(func() {
 			time.Sleep(5 * time.Second)
 			id, generation := member.GroupMetadata()
 			b := Batch{Member: id, Generation: generation, Offsets: []Offset{{Partition: 1, At: 0, LeaderEpoch: -1}}}
@@ -148,7 +151,7 @@ func TestEnsureStartBesideAMember(t *testing.T) {
 			}, b); err != nil {
 				t.Error(err)
 			}
-		}()
+		})
 		if did, err := EnsureStart(t.Context(), w.admin, testGroup, testInput, StartAt{Latest: true}, withoutMetadata); did || err != nil {
 			t.Fatalf("got %v, %v", did, err)
 		}
