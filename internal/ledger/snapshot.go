@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/ledger/store"
 )
 
 // A poll's events are looked up together: in the order of the store, by one iterator,
@@ -41,10 +42,9 @@ func (c *changes) version(key string) uint64 {
 	return never | uint64(c.all.Load()&(1<<31-1))<<32 | uint64(c.group(maphash.String(c.seed, key)).Load())
 }
 
-// Snapshot returns the present histories of many events without waiting. A snapshot
-// without a version is never current, because the history is about to change. nil: the
-// ledger cannot answer now.
-func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
+// snapshots returns the store's answer to a question, or nil if the ledger cannot answer
+// now. An error is that of the lookup that follows, see [withStore].
+func snapshots[T any](l *Ledger, question func(*store.Store) ([]T, error)) []T {
 	if !l.availability.open.Load() {
 		return nil
 	}
@@ -53,6 +53,21 @@ func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 	if l.store == nil {
 		return nil
 	}
+	answer, err := question(l.store)
+	if err != nil {
+		return nil
+	}
+	return answer
+}
+
+// Snapshot returns the present histories of many events without waiting. A snapshot
+// without a version is never current, because the history is about to change. nil: the
+// ledger cannot answer now.
+func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
+	return snapshots(l, func(s *store.Store) ([]event.Snapshot, error) { return l.snapshot(s, ids) })
+}
+
+func (l *Ledger) snapshot(s *store.Store, ids []string) ([]event.Snapshot, error) {
 	seen := make([]event.Snapshot, len(ids))
 	memory := make([]inMemory, len(ids))
 	for i, id := range ids {
@@ -62,7 +77,7 @@ func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 		}
 	}
 	found := make([]bool, len(ids))
-	err := l.store.Decisions(ids, func(i int, d decision) (err error) {
+	err := s.Decisions(ids, func(i int, d decision) (err error) {
 		found[i] = true
 		seen[i].History, err = memory[i].history(ids[i], d)
 		return err
@@ -72,35 +87,23 @@ func (l *Ledger) Snapshot(ids []string) []event.Snapshot {
 			seen[i].History, err = memory[i].history(ids[i], decision{})
 		}
 	}
-	if err != nil {
-		return nil // Lookup returns the error
-	}
-	return seen
+	return seen, err
 }
 
 // SnapshotUnder returns what [Ledger.UnderReference] does, for many references and without
 // waiting. nil: the ledger cannot answer now.
 func (l *Ledger) SnapshotUnder(references []string) []event.SnapshotUnder {
-	if !l.availability.open.Load() {
-		return nil
-	}
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if l.store == nil {
-		return nil
-	}
-	seen := make([]event.SnapshotUnder, len(references))
-	for i, reference := range references {
-		seen[i].Version = l.changes.version(reference)
-	}
-	known, err := l.underAll(l.store, references)
-	if err != nil {
-		return nil // UnderReference returns the error
-	}
-	for i := range seen {
-		seen[i].Known = known[i]
-	}
-	return seen
+	return snapshots(l, func(s *store.Store) ([]event.SnapshotUnder, error) {
+		seen := make([]event.SnapshotUnder, len(references))
+		for i, reference := range references {
+			seen[i].Version = l.changes.version(reference)
+		}
+		known, err := l.underAll(s, references)
+		for i := range known {
+			seen[i].Known = known[i]
+		}
+		return seen, err
+	})
 }
 
 // IsCurrent reports whether a snapshot of an event, or of what is under a reference, still
