@@ -227,12 +227,12 @@ func KafkaConfig(c config.Config, log *slog.Logger, dial DialFunc) (kafka.Config
 		}
 	}
 	if c.KafkaTLS {
-		conf, err := kafka.NewTLS(kafka.TLSFiles{CA: c.KafkaTLSCA, Certificate: c.KafkaTLSCert, Key: c.KafkaTLSKey}, "KAFKA_TLS_*", log)
+		conf, err := kafka.NewTLS(kafka.TLSFiles{CA: c.KafkaTLSCA, Certificate: c.KafkaTLSCert, Key: c.KafkaTLSKey}, log)
 		if err != nil {
 			return k, fmt.Errorf("KAFKA_TLS_*: %w", err)
 		}
 		k.TLS = conf
-		looks = append(looks, func() { conf.Config() })
+		looks = append(looks, func() { conf.Current() })
 	}
 	if c.KafkaSASLMechanism == "" {
 		return k, nil
@@ -244,11 +244,11 @@ func KafkaConfig(c config.Config, log *slog.Logger, dial DialFunc) (kafka.Config
 	looks = append(looks, func() { password.Version() })
 	sasl := kafka.SASLConfig{Mechanism: c.KafkaSASLMechanism, User: c.KafkaSASLUser, Credential: password.Text}
 	if c.KafkaOAuthTokenURL != "" {
-		conf, err := kafka.NewTLS(kafka.TLSFiles{CA: c.KafkaOAuthCA}, "KAFKA_OAUTH_CA_FILE", log)
+		conf, err := tlsfiles.New(tlsfiles.Files{CA: c.KafkaOAuthCA}, log, "KAFKA_OAUTH_CA_FILE")
 		if err != nil {
 			return k, fmt.Errorf("KAFKA_OAUTH_CA_FILE: %w", err)
 		}
-		looks = append(looks, func() { conf.Config() })
+		looks = append(looks, func() { conf.Current() })
 		sasl.OAuth = &kafka.OAuth{TokenURL: c.KafkaOAuthTokenURL, Scopes: strings.Fields(c.KafkaOAuthScope), TLS: conf, Log: log}
 	}
 	if k.SASL, err = kafka.NewSASL(sasl); err != nil {

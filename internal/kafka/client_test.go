@@ -75,7 +75,7 @@ func TestNewTLS(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing.pem")
 
 	read := func(files kafka.TLSFiles) (*tls.Config, error) {
-		made, err := kafka.NewTLS(files, "KAFKA_TLS_*", nil)
+		made, err := kafka.NewTLS(files, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -105,7 +105,7 @@ func TestNewTLS(t *testing.T) {
 		{"the key of another certificate", kafka.TLSFiles{Certificate: cert, Key: otherKey}, otherKey},
 	}
 	for _, tt := range tests {
-		_, err := kafka.NewTLS(tt.files, "KAFKA_TLS_*", nil)
+		_, err := kafka.NewTLS(tt.files, nil)
 		if err == nil || !strings.Contains(err.Error(), tt.names) {
 			t.Errorf("%s: error %v does not name %s", tt.name, err, tt.names)
 		}

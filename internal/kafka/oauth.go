@@ -15,6 +15,7 @@ import (
 
 	"payment-capture/internal/kafka/retry"
 	"payment-capture/internal/secret"
+	"payment-capture/internal/tlsfiles"
 )
 
 // tokenTimeout bounds a request to the token endpoint. It is shorter than the library
@@ -27,7 +28,7 @@ const tokenTimeout = 5 * time.Second
 type OAuth struct {
 	TokenURL string
 	Scopes   []string
-	TLS      *TLS // of the token endpoint
+	TLS      *tlsfiles.Source // of the token endpoint
 	Log      *slog.Logger
 
 	mu      sync.Mutex // guards what follows, and is held during a request

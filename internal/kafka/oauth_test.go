@@ -17,6 +17,7 @@ import (
 
 	"payment-capture/internal/kafka/retry"
 	"payment-capture/internal/secret"
+	"payment-capture/internal/tlsfiles"
 )
 
 // issuer is a token endpoint.
@@ -54,7 +55,7 @@ func newIssuer(t *testing.T) *issuer {
 	if err := os.WriteFile(ca, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	conf, err := NewTLS(TLSFiles{CA: ca}, "KAFKA_OAUTH_CA_FILE", nil)
+	conf, err := tlsfiles.New(tlsfiles.Files{CA: ca}, nil, "KAFKA_OAUTH_CA_FILE")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +126,7 @@ func TestTokenEndpointOfAnUnknownAuthority(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	var err error
-	if i.conf.TLS, err = NewTLS(TLSFiles{}, "KAFKA_OAUTH_CA_FILE", nil); err != nil {
+	if i.conf.TLS, err = tlsfiles.New(tlsfiles.Files{}, nil, "KAFKA_OAUTH_CA_FILE"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err = i.conf.token(t.Context(), "me", secret.New("s")); err == nil || !strings.Contains(err.Error(), "KAFKA_OAUTH_CA_FILE") {

@@ -31,10 +31,9 @@ type TLS struct {
 }
 
 // NewTLS returns a TLS configuration of at least version 1.2. Its errors name the file.
-// A file that becomes unreadable later is logged under the name of the variables; log may
-// be nil.
-func NewTLS(files TLSFiles, variables string, log *slog.Logger) (*TLS, error) {
-	source, err := tlsfiles.New(files, log, variables)
+// A file that becomes unreadable later is logged; log may be nil.
+func NewTLS(files TLSFiles, log *slog.Logger) (*TLS, error) {
+	source, err := tlsfiles.New(files, log, "KAFKA_TLS_*")
 	if err != nil {
 		return nil, err
 	}

@@ -117,7 +117,7 @@ func newSecured(t *testing.T, a authority) *secured {
 	t.Cleanup(cluster.Close)
 	s.addr = strings.Replace(cluster.ListenAddrs()[0], "127.0.0.1", "localhost", 1)
 	s.write(a.pem, a, time.Now().Add(time.Hour))
-	made, err := NewTLS(s.files, "KAFKA_TLS_*", slog.New(slog.NewJSONHandler(&s.log, nil)))
+	made, err := NewTLS(s.files, slog.New(slog.NewJSONHandler(&s.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
