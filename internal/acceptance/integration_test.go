@@ -22,18 +22,19 @@ import (
 	"payment-capture/internal/simulator"
 )
 
-// TestIntegration runs every scenario on a real broker.
+// TestIntegration runs every scenario on a real broker that grants the service the
+// permissions of docs/operating.md and no other.
 func TestIntegration(t *testing.T) {
-	broker := kafkatest.Run(t, kafkatest.ContainerOptions{})
+	broker := newAuthorizingBroker(t)
 	onBroker := func(t *testing.T, s scenario) {
 		t.Parallel()
-		s.run(newWorld(t, &broker.Broker, s.partitions, s.sim, serveReal(t)))
+		s.run(broker.newWorld(t, s.partitions, s.sim))
 	}
 	t.Run("scenarios", func(t *testing.T) { runAll(t, scenarios(), onBroker) })
 	t.Run("broker scenarios", func(t *testing.T) { runAll(t, brokerScenarios(), onBroker) })
 	// Last, because it stops the broker for all tests.
 	t.Run("the broker is killed and comes back", func(t *testing.T) {
-		w := newWorld(t, &broker.Broker, 3, simulator.Config{Latency: 20 * time.Millisecond}, serveReal(t))
+		w := broker.newWorld(t, 3, simulator.Config{Latency: 20 * time.Millisecond})
 		w.start("a")
 		w.start("b")
 		w.send(numbered(1500, nil)...)

@@ -54,6 +54,8 @@ type world struct {
 	zombies bool
 	// patience bounds every wait.
 	patience time.Duration
+	// secure changes how instances connect to the broker; nil: as the test's clients do.
+	secure func(*config.Config)
 	// stores has the local stores of the ledger: on disk, or in memory in virtual time.
 	stores struct {
 		dir string
@@ -169,6 +171,9 @@ func (w *world) start(name string, changes ...func(*config.Config)) *instance {
 	conf := w.config(name)
 	for _, change := range changes {
 		change(&conf)
+	}
+	if w.secure != nil {
+		w.secure(&conf)
 	}
 	network, brokers := &cutter{}, &cutter{}
 	service, err := app.New(app.Options{

@@ -40,6 +40,8 @@ type ContainerOptions struct {
 	// Secure makes Broker's listener SASL_SSL, and adds one with TLS alone; Properties
 	// must configure them, as listener.name.main and listener.name.tls.
 	Secure bool
+	// SASL makes Broker's listener SASL_PLAINTEXT.
+	SASL bool
 	// JavaOptions are options of the broker's virtual machine.
 	JavaOptions string
 	// Network is a Docker network to join; the broker's address there is kafka:19092.
@@ -57,8 +59,11 @@ func Run(t *testing.T, opts ContainerOptions) *Container {
 	// chosen here.
 	main, plain := freePort(t), freePort(t)
 	protocol := "PLAINTEXT"
-	if opts.Secure {
+	switch {
+	case opts.Secure:
 		protocol = "SASL_SSL"
+	case opts.SASL:
+		protocol = "SASL_PLAINTEXT"
 	}
 	listen := newListeners("MAIN", ":9092", fmt.Sprintf("localhost:%d", main), protocol).
 		and("PLAIN", ":9094", fmt.Sprintf("localhost:%d", plain)).
