@@ -45,8 +45,8 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 	var details kadm.TopicDetails
 	for attempt := 1; ; attempt++ {
 		var err error
-		if details, err = admin.ListTopics(ctx, topics...); err != nil {
-			return nil, fmt.Errorf("describe the topics: %w", err)
+		if details, err = describe(ctx, admin, topics...); err != nil {
+			return nil, err
 		}
 		if details.Error() == nil || attempt == attempts {
 			break
@@ -64,8 +64,7 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 		if !ok || d.Err != nil {
 			err := cmp.Or[error](d.Err, kerr.UnknownTopicOrPartition)
 			if errors.Is(err, kerr.TopicAuthorizationFailed) {
-				// Read, Write and DescribeConfigs do, too.
-				wrong = append(wrong, fmt.Errorf("topic %q: %w", name, NeedsTopic(err, "Describe", name)))
+				wrong = append(wrong, fmt.Errorf("topic %q: %w", name, NeedsTopic(err, "Describe, which Read and Write include,", name)))
 				continue
 			}
 			wrong = append(wrong, fmt.Errorf("topic %q: %w; create it (payment-capture topics does), or name another one", name, err))
@@ -100,6 +99,24 @@ func Inspect(ctx context.Context, admin *kadm.Client, topics ...string) (map[str
 		info[c.Name] = t
 	}
 	return info, nil
+}
+
+// describe describes each topic with a request of its own: if one of a request may not be
+// described, kadm reports none of them.
+func describe(ctx context.Context, admin *kadm.Client, topics ...string) (kadm.TopicDetails, error) {
+	all := make(kadm.TopicDetails, len(topics))
+	for _, name := range topics {
+		one, err := admin.ListTopics(ctx, name)
+		switch {
+		case errors.Is(err, kerr.TopicAuthorizationFailed):
+			all[name] = kadm.TopicDetail{Topic: name, Err: err}
+		case err != nil:
+			return nil, fmt.Errorf("describe topic %q: %w", name, err)
+		default:
+			maps.Copy(all, one)
+		}
+	}
+	return all, nil
 }
 
 // CheckTopic returns nil if a topic still has the id, [ErrRecreated] if it has another

@@ -137,6 +137,11 @@ func TestInspect(t *testing.T) {
 		if !errors.Is(err, kerr.UnknownTopicOrPartition) {
 			t.Errorf("error %v", err)
 		}
+		w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: testOut, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		_, err = Inspect(t.Context(), w.admin, testInput, testOut)
+		if want := `which Read and Write include, on topic "` + testOut; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not have %q", err, want)
+		}
 		w.broker.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.TopicAuthorizationFailed, Count: -1})
 		info, err := Inspect(t.Context(), w.admin, testInput)
 		if err != nil || info[testInput].Partitions != 3 || info[testInput].MaxMessageBytes != defaultMaxMessageBytes {
