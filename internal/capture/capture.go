@@ -68,9 +68,9 @@ type Lease interface {
 	// Withdraw removes the attempt, because it had no effect for certain. It waits for
 	// that, some seconds at most.
 	Withdraw(ctx context.Context) error
-	// UnderReference returns what is known of every event under this one's reference,
-	// this one included.
-	UnderReference(ctx context.Context) ([]event.Known, error)
+	// Under returns what is known of every event with an attempt or a payment for a charge,
+	// this one included. There may be others of its reference among them.
+	Under(ctx context.Context, charge event.Charge) ([]event.Known, error)
 	// CatchUp returns when all is known that any instance had written when it was
 	// called.
 	CatchUp(ctx context.Context) error
@@ -163,8 +163,8 @@ func (c *Capturer) capture(ctx context.Context, a *captureState, lease Lease) (e
 // may decide it, or have its payment looked up first.
 func (c *Capturer) resume(ctx context.Context, a *captureState, lease Lease) (_ event.Result, decided bool, err error) {
 	under := rules.Case{Event: a.event, Body: a.entry.Body}
-	if c.conf.Guard.ByReference() {
-		if under.Known, err = lease.UnderReference(ctx); err != nil {
+	if charge, compares := c.conf.Guard.Compared(a.event); compares {
+		if under.Known, err = lease.Under(ctx, charge); err != nil {
 			return event.Result{}, false, &AbandonedError{Cause: err}
 		}
 	}

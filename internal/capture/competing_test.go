@@ -20,7 +20,7 @@ type competingLease struct {
 	asked int
 }
 
-func (h *competingLease) UnderReference(context.Context) ([]event.Known, error) {
+func (h *competingLease) Under(context.Context, event.Charge) ([]event.Known, error) {
 	h.asked++
 	return h.known[min(h.asked, len(h.known))-1], nil
 }

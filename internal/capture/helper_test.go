@@ -97,7 +97,7 @@ func (h *lease) Withdraw(context.Context) error {
 	return nil
 }
 
-func (h *lease) UnderReference(context.Context) ([]event.Known, error) { return h.under, nil }
+func (h *lease) Under(context.Context, event.Charge) ([]event.Known, error) { return h.under, nil }
 
 func (h *lease) CatchUp(context.Context) error {
 	h.caughtUp++

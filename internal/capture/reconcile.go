@@ -242,7 +242,7 @@ func (c *Capturer) others(ctx context.Context, a *captureState, lease Lease, fou
 	if err := lease.CatchUp(ctx); err != nil {
 		return of, &AbandonedError{Cause: err}
 	}
-	known, err := lease.UnderReference(ctx)
+	known, err := lease.Under(ctx, event.Charge{Reference: a.event.ExternalReference})
 	if err != nil {
 		return of, &AbandonedError{Cause: err}
 	}

@@ -45,6 +45,19 @@ func (e *ReadyToCapture) Fingerprint() Fingerprint {
 // between a buyer and the seller, so it stays the same from event to event.
 func (e *ReadyToCapture) Payer() Fingerprint { return FingerprintOf([]byte(e.PayerToken.Reveal())) }
 
+// Charge is what an event charges for. Events with the same one are probably of one order.
+// In a question, an amount or a payer that is zero stands for any.
+type Charge struct {
+	Reference string // the external reference
+	Amount    money.Amount
+	Payer     Fingerprint // by [ReadyToCapture.Payer]
+}
+
+// Charge returns what the event charges for.
+func (e *ReadyToCapture) Charge() Charge {
+	return Charge{Reference: e.ExternalReference, Amount: e.Amount, Payer: e.Payer()}
+}
+
 // ChargeFingerprint returns the fingerprint of an event with these values: see
 // [ReadyToCapture.Fingerprint]. payer is that of [ReadyToCapture.Payer].
 func ChargeFingerprint(order string, amount money.Amount, reference string, payer Fingerprint) Fingerprint {

@@ -30,8 +30,9 @@ type Snapshot struct {
 	Version uint64
 }
 
-// SnapshotUnder is a versioned read of what is known under an external reference.
+// SnapshotUnder is a versioned read of the events that charge for the same.
 type SnapshotUnder struct {
+	Charge  Charge
 	Known   []Known
 	Version uint64 // as in [Snapshot]
 }

@@ -160,12 +160,12 @@ func (a *applier) entry(r *kgo.Record) error {
 	case r.Value == nil:
 		a.batch.DeleteDecision(id)
 	default:
-		rank, at, reference, err := entry.Summary(r.Value)
+		rank, at, under, err := entry.Summary(r.Value)
 		if err != nil {
 			return err
 		}
-		c.reference, c.decision = reference, store.Decision{Rank: store.Rank(rank), At: at, Value: r.Value}
-		a.batch.PutDecision(id, reference, c.decision)
+		c.reference, c.decision = under.Reference, store.Decision{Rank: store.Rank(rank), At: at, Value: r.Value}
+		a.batch.PutDecision(id, store.Index(under), c.decision)
 		a.endAttempts(&c)
 	}
 	a.changes = append(a.changes, c)

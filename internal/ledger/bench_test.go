@@ -11,6 +11,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"payment-capture/internal/event"
 )
 
 // benchEvents is how many events the benchmarks' ledgers hold.
@@ -124,11 +126,11 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-func BenchmarkUnderReference(b *testing.B) {
+func BenchmarkUnder(b *testing.B) {
 	l := benchLedger(b)
 	for next := 0; b.Loop(); {
 		next = (next + 7919) % benchEvents
-		if found, err := l.UnderReference(b.Context(), fmt.Sprint("order-", next)); err != nil || len(found) != 1 {
+		if found, err := l.Under(b.Context(), event.Charge{Reference: fmt.Sprint("order-", next)}); err != nil || len(found) != 1 {
 			b.Fatal(found, err)
 		}
 	}

@@ -26,7 +26,7 @@ func TestDamageWhileRunning(t *testing.T) {
 		l := w.started("a")
 		b := l.store.NewBatch()
 		b.DeleteDecision("e7")
-		b.PutDecision("e7", "", store.Decision{Rank: 99}) // which the store does not read
+		b.PutDecision("e7", store.Index{}, store.Decision{Rank: 99}) // which the store does not read
 		if err := b.Commit(); err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"payment-capture/internal/event"
 	"payment-capture/internal/kafka/txnrecovery"
 )
 
@@ -149,7 +150,7 @@ func TestUnderAReference(t *testing.T) {
 		l := w.started("a")
 		find := func(reference string) string {
 			t.Helper()
-			found, err := l.UnderReference(t.Context(), reference)
+			found, err := l.Under(t.Context(), event.Charge{Reference: reference})
 			if err != nil {
 				t.Fatal(err)
 			}

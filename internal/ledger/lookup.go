@@ -88,12 +88,12 @@ func (l *Ledger) lookup(s *store.Store, id string) (event.History, error) {
 	return m.history(id, found)
 }
 
-// UnderReference returns the histories of the events with an attempt or a payment
-// under an external reference, in the order of their ids. Like Lookup, it may miss
-// what other instances wrote since [Ledger.CatchUp].
-func (l *Ledger) UnderReference(ctx context.Context, reference string) ([]event.Known, error) {
+// Under returns the histories of the events with an attempt or a payment for a charge, in
+// the order of their ids. There may be others of its reference among them. Like Lookup, it
+// may miss what other instances wrote since [Ledger.CatchUp].
+func (l *Ledger) Under(ctx context.Context, charge event.Charge) ([]event.Known, error) {
 	return withStore(ctx, l, func(s *store.Store) ([]event.Known, error) {
-		known, err := l.underAll(s, []string{reference})
+		known, err := l.underAll(s, []event.Charge{charge})
 		if err != nil {
 			return nil, err
 		}
@@ -101,24 +101,25 @@ func (l *Ledger) UnderReference(ctx context.Context, reference string) ([]event.
 	})
 }
 
-// underAll returns what UnderReference does, for many references.
-func (l *Ledger) underAll(s *store.Store, references []string) ([][]event.Known, error) {
-	ids := make([][]string, len(references))
-	for i, reference := range references {
-		ids[i] = append(l.pending.under(reference), l.claims.under(reference)...) // in this order: see above
+// underAll returns what Under does, for many charges.
+func (l *Ledger) underAll(s *store.Store, charges []event.Charge) ([][]event.Known, error) {
+	ids, questions := make([][]string, len(charges)), make([]store.Index, len(charges))
+	for i, charge := range charges {
+		ids[i] = append(l.pending.under(charge.Reference), l.claims.under(charge.Reference)...) // in this order: see above
+		questions[i] = store.Index(entry.IndexOf(charge))
 	}
-	if err := s.Under(references, func(i int, id string) { ids[i] = append(ids[i], id) }); err != nil {
+	if err := s.Under(questions, func(i int, id string) { ids[i] = append(ids[i], id) }); err != nil {
 		return nil, err
 	}
-	found := make([][]event.Known, len(references))
-	for i, reference := range references {
+	found := make([][]event.Known, len(charges))
+	for i, charge := range charges {
 		slices.Sort(ids[i])
 		for _, id := range slices.Compact(ids[i]) {
 			h, err := l.lookup(s, id)
 			if err != nil {
 				return nil, err
 			}
-			if under(reference, h) {
+			if under(charge.Reference, h) {
 				found[i] = append(found[i], event.Known{EventID: id, History: h})
 			}
 		}

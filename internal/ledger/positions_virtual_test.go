@@ -295,7 +295,7 @@ func TestAllHasOpenAttempts(t *testing.T) {
 		if want := "[e1{5 } e2{5 parked} e3{0 captured}]"; fmt.Sprint(got) != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
-		found, err := l.UnderReference(t.Context(), "o1")
+		found, err := l.Under(t.Context(), event.Charge{Reference: "o1"})
 		if err != nil {
 			t.Fatal(err)
 		}

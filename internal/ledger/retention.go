@@ -97,9 +97,9 @@ func (l *Ledger) sweep(ctx context.Context) {
 // sweepStore removes what was written before a time. An attempt whose result nobody learned
 // is nowhere else, so it is logged.
 func (l *Ledger) sweepStore(ctx context.Context, s *store.Store, before time.Time) (decisions int, err error) {
-	decisions, err = s.Sweep(ctx, before, func(_ string, d decision) (string, error) {
-		_, _, reference, err := entry.Summary(d.Value)
-		return reference, err
+	decisions, err = s.Sweep(ctx, before, func(_ string, d decision) (store.Index, error) {
+		_, _, under, err := entry.Summary(d.Value)
+		return store.Index(under), err
 	})
 	if err != nil {
 		return decisions, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"payment-capture/internal/event"
+	"payment-capture/internal/ledger/store"
 )
 
 const testRetention = 6 * time.Hour
@@ -86,7 +87,7 @@ func TestSweeps(t *testing.T) {
 				w.t.Fatal(err)
 			}
 			var ids []string
-			if err := l.store.Under([]string{"o1"}, func(_ int, id string) { ids = append(ids, id) }); err != nil {
+			if err := l.store.Under([]store.Index{{Reference: "o1"}}, func(_ int, id string) { ids = append(ids, id) }); err != nil {
 				w.t.Fatal(err)
 			}
 			attempts, err := l.store.Attempts()

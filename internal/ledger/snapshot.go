@@ -90,15 +90,15 @@ func (l *Ledger) snapshot(s *store.Store, ids []string) ([]event.Snapshot, error
 	return seen, err
 }
 
-// SnapshotUnder returns what [Ledger.UnderReference] does, for many references and without
-// waiting. nil: the ledger cannot answer now.
-func (l *Ledger) SnapshotUnder(references []string) []event.SnapshotUnder {
+// SnapshotUnder returns what [Ledger.Under] does, for many charges and without waiting.
+// nil: the ledger cannot answer now.
+func (l *Ledger) SnapshotUnder(charges []event.Charge) []event.SnapshotUnder {
 	return snapshots(l, func(s *store.Store) ([]event.SnapshotUnder, error) {
-		seen := make([]event.SnapshotUnder, len(references))
-		for i, reference := range references {
-			seen[i].Version = l.changes.version(reference)
+		seen := make([]event.SnapshotUnder, len(charges))
+		for i, charge := range charges {
+			seen[i].Charge, seen[i].Version = charge, l.changes.version(charge.Reference)
 		}
-		known, err := l.underAll(s, references)
+		known, err := l.underAll(s, charges)
 		for i := range known {
 			seen[i].Known = known[i]
 		}

@@ -77,7 +77,7 @@ func TestSnapshotHoldsUntilAChange(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.plain(w.attempt(1, "e1", attemptAt(9)))
 				l := w.started("a")
-				before, under := l.Snapshot([]string{"e1"})[0], l.SnapshotUnder([]string{"o1"})[0]
+				before, under := l.Snapshot([]string{"e1"})[0], l.SnapshotUnder([]event.Charge{{Reference: "o1"}})[0]
 				if !l.IsCurrent("e1", before.Version) || knownOf(before.History) != (known{attempted: 9}) {
 					w.t.Fatalf("before, it holds %v: %+v", l.IsCurrent("e1", before.Version), knownOf(before.History))
 				}
@@ -97,6 +97,47 @@ func TestSnapshotHoldsUntilAChange(t *testing.T) {
 }
 
 // A snapshot of references returns what a lookup of each returns, whatever their order.
+// What is under a charge: what certainly is not for it is left out, and what may be is not.
+func TestUnderACharge(t *testing.T) {
+	inWorld(t, func(w *world) {
+		d := decisionsForTest(t)
+		payer, other := event.FingerprintOf([]byte("payer")), event.FingerprintOf([]byte("another"))
+		add := func(id, decision string, change func(*event.Decision)) {
+			decided := *d[decision]
+			decided.Attempt.Payer = payer
+			change(&decided)
+			w.transaction(kgo.TryCommit, w.decision(0, id, &decided))
+		}
+		amount := d["captured"].Outcome.Amount
+		reference := d["captured"].Outcome.ExternalReference
+		add("same", "captured", func(*event.Decision) {})
+		add("unknown-payer", "captured", func(d *event.Decision) { d.Attempt.Payer = event.Fingerprint{} })
+		add("other-payer", "captured", func(d *event.Decision) { d.Attempt.Payer = other })
+		add("other-amount", "captured", func(d *event.Decision) {
+			d.Outcome = new(*d.Outcome)
+			d.Outcome.Amount = amountOf(w.t, "1.00")
+		})
+		add("parked", "parked", func(d *event.Decision) { d.Attempt.Reference, d.Attempt.Amount = reference, amount })
+		l := w.started("a")
+		for charge, want := range map[event.Charge]string{
+			{Reference: reference, Amount: amount, Payer: payer}: "[parked same unknown-payer]",
+			{Reference: reference, Amount: amount, Payer: other}: "[other-payer unknown-payer]",
+			{Reference: reference, Amount: amount}:               "[other-amount other-payer parked same unknown-payer]",
+			{Reference: reference}:                               "[other-amount other-payer parked same unknown-payer]",
+			{Reference: "another", Amount: amount, Payer: payer}: "[]",
+		} {
+			known, err := l.Under(w.t.Context(), charge)
+			ids := []string{}
+			for _, k := range known {
+				ids = append(ids, k.EventID)
+			}
+			if got := fmt.Sprint(ids); got != want || err != nil {
+				w.t.Errorf("under %v: %s, %v, want %s", charge, got, err, want)
+			}
+		}
+	})
+}
+
 func TestSnapshotUnderShowsWhatIsKnown(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
@@ -111,9 +152,13 @@ func TestSnapshotUnderShowsWhatIsKnown(t *testing.T) {
 		}
 		l := w.started("a")
 		references := []string{"none", "r6", "", "r0", "r3", "r1", "other", "r2", "r5", "r4"}
+		charges := make([]event.Charge, len(references))
+		for i, reference := range references {
+			charges[i].Reference = reference
+		}
 		found := 0
-		for i, s := range l.SnapshotUnder(references) {
-			want, err := l.UnderReference(t.Context(), references[i])
+		for i, s := range l.SnapshotUnder(charges) {
+			want, err := l.Under(t.Context(), charges[i])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +177,7 @@ func TestSnapshotUnderShowsWhatIsKnown(t *testing.T) {
 			t.Errorf("%d events under all references, want 20", found)
 		}
 		l.availability.halt(causeStale, "for the test")
-		if seen := l.SnapshotUnder(references); seen != nil {
+		if seen := l.SnapshotUnder(charges); seen != nil {
 			t.Errorf("a halted ledger shows %+v", seen)
 		}
 	})

@@ -63,7 +63,7 @@ type polledRecord struct {
 	resend  *event.Resend         // the mark of an operator who sent it again
 
 	snapshot   event.Snapshot
-	under      event.SnapshotUnder // of its reference, if it may be called for and the rules need it
+	under      event.SnapshotUnder // what the guard compares it with, if it may be called for
 	prefetched *completion         // what follows from the snapshot, if no call is needed
 
 	// A record hints that the configuration and the producers fit each other, or do not;
@@ -191,20 +191,22 @@ func (p *Pipeline) prefetch(ctx context.Context, records []*polledRecord, now ti
 	}
 }
 
-// prefetchUnder looks up what is known under the references of events that may be called
-// for, if the rules need it.
+// prefetchUnder looks up what the guard compares events with that may be called for.
 func (p *Pipeline) prefetchUnder(records []*polledRecord) {
-	if !p.conf.Rules.Guard.ByReference() {
-		return
-	}
-	var references []string
+	var charges []event.Charge
 	var looked []*polledRecord
 	for _, r := range records {
-		if r.event != nil && (r.snapshot.Decision == nil || r.resend != nil) {
-			references, looked = append(references, r.event.ExternalReference), append(looked, r)
+		if r.event == nil || (r.snapshot.Decision != nil && r.resend == nil) {
+			continue
+		}
+		if charge, compares := p.conf.Rules.Guard.Compared(r.event); compares {
+			charges, looked = append(charges, charge), append(looked, r)
 		}
 	}
-	known := p.ledger.SnapshotUnder(references)
+	if len(charges) == 0 {
+		return
+	}
+	known := p.ledger.SnapshotUnder(charges)
 	if known == nil {
 		return
 	}
@@ -255,8 +257,8 @@ func (p *Pipeline) assess(ctx context.Context, r *polledRecord, now time.Time) {
 		case r.ahead:
 		case r.snapshot.Version == 0 && (unfit == nil || unfit.Reason != event.ParkWrongCurrency):
 			// The ledger is not available: the event may have a decision.
-		case unfit == nil && p.conf.Rules.Guard.ByReference() && response.Prior == nil:
-			p.assessReference(r, response, now)
+		case unfit == nil && response.Prior == nil:
+			p.assessDuplicates(r, response, now)
 		case unfit == nil:
 			r.good = true
 		case response.Prior == nil: // after an attempt these rules do not apply
@@ -265,10 +267,10 @@ func (p *Pipeline) assess(ctx context.Context, r *polledRecord, now time.Time) {
 	}
 }
 
-// assessReference decides likewise by what the ledger has under the reference of an
-// event. If it did not answer, the event is no evidence.
-func (p *Pipeline) assessReference(r *polledRecord, response rules.Disposition, now time.Time) {
-	if r.under.Version == 0 {
+// assessDuplicates decides likewise by what the guard compares an event with. If the ledger
+// did not answer, the event is no evidence.
+func (p *Pipeline) assessDuplicates(r *polledRecord, response rules.Disposition, now time.Time) {
+	if _, compares := p.conf.Rules.Guard.Compared(r.event); compares && r.under.Version == 0 {
 		return
 	}
 	d := p.conf.Rules.Evaluate(rules.Case{Event: r.event, Known: r.under.Known}, response, now)

@@ -56,8 +56,8 @@ type Lease interface {
 	// [event.ErrStartOver] means that the event must be looked up again.
 	Attempt(ctx context.Context, a event.Attempt) error
 	Withdraw(ctx context.Context) error
-	// UnderReference returns what is known of every event with the event's reference.
-	UnderReference(ctx context.Context) ([]event.Known, error)
+	// Under returns what is known of every event with an attempt or a payment for a charge.
+	Under(ctx context.Context, charge event.Charge) ([]event.Known, error)
 	// CatchUp waits until everything in the ledger at the time of the call is read.
 	CatchUp(ctx context.Context) error
 }
@@ -75,13 +75,13 @@ type Ledger interface {
 	// Lookup returns the history of an event.
 	Lookup(ctx context.Context, id string) (event.History, error)
 	// Snapshot returns what is known of many events, without waiting; an element is zero
-	// if that is not certain now. SnapshotUnder does so for many references. IsCurrent
+	// if that is not certain now. SnapshotUnder does so for many charges. IsCurrent
 	// reports whether a snapshot of an id or a reference is still true.
 	Snapshot(ids []string) []event.Snapshot
-	SnapshotUnder(references []string) []event.SnapshotUnder
+	SnapshotUnder(charges []event.Charge) []event.SnapshotUnder
 	IsCurrent(key string, version uint64) bool
-	// UnderReference returns what is known of every event with an external reference.
-	UnderReference(ctx context.Context, reference string) ([]event.Known, error)
+	// Under returns what is known of every event with an attempt or a payment for a charge.
+	Under(ctx context.Context, charge event.Charge) ([]event.Known, error)
 	// Claim claims an event before it is looked up. resumes reports whether attempts of a
 	// partition of the input are the claim's to resume; rival, whether another event
 	// of the same reference with this attempt must be decided first.

@@ -30,7 +30,7 @@ type lease struct {
 	prior     *event.Attempt
 	resent    *event.ParkInfo
 	bar       *event.ParkInfo
-	under     event.SnapshotUnder // of the event's reference, when it was polled
+	under     event.SnapshotUnder // what the guard compares the event with, when it was polled
 
 	turn      chan struct{} // closed once the records before this one are decided
 	stepAside func()        // lets other orders of the record key go first
@@ -112,12 +112,12 @@ func (l *lease) Withdraw(ctx context.Context) error {
 	return l.claim.Withdraw(ctx)
 }
 
-// UnderReference implements [Lease].
-func (l *lease) UnderReference(context.Context) ([]event.Known, error) {
-	if l.ledger.IsCurrent(l.event.ExternalReference, l.under.Version) {
+// Under implements [Lease].
+func (l *lease) Under(_ context.Context, charge event.Charge) ([]event.Known, error) {
+	if charge == l.under.Charge && l.ledger.IsCurrent(charge.Reference, l.under.Version) {
 		return l.under.Known, nil
 	}
-	return l.ledger.UnderReference(l.calls, l.event.ExternalReference) //nolint:contextcheck // as above
+	return l.ledger.Under(l.calls, charge) //nolint:contextcheck // as above
 }
 
 // CatchUp implements [Lease].

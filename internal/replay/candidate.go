@@ -127,8 +127,8 @@ func (r *Run) caseOf(ctx context.Context, j *candidate, second bool) (c rules.Ca
 			d = rules.Respond(s.event, j.resend, c.History)
 		}
 		j.byRecord, j.resent = d.Action == rules.Park, d.Resent
-		if d.Action == rules.Evaluate && r.conf.Rules.Guard.ByReference() {
-			if c.Known, err = r.conf.Ledger.UnderReference(ctx, s.event.ExternalReference); err != nil {
+		if charge, compares := r.conf.Rules.Guard.Compared(s.event); compares && d.Action == rules.Evaluate {
+			if c.Known, err = r.conf.Ledger.Under(ctx, charge); err != nil {
 				return c, err
 			}
 		}

@@ -66,8 +66,8 @@ func (b *book) Lookup(_ context.Context, id string) (event.History, error) {
 	return b.known[id], nil
 }
 
-func (b *book) UnderReference(_ context.Context, reference string) ([]event.Known, error) {
-	return b.under[reference], nil
+func (b *book) Under(_ context.Context, charge event.Charge) ([]event.Known, error) {
+	return b.under[charge.Reference], nil
 }
 
 // decide stores a decision on an event.

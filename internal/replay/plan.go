@@ -150,16 +150,15 @@ func (r *Run) planRecord(ctx context.Context, t *tally, rec *kgo.Record) error {
 // is captured, as far as the plan can tell, and the others are parked.
 func (r *Run) claim(j *candidate) error {
 	guard := r.conf.Rules.Guard
-	if !guard.ByReference() || !j.class.Calls() {
+	if !j.class.Calls() {
 		return nil
 	}
-	e := j.subject.event
-	of := []string{e.ExternalReference}
-	if guard == rules.GuardPayment {
-		payer := e.Payer()
-		of = append(of, e.Amount.String(), string(e.Amount.Currency()), string(payer[:]))
+	charge, compares := guard.Compared(j.subject.event)
+	if !compares {
+		return nil
 	}
-	holder, err := r.seen.claim(j.subject.id, of...)
+	holder, err := r.seen.claim(j.subject.id,
+		charge.Reference, charge.Amount.String(), string(charge.Amount.Currency()), string(charge.Payer[:]))
 	if err != nil || holder == j.subject.id || (guard == rules.GuardPayment && j.releases()) {
 		return err
 	}

@@ -25,8 +25,8 @@ import (
 type Ledger interface {
 	// Lookup returns the history of an event.
 	Lookup(ctx context.Context, id string) (event.History, error)
-	// UnderReference returns the history of every event under an external reference.
-	UnderReference(ctx context.Context, reference string) ([]event.Known, error)
+	// Under returns the history of every event with an attempt or a payment for a charge.
+	Under(ctx context.Context, charge event.Charge) ([]event.Known, error)
 }
 
 // Partitioner chooses the partition of a record.

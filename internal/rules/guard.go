@@ -18,8 +18,18 @@ const (
 	GuardReference Guard = "reference" // those with the same reference
 )
 
-// ByReference reports whether the guard needs what is known under an event's reference.
-func (g Guard) ByReference() bool { return g == GuardPayment || g == GuardReference }
+// Compared returns which other events the guard compares an event with, as a question to
+// the ledger; false: with none.
+func (g Guard) Compared(e *event.ReadyToCapture) (_ event.Charge, compares bool) {
+	switch g {
+	case GuardPayment:
+		return e.Charge(), true
+	case GuardReference:
+		return event.Charge{Reference: e.ExternalReference}, true
+	case GuardEvent:
+	}
+	return event.Charge{}, false
+}
 
 // Rivals reports whether an open attempt of another event under the same reference has
 // to be decided before the event may be charged: if it captures, the event is a

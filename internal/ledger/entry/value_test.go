@@ -130,9 +130,17 @@ func checkSummary(t *testing.T, value []byte, d *event.Decision) {
 	if !d.At.IsZero() {
 		at = d.At.UnixMilli()
 	}
-	rank, gotAt, reference, err := entry.Summary(value)
-	if rank != want || gotAt != at || reference != entry.Reference(d) || err != nil {
-		t.Errorf("summary: got %d at %d under %q, %v; want %d at %d under %q", rank, gotAt, reference, err, want, at, entry.Reference(d))
+	var under entry.Index
+	if reference := entry.Reference(d); reference != "" {
+		charge := event.Charge{Reference: reference, Amount: d.Attempt.Amount, Payer: d.Attempt.Payer}
+		if d.Outcome != nil {
+			charge.Amount = d.Outcome.Amount
+		}
+		under = entry.IndexOf(charge)
+	}
+	rank, gotAt, gotUnder, err := entry.Summary(value)
+	if rank != want || gotAt != at || gotUnder != under || err != nil {
+		t.Errorf("summary: got %d at %d under %v, %v; want %d at %d under %v", rank, gotAt, gotUnder, err, want, at, under)
 	}
 }
 

@@ -85,7 +85,7 @@ type Attempt struct {
 // Ledger is what [Lookup] reads.
 type Ledger interface {
 	Lookup(ctx context.Context, id string) (event.History, error)
-	UnderReference(ctx context.Context, reference string) ([]event.Known, error)
+	Under(ctx context.Context, charge event.Charge) ([]event.Known, error)
 }
 
 // Lookup returns the history of an event, and what the service would do if it read the
@@ -96,8 +96,8 @@ func Lookup(ctx context.Context, l Ledger, id string, r Rules, now time.Time) (E
 		return Event{}, err
 	}
 	var known []event.Known
-	if a := h.Open(); a != nil && r.Guard.ByReference() {
-		if known, err = l.UnderReference(ctx, a.Reference); err != nil {
+	if a := h.Open(); a != nil {
+		if known, err = l.Under(ctx, event.Charge{Reference: a.Reference}); err != nil {
 			return Event{}, err
 		}
 	}

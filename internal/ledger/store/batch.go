@@ -38,7 +38,7 @@ func (b *Batch) DeleteAttempt(id, owner string) {
 
 // PutDecision adds a decision on an event, which counts if it supersedes those that were
 // added before. With a reference the event is indexed under it.
-func (b *Batch) PutDecision(id, reference string, d Decision) {
+func (b *Batch) PutDecision(id string, under Index, d Decision) {
 	b.key = decisionKey(b.key[:0], id)
 	b.value = d.append(b.value[:0])
 	b.did(b.pebble().Merge(b.key, b.value, nil))
@@ -46,10 +46,10 @@ func (b *Batch) PutDecision(id, reference string, d Decision) {
 		b.key = parkedKey(b.key[:0], id)
 		b.did(b.pebble().Set(b.key, nil, nil))
 	}
-	if reference == "" {
+	if under.Reference == "" {
 		return
 	}
-	b.key = indexKey(b.key[:0], reference, id)
+	b.key = indexKey(b.key[:0], under, id)
 	b.did(b.pebble().Set(b.key, nil, nil))
 }
 
@@ -60,9 +60,9 @@ func (b *Batch) DeleteDecision(id string) {
 	b.did(b.pebble().Delete(b.key, nil))
 }
 
-func (b *Batch) deleteIndex(id, reference string) {
-	if reference != "" {
-		b.key = indexKey(b.key[:0], reference, id)
+func (b *Batch) deleteIndex(id string, under Index) {
+	if under.Reference != "" {
+		b.key = indexKey(b.key[:0], under, id)
 		b.did(b.pebble().Delete(b.key, nil))
 	}
 }

@@ -54,7 +54,7 @@ func apply(b *testing.B, batch *Batch, events []benchEvent) {
 		}
 		if i >= apart {
 			e := events[i-apart]
-			batch.PutDecision(e.id, e.reference, e.d)
+			batch.PutDecision(e.id, Index{Reference: e.reference}, e.d)
 			batch.DeleteAttempt(e.id, "owner")
 		}
 	}

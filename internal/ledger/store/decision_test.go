@@ -101,7 +101,7 @@ func writeShuffled(t *testing.T, r *rand.Rand, s *Store, writes []write) {
 	for len(writes) > 0 {
 		n := 1 + r.IntN(len(writes))
 		for _, w := range writes[:n] {
-			b.PutDecision(w.id, w.reference, w.d)
+			b.PutDecision(w.id, Index{Reference: w.reference}, w.d)
 		}
 		writes = writes[n:]
 		if err := b.Commit(); err != nil {
@@ -128,6 +128,27 @@ func compact(t testing.TB, s *Store) {
 	}
 }
 
+// A charge that is not known, of a decision or of a question, may be any.
+func TestCharges(t *testing.T) {
+	s := openForTest(t, configForTest(vfs.NewMem(), "dir"))
+	defer closeForTest(t, s)
+	b := s.NewBatch()
+	for i, charge := range []uint16{0, 1, 2, 2, 3, 1<<16 - 1} {
+		b.PutDecision(fmt.Sprintf("e%d", i), Index{"o1", charge}, captured(1))
+	}
+	b.PutDecision("x", Index{"o2", 2}, captured(1))
+	if err := b.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	for charge, want := range map[uint16]string{
+		0: "[e0 e1 e2 e3 e4 e5]", 1: "[e0 e1]", 2: "[e0 e2 e3]", 3: "[e0 e4]", 4: "[e0]", 1<<16 - 1: "[e0 e5]",
+	} {
+		if got := fmt.Sprint(underIndex(t, s, Index{"o1", charge})); got != want {
+			t.Errorf("under charge %d: %s, want %s", charge, got, want)
+		}
+	}
+}
+
 func TestDeletedDecision(t *testing.T) {
 	s := openForTest(t, configForTest(vfs.NewMem(), "dir"))
 	defer closeForTest(t, s)
@@ -135,9 +156,9 @@ func TestDeletedDecision(t *testing.T) {
 	compact(t, s)
 	b := s.NewBatch()
 	b.DeleteDecision("e1")
-	b.PutDecision("e2", "o1", captured(2))
+	b.PutDecision("e2", Index{Reference: "o1"}, captured(2))
 	b.DeleteDecision("e2")
-	b.PutDecision("e2", "o1", captured(3)) // it does not supersede the one that is deleted
+	b.PutDecision("e2", Index{Reference: "o1"}, captured(3)) // it does not supersede the one that is deleted
 	if err := b.Commit(); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +203,7 @@ func TestDamagedValues(t *testing.T) {
 			errs = append(errs, err)
 			_, err = s.Positions()
 			errs = append(errs, err)
-			errs = append(errs, s.Under([]string{"o1"}, func(int, string) {}))
+			errs = append(errs, s.Under([]Index{{Reference: "o1"}}, func(int, string) {}))
 			if n := len(slices.DeleteFunc(errs, func(err error) bool { return err == nil })); n == 0 {
 				t.Error("nothing reports it")
 			}

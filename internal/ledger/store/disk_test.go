@@ -308,7 +308,7 @@ func TestTablesThatCannotBeRead(t *testing.T) {
 	}
 	_, _, err := s.Decision("500")
 	check(err)
-	check(s.Under([]string{"o1"}, func(int, string) {}))
+	check(s.Under([]Index{{Reference: "o1"}}, func(int, string) {}))
 	check(s.Decisions([]string{"700"}, func(int, Decision) error { return nil }))
 	check(s.All(t.Context(), func(string, Decision) error { return nil }))
 	fs.unread.Store(false)

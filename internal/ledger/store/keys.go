@@ -16,7 +16,7 @@ const (
 	decisionPrefix  = 'd' // and the compact event id: the decision
 	parkedPrefix    = 'k' // and the compact event id, of events that were parked: nothing
 	positionPrefix  = 'p' // and the partition in four bytes: the position
-	referencePrefix = 'r' // and a hash of the reference, the compact event id: nothing
+	referencePrefix = 'r' // and a hash of the reference, the charge in two bytes, the compact event id: nothing
 )
 
 // tagsKey is the key of the tags, before all others.
@@ -72,8 +72,24 @@ func appendReference(to []byte, reference string) []byte {
 	return append(append(to, referencePrefix), hash[:hashBytes]...)
 }
 
-func indexKey(to []byte, reference, id string) []byte {
-	return appendID(appendReference(to, reference), id)
+// chargeBytes is the size of the charge in a key.
+const chargeBytes = 2
+
+// appendIndex appends what all keys of an index begin with.
+func appendIndex(to []byte, under Index) []byte {
+	return binary.BigEndian.AppendUint16(appendReference(to, under.Reference), under.Charge)
+}
+
+func indexKey(to []byte, under Index, id string) []byte { return appendID(appendIndex(to, under), id) }
+
+// readIndexed returns the charge and the event id of a key of the index.
+func readIndexed(key []byte) (charge uint16, id string, err error) {
+	const begin = 1 + hashBytes
+	if len(key) < begin+chargeBytes {
+		return 0, "", fmt.Errorf("%w: an index entry of %d bytes", errDamaged, len(key))
+	}
+	id, err = readID(key[begin+chargeBytes:])
+	return binary.BigEndian.Uint16(key[begin:]), id, err
 }
 
 func attemptKey(to []byte, id, owner string) []byte {

@@ -31,7 +31,7 @@ func TestParked(t *testing.T) {
 	s := openForTest(t, configForTest(vfs.NewMem(), "dir"))
 	defer closeForTest(t, s)
 	b := s.NewBatch()
-	put := func(id string, rank Rank) { b.PutDecision(id, "o1", Decision{Rank: rank, At: 1}) }
+	put := func(id string, rank Rank) { b.PutDecision(id, Index{Reference: "o1"}, Decision{Rank: rank, At: 1}) }
 	for _, id := range []string{aUUID, "captured later", "deleted", "parked again"} {
 		put(id, Parked)
 	}

@@ -181,31 +181,51 @@ func (s *Store) Decisions(ids []string, use func(i int, d Decision) error) (err 
 	return nil
 }
 
+// Index is what a decision is found under: an external reference, and what distinguishes
+// the charges under it. A Charge of 0 is not known.
+type Index struct {
+	Reference string
+	Charge    uint16
+}
+
 // Under calls a function with the id of each decided event that was indexed under one of
-// the references, and the index of the reference. There may be others among them, because
-// the index has a hash of the reference and keeps entries of decisions that were superseded:
-// the caller compares the reference of each.
-func (s *Store) Under(references []string, use func(i int, id string)) error {
-	if len(references) == 0 {
+// the references, and with its charge if that is known on both sides. i is the number of
+// the question. There may be others among them, because the index has hashes and keeps
+// entries of decisions that were superseded: the caller compares the reference of each.
+func (s *Store) Under(questions []Index, use func(i int, id string)) error {
+	if len(questions) == 0 {
 		return nil
 	}
-	sorted := sortedLookups(references, appendReference)
+	sorted := sortedLookups(questions, appendIndex)
 	it, err := s.db.NewIter(bounds(referencePrefix))
 	if err != nil {
 		return s.damage(err)
 	}
 	for _, l := range sorted {
-		for ok := it.SeekPrefixGE(l.key); ok && err == nil; ok = it.Next() {
-			var id string
-			if id, err = readID(it.Key()[len(l.key):]); err == nil {
-				use(l.i, id)
-			}
-		}
-		if err = cmp.Or(err, it.Error()); err != nil {
+		if err = cmp.Or(underOne(it, l, questions[l.i].Charge, use), it.Error()); err != nil {
 			break
 		}
 	}
 	return s.damage(closed(it, err))
+}
+
+// underOne calls a function with the ids of one question. Entries without a charge come first.
+func underOne(it *pebble.Iterator, l lookup, charge uint16, use func(i int, id string)) error {
+	for ok := it.SeekPrefixGE(l.key[:1+hashBytes]); ok; {
+		of, id, err := readIndexed(it.Key())
+		switch {
+		case err != nil:
+			return err
+		case charge == 0 || of == 0 || of == charge:
+			use(l.i, id)
+			ok = it.Next()
+		case of < charge:
+			ok = it.SeekPrefixGE(l.key)
+		default:
+			return nil
+		}
+	}
+	return nil
 }
 
 // lookup is a key to look up, for the i-th of the values asked for.
@@ -215,7 +235,7 @@ type lookup struct {
 }
 
 // sortedLookups returns the keys of values in the order of the store.
-func sortedLookups(values []string, appendKey func(to []byte, value string) []byte) []lookup {
+func sortedLookups[T any](values []T, appendKey func(to []byte, value T) []byte) []lookup {
 	sorted := make([]lookup, len(values))
 	room := make([]byte, 0, 20*len(values))
 	for i, v := range values {

@@ -45,7 +45,7 @@ type Config struct {
 
 // format is the version of the store's layout. A store of another one is replaced: the
 // topic has all of it, and a migration could be wrong.
-const format = 5
+const format = 6
 
 func (c Config) tags() string { return fmt.Sprintf("format %d, %s", format, c.Tags) }
 

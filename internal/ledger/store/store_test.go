@@ -50,7 +50,7 @@ func captured(at int64) Decision {
 func put(t testing.TB, s *Store, partition int32, offset int64, id, reference string) {
 	t.Helper()
 	b := s.NewBatch()
-	b.PutDecision(id, reference, captured(1_790_000_000_000))
+	b.PutDecision(id, Index{Reference: reference}, captured(1_790_000_000_000))
 	b.SetPosition(partition, Position{Next: offset + 1, Epoch: 3, From: offset + 1})
 	if err := b.Commit(); err != nil {
 		t.Fatal(err)
@@ -78,9 +78,14 @@ func all(t testing.TB, s *Store) (ids []string) {
 	return ids
 }
 
-func under(t testing.TB, s *Store, reference string) (ids []string) {
+func under(t testing.TB, s *Store, reference string) []string {
 	t.Helper()
-	if err := s.Under([]string{reference}, func(_ int, id string) { ids = append(ids, id) }); err != nil {
+	return underIndex(t, s, Index{Reference: reference})
+}
+
+func underIndex(t testing.TB, s *Store, question Index) (ids []string) {
+	t.Helper()
+	if err := s.Under([]Index{question}, func(_ int, id string) { ids = append(ids, id) }); err != nil {
 		t.Fatal(err)
 	}
 	slices.Sort(ids)
@@ -104,9 +109,9 @@ func TestStoreIsKept(t *testing.T) {
 	s := openForTest(t, conf)
 	b := s.NewBatch()
 	for i, id := range awkwardIDs() {
-		b.PutDecision(id, "o1", Decision{Rank: Rejected, At: int64(i), Value: []byte(id)})
+		b.PutDecision(id, Index{Reference: "o1"}, Decision{Rank: Rejected, At: int64(i), Value: []byte(id)})
 	}
-	b.PutDecision("unindexed", "", captured(7))
+	b.PutDecision("unindexed", Index{}, captured(7))
 	attempts := []Attempt{
 		{ID: "tried", Owner: "me", Partition: 2, Offset: 1 << 40, Value: []byte("value")},
 		{ID: "tri", Owner: "edme", Partition: 3, Offset: 8, Value: []byte{}},

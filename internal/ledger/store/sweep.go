@@ -17,18 +17,18 @@ const (
 )
 
 // Sweep removes the decisions that were made before a time, with their index entries, and
-// returns how many it removed. The function returns the reference under which a decision
-// was indexed, or "". Sweep does not block readers, and writers only briefly. After an
+// returns how many it removed. The function returns what a decision was indexed
+// under. Sweep does not block readers, and writers only briefly. After an
 // error what was removed stays removed.
 func (s *Store) Sweep(
-	ctx context.Context, before time.Time, reference func(id string, d Decision) (string, error),
+	ctx context.Context, before time.Time, indexOf func(id string, d Decision) (Index, error),
 ) (removed int, err error) {
 	opts := bounds(decisionPrefix)
 	for opts.LowerBound != nil && err == nil {
 		var old [][]byte
 		if old, opts.LowerBound, err = s.old(ctx, opts, before.UnixMilli()); err == nil {
 			var n int
-			n, err = s.remove(old, before.UnixMilli(), reference)
+			n, err = s.remove(old, before.UnixMilli(), indexOf)
 			removed += n
 		}
 	}
@@ -80,7 +80,7 @@ func (s *Store) old(ctx context.Context, opts *pebble.IterOptions, before int64)
 
 // remove removes the decisions that are still old.
 func (s *Store) remove(
-	keys [][]byte, before int64, reference func(id string, d Decision) (string, error),
+	keys [][]byte, before int64, indexOf func(id string, d Decision) (Index, error),
 ) (removed int, err error) {
 	if len(keys) == 0 {
 		return 0, nil
@@ -101,7 +101,7 @@ func (s *Store) remove(
 		if !found || d.At >= before {
 			continue
 		}
-		under, err := reference(id, d)
+		under, err := indexOf(id, d)
 		if err != nil {
 			return 0, err
 		}

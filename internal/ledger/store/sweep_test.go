@@ -12,7 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-func o1(string, Decision) (string, error) { return "o1", nil }
+func o1(string, Decision) (Index, error) { return Index{Reference: "o1"}, nil }
 
 func TestSweep(t *testing.T) {
 	s := openForTest(t, configForTest(vfs.NewMem(), "dir"))
@@ -22,7 +22,7 @@ func TestSweep(t *testing.T) {
 	at := func(i int) time.Time { return start.Add(time.Duration(i) * 24 * time.Hour) }
 	b := s.NewBatch()
 	for _, i := range rand.Perm(n) {
-		b.PutDecision(fmt.Sprint(i), "o1", Decision{Rank: Rank(1 + i%3), At: at(i).UnixMilli()})
+		b.PutDecision(fmt.Sprint(i), Index{Reference: "o1"}, Decision{Rank: Rank(1 + i%3), At: at(i).UnixMilli()})
 	}
 	b.PutAttempt(Attempt{ID: "tried", Owner: "a"})
 	b.SetPosition(0, Position{Next: n, From: n})
@@ -56,7 +56,7 @@ func TestSweep(t *testing.T) {
 		t.Errorf("again: %d, %v", removed, err)
 	}
 	unreadable := errors.New("unreadable")
-	if removed, err := s.Sweep(t.Context(), at(n), func(string, Decision) (string, error) { return "", unreadable }); removed != 0 ||
+	if removed, err := s.Sweep(t.Context(), at(n), func(string, Decision) (Index, error) { return Index{}, unreadable }); removed != 0 ||
 		!errors.Is(err, unreadable) || err.Error() != "unreadable" {
 		t.Errorf("with a value that cannot be read: %d, %v", removed, err)
 	}
@@ -72,7 +72,7 @@ func TestSweepLeavesWhatIsNew(t *testing.T) {
 	const n = 20_000
 	b := s.NewBatch()
 	for i := range n {
-		b.PutDecision(fmt.Sprint(i), "", Decision{Rank: Parked, At: 1})
+		b.PutDecision(fmt.Sprint(i), Index{}, Decision{Rank: Parked, At: 1})
 	}
 	if err := b.Commit(); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestSweepLeavesWhatIsNew(t *testing.T) {
 	writing.Go(func() {
 		b := s.NewBatch()
 		for i := 0; i < n; i += 2 {
-			b.PutDecision(fmt.Sprint(i), "", Decision{Rank: Parked, At: 100})
+			b.PutDecision(fmt.Sprint(i), Index{}, Decision{Rank: Parked, At: 100})
 			if err := b.Commit(); err != nil {
 				t.Error(err)
 			}
