@@ -66,7 +66,7 @@ integration-old: ## Run those that depend on the broker on Kafka 3.9.1, or on KA
 	@mkdir -p bin
 	KAFKA_IMAGE="$${KAFKA_IMAGE:-apache/kafka:3.9.1}" $(TOOL) gotestsum --format testname --jsonfile bin/integration-old.json -- \
 		-tags $(INTEGRATION_TAGS) -count=1 -timeout 15m -parallel 6 \
-		-run '^(TestIntegration|TestHangingTransaction)$$/^(broker_scenarios|the_broker_is_killed|each)' ./internal/acceptance
+		-run '^(TestIntegration|TestHangingTransaction|TestKafkaPermissions)$$/^(broker_scenarios|the_broker_is_killed|each|[0-9])' ./internal/acceptance
 
 .PHONY: chaos
 chaos: ## Kill, suspend and cut off instances and broker: CHAOS_MINUTES=3 SEED= (needs Docker)

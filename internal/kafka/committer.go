@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -267,13 +268,7 @@ func (c *Committer) discardIfStale() {
 func (c *Committer) produce(ctx context.Context, records []*kgo.Record) error {
 	client := c.client
 	stop := context.AfterFunc(ctx, client.Close)
-	var err error
-	for _, r := range client.ProduceSync(ctx, records...) {
-		if r.Err != nil {
-			err = fmt.Errorf("produce to topic %q: %w", r.Record.Topic, NeedsTopic(r.Err, "Write", r.Record.Topic))
-			break
-		}
-	}
+	err := produceError(client.ProduceSync(ctx, records...))
 	if stop() {
 		return err
 	}
@@ -288,6 +283,22 @@ func (c *Committer) produce(ctx context.Context, records []*kgo.Record) error {
 	}
 	return errors.Join(fmt.Errorf("produce %d records of %d bytes (KAFKA_MAX_REQUEST_BYTES is %d): %w",
 		len(records), sizeOf(records), c.conf.Kafka.Requests.Bytes(), cause), err)
+}
+
+// produceError returns the first error of records. Before transaction.version 2 the library
+// gives all records of a transaction the error of one of their topics.
+func produceError(results kgo.ProduceResults) error {
+	first := results.FirstErr()
+	if first == nil {
+		return nil
+	}
+	var topics []string
+	for _, r := range results {
+		if errors.Is(r.Err, first) && !slices.Contains(topics, r.Record.Topic) {
+			topics = append(topics, r.Record.Topic)
+		}
+	}
+	return fmt.Errorf("produce to %q: %w", topics, needsOneOf(first, "Write", topics))
 }
 
 // abort aborts a transaction that failed because of cause, and discards the client. If

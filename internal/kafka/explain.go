@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -27,10 +28,19 @@ func Explain(err error) error {
 // NeedsTopic adds the missing permission to an error of a request that needs an operation
 // on a topic. Other errors it passes to Explain.
 func NeedsTopic(err error, operation, topic string) error {
-	if errors.Is(err, kerr.TopicAuthorizationFailed) {
-		return &explained{err, fmt.Sprintf("grant %s on topic %q to this service's principal", operation, topic)}
+	return needsOneOf(err, operation, []string{topic})
+}
+
+// needsOneOf is NeedsTopic for an error that is of one of several topics.
+func needsOneOf(err error, operation string, topics []string) error {
+	if !errors.Is(err, kerr.TopicAuthorizationFailed) {
+		return Explain(err)
 	}
-	return Explain(err)
+	grants := make([]string, len(topics))
+	for i, topic := range topics {
+		grants[i] = fmt.Sprintf("grant %s on topic %q", operation, topic)
+	}
+	return &explained{err, strings.Join(grants, " or ") + " to this service's principal"}
 }
 
 // explained is an error with its remedy.
